@@ -1,0 +1,58 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Argument specifications, and the C(main()) that the seven stages share."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
+from ansible_collections.os_image.composer.plugins.module_utils._stage import Stage, StageOptions, run_stage
+
+OptionSpec = t.Dict[str, t.Any]
+
+#: Kept in step with plugins/doc_fragments/_stage_options.py by a unit test.
+STAGE_OPTIONS: t.Mapping[str, OptionSpec] = {
+    "workers": {"type": "int", "default": 8},
+    "log_level": {"type": "str", "choices": ["debug", "info", "warn", "error"], "default": "info"},
+    "log_file": {"type": "path"},
+    "temp_dir": {"type": "path"},
+    "rebuild": {"type": "str", "choices": ["changed", "always", "never"], "default": "changed"},
+    "lock_timeout": {"type": "float", "default": 60},
+    "lease_file": {"type": "path"},
+    "lease_timeout": {"type": "float", "default": 300},
+}
+
+BUILD_DIR: t.Mapping[str, OptionSpec] = {"build_dir": {"type": "path", "required": True}}
+
+#: Makes a stage from the module's parameters and the shared options.
+StageFactory = t.Callable[[t.Mapping[str, t.Any], StageOptions], Stage]
+
+
+def stage_argument_spec(*specs: t.Mapping[str, OptionSpec]) -> t.Dict[str, OptionSpec]:
+    """Return the argument specification of a stage: the shared options and its own."""
+    merged: t.Dict[str, OptionSpec] = {name: dict(option) for name, option in STAGE_OPTIONS.items()}
+    for spec in specs:
+        merged.update({name: dict(option) for name, option in spec.items()})
+    return merged
+
+
+def run_stage_module(module: AnsibleModule, factory: StageFactory) -> t.NoReturn:
+    """Run a stage as a module: the only place where its errors become C(fail_json)."""
+    options = StageOptions.from_params(module.params, check_mode=module.check_mode)
+    if not 1 <= options.workers <= 100:
+        module.fail_json(msg=f"workers is {options.workers}, but must be between 1 and 100.")
+    try:
+        result = run_stage(factory(module.params, options))
+    except ComposerError as exc:
+        module.fail_json(msg=str(exc), exception=exc, **exc.details)
+    module.exit_json(**result)
+
+
+__all__ = ("BUILD_DIR", "STAGE_OPTIONS", "run_stage_module", "stage_argument_spec")

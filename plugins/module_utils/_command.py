@@ -1,0 +1,212 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Programs of the build host: finding them, and running them without surprises."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, ToolMissingError
+
+_SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_TAIL_LINES = 20
+
+# Programs get nothing of the caller's environment: neither its locale nor its secrets reach an artifact.
+_BASE_ENVIRONMENT: t.Mapping[str, str] = {
+    "HOME": "/root",
+    "LANGUAGE": "C",
+    "LC_ALL": "C",
+    "PATH": _SEARCH_PATH,
+    "TZ": "UTC",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class CompletedCommand:
+    """What a program said.
+
+    :ivar argv: The command as it was run.
+    :ivar rc: Its exit status; negative when a signal ended it.
+    :ivar stdout: Its standard output, as bytes.
+    :ivar stderr: Its standard error, as bytes; empty when it was merged into C(stdout).
+    """
+
+    argv: tuple[str, ...]
+    rc: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """Standard output as text; bytes that are not UTF-8 are replaced."""
+        return self.stdout.decode("utf-8", errors="replace")
+
+    @property
+    def error_text(self) -> str:
+        """Standard error as text; bytes that are not UTF-8 are replaced."""
+        return self.stderr.decode("utf-8", errors="replace")
+
+
+class CommandLog(t.Protocol):
+    """Where commands and their output are written in full, see M(_progress)."""
+
+    @property
+    def path(self) -> str | None:
+        """The log's path, for error messages."""
+
+    def write(self, text: str) -> None:
+        """Append C(text)."""
+
+
+def find_tool(name: str, *, package: str) -> str:
+    """Return the absolute path of a program.
+
+    :param package: The distribution package that has it (Debian's name), for the error message.
+    :raises ToolMissingError: It is not installed.
+    """
+    path = shutil.which(name, path=_SEARCH_PATH)
+    if path is None:
+        raise ToolMissingError(
+            f"The program {name!r} was not found on the build host.",
+            remedy=f"Install the package {package!r} there, or apply the role os_image.composer.build_host.",
+        )
+    return path
+
+
+def tool_version(argv: t.Sequence[str]) -> str:
+    """Return the first line that a program prints about its version, for fingerprints and manifests."""
+    done = subprocess.run(  # noqa: S603
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=dict(_BASE_ENVIRONMENT),
+        check=False,
+        timeout=30,
+    )
+    lines = done.stdout.decode("utf-8", errors="replace").strip().splitlines()
+    return lines[0].strip() if lines else ""
+
+
+def _tail(data: bytes) -> str:
+    lines = data.decode("utf-8", errors="replace").replace("\r", "\n").strip().splitlines()
+    return "\n".join(lines[-_TAIL_LINES:])
+
+
+class CommandRunner:
+    """Runs programs: argument lists only, C locale, standard input closed, own session, ended with the module.
+
+    :param log: Gets each command line with all of its output. Input is never logged.
+    :param environment: Variables beside the fixed minimal environment, for example C(SOURCE_DATE_EPOCH).
+    """
+
+    def __init__(self, *, log: CommandLog | None = None, environment: t.Mapping[str, str] | None = None) -> None:
+        self._log = log
+        self._environment = dict(_BASE_ENVIRONMENT, **(environment or {}))
+        # The kernel sends the program SIGKILL when the module dies, even by SIGKILL: nothing is orphaned.
+        self._guard = (find_tool("setpriv", package="util-linux"), "--pdeathsig", "KILL", "--")
+
+    def with_environment(self, environment: t.Mapping[str, str]) -> CommandRunner:
+        """Return a runner with more variables."""
+        return CommandRunner(log=self._log, environment={**self._environment, **environment})
+
+    def start(self, argv: t.Sequence[str], **kwargs: t.Any) -> subprocess.Popen[bytes]:
+        """Start a program for streaming (pipelines); the caller feeds, reads and waits for it."""
+        self._write_log(f"$ {shlex.join(argv)}\n")
+        kwargs.setdefault("stdin", subprocess.DEVNULL)
+        kwargs.setdefault("env", self._environment)
+        return subprocess.Popen([*self._guard, *argv], **kwargs)  # noqa: S603
+
+    def run(
+        self,
+        argv: t.Sequence[str],
+        *,
+        data: bytes | None = None,
+        cwd: str | None = None,
+        timeout: float = 3600,
+        check: bool = True,
+        merge_output: bool = False,
+        log_output: bool = True,
+        pass_fds: t.Collection[int] = (),
+        what: str | None = None,
+    ) -> CompletedCommand:
+        """Run a program to its end.
+
+        :param data: Bytes for its standard input; secrets go here and never into C(argv).
+        :param timeout: Seconds after which it is killed.
+        :param check: Raise when its exit status is not 0.
+        :param merge_output: Put standard error between the lines of standard output.
+        :param log_output: Write its output to the log; the command line itself is always written.
+        :param what: What was being done, as the subject of the error message ("Formatting partition 'rootfs'").
+        :raises CommandError: It failed, was killed, or could not be started. The message holds its last lines.
+        """
+        argv = tuple(argv)
+        self._write_log(f"$ {shlex.join(argv)}\n")
+        subject = what or f"The command {os.path.basename(argv[0])!r}"
+        try:
+            process = subprocess.Popen(  # noqa: S603
+                [*self._guard, *argv],
+                stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if merge_output else subprocess.PIPE,
+                cwd=cwd,
+                env=self._environment,
+                pass_fds=pass_fds,
+                start_new_session=True,
+            )
+        except OSError as exc:
+            raise CommandError(f"{subject} could not be started: {exc}.", details={"cmd": list(argv)}) from exc
+        try:
+            stdout, stderr = process.communicate(data, timeout=timeout)
+        except subprocess.TimeoutExpired as exc:
+            os.killpg(process.pid, signal.SIGKILL)
+            stdout, stderr = process.communicate()
+            self._write_log(_decode(stdout) + _decode(stderr or b""))
+            raise CommandError(
+                self._explain(f"{subject} did not end within {timeout:g} s.", stdout + (stderr or b"")),
+                details={"cmd": list(argv)},
+            ) from exc
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        completed = CompletedCommand(argv, process.returncode, stdout, stderr or b"")
+        if log_output:
+            self._write_log(_decode(completed.stdout) + _decode(completed.stderr))
+        if check and completed.rc != 0:
+            ending = f"ended with status {completed.rc}" if completed.rc > 0 else f"was ended by signal {-completed.rc}"
+            raise CommandError(
+                self._explain(f"{subject} {ending}.", completed.stderr.strip() or completed.stdout),
+                details={"cmd": list(argv), "rc": completed.rc},
+            )
+        return completed
+
+    def _explain(self, message: str, output: bytes) -> str:
+        tail = _tail(output)
+        if tail:
+            message = f"{message} Its last lines:\n{tail}"
+        if self._log is not None and self._log.path:
+            message = f"{message}\nThe full log is {self._log.path}."
+        return message
+
+    def _write_log(self, text: str) -> None:
+        if self._log is not None and text:
+            self._log.write(text if text.endswith("\n") else text + "\n")
+
+
+def _decode(data: bytes) -> str:
+    return data.decode("utf-8", errors="replace")
+
+
+__all__ = ("CommandLog", "CommandRunner", "CompletedCommand", "find_tool", "tool_version")

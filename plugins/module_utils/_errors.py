@@ -1,0 +1,105 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The exceptions of the pipeline.
+
+Every error that a user can meet is a :class:`ComposerError`. Its message names the thing, the reason and the
+remedy. Helpers raise; only the ``main()`` of a module turns an error into ``fail_json``.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class ComposerError(Exception):
+    """Root of all errors of this collection.
+
+    :param message: What failed, on which object, and why: one or two full sentences.
+    :param remedy: What the user can do about it, one sentence. It is appended to the message.
+    :param details: Facts for the module's result (JSON types only), for example C(rc) or C(errors).
+    """
+
+    def __init__(self, message: str, *, remedy: str | None = None, details: dict[str, t.Any] | None = None) -> None:
+        self.remedy = remedy
+        self.details = details or {}
+        super().__init__(f"{message} {remedy}" if remedy else message)
+
+
+class CommandError(ComposerError):
+    """A program ended with an error, ran into its time limit, or could not be started."""
+
+
+class ToolMissingError(ComposerError):
+    """A program or Python library that a stage needs is not on the build host."""
+
+
+class DocumentError(ComposerError):
+    """A document of the build directory is missing, unreadable, or not what its stage wrote."""
+
+
+class LockedError(ComposerError):
+    """Somebody else holds the lock, and did not give it back in time."""
+
+
+class CancelledError(ComposerError):
+    """The play that started this module has gone away."""
+
+
+class TemplateError(ComposerError):
+    """An image template, or the configuration that it is merged over, is not valid."""
+
+
+class RepositoryError(ComposerError):
+    """A repository, its metadata, or one of its packages cannot be had."""
+
+
+class SignatureError(RepositoryError):
+    """Metadata or a package is not signed as the provider or the template demands."""
+
+
+class ResolveError(ComposerError):
+    """The requested packages cannot be installed together, or do not exist."""
+
+
+class ChrootError(ComposerError):
+    """The root tree cannot be made."""
+
+
+class DiskError(ComposerError):
+    """The image cannot be composed from the root tree."""
+
+
+class BootError(ComposerError):
+    """The boot chain of an image cannot be made, or an image does not boot."""
+
+
+class SigningError(ComposerError):
+    """The boot chain cannot be signed."""
+
+
+class ArtifactError(ComposerError):
+    """An artifact cannot be written, converted, or published."""
+
+
+__all__ = (
+    "ArtifactError",
+    "BootError",
+    "CancelledError",
+    "ChrootError",
+    "CommandError",
+    "ComposerError",
+    "DiskError",
+    "DocumentError",
+    "LockedError",
+    "RepositoryError",
+    "ResolveError",
+    "SignatureError",
+    "SigningError",
+    "TemplateError",
+    "ToolMissingError",
+)
