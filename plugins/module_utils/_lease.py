@@ -34,6 +34,17 @@ def _expired(path: str, timeout: float) -> bool:
         return True
 
 
+def _sign(path: str) -> None:
+    """Write the process id into the lease, so that the watcher can tell a killed module from a busy one."""
+    # A lease that is gone already must not come back.
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        finally:
+            os.close(descriptor)
+
+
 @contextlib.contextmanager
 def cancellable(stage: str, *, lease_file: str | None, lease_timeout: float) -> t.Iterator[None]:
     """Turn SIGTERM, and a lease that nobody touches, into a :class:`CancelledError` in the block.
@@ -59,6 +70,8 @@ def cancellable(stage: str, *, lease_file: str | None, lease_timeout: float) -> 
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
+    if lease_file:
+        _sign(lease_file)
     watcher = None
     if lease_file and lease_timeout > 0:
         watcher = threading.Thread(target=watch, args=(lease_file,), name="lease", daemon=True)
