@@ -62,12 +62,14 @@ def cancellable(stage: str, *, lease_file: str | None, lease_timeout: float) -> 
         )
 
     previous = signal.signal(signal.SIGTERM, cancel)
+    main_thread = threading.get_ident()
     ended = threading.Event()
 
     def watch(path: str) -> None:
         while not ended.wait(_CHECK_SECONDS):
             if _expired(path, lease_timeout):
-                os.kill(os.getpid(), signal.SIGTERM)
+                # To the main thread by name: a signal that this thread received would not wake the other one.
+                signal.pthread_kill(main_thread, signal.SIGTERM)
                 return
 
     if lease_file:
