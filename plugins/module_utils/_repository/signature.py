@@ -1,0 +1,296 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Signatures of repository metadata (OpenPGP), checked with a repository's own keys and nothing else.
+
+GnuPG runs in a private home that lives as long as one verification, without an agent and without a network. Its exit
+status is not looked at: it is 0 for an expired key too. Only the status lines tell (GnuPG's doc/DETAILS).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import copy
+import dataclasses
+import datetime
+import functools
+import io
+import os
+import re
+import tempfile
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._errors import SignatureError
+from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
+
+_CLEARSIGNED_BEGIN = b"-----BEGIN PGP SIGNED MESSAGE-----"
+_CLEARSIGNED_END = b"-----END PGP SIGNATURE-----"
+_ARMOR = re.compile(
+    rb"^-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t]*\r?\n(?:[^\r\n]+: [^\r\n]*\r?\n)*[ \t]*\r?\n"
+    rb"(?P<body>[A-Za-z0-9+/=\s]+?)(?:^=[A-Za-z0-9+/]{4}[ \t]*\r?\n)?^-----END PGP PUBLIC KEY BLOCK-----",
+    re.MULTILINE,
+)
+_OPTIONS = (
+    "--no-options",
+    "--no-autostart",
+    "--disable-dirmngr",
+    "--no-auto-key-locate",
+    "--no-auto-key-retrieve",
+    "--no-auto-check-trustdb",
+    "--no-permission-warning",
+    "--trust-model",
+    "always",
+)
+# RFC 9580, 9.5: MD5, SHA-1 and RIPEMD-160 do not protect against collisions any more.
+_WEAK_DIGESTS: t.Mapping[str, str] = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}
+_NO_PUBLIC_KEY = "9"
+
+
+@dataclasses.dataclass(frozen=True)
+class SignedContent:
+    """What a signature vouches for.
+
+    :ivar content: The signed bytes, and nothing that stood around them.
+    :ivar signed_by: Fingerprints of the primary keys of the accepted signatures, in their order.
+    """
+
+    content: bytes
+    signed_by: tuple[str, ...]
+
+
+@dataclasses.dataclass
+class _Signature:
+    """One signature, as the status lines describe it."""
+
+    verdict: str = ""
+    key_id: str = ""
+    code: str = ""
+    fingerprint: str = ""
+    primary: str = ""
+    digest: str = ""
+    key_expired: int | None = None
+
+    @property
+    def shown(self) -> str:
+        return self.primary or self.fingerprint or self.key_id
+
+
+def read_keyring(paths: t.Sequence[str], *, what: str) -> bytes:
+    """Return the public keys of some files, armored or not, as one binary keyring.
+
+    :param what: The repository, as messages name it.
+    :raises SignatureError: A file cannot be read, or holds no key.
+    """
+    keyring = []
+    for path in paths:
+        try:
+            with open(path, "rb") as stream:
+                data = stream.read()
+        except OSError as exc:
+            raise SignatureError(
+                f"The key file {path} of {what} cannot be read: {exc.strerror}.",
+                remedy="Check the path in the template or the provider's configuration.",
+            ) from exc
+        keyring.append(_dearmor(data, path=path, what=what))
+    return b"".join(keyring)
+
+
+def _dearmor(data: bytes, *, path: str, what: str) -> bytes:
+    # The first byte of a binary OpenPGP packet has its highest bit set (RFC 9580, 4.2).
+    if data[:1] >= b"\x80":
+        return data
+    blocks = [match.group("body") for match in _ARMOR.finditer(data)]
+    try:
+        keys = b"".join(base64.b64decode(b"".join(block.split()), validate=True) for block in blocks)
+    except binascii.Error:
+        keys = b""
+    if not keys:
+        raise SignatureError(
+            f"The key file {path} of {what} holds no OpenPGP public key.",
+            remedy="It must be a key export, armored (gpg --armor --export) or binary.",
+        )
+    return keys
+
+
+def verify_clearsigned(
+    data: bytes,
+    *,
+    keyring: bytes,
+    fingerprints: t.Sequence[str],
+    what: str,
+    now: int | None = None,
+) -> SignedContent:
+    """Check a clearsigned document (C(InRelease)) and return the signed text only.
+
+    :param keyring: The keys that may have signed, see :func:`read_keyring`.
+    :param fingerprints: Fingerprints of the only keys that may have signed; empty allows all of C(keyring).
+    :param what: The document, as messages name it.
+    :param now: Seconds since 1970 to check expiry dates against, instead of the clock.
+    :raises SignatureError: The document must not be believed.
+    """
+    text = data.rstrip()
+    if (
+        not text.startswith(_CLEARSIGNED_BEGIN)
+        or not text.endswith(_CLEARSIGNED_END)
+        or len(re.findall(rb"^-----BEGIN PGP SIGNED MESSAGE", text, re.MULTILINE)) != 1
+        or len(re.findall(rb"^-----BEGIN PGP SIGNATURE", text, re.MULTILINE)) != 1
+    ):
+        raise SignatureError(
+            f"{what} is not one clearsigned document from its first to its last line.",
+            remedy="Something on the way may have changed it, a captive portal or a proxy for example: try again, or "
+            "use another mirror.",
+        )
+    content, signatures = _run_gpg(data, None, keyring=keyring, now=now)
+    return SignedContent(content, _judge(signatures, keyring, fingerprints, what=what))
+
+
+def verify_detached(
+    data: bytes,
+    signature: bytes,
+    *,
+    keyring: bytes,
+    fingerprints: t.Sequence[str],
+    what: str,
+    now: int | None = None,
+) -> SignedContent:
+    """Check a document against its detached signature (C(Release.gpg)); otherwise like :func:`verify_clearsigned`."""
+    _content, signatures = _run_gpg(data, signature, keyring=keyring, now=now)
+    return SignedContent(data, _judge(signatures, keyring, fingerprints, what=what))
+
+
+@functools.lru_cache(maxsize=1)
+def _prototype() -> t.Any:
+    """Return an object of python-gnupg; making one runs C(gpg --version), so it is made once."""
+    gnupg = import_library("gnupg", package="python3-gnupg")
+    return gnupg.GPG(gpgbinary=find_tool("gpg", package="gnupg"))
+
+
+def _run_gpg(
+    data: bytes, signature: bytes | None, *, keyring: bytes, now: int | None
+) -> tuple[bytes, list[_Signature]]:
+    """Let GnuPG check a document; return the signed text (clearsigned only) and its word on each signature."""
+    with tempfile.TemporaryDirectory(prefix="os-image-composer-gnupg-") as home:
+        ring = os.path.join(home, "keys.gpg")
+        with open(ring, "wb") as stream:
+            stream.write(keyring)
+        gpg = copy.copy(_prototype())
+        gpg.gnupghome = home
+        gpg.keyring = [ring]
+        gpg.options = [*_OPTIONS, *(("--faked-system-time", f"{now}!") if now is not None else ())]
+        if signature is None:
+            result = gpg.verify_file(io.BytesIO(data), extra_args=["--output", "-"])
+            content = result.data
+        else:
+            signature_file = os.path.join(home, "signature")
+            with open(signature_file, "wb") as stream:
+                stream.write(signature)
+            result = gpg.verify_data(signature_file, data)
+            content = b""
+    return content, _parse_status(result.stderr)
+
+
+def _parse_status(text: str) -> list[_Signature]:
+    """Read the status lines; several signatures are told apart by their NEWSIG lines."""
+    signatures: list[_Signature] = []
+    for line in text.splitlines():
+        if not line.startswith("[GNUPG:] "):
+            continue
+        word, *values = line[len("[GNUPG:] ") :].split()
+        if word == "NEWSIG":
+            signatures.append(_Signature())
+        elif not signatures:
+            continue
+        current = signatures[-1] if signatures else _Signature()
+        if word in ("GOODSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "BADSIG", "ERRSIG"):
+            current.verdict = word
+            current.key_id = values[0]
+            if word == "ERRSIG":
+                current.code = values[5] if len(values) > 5 else ""
+                current.fingerprint = values[6] if len(values) > 6 and values[6] != "-" else ""
+        elif word == "VALIDSIG":
+            current.fingerprint, current.primary, current.digest = values[0], values[-1], values[7]
+        elif word == "KEYEXPIRED" and values and values[0].isdigit():
+            current.key_expired = int(values[0])
+    return signatures
+
+
+def _judge(
+    signatures: t.Sequence[_Signature], keyring: bytes, fingerprints: t.Sequence[str], *, what: str
+) -> tuple[str, ...]:
+    """Return the fingerprints of the accepted signatures.
+
+    One good signature of an allowed key suffices: archives are signed with the keys of several releases. A signature
+    that does not fit the content condemns the document.
+
+    :raises SignatureError: There is no acceptable signature.
+    """
+    pinned = {fingerprint.replace(" ", "").upper() for fingerprint in fingerprints}
+    for signature in signatures:
+        if signature.verdict == "BADSIG":
+            raise SignatureError(
+                f"{what} does not match its signature by the key {signature.shown}: it was changed after it was "
+                "signed.",
+                remedy="Do not trust this copy. Try again, or use another mirror.",
+            )
+    good = [item for item in signatures if item.verdict == "GOODSIG" and item.primary]
+    strong = [item for item in good if item.digest not in _WEAK_DIGESTS]
+    accepted = [item for item in strong if not pinned or pinned & {item.primary, item.fingerprint}]
+    if accepted:
+        return tuple(dict.fromkeys(item.primary for item in accepted))
+    if not signatures:
+        raise SignatureError(f"{what} has no signature that GnuPG understands.", remedy=_REMEDY_UNSIGNED)
+    problems = list(dict.fromkeys(_describe(item, pinned) for item in signatures))
+    order = ("REVKEYSIG", "EXPKEYSIG", "EXPSIG", "GOODSIG", "ERRSIG", "")
+    first = min(signatures, key=lambda item: order.index(item.verdict))
+    remedy = _REMEDIES.get(first.verdict, _REMEDY_KEYS)
+    raise SignatureError(
+        f"{what} has no valid signature: {'; '.join(problems)}.",
+        remedy=remedy,
+        details={"signed_by": [item.shown for item in signatures]},
+    )
+
+
+def _describe(signature: _Signature, pinned: t.Collection[str]) -> str:
+    """Say in words why one signature is not accepted."""
+    key = f"the key {signature.shown}"
+    if signature.verdict == "EXPKEYSIG":
+        when = ""
+        if signature.key_expired is not None:
+            day = datetime.datetime.fromtimestamp(signature.key_expired, datetime.timezone.utc)
+            when = f" on {day:%Y-%m-%d}"
+        return f"{key} has expired{when}"
+    if signature.verdict == "REVKEYSIG":
+        return f"{key} was revoked"
+    if signature.verdict == "EXPSIG":
+        return f"the signature by {key} has expired"
+    if signature.verdict == "ERRSIG":
+        if signature.code == _NO_PUBLIC_KEY:
+            return f"it is signed with {key}, which is not one of the repository's keys"
+        return f"the signature by {key} cannot be checked (GnuPG's error {signature.code or 'unknown'})"
+    if signature.verdict == "GOODSIG" and signature.digest in _WEAK_DIGESTS:
+        return f"the signature by {key} uses {_WEAK_DIGESTS[signature.digest]}, which is broken"
+    if signature.verdict == "GOODSIG" and pinned:
+        return f"it is signed with {key}, but the only fingerprints allowed are {', '.join(sorted(pinned))}"
+    return f"GnuPG says nothing clear about the signature by {key}"
+
+
+_REMEDY_KEYS = (
+    "If the repository has changed its keys, get the new key from its owner over a trusted way, and name its file and "
+    "fingerprint in the template or the provider's configuration."
+)
+_REMEDY_UNSIGNED = "Check the URL; a repository without signatures needs gpgcheck: false in the template."
+_REMEDIES: t.Mapping[str, str] = {
+    "EXPKEYSIG": "Get the renewed key from the repository's owner, and check the clock of the build host.",
+    "REVKEYSIG": "Do not trust this copy. Get the new key from the repository's owner over a trusted way.",
+    "EXPSIG": "Use another mirror, and check the clock of the build host.",
+    "GOODSIG": _REMEDY_KEYS,
+    "ERRSIG": _REMEDY_KEYS,
+}
+
+
+__all__ = ("SignedContent", "read_keyring", "verify_clearsigned", "verify_detached")
