@@ -272,6 +272,10 @@ class Stage(abc.ABC):
         """
         return None
 
+    def result_when_unchanged(self, result: Facts) -> Facts:
+        """Return the result of a run that had nothing to do, from the result of the last run that did the work."""
+        return result
+
     def describe_change(self, name: str, before: t.Any, after: t.Any) -> str:
         """Say in words how the input C(name) has changed, for C(rebuild_reason)."""
         return describe_change(name, before, after)
@@ -418,7 +422,7 @@ def _unchanged(stage: Stage, stamp: Stamp, reason: str | None, started: float) -
     if reason is not None:
         message = f"{stage.name}: not built again, as rebuild=never, although {reason}"
     return {
-        **stamp.result,
+        **stage.result_when_unchanged(stamp.result),
         "changed": False,
         "msg": message,
         "rebuild_reason": "",
