@@ -1,0 +1,259 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The virtual machine that boots an image: QEMU's command line, its life, and the choice of its accelerator."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import socket
+import subprocess
+import tempfile
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.console import Console
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.monitor import Monitor
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.screenshot import png_of_pixmap
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, ToolMissingError
+from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
+
+# Code and variable store of OVMF as distributions install them; the first pair that exists is taken.
+_UEFI_FIRMWARE: t.Sequence[tuple[str, str]] = (
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+    ("/usr/share/qemu/ovmf-x86_64-4m-code.bin", "/usr/share/qemu/ovmf-x86_64-4m-vars.bin"),
+)
+
+#: QEMU's name of each disk format by the suffix of the image's file name.
+DISK_FORMATS: t.Mapping[str, str] = {
+    ".img": "raw",
+    ".qcow2": "qcow2",
+    ".raw": "raw",
+    ".vdi": "vdi",
+    ".vhd": "vpc",
+    ".vhdx": "vhdx",
+    ".vmdk": "vmdk",
+}
+
+_COMPRESSED = (".bz2", ".gz", ".xz", ".zst")
+
+# Without cmpxchg16b, for which QEMU 7.2 emulates wrongly what kernel 6.12 does with it at random moments.
+_EMULATED = ("-accel", "tcg,thread=multi", "-cpu", "max,-cx16")
+_VIRTUALISED = ("-accel", "kvm", "-cpu", "host")
+
+_PROBE_SECONDS = 10.0
+_END_SECONDS = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class MachineSpec:
+    """What machine to boot.
+
+    :ivar image: Path of the disk image; V(None) for a machine without a disk. The file is never written to.
+    :ivar disk_format: QEMU's name of the image's format.
+    :ivar firmware: C(uefi) or C(bios).
+    :ivar memory: MiB.
+    :ivar accelerator: C(tcg) or C(kvm).
+    """
+
+    image: str | None
+    disk_format: str = "raw"
+    firmware: str = "uefi"
+    memory: int = 1024
+    cpus: int = 2
+    accelerator: str = "tcg"
+
+
+def disk_format(image: str, wanted: str = "auto") -> str:
+    """Return QEMU's name of an image's format.
+
+    The content is never asked: a guest that writes another format's header into its raw disk must not decide.
+
+    :param wanted: The user's word for it; C(auto) takes it from the file name.
+    :raises BootError: The file name does not tell.
+    """
+    if wanted != "auto":
+        return DISK_FORMATS[f".{wanted}"]
+    suffix = os.path.splitext(image)[1].lower()
+    if suffix in _COMPRESSED:
+        raise BootError(
+            f"The image {image} is compressed, and cannot be booted as it is.",
+            remedy="Boot the uncompressed artifact, or decompress this one first.",
+        )
+    try:
+        return DISK_FORMATS[suffix]
+    except KeyError:
+        raise BootError(
+            f"The name of the image {image} does not tell its format.",
+            remedy=f"Set the option format to one of {', '.join(known[1:] for known in DISK_FORMATS)}.",
+        ) from None
+
+
+def machine_argv(spec: MachineSpec, *, console: int, monitor: int) -> list[str]:
+    """Return QEMU's command line.
+
+    :param console: Descriptor of the socket that becomes the first serial port.
+    :param monitor: Descriptor of the socket that becomes the QMP monitor.
+    :raises ToolMissingError: QEMU or the firmware is not installed.
+    """
+    argv = [
+        find_tool("qemu-system-x86_64", package="qemu-system-x86"),
+        *("-name", "image-boot-test", "-no-user-config", "-nodefaults", "-no-reboot"),
+        # The BIOS speaks on the serial port only where it is told that there are no graphics.
+        *("-machine", "q35" if spec.firmware == "uefi" else "q35,graphics=off"),
+        *(_EMULATED if spec.accelerator == "tcg" else _VIRTUALISED),
+        *("-m", str(spec.memory), "-smp", str(spec.cpus)),
+        *("-display", "none", "-device", "VGA", "-device", "virtio-rng-pci"),
+        *("-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"),
+        *("-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"),
+        # The guest gets an address by DHCP, and reaches nothing: neither the host nor any other network.
+        *("-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile="),
+    ]
+    if spec.firmware == "uefi":
+        code, variables = _uefi_firmware()
+        argv += ("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_escaped(code)}")
+        argv += ("-drive", f"if=pflash,unit=1,format=raw,snapshot=on,file={_escaped(variables)}")
+    if spec.image is not None:
+        argv += ("-drive", f"if=none,id=disk,format={spec.disk_format},snapshot=on,file={_escaped(spec.image)}")
+        argv += ("-device", "virtio-blk-pci,drive=disk,bootindex=0")
+    return argv
+
+
+def _escaped(path: str) -> str:
+    return path.replace(",", ",,")
+
+
+def _uefi_firmware() -> tuple[str, str]:
+    for pair in _UEFI_FIRMWARE:
+        if all(os.path.exists(path) for path in pair):
+            return pair
+    raise ToolMissingError(
+        "The UEFI firmware for virtual machines (OVMF) was not found on the build host.",
+        remedy="Install the package 'ovmf' there, or apply the role os_image.composer.build_host.",
+    )
+
+
+class Machine:
+    """A running virtual machine.
+
+    :ivar console: Its first serial port.
+    :ivar monitor: Its monitor.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], console: Console, monitor: Monitor) -> None:
+        self._process = process
+        self.console = console
+        self.monitor = monitor
+
+    def screenshot(self, path: str) -> None:
+        """Write a picture of the display, as PNG.
+
+        :raises BootError: The machine has ended, or its display cannot be read.
+        """
+        with tempfile.TemporaryDirectory(prefix="image-boot-test-") as directory:
+            pixmap = os.path.join(directory, "display.ppm")
+            self.monitor.execute("screendump", {"filename": pixmap})
+            with open(pixmap, "rb") as stream:
+                write_file(path, png_of_pixmap(stream.read()))
+
+    def last_words(self) -> str:
+        """Return what QEMU itself said, after the console has ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_SECONDS)
+        if self._process.returncode is None or self._process.stderr is None:
+            return ""
+        return self._process.stderr.read().decode("utf-8", errors="replace").strip()
+
+
+@contextlib.contextmanager
+def started_machine(
+    spec: MachineSpec, *, runner: CommandRunner, log: t.TextIO, temp_dir: str | None = None
+) -> t.Iterator[Machine]:
+    """Run a machine while the block runs. It ends with the block, and with this process, whatever happens.
+
+    :param log: Gets what the serial console says, live.
+    :param temp_dir: Where QEMU keeps what the guest writes; the file has no name and vanishes with QEMU.
+    """
+    with contextlib.ExitStack() as stack:
+        console, console_peer = (stack.enter_context(end) for end in socket.socketpair())
+        monitor, monitor_peer = (stack.enter_context(end) for end in socket.socketpair())
+        if temp_dir:
+            runner = runner.with_environment({"TMPDIR": temp_dir})
+        process = runner.start(
+            machine_argv(spec, console=console_peer.fileno(), monitor=monitor_peer.fileno()),
+            pass_fds=(console_peer.fileno(), monitor_peer.fileno()),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        # QEMU holds the only other ends now: when it ends, reading ends.
+        console_peer.close()
+        monitor_peer.close()
+        try:
+            yield Machine(process, Console(console, log), Monitor(monitor))
+        finally:
+            process.terminate()
+            try:
+                process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stderr is not None:
+                process.stderr.close()
+
+
+def choose_accelerator(wanted: str, *, firmware: str, runner: CommandRunner) -> str:
+    """Return the accelerator to use.
+
+    :param wanted: C(tcg), C(kvm), or C(auto): KVM where a guest really runs with it, else TCG.
+    :raises BootError: KVM is demanded, and no guest runs with it.
+    """
+    if wanted == "tcg":
+        return wanted
+    problem = _kvm_problem(firmware, runner)
+    if problem is None:
+        return "kvm"
+    if wanted == "auto":
+        return "tcg"
+    raise BootError(
+        f"No virtual machine runs with KVM on this host: {problem}.",
+        remedy="Set accelerator to tcg, or to auto.",
+    )
+
+
+@functools.cache
+def _kvm_problem(firmware: str, runner: CommandRunner) -> str | None:
+    """Tell why KVM cannot be used; V(None) when a firmware has just run with it.
+
+    Being able to open C(/dev/kvm) proves nothing: under another hypervisor guests may hang at their first steps.
+    """
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "/dev/kvm is missing or cannot be opened"
+    spec = MachineSpec(image=None, firmware=firmware, memory=128, cpus=1, accelerator="kvm")
+    with open(os.devnull, "w", encoding="utf-8") as log, started_machine(spec, runner=runner, log=log) as machine:
+        if machine.console.expect(r"\w{3}", timeout=_PROBE_SECONDS):
+            return None
+        if machine.console.ended:
+            words = machine.last_words().splitlines()
+            return f"QEMU ended at once ({words[0] if words else 'without a word'})"
+        return f"the firmware said nothing within {_PROBE_SECONDS:g} s"
+
+
+__all__ = (
+    "DISK_FORMATS",
+    "Machine",
+    "MachineSpec",
+    "choose_accelerator",
+    "disk_format",
+    "machine_argv",
+    "started_machine",
+)

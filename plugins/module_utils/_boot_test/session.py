@@ -1,0 +1,194 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""A boot test: start an image, wait until it is up, run commands in it, keep what was seen."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.console import (
+    LOGIN_PROMPT,
+    Console,
+    GuestCommand,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import (
+    Machine,
+    MachineSpec,
+    choose_accelerator,
+    disk_format,
+    started_machine,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
+from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+
+#: What a console says when waiting for more is in vain, and what that means.
+_DEAD_ENDS: t.Mapping[str, str] = {
+    r"Kernel panic - not syncing:? *(.*)": "its kernel panicked",
+    r"failed to load Boot\d+.*: (Access Denied|Security Violation)": "Secure Boot refused its boot loader",
+    r"No bootable (?:option or )?device|UEFI Interactive Shell": "the firmware found nothing to boot on it",
+    r"^grub(?: rescue)?> *\Z": "GRUB found no configuration or no file to boot",
+    r"^\(initramfs\) *\Z|ALERT! .* does not exist": "its initramfs did not find the root file system",
+    r"You are in (?:emergency|rescue) mode": "a unit that it needs failed, so it is in emergency mode",
+}
+
+_POWER_OFF_SECONDS = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class BootTest:
+    """What to boot and what to wait for.
+
+    :ivar image: Path of the image; it is never written to.
+    :ivar image_format: C(auto), or a suffix such as C(qcow2).
+    :ivar output_dir: Where console log and picture go; made when it is missing.
+    :ivar marker: Regular expression for what the console says when the system is up.
+    :ivar timeout: Seconds until the marker must be there; each command has as long again.
+    :ivar memory: MiB.
+    :ivar accelerator: C(tcg), C(kvm), or C(auto).
+    :ivar commands: Shell commands to run after logging in.
+    :ivar temp_dir: Where what the guest writes is kept while it runs.
+    """
+
+    image: str
+    output_dir: str
+    image_format: str = "auto"
+    marker: str = LOGIN_PROMPT
+    timeout: float = 300
+    memory: int = 1024
+    cpus: int = 2
+    firmware: str = "uefi"
+    accelerator: str = "tcg"
+    commands: t.Sequence[str] = ()
+    login_user: str = "root"
+    login_password: str | None = None
+    temp_dir: str | None = None
+
+    @property
+    def console_log(self) -> str:
+        """Path of the file with what the serial console said."""
+        return os.path.join(self.output_dir, f"{os.path.basename(self.image)}.console.log")
+
+    @property
+    def screenshot(self) -> str:
+        """Path of the picture of the display."""
+        return os.path.join(self.output_dir, f"{os.path.basename(self.image)}.png")
+
+
+@dataclasses.dataclass(frozen=True)
+class BootReport:
+    """What a boot test has found.
+
+    :ivar matched: What the console said that fitted the marker.
+    :ivar seconds: From the start of the machine to the marker.
+    """
+
+    accelerator: str
+    matched: str
+    seconds: float
+    commands: tuple[GuestCommand, ...]
+
+
+def run_boot_test(test: BootTest, *, runner: CommandRunner) -> BootReport:
+    """Boot an image and wait for its marker.
+
+    :raises BootError: It did not come up, or a command failed in it. The message holds the console's last lines.
+    """
+    spec = _machine_spec(test, runner)
+    _prepare_output(test)
+    commands: list[GuestCommand] = []
+    started = time.monotonic()
+    with (
+        open(test.console_log, "w", encoding="utf-8") as log,
+        started_machine(spec, runner=runner, log=log, temp_dir=test.temp_dir) as machine,
+    ):
+        try:
+            matched = _wait_until_up(test, machine)
+            seconds = round(time.monotonic() - started, 1)
+            if test.commands:
+                machine.console.log_in(test.login_user, test.login_password, timeout=test.timeout)
+            for cmd in test.commands:
+                commands.append(machine.console.run(cmd, timeout=test.timeout))
+                _require_success(commands[-1])
+        except BootError as exc:
+            _take_picture(test, machine)
+            raise _explained(exc, test, machine.console) from exc
+        _take_picture(test, machine)
+    return BootReport(spec.accelerator, matched, seconds, tuple(commands))
+
+
+def _machine_spec(test: BootTest, runner: CommandRunner) -> MachineSpec:
+    if not os.path.isfile(test.image):
+        raise BootError(
+            f"The image {test.image} does not exist.",
+            remedy="Build it first, or correct the option image.",
+        )
+    return MachineSpec(
+        image=test.image,
+        disk_format=disk_format(test.image, test.image_format),
+        firmware=test.firmware,
+        memory=test.memory,
+        cpus=test.cpus,
+        accelerator=choose_accelerator(test.accelerator, firmware=test.firmware, runner=runner),
+    )
+
+
+def _prepare_output(test: BootTest) -> None:
+    try:
+        os.makedirs(test.output_dir, exist_ok=True)
+        # What an earlier test left must not be taken for this one's.
+        for path in (test.console_log, test.screenshot):
+            if os.path.exists(path):
+                os.unlink(path)
+    except OSError as exc:
+        raise BootError(f"Cannot write to the output directory {test.output_dir}: {exc.strerror}.") from exc
+
+
+def _wait_until_up(test: BootTest, machine: Machine) -> str:
+    console = machine.console
+    found = console.expect(test.marker, *_DEAD_ENDS, timeout=test.timeout)
+    if found is not None and found[0] == 0:
+        return found[1].group()
+    if found is not None:
+        index, match = found
+        said = match.group(1).strip() if match.groups() else ""
+        reason = [*_DEAD_ENDS.values()][index - 1] + (f" ({said})" if said else "")
+    elif console.ended:
+        words = machine.last_words()
+        reason = "the machine ended before that" + (f", and QEMU said: {words}" if words else "")
+    else:
+        reason = f"that was not to be seen within {test.timeout:g} s"
+    raise BootError(f"The image {test.image} did not boot to {test.marker!r}: {reason}.")
+
+
+def _require_success(command: GuestCommand) -> None:
+    if command.rc != 0:
+        raise BootError(
+            f"The command {command.cmd!r} ended with status {command.rc} in the booted image. It said:\n"
+            f"{command.output}"
+        )
+
+
+def _take_picture(test: BootTest, machine: Machine) -> None:
+    # A machine that has ended has no display any more; the console log tells why it ended.
+    with contextlib.suppress(BootError):
+        machine.screenshot(test.screenshot)
+
+
+def _explained(problem: BootError, test: BootTest, console: Console) -> BootError:
+    """Add to an error what the user needs to go on: the console's last lines, and where the whole is."""
+    tail = console.tail()
+    last = f"The console's last lines:\n{tail}" if tail else "The console said nothing."
+    picture = f", a picture of the display in {test.screenshot}" if os.path.exists(test.screenshot) else ""
+    return BootError(f"{problem}\n{last}\nThe whole console is in {test.console_log}{picture}.")
+
+
+__all__ = ("BootReport", "BootTest", "run_boot_test")

@@ -1,0 +1,251 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_boot_test
+short_description: Boot an image in a virtual machine and wait until it is up
+version_added: 0.1.0
+author:
+  - The os_image.composer authors (@os-image)
+description:
+  - Boots an image with QEMU on the build host, and waits until its serial console shows a login prompt or another
+    marker. Can then log in over the serial console and run commands.
+  - The image is never written to. What the guest writes is kept in an unnamed temporary file that vanishes with the
+    virtual machine. The guest gets a network with DHCP, from which it reaches nothing.
+  - The image has to use the first serial port as its console, for example with C(console=ttyS0) on its kernel command
+    line.
+extends_documentation_fragment:
+  - os_image.composer._attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+  async:
+    support: full
+  platform:
+    support: full
+    platforms: linux
+options:
+  image:
+    description:
+      - Path of the image on the build host.
+    type: path
+    required: true
+  format:
+    description:
+      - The image's format. By default, the suffix of its file name tells.
+    type: str
+    choices:
+      - auto
+      - img
+      - qcow2
+      - raw
+      - vdi
+      - vhd
+      - vhdx
+      - vmdk
+    default: auto
+  output_dir:
+    description:
+      - A directory on the build host for what was seen, C(<file name of the image>.console.log) and
+        C(<file name of the image>.png).
+      - By default, C(boot-test) beside the image.
+    type: path
+  marker:
+    description:
+      - A Python regular expression; the image is up when a part of its console's output matches. Control sequences for
+        terminals are taken out before.
+    type: str
+    default: '[\w.-]+ login:'
+  timeout:
+    description:
+      - After how many seconds without O(marker) the test fails. Logging in and each of O(commands) may take as long
+        again.
+    type: float
+    default: 300
+  memory:
+    description:
+      - Memory of the virtual machine, in MiB.
+    type: int
+    default: 1024
+  cpus:
+    description:
+      - Number of processors of the virtual machine.
+    type: int
+    default: 2
+  firmware:
+    description:
+      - The firmware that starts the image.
+    type: str
+    choices:
+      bios: SeaBIOS.
+      uefi: OVMF, without Secure Boot, with fresh variables.
+    default: uefi
+  accelerator:
+    description:
+      - How the guest's instructions are run.
+    type: str
+    choices:
+      auto: With KVM when a probe shows that a guest really runs with it, otherwise by emulation.
+      kvm: With KVM, or not at all.
+      tcg: By emulation. This works everywhere, also in a build host that is a virtual machine itself.
+    default: tcg
+  commands:
+    description:
+      - Shell commands to run in the booted image, over its serial console. The test fails at the first that ends with
+        another status than 0.
+    type: list
+    elements: str
+    default: []
+  login_user:
+    description:
+      - Who logs in to run O(commands).
+    type: str
+    default: root
+  login_password:
+    description:
+      - The password of O(login_user).
+    type: str
+  temp_dir:
+    description:
+      - A directory on the build host for what the guest writes while it runs.
+      - By default, the host's own directory for large temporary files, usually C(/var/tmp).
+    type: path
+seealso:
+  - module: os_image.composer.image_finalize
+"""
+
+EXAMPLES = r"""
+- name: Boot an image to its login prompt
+  os_image.composer.image_boot_test:
+    image: /srv/images/edge-1.0.raw
+
+- name: Boot an image and look whether its service runs
+  os_image.composer.image_boot_test:
+    image: /srv/images/edge-1.0.qcow2
+    commands:
+      - systemctl is-active nginx
+      - curl --silent --fail http://localhost/
+    login_user: admin
+    login_password: "{{ vault_admin_password }}"
+"""
+
+RETURN = r"""
+console_log:
+  description: Path of the file with what the serial console said, as plain text.
+  returned: success and failure, outside check mode
+  type: str
+  sample: /srv/images/boot-test/edge-1.0.raw.console.log
+screenshot:
+  description: Path of a picture of the display at the end, as PNG. On failure it may not exist.
+  returned: success and failure, outside check mode
+  type: str
+  sample: /srv/images/boot-test/edge-1.0.raw.png
+seconds:
+  description: Seconds from the start of the virtual machine until O(marker) was seen.
+  returned: success, outside check mode
+  type: float
+  sample: 31.2
+accelerator:
+  description: V(kvm) or V(tcg), how the guest's instructions were run.
+  returned: success, outside check mode
+  type: str
+  sample: tcg
+matched:
+  description: The text that matched O(marker).
+  returned: success, outside check mode
+  type: str
+  sample: "edge login:"
+command_results:
+  description: What O(commands) said, in their order.
+  returned: success, outside check mode
+  type: list
+  elements: dict
+  contains:
+    cmd:
+      description: The command.
+      type: str
+      sample: systemctl is-active nginx
+    rc:
+      description: Its exit status.
+      type: int
+      sample: 0
+    output:
+      description: Its standard output and standard error.
+      type: str
+      sample: active
+    seconds:
+      description: How long it took.
+      type: float
+      sample: 0.4
+"""
+
+import dataclasses
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.console import LOGIN_PROMPT
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import DISK_FORMATS
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.session import BootTest, run_boot_test
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
+from ansible_collections.os_image.composer.plugins.module_utils._lease import cancellable
+
+
+def main() -> None:
+    """Boot an image as a module."""
+    module = AnsibleModule(
+        argument_spec={
+            "image": {"type": "path", "required": True},
+            "format": {
+                "type": "str",
+                "choices": ["auto", *(suffix[1:] for suffix in DISK_FORMATS)],
+                "default": "auto",
+            },
+            "output_dir": {"type": "path"},
+            "marker": {"type": "str", "default": LOGIN_PROMPT},
+            "timeout": {"type": "float", "default": 300},
+            "memory": {"type": "int", "default": 1024},
+            "cpus": {"type": "int", "default": 2},
+            "firmware": {"type": "str", "choices": ["bios", "uefi"], "default": "uefi"},
+            "accelerator": {"type": "str", "choices": ["auto", "kvm", "tcg"], "default": "tcg"},
+            "commands": {"type": "list", "elements": "str", "default": []},
+            "login_user": {"type": "str", "default": "root"},
+            "login_password": {"type": "str", "no_log": True},
+            "temp_dir": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    params = dict(module.params)
+    image = os.path.abspath(params.pop("image"))
+    output_dir = params.pop("output_dir") or os.path.join(os.path.dirname(image), "boot-test")
+    test = BootTest(image=image, output_dir=output_dir, image_format=params.pop("format"), **params)
+    if module.check_mode:
+        module.exit_json(changed=False, msg=f"image_boot_test: would boot {image}")
+    kept = {"console_log": test.console_log, "screenshot": test.screenshot}
+    try:
+        with cancellable("image_boot_test", lease_file=None, lease_timeout=0):
+            report = run_boot_test(test, runner=CommandRunner())
+    except ComposerError as exc:
+        module.fail_json(msg=str(exc), exception=exc, **kept, **exc.details)
+    module.exit_json(
+        changed=False,
+        msg=f"image_boot_test: {image} was up after {report.seconds} s ({report.accelerator})",
+        seconds=report.seconds,
+        accelerator=report.accelerator,
+        matched=report.matched,
+        command_results=[dataclasses.asdict(command) for command in report.commands],
+        **kept,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pathlib
+import struct
+import zlib
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test import machine
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import (
+    MachineSpec,
+    disk_format,
+    machine_argv,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.screenshot import png_of_pixmap
+from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, ToolMissingError
+
+
+@pytest.mark.parametrize(
+    ("image", "wanted", "expected"),
+    [
+        ("/a/x-1.0.raw", "auto", "raw"),
+        ("/a/x.QCOW2", "auto", "qcow2"),
+        ("/a/x.vhd", "auto", "vpc"),
+        ("/a/x", "raw", "raw"),
+        ("/a/x.raw", "vhdx", "vhdx"),
+    ],
+)
+def test_disk_format(image: str, wanted: str, expected: str) -> None:
+    assert disk_format(image, wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("/a/x.raw.zst", "/a/x.raw.zst is compressed, and cannot be booted as it is. Boot the uncompressed artifact"),
+        ("/a/x.bin", "does not tell its format. Set the option format to one of img, qcow2, raw"),
+    ],
+)
+def test_disk_format_unknown(image: str, message: str) -> None:
+    with pytest.raises(BootError, match=message):
+        disk_format(image)
+
+
+@pytest.fixture
+def installed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """A host with QEMU and OVMF, of which only the names matter."""
+    for name in ("code.fd", "vars.fd"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(machine, "_UEFI_FIRMWARE", [(str(tmp_path / "code.fd"), str(tmp_path / "vars.fd"))])
+    monkeypatch.setattr(machine, "find_tool", lambda name, package: f"/usr/bin/{name}")
+    return tmp_path
+
+
+def test_uefi_machine(installed: pathlib.Path) -> None:
+    argv = machine_argv(MachineSpec("/a/b,c.raw", memory=512), console=7, monitor=8)
+    drives = [value for option, value in zip(argv, argv[1:]) if option == "-drive"]
+    assert drives == [
+        f"if=pflash,unit=0,format=raw,readonly=on,file={installed}/code.fd",
+        f"if=pflash,unit=1,format=raw,snapshot=on,file={installed}/vars.fd",
+        # QEMU would take what follows a single comma for the next option.
+        "if=none,id=disk,format=raw,snapshot=on,file=/a/b,,c.raw",
+    ]
+    assert argv[argv.index("-cpu") + 1] == "max,-cx16"
+    assert argv[argv.index("-netdev") + 1] == "user,id=net,restrict=on"
+    assert "socket,id=console,fd=7" in argv
+    assert "socket,id=monitor,fd=8" in argv
+
+
+def test_bios_machine_needs_no_uefi_firmware(installed: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_UEFI_FIRMWARE", [])
+    argv = machine_argv(MachineSpec("/a/b.qcow2", "qcow2", firmware="bios", accelerator="kvm"), console=7, monitor=8)
+    assert not any("pflash" in word for word in argv)
+    assert argv[argv.index("-accel") + 1] == "kvm"
+
+
+def test_firmware_missing(installed: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_UEFI_FIRMWARE", [(str(installed / "code.fd"), str(installed / "gone.fd"))])
+    with pytest.raises(ToolMissingError, match=r"\(OVMF\) was not found on the build host. Install the package 'ovmf'"):
+        machine_argv(MachineSpec("/a/b.raw"), console=7, monitor=8)
+
+
+def test_png_of_pixmap() -> None:
+    pixels = bytes(range(2 * 3 * 3))
+    png = png_of_pixmap(b"P6\n2 3\n255\n" + pixels)
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    chunks, offset = {}, 8
+    while offset < len(png):
+        (length,) = struct.unpack_from(">I", png, offset)
+        kind, data = png[offset + 4 : offset + 8], png[offset + 8 : offset + 8 + length]
+        assert struct.unpack_from(">I", png, offset + 8 + length) == (zlib.crc32(kind + data),)
+        chunks[kind] = data
+        offset += 12 + length
+    assert chunks[b"IHDR"] == struct.pack(">IIBBBBB", 2, 3, 8, 2, 0, 0, 0)
+    rows = zlib.decompress(chunks[b"IDAT"])
+    assert rows == b"".join(b"\0" + pixels[row : row + 6] for row in (0, 6, 12))
+
+
+@pytest.mark.parametrize("pixmap", [b"", b"P5\n1 1\n255\n\0", b"P6\n2 2\n255\nshort"])
+def test_png_of_something_else(pixmap: bytes) -> None:
+    with pytest.raises(BootError, match="picture of its display is"):
+        png_of_pixmap(pixmap)
