@@ -51,7 +51,8 @@ def run_stage_module(module: AnsibleModule, factory: StageFactory) -> t.NoReturn
     try:
         result = run_stage(factory(module.params, options))
     except ComposerError as exc:
-        module.fail_json(msg=str(exc), exception=exc, **exc.details)
+        # Without `exception`, which would tell the whole message twice; the traceback is taken from here all the same.
+        module.fail_json(msg=str(exc), **exc.details)
     module.exit_json(**result)
 
 

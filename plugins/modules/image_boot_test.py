@@ -235,7 +235,7 @@ def main() -> None:
         with cancellable("image_boot_test", lease_file=None, lease_timeout=0):
             report = run_boot_test(test, runner=CommandRunner())
     except ComposerError as exc:
-        module.fail_json(msg=str(exc), exception=exc, **kept, **exc.details)
+        module.fail_json(msg=str(exc), **kept, **exc.details)
     module.exit_json(
         changed=False,
         msg=f"image_boot_test: {image} was up after {report.seconds} s ({report.accelerator})",
