@@ -1,0 +1,128 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The document C(template.json): what all later stages know about the image."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory
+
+DOCUMENT = "template.json"
+
+# Where a package comes from may differ between build hosts; these may not.
+_PACKAGE_IDENTITY = ("name", "version", "arch", "sha256")
+
+
+@dataclasses.dataclass(frozen=True)
+class TemplateDocument:
+    """The merged template, its provider, and the files that it names.
+
+    :ivar provider_id: C({os}-{dist}-{arch}).
+    :ivar provider: The provider: architecture, family, essential packages, repositories.
+    :ivar template: The merged template with all defaults; local files by absolute paths; passwords are hashes.
+    :ivar files: Absolute paths of the files that the template and the provider name, with their SHA-256.
+    """
+
+    provider_id: str
+    provider: t.Dict[str, t.Any]
+    template: t.Dict[str, t.Any]
+    files: t.Dict[str, str]
+    cache_dir: str
+    work_dir: str
+    config_dir: str
+    sources: t.Tuple[t.Mapping[str, str], ...] = ()
+    warnings: t.Tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, build: BuildDirectory) -> TemplateDocument:
+        """Read the document of a build.
+
+        :raises DocumentError: It is missing, or not what image_template_validate wrote.
+        """
+        return cls.from_data(build.read_document(DOCUMENT))
+
+    @classmethod
+    def from_data(cls, data: t.Mapping[str, t.Any]) -> TemplateDocument:
+        """Take the document out of its JSON form."""
+        return cls(
+            provider_id=data["provider_id"],
+            provider=data["provider"],
+            template=data["template"],
+            files=data["files"],
+            **data["directories"],
+            sources=tuple(data["sources"]),
+            warnings=tuple(data["warnings"]),
+        )
+
+    def as_data(self, *, schema_version: int) -> t.Dict[str, t.Any]:
+        """Return the JSON form of the document."""
+        return {
+            "schema_version": schema_version,
+            "provider_id": self.provider_id,
+            "provider": self.provider,
+            "template": self.template,
+            "files": self.files,
+            "directories": {"cache_dir": self.cache_dir, "work_dir": self.work_dir, "config_dir": self.config_dir},
+            "sources": [dict(source) for source in self.sources],
+            "warnings": list(self.warnings),
+        }
+
+    @property
+    def package_cache(self) -> str:
+        """The directory of the provider's packages."""
+        return os.path.join(self.cache_dir, "pkgCache", self.provider_id)
+
+    @property
+    def provider_work(self) -> str:
+        """The directory of the provider's layers and builds."""
+        return os.path.join(self.work_dir, self.provider_id)
+
+    def section(self, *names: str) -> t.Any:
+        """Return a part of the merged template, for example C(section("systemConfig", "users"))."""
+        value: t.Any = self.template
+        for name in names:
+            value = value[name]
+        return value
+
+    def fingerprint(self, value: t.Any) -> t.Any:
+        """Return a JSON value with the path of each known file replaced by its digest.
+
+        Paths depend on the build host; what a file holds does not.
+        """
+        if isinstance(value, dict):
+            return {key: self.fingerprint(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.fingerprint(item) for item in value]
+        if isinstance(value, str) and value in self.files:
+            return f"sha256:{self.files[value]}"
+        return value
+
+    def build_digest(self, lock: t.Mapping[str, t.Any]) -> str:
+        """Return the digest (64 hexadecimal digits) of everything that makes the image what it is.
+
+        Identifiers in the image derive from it, so it depends on no path, host or time.
+
+        :param lock: The content of C(packages.lock.json).
+        """
+        template = self.fingerprint(self.template)
+        # What only decides in which files the image is published does not make another image.
+        template["disk"] = {key: value for key, value in template["disk"].items() if key not in ("artifacts", "name")}
+        return digest_of(
+            {
+                "template": template,
+                "provider": self.fingerprint(self.provider),
+                "packages": [[package[key] for key in _PACKAGE_IDENTITY] for package in lock["packages"]],
+            }
+        )
+
+
+__all__ = ("DOCUMENT", "TemplateDocument")

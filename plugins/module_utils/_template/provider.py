@@ -1,0 +1,323 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Providers: what C(config/osv/{os}/{dist}/) says about a release of an operating system.
+
+A provider is data. C(config.yml) names, per architecture, the other files; C(providerconfigs/) has the repositories,
+C(chrootenvconfigs/) the chroot environment, C(imageconfigs/defaultconfigs/) the default templates.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, origin_of
+from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
+from ansible_collections.os_image.composer.plugins.module_utils._template.references import find_file
+from ansible_collections.os_image.composer.plugins.module_utils._template.schema import Schema
+from ansible_collections.os_image.composer.plugins.module_utils._template.validation import (
+    fill_defaults,
+    nearest,
+    validate,
+)
+
+#: The names that each architecture has in the packages of a family.
+PACKAGE_ARCHITECTURES: t.Mapping[str, t.Mapping[str, str]] = {
+    "deb": {"x86_64": "amd64", "aarch64": "arm64", "armv7hl": "armhf"},
+    "rpm": {"x86_64": "x86_64", "aarch64": "aarch64", "armv7hl": "armv7hl"},
+}
+
+# The name that an image type has in the file names of default templates.
+_IMAGE_TYPE_NAMES: t.Mapping[str, str] = {"raw": "raw", "iso": "iso", "img": "initrd"}
+
+_TEXT: Schema = {"type": "string", "minLength": 1}
+_TEXTS: Schema = {"type": "array", "items": _TEXT, "default": []}
+
+
+def _closed(properties: Schema, *required: str, **more: t.Any) -> Schema:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+        "required": list(required),
+        **more,
+    }
+
+
+#: One architecture in C(config.yml).
+_ARCHITECTURE = _closed(
+    {
+        "dist": _TEXT,
+        "arch": _TEXT,
+        "pkgType": {"type": "string", "enum": ["deb", "rpm"]},
+        "releaseVersion": _TEXT,
+        "codename": _TEXT,
+        "chrootenvConfigFile": _TEXT,
+        # Packages that a bootloader needs, beside those of the template.
+        "bootloaderPackages": _closed({"systemd-boot": _TEXTS, "grub": _TEXTS}, default={}),
+        "initramfs": _closed(
+            {"generator": {"type": "string", "enum": ["auto", "initramfs-tools", "dracut"], "default": "auto"}},
+            default={},
+        ),
+        "cmdlineDefaults": {"type": "string", "default": ""},
+    },
+    "pkgType",
+    "releaseVersion",
+    "codename",
+    "chrootenvConfigFile",
+)
+
+CONFIG_SCHEMA: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {name: _ARCHITECTURE for name in ("x86_64", "aarch64", "armv7hl")},
+}
+
+CHROOTENV_SCHEMA = _closed(
+    {"essential": _closed({"priorities": _TEXTS, "packages": _TEXTS}, default={})},
+    "essential",
+)
+
+_KEY = _closed(
+    {
+        "file": _TEXT,
+        "fingerprint": {
+            "type": "string",
+            "pattern": "^[0-9A-F]{40}$",
+            "patternErrorMessage": "40 hexadecimal digits in upper case",
+        },
+    },
+    "file",
+    "fingerprint",
+)
+
+REPOSITORIES_SCHEMA = _closed(
+    {
+        "repositories": {
+            "type": "array",
+            "items": _closed(
+                {
+                    "name": _TEXT,
+                    "mirror": _TEXT,
+                    "url": _TEXT,
+                    "suite": _TEXT,
+                    "components": _TEXTS,
+                    "priority": {"type": "integer", "minimum": -9999, "maximum": 9999, "default": 500},
+                    "gpgcheck": {"type": "boolean", "default": True},
+                    "keys": {"type": "array", "items": _KEY, "default": []},
+                },
+                "name",
+                oneOf=[{"required": ["mirror"]}, {"required": ["url"]}],
+            ),
+        }
+    },
+    "repositories",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a template asks for: the keys of its C(target)."""
+
+    os: str
+    dist: str
+    arch: str
+    image_type: str
+
+    @property
+    def provider_id(self) -> str:
+        """The name that the cache and work directories use."""
+        return f"{self.os}-{self.dist}-{self.arch}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Provider:
+    """A provider for one target.
+
+    :ivar data: The C(provider) of C(template.json), without what depends on the template.
+    :ivar bootloader_packages: The packages that each bootloader needs.
+    :ivar default_template_path: The default template of the target's image type.
+    :ivar sources: The configuration files that were read.
+    :ivar files: Absolute paths of key files with their digests.
+    """
+
+    target: Target
+    data: t.Dict[str, t.Any]
+    bootloader_packages: t.Mapping[str, t.Sequence[str]]
+    default_template_path: str
+    sources: t.Tuple[str, ...]
+    files: t.Mapping[str, str]
+
+
+def known_names(directory: str) -> t.List[str]:
+    """Return the names of the subdirectories of a directory; none when it does not exist."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _known_dists(root: str, os_name: str) -> t.List[str]:
+    return [name for name in known_names(os.path.join(root, os_name)) if _is_provider(root, os_name, name)]
+
+
+def _is_provider(root: str, os_name: str, dist: str) -> bool:
+    return os.path.isfile(os.path.join(root, os_name, dist, "config.yml"))
+
+
+def _unknown(template: Mapping, key: str, message: str) -> TemplateError:
+    origin = origin_of(template, ("target", key))
+    return template_error(f"The target of {origin.file}", [Problem(origin, message)])
+
+
+def _read(path: str, schema: Schema) -> Mapping:
+    data = load_yaml(path, what="The provider configuration")
+    problems = validate(data, schema)
+    if problems:
+        raise template_error(f"The provider configuration {path}", problems)
+    fill_defaults(data, schema)
+    return data
+
+
+def _locate(config_dir: str, template: Mapping, target: Target) -> str:
+    """Return the provider's directory.
+
+    :raises TemplateError: There is none; the message lists what there is.
+    """
+    root = os.path.join(config_dir, "osv")
+    systems = known_names(root)
+    if not systems:
+        raise TemplateError(
+            f"The configuration directory {config_dir} holds no providers.",
+            remedy="Let config_dir name a directory with osv/{os}/{dist}/config.yml below it.",
+        )
+    if target.os not in systems:
+        raise _unknown(
+            template, "os", f"The operating system {target.os!r} is not known. {nearest(target.os, systems)}"
+        )
+    dists = _known_dists(root, target.os)
+    if target.dist not in dists:
+        raise _unknown(
+            template, "dist", f"The release {target.dist!r} of {target.os} is not known. Known are: {', '.join(dists)}."
+        )
+    return os.path.join(root, target.os, target.dist)
+
+
+def load_provider(config_dir: str, template: Mapping, target: Target) -> Provider:
+    """Read the provider of a target.
+
+    :param template: What names the target, for the lines in error messages.
+    :raises TemplateError: It does not exist, or its configuration is not valid.
+    """
+    config_dir = os.path.abspath(config_dir)
+    directory = _locate(config_dir, template, target)
+    config_path = os.path.join(directory, "config.yml")
+    config = _read(config_path, CONFIG_SCHEMA)
+    if target.arch not in config:
+        raise _unknown(
+            template,
+            "arch",
+            f"The architecture {target.arch!r} is not known to {target.os}/{target.dist}. "
+            f"Known are: {', '.join(config)}.",
+        )
+    settings = config[target.arch]
+    family = settings["pkgType"]
+    package_arch = PACKAGE_ARCHITECTURES[family][target.arch]
+    chrootenv_path = os.path.join(directory, settings["chrootenvConfigFile"])
+    chrootenv = _read(chrootenv_path, CHROOTENV_SCHEMA)
+    repositories_path = os.path.join(directory, "providerconfigs", f"{package_arch}_repo.yml")
+    repositories = _read(repositories_path, REPOSITORIES_SCHEMA)["repositories"]
+    files: t.Dict[str, str] = {}
+    data = {
+        "os": target.os,
+        "dist": target.dist,
+        "arch": target.arch,
+        "package_arch": package_arch,
+        "family": family,
+        "release_version": settings["releaseVersion"],
+        "codename": settings["codename"],
+        "essential": dict(chrootenv["essential"]),
+        "initramfs": dict(settings["initramfs"]),
+        "cmdline_defaults": settings["cmdlineDefaults"],
+        "repositories": [
+            _repository(repository, repositories_path, config_dir=config_dir, files=files)
+            for repository in repositories
+        ],
+    }
+    return Provider(
+        target=target,
+        data=data,
+        bootloader_packages=dict(settings["bootloaderPackages"]),
+        default_template_path=_default_template(directory, template, target),
+        sources=(config_path, chrootenv_path, repositories_path),
+        files=files,
+    )
+
+
+def _repository(repository: Mapping, path: str, *, config_dir: str, files: t.Dict[str, str]) -> t.Dict[str, t.Any]:
+    """Return a provider's repository in the form of C(template.json), and note the digests of its keys."""
+    keys = []
+    for key in repository["keys"]:
+        try:
+            found = find_file(key["file"], directory=os.path.dirname(path), root=config_dir)
+        except TemplateError as exc:
+            problem = Problem(key.origins["file"], str(exc))
+            raise template_error(f"The provider configuration {path}", [problem]) from exc
+        files[found] = sha256_file(found)
+        keys.append(found)
+    if repository["gpgcheck"] and not keys:
+        problem = Problem(
+            repository.origin, "The repository has no keys. Add keys, or say gpgcheck: false to trust it without."
+        )
+        raise template_error(f"The provider configuration {path}", [problem])
+    entry: t.Dict[str, t.Any] = {"name": repository["name"]}
+    entry.update({key: repository[key] for key in ("mirror", "url", "suite") if key in repository})
+    entry.update(
+        components=list(repository["components"]),
+        priority=repository["priority"] or 500,
+        allow_packages=[],
+        gpgcheck=repository["gpgcheck"],
+        keys=sorted(set(keys)),
+        fingerprints=sorted({key["fingerprint"] for key in repository["keys"]}),
+    )
+    return entry
+
+
+def _default_template(directory: str, template: Mapping, target: Target) -> str:
+    """Return the path of the default template.
+
+    :raises TemplateError: The provider has none for this image type and architecture.
+    """
+    folder = os.path.join(directory, "imageconfigs", "defaultconfigs")
+    path = os.path.join(folder, f"default-{_IMAGE_TYPE_NAMES[target.image_type]}-{target.arch}.yml")
+    if not os.path.isfile(path):
+        known = sorted(name for name in os.listdir(folder) if name.endswith(".yml")) if os.path.isdir(folder) else []
+        raise _unknown(
+            template,
+            "imageType",
+            f"{target.os}/{target.dist} has no default template {os.path.basename(path)}. "
+            f"There are: {', '.join(known) or 'none'}.",
+        )
+    return path
+
+
+__all__ = (
+    "CHROOTENV_SCHEMA",
+    "CONFIG_SCHEMA",
+    "PACKAGE_ARCHITECTURES",
+    "REPOSITORIES_SCHEMA",
+    "Provider",
+    "Target",
+    "known_names",
+    "load_provider",
+)

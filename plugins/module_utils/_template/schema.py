@@ -1,0 +1,565 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The form of an image template: the one source of its JSON schema (draft 2020-12).
+
+Everything that is known about a field stands with the field: its type, form, default and description. From here come
+the validation, the defaults of the merged template, the schema file for editors, and the reference page.
+
+To add a field: add it to the section below that it belongs to. Give it a C(default) when the merged template shall
+always hold it. What a schema cannot say (other fields, files) becomes a check in C(checks.py); how the default template
+and the user's go together is said in C(merge.py); fields that name local files are listed in C(references.py).
+"""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import (
+    PARTITION_FLAGS,
+    PARTITION_TYPES,
+)
+
+Schema = t.Dict[str, t.Any]
+
+SCHEMA_ID = "https://github.com/os-image/os_image.composer/raw/main/docs/schema/os-image-template.schema.json"
+
+#: A size: a number and a unit without a blank between them.
+SIZE_PATTERN = r"^[1-9][0-9]{0,11}(KiB|MiB|GiB|TiB|K|M|G|T|KB|MB|GB|TB)$"
+_SIZE_FORM = (
+    "a whole number with one of the units KiB, MiB, GiB, TiB (or K, M, G, T; KB, MB, GB, TB are powers of 1000)"
+)
+
+
+def _string(description: str, *, pattern: str | None = None, form: str | None = None, **more: t.Any) -> Schema:
+    """A text. O(form) says in words what O(pattern) demands."""
+    schema: Schema = {"type": "string", "description": description}
+    if pattern is not None:
+        schema["pattern"] = pattern
+    if form is not None:
+        schema["patternErrorMessage"] = form
+    return {**schema, **more}
+
+
+def _choice(description: str, choices: t.Sequence[str], **more: t.Any) -> Schema:
+    return {"type": "string", "description": description, "enum": list(choices), **more}
+
+
+def _boolean(description: str, **more: t.Any) -> Schema:
+    return {"type": "boolean", "description": description, **more}
+
+
+def _list(description: str, items: Schema, **more: t.Any) -> Schema:
+    return {"type": "array", "description": description, "items": items, "default": [], **more}
+
+
+def _object(description: str, properties: Schema, *, required: t.Sequence[str] = (), **more: t.Any) -> Schema:
+    schema: Schema = {
+        "type": "object",
+        "description": description,
+        "additionalProperties": False,
+        "properties": properties,
+    }
+    if required:
+        schema["required"] = list(required)
+    return {**schema, **more}
+
+
+def _one_of(*names: str) -> t.List[Schema]:
+    """Demand exactly one of several keys."""
+    return [{"required": [name]} for name in names]
+
+
+_NAME = r"^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?$"
+_NAME_FORM = "letters, digits, hyphens and underscores, beginning and ending with a letter or digit"
+_PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9+_.:~*?=\[\]-]*$"
+_PACKAGE_FORM = "a package name, name=version, name-version, or a glob such as linux-headers-*"
+_USER = r"^[a-z_][a-z0-9_-]{0,30}\$?$"
+_USER_FORM = "lower case letters, digits, hyphens and underscores, beginning with a letter or underscore, at most 32"
+_ABSOLUTE = r"^/[^\u0000]*$"
+_ABSOLUTE_FORM = "an absolute path"
+_UNIT = r"^[A-Za-z0-9:_.@\\-]{1,200}$"
+_UNIT_FORM = "the name of a systemd unit such as ssh.service, or ssh"
+_LOCAL_FORM = "a path relative to the template, or an absolute one on the build host"
+
+IMAGE = _object(
+    "What the image is called.",
+    {
+        "name": _string(
+            "The name of the image; part of the names of its artifacts.",
+            pattern=_NAME,
+            form=_NAME_FORM,
+            maxLength=100,
+        ),
+        "version": _string(
+            "The version of the image; part of the names of its artifacts.",
+            pattern=r"^[0-9]+(\.[0-9]+){0,2}([-+~._][A-Za-z0-9]+)*$",
+            form='one to three numbers with dots between them, and a suffix if wanted, in quotes: "1.0.3-rc1"',
+            maxLength=64,
+        ),
+    },
+    required=["name", "version"],
+)
+
+TARGET = _object(
+    "What the image is built for. The provider is found by these names under config/osv/.",
+    {
+        "os": _string(
+            "The operating system, a directory below config/osv/.",
+            pattern=_NAME,
+            form=_NAME_FORM,
+            examples=["debian"],
+        ),
+        "dist": _string(
+            "The release, a directory below the operating system's.",
+            pattern=_NAME,
+            form=_NAME_FORM,
+            examples=["debian12", "debian13"],
+        ),
+        "arch": _choice("The architecture.", ["x86_64", "aarch64", "armv7hl"]),
+        "imageType": _choice("What is built: a disk, an ISO, or an initrd.", ["raw", "iso", "img"]),
+    },
+    required=["os", "dist", "arch", "imageType"],
+)
+
+PARTITION = _object(
+    "A partition of the disk.",
+    {
+        "id": _string(
+            "The name of the partition in messages and results; its GPT name when no name is given.",
+            pattern=_NAME,
+            form=_NAME_FORM,
+            maxLength=36,
+        ),
+        "name": _string("The GPT name; by default the id.", maxLength=36, default=""),
+        "index": {
+            "type": "integer",
+            "description": "The number in the partition table; by default the next free one.",
+            "minimum": 1,
+            "maximum": 128,
+        },
+        "type": _choice(
+            "What the partition is for; by default what its flags and its file system say.", list(PARTITION_TYPES)
+        ),
+        "typeUUID": _string(
+            "The GPT type as a UUID, for types that have no name here. It overrides type.",
+            pattern=r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
+            form="a UUID",
+        ),
+        "fsType": _choice(
+            "The file system. fat32 and vfat are the same.",
+            ["fat32", "fat16", "vfat", "ext2", "ext3", "ext4", "xfs", "btrfs", "linux-swap", "swap"],
+        ),
+        "fsLabel": _string("The label of the file system.", maxLength=16, default=""),
+        "start": _string(
+            "Where the partition begins, from the beginning of the disk; by default behind the one before it.",
+            pattern=SIZE_PATTERN,
+            form=_SIZE_FORM,
+            examples=["1MiB"],
+        ),
+        "end": _string(
+            'Where the partition ends (the first byte after it); "0" is the end of the disk.',
+            pattern=SIZE_PATTERN.replace("^", "^(0|", 1).replace("$", ")$"),
+            form='"0" for the end of the disk, or ' + _SIZE_FORM,
+            examples=["257MiB", "0"],
+        ),
+        "size": _string("The size of the partition, in place of its end.", pattern=SIZE_PATTERN, form=_SIZE_FORM),
+        "mountPoint": _string(
+            "Where the partition is mounted. Without one, or with none, it is formatted and not mounted.",
+            pattern=r"^(|none|/[^\s\u0000]*)$",
+            form="an absolute path without blanks, or none",
+            default="",
+        ),
+        "mountOptions": _string(
+            "The mount options, as in fstab.",
+            pattern=r"^[^\s\u0000]+$",
+            form="options with commas between them and no blanks",
+            default="defaults",
+        ),
+        "flags": _list(
+            "Flags of the partition. esp makes it the ESP, as type esp does.",
+            _choice("A flag.", list(PARTITION_FLAGS)),
+        ),
+    },
+    required=["id"],
+    oneOf=_one_of("end", "size"),
+)
+
+ARTIFACT = _object(
+    "A file that the build leaves.",
+    {
+        "type": _choice("The format of the image.", ["raw", "qcow2", "vhd", "vhdx", "vmdk", "vdi"]),
+        "compression": _choice(
+            "How the file is compressed; gzip is the same as gz, zst the same as zstd.",
+            ["gz", "gzip", "xz", "zst", "zstd", "bz2"],
+        ),
+    },
+    required=["type"],
+)
+
+DISK = _object(
+    "The disk, its partitions, and the files that the build leaves.",
+    {
+        "name": _string("The name of the disk, for people.", maxLength=100, default=""),
+        "size": _string("The size of the disk.", pattern=SIZE_PATTERN, form=_SIZE_FORM, examples=["4GiB"]),
+        "partitionTableType": _choice("The kind of partition table.", ["gpt", "mbr"], default="gpt"),
+        "artifacts": _list("The files that the build leaves. Without any, the raw image is left.", ARTIFACT),
+        "partitions": _list("The partitions, in the order of their numbers.", PARTITION, maxItems=128),
+    },
+)
+
+KERNEL = _object(
+    "The kernel.",
+    {
+        "version": _string(
+            "The version of the kernel packages, or its beginning. Without one, the newest is taken.",
+            pattern=r"^([0-9][A-Za-z0-9.+~:-]*)?$",
+            form='a version such as "6.12"',
+            default="",
+        ),
+        "cmdline": _string("The kernel command line, without root=.", maxLength=1500, default=""),
+        "enableExtraModules": _string(
+            "Kernel modules that the initramfs holds beside its own, with blanks between them.",
+            pattern=r"^[A-Za-z0-9_ -]*$",
+            form="names of kernel modules with blanks between them",
+            default="",
+        ),
+        "packages": _list(
+            "The packages that hold the kernel.", _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM)
+        ),
+        "uki": _boolean(
+            "Put kernel, initramfs and command line together into one EFI file (unified kernel image).", default=False
+        ),
+    },
+    default={},
+)
+
+BOOTLOADER = _object(
+    "The bootloader.",
+    {
+        "bootType": _choice("The firmware that boots the image.", ["efi", "legacy"], default="efi"),
+        "provider": _choice(
+            "The bootloader; grub2 is the same as grub.", ["systemd-boot", "grub", "grub2"], default="systemd-boot"
+        ),
+    },
+    default={},
+)
+
+USER = _object(
+    "An account. Without a password and an SSH key nobody can log in to it.",
+    {
+        "name": _string("The login name.", pattern=_USER, form=_USER_FORM),
+        "password": _string(
+            "The password: a hash in the form of crypt(3), or plain text, which is hashed at once and stored nowhere.",
+            maxLength=512,
+        ),
+        "hash_algo": _choice("How a plain password is hashed.", ["sha512", "sha256", "md5", "bcrypt"]),
+        "passwordMaxAge": {
+            "type": "integer",
+            "description": "After how many days the password must be changed.",
+            "minimum": 0,
+            "maximum": 99999,
+        },
+        "groups": _list(
+            "Groups beside the user's own; those that do not exist are made.",
+            _string("A group.", pattern=_USER, form=_USER_FORM),
+        ),
+        "sudo": _boolean("Whether the user may run everything by sudo.", default=False),
+        "home": _string("The home directory; by default /home/name.", pattern=_ABSOLUTE, form=_ABSOLUTE_FORM),
+        "shell": _string("The login shell; by default /bin/bash.", pattern=_ABSOLUTE, form=_ABSOLUTE_FORM),
+        "sshKeys": _list(
+            "Public SSH keys that may log in, one line each, as in authorized_keys.",
+            _string("A public key.", maxLength=16384),
+        ),
+        "startupScript": _string(
+            "A program of the image that runs in place of the login shell.", pattern=_ABSOLUTE, form=_ABSOLUTE_FORM
+        ),
+    },
+    required=["name"],
+)
+
+_ADDRESS = "An IP address"
+
+INTERFACE = _object(
+    "A network interface, or all those that a pattern matches.",
+    {
+        "name": _string(
+            "The name of the interface.",
+            pattern=r"^[A-Za-z0-9_.-]{1,15}$",
+            form="an interface name of at most 15 characters",
+        ),
+        "match": _string(
+            "A glob for the names of interfaces, for example en*.",
+            pattern=r"^[A-Za-z0-9_.*?\[\]! -]{1,100}$",
+            form="a glob such as en*",
+        ),
+        "dhcp4": _boolean("Ask for an IPv4 address by DHCP.", default=False),
+        "dhcp6": _boolean("Ask for an IPv6 address by DHCPv6.", default=False),
+        "addresses": _list("Static addresses with their prefix length.", _string("192.0.2.10/24 or 2001:db8::10/64.")),
+        "gateway4": _string("The default IPv4 gateway."),
+        "gateway6": _string("The default IPv6 gateway."),
+        "routes": _list(
+            "Further routes.",
+            _object(
+                "A route.",
+                {
+                    "to": _string("The destination network, or default.", examples=["10.0.0.0/8"]),
+                    "via": _string("The gateway."),
+                },
+                required=["to", "via"],
+            ),
+        ),
+        "nameservers": _list("DNS servers.", _string(_ADDRESS + ".")),
+        "domains": _list(
+            "DNS search domains.",
+            _string("A domain.", pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,252})$", form="a domain name"),
+        ),
+    },
+    oneOf=_one_of("name", "match"),
+)
+
+NETWORK = _object(
+    "The network.",
+    {
+        "backend": _choice("What sets the network up.", ["systemd-networkd"], default="systemd-networkd"),
+        "interfaces": _list("The interfaces. The user's list replaces that of the default template.", INTERFACE),
+    },
+    default={},
+)
+
+SERVICES = _object(
+    "Systemd units.",
+    {
+        "enable": _list("Units that start at boot.", _string("A unit.", pattern=_UNIT, form=_UNIT_FORM)),
+        "disable": _list("Units that do not start at boot.", _string("A unit.", pattern=_UNIT, form=_UNIT_FORM)),
+        "mask": _list("Units that can never start.", _string("A unit.", pattern=_UNIT, form=_UNIT_FORM)),
+    },
+    default={},
+)
+
+ADDITIONAL_FILE = _object(
+    "A file that is copied into the image.",
+    {
+        "local": _string("The file: " + _LOCAL_FORM + ".", minLength=1),
+        "final": _string("Its path in the image.", pattern=_ABSOLUTE, form=_ABSOLUTE_FORM),
+        "mode": _string(
+            "Its permissions; by default those that the file has, without those for writing by others.",
+            pattern=r"^[0-7]{3,4}$",
+            form='octal digits in quotes: "0644"',
+            examples=["0644"],
+        ),
+        "owner": _string("Its owner.", pattern=_USER, form=_USER_FORM, default="root"),
+        "group": _string("Its group.", pattern=_USER, form=_USER_FORM, default="root"),
+    },
+    required=["local", "final"],
+)
+
+CONFIGURATION = _object(
+    "A shell command that runs in the image.",
+    {"cmd": _string("The command, run as root by the image's shell; it must end with status 0.", minLength=1)},
+    required=["cmd"],
+)
+
+SCRIPT = _object(
+    "A script that runs in the image.",
+    {
+        "name": _string("What the script does, for logs.", default="", maxLength=100),
+        "file": _string("The script: " + _LOCAL_FORM + ".", minLength=1),
+        "inline": _string("The script itself. Without a #! line, the image's shell runs it.", minLength=1),
+        "network": _boolean("Whether the script may use the network of the build host.", default=False),
+    },
+    oneOf=_one_of("file", "inline"),
+)
+
+SCRIPTS = _object(
+    "Scripts that run in the image while it is built.",
+    {
+        "preInstall": _list("Run before the packages of the image are installed.", SCRIPT),
+        "postInstall": _list("Run at the end, after everything else of systemConfig.", SCRIPT),
+    },
+    default={},
+)
+
+INITRAMFS = _object(
+    "The initramfs.",
+    {
+        "generator": _choice(
+            "The program that makes it; auto takes the one that the image's packages bring.",
+            ["auto", "initramfs-tools", "dracut"],
+            default="auto",
+        ),
+        "template": _string("For ISO images: the template that the installer's initrd is built from.", minLength=1),
+    },
+    default={},
+)
+
+IMMUTABILITY = _object(
+    "Protection of the boot chain and the root file system.",
+    {
+        "enabled": _boolean("Protect the root file system by dm-verity.", default=False),
+        "secureBootDBKey": _string(
+            "The private key that signs the boot chain: " + _LOCAL_FORM + ".",
+            pattern=r"\.(key|pem)$",
+            form="a path that ends in .key or .pem",
+        ),
+        "secureBootDBCrt": _string(
+            "Its certificate (PEM): " + _LOCAL_FORM + ".",
+            pattern=r"\.(crt|pem)$",
+            form="a path that ends in .crt or .pem",
+        ),
+        "secureBootDBCer": _string(
+            "Its certificate (DER), for enrolment in firmware: " + _LOCAL_FORM + ".",
+            pattern=r"\.cer$",
+            form="a path that ends in .cer",
+        ),
+    },
+    default={},
+    dependentRequired={
+        "secureBootDBKey": ["secureBootDBCrt"],
+        "secureBootDBCrt": ["secureBootDBKey"],
+        "secureBootDBCer": ["secureBootDBKey", "secureBootDBCrt"],
+    },
+)
+
+SYSTEM_CONFIG = _object(
+    "What the system in the image is.",
+    {
+        "name": _string(
+            "The name of the configuration and of its build directory; by default image.name.",
+            pattern=_NAME,
+            form=_NAME_FORM,
+            maxLength=100,
+        ),
+        "description": _string("What the image is for, for people.", default=""),
+        "hostname": _string("The host name.", maxLength=64, default=""),
+        "timezone": _string("The time zone.", examples=["Europe/Berlin"], default=""),
+        "locale": _string("The locale.", examples=["C.UTF-8", "de_DE.UTF-8"], default=""),
+        "packages": _list(
+            "Packages, beside those of the default template.",
+            _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
+        ),
+        "kernel": KERNEL,
+        "bootloader": BOOTLOADER,
+        "users": _list("Accounts.", USER),
+        "network": NETWORK,
+        "services": SERVICES,
+        "additionalFiles": _list("Files that are copied into the image.", ADDITIONAL_FILE),
+        "configurations": _list("Commands that run in the image, in this order.", CONFIGURATION),
+        "scripts": SCRIPTS,
+        "initramfs": INITRAMFS,
+        "immutability": IMMUTABILITY,
+    },
+    default={},
+)
+
+PACKAGE_REPOSITORY = _object(
+    "A package repository beside the provider's.",
+    {
+        "name": _string(
+            "The name of the repository in messages and documents; by default the codename.",
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+            form="letters, digits, dots, hyphens and underscores",
+            maxLength=100,
+        ),
+        "codename": _string(
+            "The suite of a Debian repository.",
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$",
+            form="the name of a suite such as bookworm",
+        ),
+        "url": _string("The base URL.", examples=["https://packages.example.com/debian"]),
+        "mirror": _string(
+            "The name of a mirror, given its URL by the build host or by the mirrors option.",
+            pattern=_NAME,
+            form=_NAME_FORM,
+            examples=["debian"],
+        ),
+        "path": _string("A directory of loose packages on the build host.", pattern=_ABSOLUTE, form=_ABSOLUTE_FORM),
+        "pkey": _string("The key that signs it: " + _LOCAL_FORM + ".", minLength=1),
+        "pkeys": _list("Further such keys.", _string("A key file.", minLength=1)),
+        "fingerprints": _list(
+            "Fingerprints of the keys that may sign it; by default every key in the key files.",
+            _string("A fingerprint.", pattern=r"^[0-9A-Fa-f]{40}$", form="40 hexadecimal digits"),
+        ),
+        "gpgcheck": _boolean(
+            "Whether signatures are checked. Only turn that off for repositories of your own.", default=True
+        ),
+        "component": _string(
+            "Components of a Debian repository, with blanks between them.",
+            pattern=r"^[A-Za-z0-9_./-]+( [A-Za-z0-9_./-]+)*$",
+            form="names of components with blanks between them",
+            default="main",
+        ),
+        "priority": {
+            "type": "integer",
+            "description": "The priority as in apt_preferences(5); 0 stands for 500, below 0 nothing is taken from it.",
+            "minimum": -9999,
+            "maximum": 9999,
+            "default": 500,
+        },
+        "allowPackages": _list(
+            "The only packages that are taken from it: names, globs, or beginnings of names.",
+            _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
+        ),
+    },
+    required=["codename"],
+    oneOf=_one_of("url", "mirror", "path"),
+)
+
+#: The sections of a template, in the order in which they are written.
+SECTIONS: t.Mapping[str, Schema] = {
+    "image": IMAGE,
+    "target": TARGET,
+    "disk": {**DISK, "default": {}},
+    "systemConfig": SYSTEM_CONFIG,
+    "packageRepositories": _list("Package repositories beside the provider's.", PACKAGE_REPOSITORY),
+}
+
+#: What a user writes. What is missing comes from the default template.
+USER_TEMPLATE = _object(
+    "An image template.",
+    dict(SECTIONS),
+    required=["image", "target"],
+)
+
+#: What is merged over a template: any part of one.
+OVERRIDES = _object("Parts of an image template.", dict(SECTIONS))
+
+#: A template that stands for itself: a default template, or a merged one.
+FULL_TEMPLATE = _object(
+    "A complete image template.",
+    dict(SECTIONS),
+    required=["image", "target", "systemConfig"],
+)
+
+
+def json_schema() -> Schema:
+    """Return the published JSON schema: that of a user's template, the complete one among its definitions."""
+    references = {name: {"$ref": f"#/$defs/{name}"} for name in SECTIONS}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
+        "title": "Image template of os_image.composer",
+        "$ref": "#/$defs/UserTemplate",
+        "$defs": {
+            **copy.deepcopy(dict(SECTIONS)),
+            "UserTemplate": {**USER_TEMPLATE, "properties": dict(references)},
+            "FullTemplate": {**FULL_TEMPLATE, "properties": dict(references)},
+        },
+    }
+
+
+__all__ = (
+    "FULL_TEMPLATE",
+    "OVERRIDES",
+    "SCHEMA_ID",
+    "SECTIONS",
+    "SIZE_PATTERN",
+    "USER_TEMPLATE",
+    "Schema",
+    "json_schema",
+)

@@ -1,0 +1,74 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""What the schema knows and this version cannot build yet: one list, each entry with the way out."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path, Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Unsupported:
+    """Values of a field that are refused.
+
+    :ivar field: The YAML path; C(*) stands for each item of a list.
+    :ivar values: The values; V(None) stands for every value.
+    :ivar remedy: What to write instead.
+    """
+
+    field: t.Tuple[str, ...]
+    values: t.Tuple[t.Any, ...] | None
+    remedy: str
+
+
+UNSUPPORTED: t.Tuple[Unsupported, ...] = (
+    Unsupported(("target", "imageType"), ("iso", "img"), "Use raw."),
+    Unsupported(("target", "arch"), ("aarch64", "armv7hl"), "Use x86_64."),
+    Unsupported(("disk", "partitionTableType"), ("mbr",), "Use gpt."),
+    Unsupported(
+        ("disk", "partitions", "*", "type"), ("bios", "bios-boot"), "Use EFI, and a partition of the type esp."
+    ),
+    Unsupported(("disk", "partitions", "*", "flags", "*"), ("bios_grub", "legacy_boot"), "Remove the flag."),
+    Unsupported(("disk", "partitions", "*", "fsType"), ("xfs", "btrfs"), "Use ext4."),
+    Unsupported(("disk", "artifacts", "*", "type"), ("vhd", "vhdx", "vmdk", "vdi"), "Use raw or qcow2."),
+    Unsupported(("disk", "artifacts", "*", "compression"), ("bz2",), "Use zstd, xz or gz."),
+    Unsupported(("systemConfig", "bootloader", "bootType"), ("legacy",), "Use efi."),
+    Unsupported(("systemConfig", "initramfs", "template"), None, "Remove the key."),
+    Unsupported(("systemConfig", "immutability", "enabled"), (True,), "Use false."),
+    Unsupported(
+        ("packageRepositories", "*", "path"), None, "Publish the directory as a signed repository, and give its url."
+    ),
+)
+
+
+def unsupported(template: Mapping) -> t.Iterator[t.Tuple[Path, str]]:
+    """Yield (YAML path, message) for each value that this version cannot build."""
+    for entry in UNSUPPORTED:
+        for path, value in _values(template, entry.field, ()):
+            name = next(step for step in reversed(entry.field) if step != "*")
+            if entry.values is None:
+                yield path, f"The key {name} is not supported by this version. {entry.remedy}"
+            elif value in entry.values:
+                word = str(value).lower() if isinstance(value, bool) else value
+                yield path, f"{name} {word} is not supported by this version. {entry.remedy}"
+
+
+def _values(value: t.Any, field: t.Tuple[str, ...], path: Path) -> t.Iterator[t.Tuple[Path, t.Any]]:
+    if not field:
+        yield path, value
+    elif field[0] == "*":
+        for index, item in enumerate(value if isinstance(value, Sequence) else ()):
+            yield from _values(item, field[1:], (*path, index))
+    elif isinstance(value, Mapping) and field[0] in value:
+        yield from _values(value[field[0]], field[1:], (*path, field[0]))
+
+
+__all__ = ("UNSUPPORTED", "Unsupported", "unsupported")
