@@ -144,9 +144,7 @@ class Watch:
     :param show: Prints one line; V(None) shows nothing (C(no_log)).
     """
 
-    def __init__(
-        self, *, stage: str, label: str, show: t.Callable[[str], None] | None, seen: int, now: float
-    ) -> None:
+    def __init__(self, *, stage: str, label: str, show: t.Callable[[str], None] | None, seen: int, now: float) -> None:
         self.stage = stage
         self.seen = seen
         self.last_milestone = ""

@@ -1,0 +1,278 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""What a build host has and can do: programs, libraries, kernel features, space."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError, ToolMissingError
+from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
+
+Facts = t.Dict[str, t.Any]
+
+#: Programs that the stages run, each with Debian's package and the option that prints its version.
+TOOLS: t.Mapping[str, t.Tuple[str, t.Tuple[str, ...]]] = {
+    "debugfs": ("e2fsprogs", ("-V",)),
+    "dpkg": ("dpkg", ("--version",)),
+    "e2fsck": ("e2fsprogs", ("-V",)),
+    "gpg": ("gnupg", ("--version",)),
+    "grub-mkimage": ("grub-common", ("--version",)),
+    "mcopy": ("mtools", ("--version",)),
+    "mke2fs": ("e2fsprogs", ("-V",)),
+    "mkfs.vfat": ("dosfstools", ("--help",)),
+    "mkswap": ("util-linux", ("--version",)),
+    "mount": ("mount", ("--version",)),
+    "qemu-img": ("qemu-utils", ("--version",)),
+    "sbsign": ("sbsigntool", ("--version",)),
+    "setpriv": ("util-linux", ("--version",)),
+    "sfdisk": ("fdisk", ("--version",)),
+    "tar": ("tar", ("--version",)),
+    "unshare": ("util-linux", ("--version",)),
+    "xz": ("xz-utils", ("--version",)),
+    "zstd": ("zstd", ("--version",)),
+}
+
+#: Python libraries that the stages import, each with Debian's package.
+LIBRARIES: t.Mapping[str, str] = {
+    "gnupg": "python3-gnupg",
+    "jsonschema": "python3-jsonschema",
+    "networkx": "python3-networkx",
+    "requests": "python3-requests",
+    "solv": "python3-solv",
+    "yaml": "python3-yaml",
+}
+
+# Distributions that are built and used like one of these.
+_FAMILIES: t.Mapping[str, str] = {"debian": "debian", "ubuntu": "debian"}
+
+# From <linux/kvm.h>: _IO(0xAE, 0x00) and _IO(0xAE, 0x01).
+_KVM_GET_API_VERSION = 0xAE00
+_KVM_CREATE_VM = 0xAE01
+
+# Each line of output is a feature that works; everything is gone when the namespace is.
+_NAMESPACE_TRIAL = """\
+echo namespaces
+mount -t tmpfs none "$1" || exit 0
+echo tmpfs
+mount -t proc none "$1" && echo proc && umount "$1"
+"""
+_OVERLAY_TRIAL = """\
+cd "$1" && mkdir lower upper work merged && echo content > lower/file &&
+mount -t overlay none -o lowerdir=lower,upperdir=upper,workdir=work merged &&
+rm merged/file && mkdir merged/file && echo overlay
+"""
+
+
+def read_distribution(path: str = "/etc/os-release") -> Facts:
+    """Return what the host's C(os-release) says: C(id), C(version), C(name), and the C(family) it is handled as."""
+    values: t.Dict[str, str] = {}
+    with contextlib.suppress(OSError), open(path, encoding="utf-8") as stream:
+        for line in stream:
+            name, equals, value = line.strip().partition("=")
+            if equals:
+                values[name] = value.strip("\"'")
+    own = values.get("ID", "")
+    likes = values.get("ID_LIKE", "").split()
+    family = next((_FAMILIES[name] for name in (own, *likes) if name in _FAMILIES), "")
+    return {
+        "id": own,
+        "version": values.get("VERSION_ID", ""),
+        "name": values.get("PRETTY_NAME", own),
+        "family": family,
+    }
+
+
+def existing_parent(path: str) -> str:
+    """Return the nearest directory above C(path), or C(path) itself, that exists."""
+    path = os.path.abspath(path)
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _tool_facts() -> Facts:
+    facts: Facts = {}
+    for name, (package, version_option) in TOOLS.items():
+        try:
+            path = find_tool(name, package=package)
+        except ToolMissingError:
+            continue
+        facts[name] = {"path": path, "version": tool_version([path, *version_option])}
+    return facts
+
+
+def _library_facts() -> Facts:
+    facts: Facts = {}
+    # What was installed since this interpreter started has to be found too.
+    importlib.invalidate_caches()
+    for name, package in LIBRARIES.items():
+        try:
+            library = import_library(name, package=package)
+        except ToolMissingError:
+            continue
+        facts[name] = str(getattr(library, "__version__", ""))
+    return facts
+
+
+def missing_packages(packages: t.Sequence[str]) -> t.List[str]:
+    """Return those of C(packages) that dpkg has not installed, in the same order."""
+    if not packages:
+        return []
+    runner = CommandRunner()
+    dpkg_query = find_tool("dpkg-query", package="dpkg")
+    # Its status is 1 when it does not know one of the names.
+    done = runner.run([dpkg_query, "-W", "-f", "${Package} ${db:Status-Status}\\n", *packages], check=False)
+    installed = {line.split()[0] for line in done.text.splitlines() if line.endswith(" installed")}
+    return [name for name in packages if name not in installed]
+
+
+def _try_in_namespace(script: str, directory: str) -> t.List[str]:
+    """Run a shell script in throw-away namespaces, and return the lines that it printed."""
+    try:
+        runner = CommandRunner()
+        unshare = find_tool("unshare", package="util-linux")
+        shell = find_tool("sh", package="dash")
+        done = runner.run(
+            [
+                *(unshare, "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child=KILL"),
+                *("--propagation", "private", "--", shell, "-c", script, "sh", directory),
+            ],
+            check=False,
+            timeout=30,
+        )
+    except ComposerError:
+        return []
+    return done.text.split()
+
+
+def _kernel_facts(directory: str) -> Facts:
+    facts: Facts = {"release": platform.release(), "namespaces": False, "tmpfs": False, "proc": False, "overlay": False}
+    with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=directory, prefix=".build-host-info.") as trial:
+        for feature in _try_in_namespace(_NAMESPACE_TRIAL, trial) + _try_in_namespace(_OVERLAY_TRIAL, trial):
+            facts[feature] = True
+    return facts
+
+
+def _kvm_facts() -> Facts:
+    facts: Facts = {"device": os.path.exists("/dev/kvm"), "accessible": False}
+    with contextlib.suppress(OSError):
+        device = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if fcntl.ioctl(device, _KVM_GET_API_VERSION) == 12:
+                os.close(fcntl.ioctl(device, _KVM_CREATE_VM, 0))
+                facts["accessible"] = True
+        finally:
+            os.close(device)
+    return facts
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _kernel_problems(kernel: Facts, directory: str) -> t.List[str]:
+    if not kernel["namespaces"]:
+        return [
+            "The kernel does not let root make mount, PID, IPC and UTS namespaces. When the build host is a container, "
+            "give it CAP_SYS_ADMIN and a seccomp profile that allows unshare and mount."
+        ]
+    problems = [
+        f"A file system of the type {name} cannot be mounted in a new namespace of the build host. When the host is a "
+        "container, let it run with the right to mount."
+        for name in ("tmpfs", "proc")
+        if not kernel[name]
+    ]
+    if not kernel["overlay"]:
+        problems.append(
+            f"An overlay cannot be mounted over {directory}. Load the kernel module overlay, and let the work "
+            "directory be on a file system that can hold its upper layer (ext4, xfs, btrfs or tmpfs; not an overlay)."
+        )
+    return problems
+
+
+def wanted_packages(choices: t.Iterable[t.Mapping[str, t.Sequence[str]]], *, family: str, machine: str) -> t.List[str]:
+    """Return the packages that fit a host, sorted.
+
+    :param choices: Mappings from C(all), a family, or C(family-machine) to names.
+    """
+    keys = ("all", family, f"{family}-{machine}")
+    return sorted({name for choice in choices for key in keys for name in choice.get(key) or ()})
+
+
+def probe_build_host(
+    *, work_dir: str, space: t.Mapping[str, int], packages: t.Iterable[t.Mapping[str, t.Sequence[str]]]
+) -> Facts:
+    """Find out what the host has and can do.
+
+    :param work_dir: Where roots are built; it, or the nearest directory above it, must be able to hold overlay layers.
+    :param space: Directories, each with the bytes that must be free there.
+    :param packages: Distribution packages that should be installed, see :func:`wanted_packages`.
+    :returns: Facts by subject, and C(problems): full sentences, empty when images can be built here.
+    """
+    distribution = read_distribution()
+    family, machine = distribution["family"], platform.machine()
+    wanted_here = wanted_packages(packages, family=family, machine=machine)
+    tools, libraries = _tool_facts(), _library_facts()
+    directory = existing_parent(work_dir)
+    kernel = _kernel_facts(directory)
+    problems: t.List[str] = []
+    is_root = os.geteuid() == 0
+    if not is_root:
+        problems.append("The modules do not run as root on the build host. Use become.")
+    else:
+        problems += _kernel_problems(kernel, directory)
+    if not family:
+        problems.append(
+            f"The build host runs {distribution['name'] or 'an unknown distribution'}, which is not supported. "
+            "Use a host with Debian or Ubuntu."
+        )
+    free: Facts = {}
+    for path, wanted in sorted(space.items()):
+        free[path] = shutil.disk_usage(existing_parent(path)).free
+        if free[path] < wanted:
+            problems.append(
+                f"Only {free[path] / (1 << 30):.1f} GiB are free for {path}, but {wanted / (1 << 30):.1f} GiB are "
+                "wanted. Make room, or name a directory on a larger file system."
+            )
+    return {
+        "distribution": distribution,
+        "architecture": machine,
+        "processors": len(os.sched_getaffinity(0)),
+        "memory": _memory_bytes(),
+        "root": is_root,
+        "python": {"executable": sys.executable, "version": platform.python_version(), "libraries": libraries},
+        "tools": tools,
+        "kernel": kernel,
+        "kvm": _kvm_facts(),
+        "free_space": free,
+        "missing_tools": [name for name in TOOLS if name not in tools],
+        "missing_libraries": [name for name in LIBRARIES if name not in libraries],
+        "missing_packages": missing_packages(wanted_here) if family == "debian" else [],
+        "problems": problems,
+    }
+
+
+__all__ = (
+    "LIBRARIES",
+    "TOOLS",
+    "existing_parent",
+    "missing_packages",
+    "probe_build_host",
+    "read_distribution",
+    "wanted_packages",
+)
