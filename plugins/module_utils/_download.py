@@ -17,19 +17,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import email.utils
 import errno
 import fcntl
 import hashlib
 import os
 import random
 import socket
-import ssl
 import threading
 import time
 import typing as t
 import urllib.parse
-import urllib.request
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
@@ -159,6 +156,9 @@ def _chain(exc: BaseException) -> t.Iterator[BaseException]:
 
 def _explain(exc: BaseException, url: str, timeouts: Timeouts) -> _Problem:
     """Turn an exception of the HTTP library into a reason and a remedy in words."""
+    # Loaded here and not above: a run that downloads nothing shall not pay for it.
+    import ssl
+
     exceptions = import_library("requests", package="python3-requests").exceptions
     host = urllib.parse.urlsplit(url).hostname or url
     server = urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
@@ -228,10 +228,10 @@ def _retry_after(value: str | None) -> float | None:
     """Return the seconds that a Retry-After header asks for; it holds seconds or an HTTP date (RFC 9110, 10.2.3)."""
     if not value:
         return None
-    try:
+    import email.utils
+
+    with contextlib.suppress(ValueError):
         return max(0.0, float(value))
-    except ValueError:
-        pass
     try:
         when = email.utils.parsedate_to_datetime(value)
     except (TypeError, ValueError):
@@ -451,6 +451,8 @@ class Downloader:
     @contextlib.contextmanager
     def _request(self, url: str, headers: t.Mapping[str, str]) -> t.Iterator[t.Any]:
         """Ask for a URL and yield the answer, its body unread; every failure becomes a :class:`_Problem`."""
+        import ssl
+
         requests = import_library("requests", package="python3-requests")
         urllib3 = import_library("urllib3", package="python3-urllib3")
         try:
@@ -713,7 +715,7 @@ def _content_length(response: t.Any) -> int | None:
 
 @contextlib.contextmanager
 def _local_file(url: str) -> t.Iterator[t.BinaryIO]:
-    path = urllib.request.url2pathname(urllib.parse.urlsplit(url).path)
+    path = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
     try:
         with open(path, "rb") as stream:
             yield stream

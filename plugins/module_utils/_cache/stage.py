@@ -73,13 +73,13 @@ class PackageFetch(Stage):
             found = cache.check(
                 list(packages), workers=self.options.workers, trust_index=self.options.rebuild != "always"
             )
+            wanted = [*found.damaged, *found.missing]
+            if wanted and self.offline:
+                raise self._offline_error(cache, [packages[file] for file in wanted])
             for file, problem in found.damaged.items():
                 self.progress.milestone(
                     "Packages", f"Replacing the damaged cached package {file.filename}: {problem}", level="warn"
                 )
-            wanted = [*found.damaged, *found.missing]
-            if wanted and self.offline:
-                raise self._offline_error(cache, [packages[file] for file in wanted])
             received = self._download(cache, wanted, packages, lock["provider_id"])
             cache.record(wanted)
             outputs: dict[str, str | None] = {cache.path(file.filename): file.sha256 for file in packages}
@@ -150,7 +150,7 @@ class PackageFetch(Stage):
             shown += f" and {len(names) - _NAMES_SHOWN} more"
         count = "1 package is" if len(names) == 1 else f"{len(names)} packages are"
         return RepositoryError(
-            f"{count} not intact in the package cache {cache.directory}, and this is an offline run: {shown}.",
+            f"{count} missing or damaged in the package cache {cache.directory}, and this is an offline run: {shown}.",
             remedy="Run os_image.composer.pkg_fetch once with offline: false, or copy the files into the cache.",
             details={"missing": names},
         )

@@ -239,14 +239,29 @@ class Mirrors:
         return self._apt_options
 
 
+def _mentions_proxy(path: str) -> bool:
+    try:
+        with open(path, "rb") as stream:
+            return b"proxy" in stream.read().lower()
+    except OSError:
+        return False
+
+
 def _read_apt_options(directory: str) -> dict[str, str]:
     """Read apt's configuration; names in lower case, as apt does not distinguish them."""
+    paths = [os.path.join(directory, "apt.conf"), *glob.glob(os.path.join(directory, "apt.conf.d", "*"))]
+    if "APT_CONFIG" in os.environ:
+        paths.append(os.environ["APT_CONFIG"])
+    if not any(_mentions_proxy(path) for path in paths):
+        # Most hosts: the program need not be asked.
+        return {}
     try:
         done = subprocess.run(
-            ["apt-config", "-o", f"Dir::Etc={directory}", "dump", "Acquire"],
+            ["apt-config", "dump", "Acquire"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C"},
             check=False,
             timeout=30,
         )

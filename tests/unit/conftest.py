@@ -1,0 +1,56 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fixtures that several tests share."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import time
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.tests.support.http_server import FileServer
+from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, SigningKey
+
+
+@dataclasses.dataclass(frozen=True)
+class Keys:
+    """The key pairs of the tests.
+
+    :ivar archive: The key of the test repositories.
+    :ivar stranger: A key that nobody trusts.
+    :ivar expired: A key that expired in 2021.
+    """
+
+    ring: KeyRing
+    archive: SigningKey
+    stranger: SigningKey
+    expired: SigningKey
+
+    #: A moment when C(expired) was valid (2020-06-01).
+    before_expiry: t.ClassVar[int] = 1590969600
+
+
+@pytest.fixture(scope="session")
+def keys() -> t.Iterator[Keys]:
+    """Make the key pairs once."""
+    with KeyRing() as ring:
+        born = int(time.time()) - 86400
+        yield Keys(
+            ring=ring,
+            archive=ring.make_key("Archive <archive@example.org>", when=born),
+            stranger=ring.make_key("Stranger <stranger@example.org>", when=born),
+            expired=ring.make_key("Expired <expired@example.org>", expires="1y", when=Keys.before_expiry - 86400),
+        )
+
+
+@pytest.fixture
+def server(tmp_path: pathlib.Path) -> t.Iterator[FileServer]:
+    """Serve C(tmp_path/served) over HTTP."""
+    root = tmp_path / "served"
+    root.mkdir()
+    with FileServer(root) as file_server:
+        yield file_server
