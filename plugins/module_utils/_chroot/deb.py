@@ -1,0 +1,341 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Installing the packages of a lock, and nothing else, by the target's own dpkg.
+
+Unpacking is where the time goes: dpkg needs a process or three for each package, writes every file under another name
+first, and rewrites its database again and again. Into a tree that is thrown away when anything fails none of that is
+needed, so the files are extracted directly, and the packages recorded as unpacked, in the very form that
+C(dpkg --unpack) leaves. preinst scripts run in the order of the lock, each with its Pre-Depends configured. Where
+packages touch each other's files (diversions, replaced files) dpkg itself unpacks. C(dpkg --configure) does the rest in
+either case.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+import shlex
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import DebArchive
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.dpkg_database import (
+    ADMIN_DIRECTORY,
+    DpkgDatabase,
+    UnpackedPackage,
+    file_stem,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.extract import Extractor, NotPlainError
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, CommandError
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+
+_POLICY = "/usr/sbin/policy-rc.d"
+_FORBID_SERVICES = "#!/bin/sh\nexit 101\n"
+
+#: Programs of packages that must not do anything while packages are configured: what they make is made once, later,
+#: or depends on the disk, which does not exist yet.
+STUBBED_PROGRAMS = (
+    "/usr/sbin/update-initramfs",
+    "/usr/sbin/update-grub",
+    "/usr/sbin/update-grub2",
+    "/usr/sbin/grub-install",
+    "/usr/bin/dracut",
+    "/usr/bin/bootctl",
+    "/usr/bin/kernel-install",
+)
+
+# A new configuration file wins over one that a script made before; nobody is there to be asked.
+_DPKG_OPTIONS = ("--force-unsafe-io", "--force-confnew", "--no-pager")
+
+# The directories that one tree of /usr has replaced; the links must be there before the first file is.
+_MERGED_DIRECTORIES = ("bin", "lib", "sbin")
+_MERGED_FOR_ARCH: t.Mapping[str, tuple[str, ...]] = {"amd64": ("lib64",), "i386": (), "arm64": (), "armhf": ()}
+
+
+@dataclasses.dataclass(frozen=True)
+class LockedPackage:
+    """A package of the lock, with its file in the package cache."""
+
+    name: str
+    version: str
+    arch: str
+    sha256: str
+    size: int
+    path: str
+
+    @classmethod
+    def of(cls, entry: t.Mapping[str, t.Any], cache: str) -> LockedPackage:
+        """Take it from an entry of the lock."""
+        return cls(
+            name=entry["name"],
+            version=entry["version"],
+            arch=entry["arch"],
+            sha256=entry["sha256"],
+            size=entry["size"],
+            path=os.path.join(cache, entry["filename"]),
+        )
+
+
+class DebInstaller:
+    """Installs packages into a tree.
+
+    :param root: Absolute path of the tree.
+    :param sandbox: Runs commands in it.
+    :param arch: The packages' architecture, for example V(amd64).
+    :param newest: Modification times after this time are cut to it.
+    """
+
+    def __init__(
+        self, root: str, sandbox: Sandbox, *, arch: str, newest: int, workers: int, progress: Progress
+    ) -> None:
+        self._root = root
+        self._sandbox = sandbox
+        self._arch = arch
+        self._newest = newest
+        self._workers = max(1, min(workers, os.cpu_count() or 1))
+        self._progress = progress
+        self._database = DpkgDatabase(root)
+
+    def prepare(self, *, merged_usr: bool = True) -> None:
+        """Make an empty tree ready for its first packages."""
+        os.chmod(self._root, 0o755)
+        if merged_usr:
+            for name in (*_MERGED_DIRECTORIES, *_MERGED_FOR_ARCH.get(self._arch, ())):
+                os.makedirs(f"{self._root}/usr/{name}", mode=0o755, exist_ok=True)
+                os.symlink(f"usr/{name}", f"{self._root}/{name}")
+        self._database.create()
+
+    def verify(self, packages: t.Sequence[LockedPackage]) -> None:
+        """Check the size and digest of each package's file, right before it is installed.
+
+        :raises ChrootError: A file is missing, or not what the lock names.
+        """
+        for package in packages:
+            remedy = "Run the module os_image.composer.pkg_fetch again."
+            try:
+                size = os.path.getsize(package.path)
+                intact = size == package.size and sha256_file(package.path) == package.sha256
+            except FileNotFoundError:
+                raise ChrootError(
+                    f"The package {package.name} {package.version} is not in the package cache: "
+                    f"{package.path} is missing.",
+                    remedy=remedy,
+                ) from None
+            if not intact:
+                raise ChrootError(
+                    f"The file {package.path} in the package cache is not the package {package.name} "
+                    f"{package.version} that the lock names.",
+                    remedy=remedy,
+                )
+
+    def install_directly(self, packages: t.Sequence[LockedPackage]) -> None:
+        """Extract, record and configure packages.
+
+        :raises NotPlainError: Only dpkg itself can unpack them; the tree is spoiled.
+        :raises ChrootError: It failed.
+        """
+        empty = not self._database.packages()
+        with contextlib.ExitStack() as stack:
+            archives = [(package, stack.enter_context(DebArchive(package.path))) for package in packages]
+            for package, archive in archives:
+                if archive.fields.get("Package") != package.name:
+                    raise ChrootError(f"{package.path} holds the package {archive.fields.get('Package')}.")
+                if any(" " in line for line in archive.conffiles()):
+                    raise NotPlainError(f"{package.name} has a configuration file with a flag")
+            done = 0
+            for batch in self._batches(archives, empty=empty):
+                self._install_batch(batch, empty=empty, done=done, total=len(packages))
+                done += len(batch)
+                empty = False
+
+    def _batches(
+        self, archives: t.Sequence[tuple[LockedPackage, DebArchive]], *, empty: bool
+    ) -> t.Iterator[list[tuple[LockedPackage, DebArchive]]]:
+        """Split packages where a preinst script needs what an earlier package of them brings, configured.
+
+        The packages of an empty tree cannot be split: they have to do without, as in every new system.
+        """
+        batch: list[tuple[LockedPackage, DebArchive]] = []
+        provided: set[str] = set()
+        for package, archive in archives:
+            if not empty and "preinst" in archive.control:
+                wanted = re.findall(r"(?:^|[,|])\s*([a-z0-9][a-z0-9+.-]+)", archive.fields.get("Pre-Depends", ""))
+                if provided.intersection(wanted):
+                    yield batch
+                    batch, provided = [], set()
+            batch.append((package, archive))
+            provided.add(package.name)
+            provided.update(re.findall(r"(?:^|,)\s*([a-z0-9][a-z0-9+.-]+)", archive.fields.get("Provides", "")))
+        if batch:
+            yield batch
+
+    def _install_batch(
+        self, batch: t.Sequence[tuple[LockedPackage, DebArchive]], *, empty: bool, done: int, total: int
+    ) -> None:
+        for _package, archive in batch:
+            self._database.register(archive, file_stem(archive))
+        if not empty:
+            self._run_preinst_scripts(batch)
+        extractor = Extractor(
+            self._root,
+            owned=self._database.owned_paths(),
+            reserved=self._database.reserved_paths(),
+            newest=self._newest,
+        )
+        extracted = extractor.extract(
+            [(package.name, archive) for package, archive in batch],
+            workers=self._workers,
+            extracted=lambda count: self._progress.count(
+                "Chroot", "Extracting packages ({done}/{total})", done=done + count, total=total
+            ),
+        )
+        unpacked = [
+            UnpackedPackage(file_stem(archive), archive, files.paths)
+            for (_package, archive), files in zip(batch, extracted)
+        ]
+        self._database.record_unpacked(unpacked, self._root)
+        if empty:
+            self._run_preinst_scripts(batch)
+            reserved = self._database.reserved_paths()
+            for package in unpacked:
+                clash = reserved.intersection(package.paths)
+                if clash:
+                    raise NotPlainError(f"{min(clash)} of {package.stem} is diverted or overridden")
+        self._configure(len(batch))
+
+    def _run_preinst_scripts(self, batch: t.Sequence[tuple[LockedPackage, DebArchive]]) -> None:
+        """Run all preinst scripts in one sandbox, each with what dpkg tells it."""
+        version = next(
+            (archive.fields["Version"] for package, archive in batch if package.name == "dpkg"),
+            None,
+        ) or self._database.packages()["dpkg"].version
+        lines = ["cd /", f"export DPKG_RUNNING_VERSION={version} DPKG_ADMINDIR={ADMIN_DIRECTORY} DPKG_ROOT="]
+        lines += ["export DPKG_FORCE=unsafe-io,confnew DPKG_MAINTSCRIPT_NAME=preinst"]
+        lines += ["export DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1"]
+        scripts = 0
+        for package, archive in batch:
+            if "preinst" not in archive.control:
+                continue
+            scripts += 1
+            script = f"{ADMIN_DIRECTORY}/info/{file_stem(archive)}.preinst"
+            environment = f"DPKG_MAINTSCRIPT_PACKAGE={package.name} DPKG_MAINTSCRIPT_ARCH={archive.fields['Architecture']}"
+            failed = f'echo "composer: preinst of {package.name} failed with status $?"; exit 1'
+            lines.append(f"{environment} {shlex.quote(script)} install </dev/null || {{ {failed}; }}")
+        if not scripts:
+            return
+        with self._forbidden_services():
+            done = self._sandbox.run(
+                ["/bin/sh", "-c", "\n".join(lines)],
+                stubs=STUBBED_PROGRAMS,
+                check=False,
+                what="Running the packages' preinst scripts",
+            )
+        if done.rc != 0:
+            failed = re.findall(r"^composer: preinst of (\S+) failed", done.text, re.MULTILINE)
+            raise self._script_error(failed, "its preinst script failed", done.text)
+
+    def unpack(self, packages: t.Sequence[LockedPackage], *, cache: str) -> None:
+        """Let dpkg unpack packages; in an empty tree they have to be extracted first, so that there is a dpkg."""
+        if not self._database.packages():
+            self._extract_only(packages)
+        names = "".join(f"/run/packages/{os.path.basename(package.path)}\0" for package in packages)
+        argv = ["xargs", "-0", "-x", "-s", "2000000", "dpkg", *_DPKG_OPTIONS, "--force-depends", "--no-triggers"]
+        with self._forbidden_services():
+            done = self._sandbox.run(
+                [*argv, "--unpack"],
+                data=names.encode("utf-8"),
+                binds={"/run/packages": cache},
+                check=False,
+                what="Unpacking packages",
+            )
+        if done.rc != 0:
+            raise self._dpkg_error(done.text, "unpacked")
+
+    def install(self, packages: t.Sequence[LockedPackage], *, cache: str) -> None:
+        """Install packages as dpkg alone would, one after another."""
+        self.unpack(packages, cache=cache)
+        self._configure(len(packages))
+
+    def _extract_only(self, packages: t.Sequence[LockedPackage]) -> None:
+        for package in packages:
+            # One by one and each with rules of its own: whoever comes last wins, and dpkg sorts it out afterwards.
+            with DebArchive(package.path) as archive:
+                archive.control.pop("conffiles", None)
+                extractor = Extractor(self._root, owned=(), reserved=(), newest=self._newest)
+                extractor.extract([(package.name, archive)], workers=1)
+
+    def _configure(self, count: int) -> None:
+        self._progress.milestone("Chroot", f"Configuring {count} packages")
+        command = shlex.join(["dpkg", *_DPKG_OPTIONS, "--configure", "--pending"])
+        with self._forbidden_services():
+            done = self._sandbox.run(
+                ["/bin/sh", "-c", f"{command} && dpkg --audit"],
+                stubs=STUBBED_PROGRAMS,
+                check=False,
+                what="Configuring packages",
+            )
+        if done.rc != 0:
+            raise self._dpkg_error(done.text, "configured")
+
+    def check(self, expected: t.Mapping[str, LockedPackage]) -> None:
+        """Check that exactly the expected packages are installed, whole.
+
+        :raises ChrootError: Something else is; the message names the packages.
+        """
+        problems = []
+        installed = self._database.packages()
+        for name in sorted({*expected, *installed}):
+            want, have = expected.get(name), installed.get(name)
+            if want is None and have is not None:
+                problems.append(f"{name} {have.version} is installed, but not in the lock")
+            elif have is None and want is not None:
+                problems.append(f"{name} {want.version} is not installed")
+            elif have is not None and want is not None:
+                if have.status != "install ok installed":
+                    problems.append(f"{name} is in the state {have.status!r}")
+                elif (have.version, have.arch) != (want.version, want.arch):
+                    problems.append(f"{name} is {have.version} ({have.arch}), not {want.version} ({want.arch})")
+        if problems:
+            shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
+            raise ChrootError(
+                f"The root tree does not hold what the package lock demands: {shown}.",
+                remedy="Look for the packages in the stage's log; report it when their scripts are not to blame.",
+            )
+
+    @contextlib.contextmanager
+    def _forbidden_services(self) -> t.Iterator[None]:
+        """Keep scripts from starting services; see the policy of invoke-rc.d(8)."""
+        path = self._root + _POLICY
+        if os.path.lexists(path):
+            yield
+            return
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        with open(path, "x", encoding="utf-8") as stream:
+            stream.write(_FORBID_SERVICES)
+            os.fchmod(stream.fileno(), 0o755)
+        try:
+            yield
+        finally:
+            os.unlink(path)
+
+    def _dpkg_error(self, output: str, what: str) -> ChrootError:
+        names = re.findall(r"^dpkg: error processing (?:package|archive) (\S+)", output, re.MULTILINE)
+        return self._script_error([os.path.basename(name) for name in names], f"it could not be {what}", output)
+
+    def _script_error(self, names: t.Sequence[str], why: str, output: str) -> ChrootError:
+        tail = "\n".join(output.strip().splitlines()[-20:])
+        subject = f"Installing the package {names[0]} failed: {why}." if names else "Installing packages failed."
+        more = f" The packages {', '.join(names[1:6])} failed after it." if len(names) > 1 else ""
+        log = f"\nThe full log is {self._progress.path}." if self._progress.path else ""
+        return ChrootError(f"{subject}{more} The last lines were:\n{tail}{log}", details={"packages": list(names)})
+
+
+__all__ = ("STUBBED_PROGRAMS", "DebInstaller", "LockedPackage", "NotPlainError")

@@ -1,0 +1,341 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Reading .deb files: the control members, and the data archive as a stream of files.
+
+The format: deb(5) is an ar archive of debian-binary, control.tar.* and data.tar.*; the tar archives are ustar with GNU's
+long names, as dpkg-deb writes them.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import dataclasses
+import lzma
+import os
+import stat
+import subprocess
+import typing as t
+import zlib
+
+from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+
+_BLOCK = 512
+_READ = 1 << 17
+_WRITE = 1 << 20
+
+_FILE_TYPES: t.Mapping[bytes, int] = {
+    b"\0": stat.S_IFREG,
+    b"0": stat.S_IFREG,
+    b"1": 0,
+    b"2": stat.S_IFLNK,
+    b"3": stat.S_IFCHR,
+    b"4": stat.S_IFBLK,
+    b"5": stat.S_IFDIR,
+    b"6": stat.S_IFIFO,
+    b"7": stat.S_IFREG,
+}
+
+
+class DebFormatError(ChrootError):
+    """A .deb file is not what deb(5) describes, or uses something of tar that no package does."""
+
+
+@dataclasses.dataclass
+class TarMember:
+    """The header of one file in a tar archive.
+
+    :ivar path: As installed: absolute, without a trailing slash; V(/.) for the root itself, as dpkg lists it.
+    :ivar file_type: C(S_IFREG) and so on of M(stat); 0 for a hard link.
+    :ivar target: Where a symbolic link points; for a hard link, the absolute path of the other name.
+    """
+
+    path: str
+    file_type: int
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime: int
+    target: str
+    device: int
+
+
+class ByteStream:
+    """Exact reads from an iterator of chunks."""
+
+    def __init__(self, chunks: t.Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+
+    def pieces(self, size: int) -> t.Iterator[memoryview]:
+        """Yield the next C(size) bytes in pieces, as they come.
+
+        :raises EOFError: The stream ends before.
+        """
+        while size > 0:
+            if not self._rest:
+                try:
+                    self._rest = memoryview(next(self._chunks))
+                except StopIteration:
+                    raise EOFError from None
+                continue
+            piece, self._rest = self._rest[:size], self._rest[size:]
+            size -= len(piece)
+            yield piece
+
+    def read(self, size: int) -> bytes:
+        """Return the next C(size) bytes."""
+        if len(self._rest) >= size:
+            piece, self._rest = self._rest[:size], self._rest[size:]
+            return bytes(piece)
+        return b"".join(self.pieces(size))
+
+    def skip(self, size: int) -> None:
+        """Pass over the next C(size) bytes."""
+        for _piece in self.pieces(size):
+            pass
+
+
+def _number(field: bytes) -> int:
+    if field[0] & 0x80:
+        return int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
+    text = field.rstrip(b"\0 ").lstrip()
+    return int(text, 8) if text else 0
+
+
+def _text(field: bytes) -> str:
+    return os.fsdecode(field.split(b"\0", 1)[0])
+
+
+def _installed_path(name: str) -> str:
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise DebFormatError(f"The path {name!r} leads out of the package.")
+    return "/" + ("/".join(parts) or ".")
+
+
+def read_tar(stream: ByteStream) -> t.Iterator[TarMember]:
+    """Yield the members of a tar archive; the caller reads or skips C(size) bytes and the padding after each.
+
+    :raises DebFormatError: It has something that archives made by dpkg-deb do not have.
+    """
+    long_name = long_target = None
+    while True:
+        try:
+            header = stream.read(_BLOCK)
+        except EOFError:
+            return
+        if not header.strip(b"\0"):
+            return
+        # The checksum counts its own field as blanks; see tar(5).
+        if sum(header) - sum(header[148:156]) + 8 * 32 != _number(header[148:156]):
+            raise DebFormatError("A tar header is damaged.")
+        kind = header[156:157]
+        size = _number(header[124:136])
+        if kind in (b"L", b"K"):
+            name = _text(stream.read(size))
+            stream.skip(-size % _BLOCK)
+            if kind == b"L":
+                long_name = name
+            else:
+                long_target = name
+            continue
+        if kind not in _FILE_TYPES:
+            raise DebFormatError(f"A tar member has the unknown type {kind.decode('latin-1')!r}.")
+        name = long_name
+        if name is None:
+            name = _text(header[:100])
+            if header[257:263] == b"ustar\0" and header[345]:
+                name = f"{_text(header[345:500])}/{name}"
+        target = _text(header[157:257]) if long_target is None else long_target
+        long_name = long_target = None
+        file_type = _FILE_TYPES[kind]
+        yield TarMember(
+            path=_installed_path(name),
+            file_type=file_type,
+            mode=_number(header[100:108]) & 0o7777,
+            uid=_number(header[108:116]),
+            gid=_number(header[116:124]),
+            size=size if file_type == stat.S_IFREG else 0,
+            mtime=_number(header[136:148]),
+            target=_installed_path(target) if kind == b"1" else target,
+            device=os.makedev(_number(header[329:337]), _number(header[337:345])) if kind in b"34" else 0,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ControlMember:
+    """A file of a package's control archive, such as V(postinst)."""
+
+    mode: int
+    mtime: int
+    data: bytes
+
+
+def parse_control(text: str) -> dict[str, str]:
+    """Return the fields of one paragraph of deb822(5); continuation lines keep their line breaks and blanks."""
+    fields: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        if line[:1] in (" ", "\t"):
+            fields[name] += "\n" + line
+        elif ":" in line:
+            name, value = line.split(":", 1)
+            fields[name] = value.strip()
+    return fields
+
+
+class DebArchive:
+    """A .deb file, opened.
+
+    :param path: Absolute path.
+    :raises DebFormatError: It is not a .deb file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._members: dict[str, tuple[int, int]] = {}
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed by close())
+        try:
+            self._read_directory()
+            self.control = self._read_control()
+            self.fields = parse_control(self.control["control"].data.decode("utf-8"))
+        except (EOFError, OSError, ValueError, KeyError, zlib.error, lzma.LZMAError) as exc:
+            self.close()
+            raise DebFormatError(f"{path} is not a Debian package: {exc}.") from exc
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> DebArchive:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def conffiles(self) -> list[str]:
+        """Return the configuration files that the package declares, as written, flags included."""
+        member = self.control.get("conffiles")
+        return [line.strip() for line in member.data.decode("utf-8").splitlines() if line.strip()] if member else []
+
+    def data(self) -> ByteStream:
+        """Return the data archive, decompressed."""
+        return self._open("data.tar")
+
+    def _read_directory(self) -> None:
+        if self._file.read(8) != b"!<arch>\n":
+            raise DebFormatError(f"{self.path} is not a Debian package: it does not begin like one.")
+        position = 8
+        while True:
+            self._file.seek(position)
+            header = self._file.read(60)
+            if len(header) < 60:
+                return
+            size = int(header[48:58])
+            self._members[header[:16].decode("ascii").rstrip(" ").rstrip("/")] = (position + 60, size)
+            position += 60 + size + (size & 1)
+
+    def _read_control(self) -> dict[str, ControlMember]:
+        stream = self._open("control.tar")
+        members = {}
+        for member in read_tar(stream):
+            data = stream.read(member.size)
+            stream.skip(-member.size % _BLOCK)
+            if member.file_type == stat.S_IFREG:
+                members[member.path[1:]] = ControlMember(member.mode, member.mtime, data)
+        return members
+
+    def _open(self, prefix: str) -> ByteStream:
+        for name, (offset, size) in self._members.items():
+            if name == prefix or name.startswith(f"{prefix}."):
+                return ByteStream(self._decompress(name[len(prefix) + 1 :], offset, size))
+        raise DebFormatError(f"{self.path} is not a Debian package: it has no {prefix}.")
+
+    def _compressed(self, offset: int, size: int) -> t.Iterator[bytes]:
+        descriptor = self._file.fileno()
+        end = offset + size
+        while offset < end:
+            chunk = os.pread(descriptor, min(_READ, end - offset), offset)
+            if not chunk:
+                raise EOFError("it is cut short")
+            offset += len(chunk)
+            yield chunk
+
+    def _decompress(self, compression: str, offset: int, size: int) -> t.Iterator[bytes]:
+        chunks = self._compressed(offset, size)
+        if compression == "":
+            return chunks
+        if compression == "gz":
+            return _gunzip(chunks)
+        if compression == "xz":
+            return _lazily(chunks, lzma.LZMADecompressor(lzma.FORMAT_XZ))
+        if compression == "lzma":
+            return _lazily(chunks, lzma.LZMADecompressor(lzma.FORMAT_ALONE))
+        if compression == "bz2":
+            return _lazily(chunks, bz2.BZ2Decompressor())
+        if compression == "zst":
+            return _unzstd(chunks)
+        raise DebFormatError(f"{self.path} is compressed with {compression!r}, which is not known.")
+
+
+def _lazily(chunks: t.Iterator[bytes], decompressor: lzma.LZMADecompressor | bz2.BZ2Decompressor) -> t.Iterator[bytes]:
+    while not decompressor.eof:
+        source = b""
+        if decompressor.needs_input:
+            source = next(chunks, b"")
+            if not source:
+                raise EOFError("its compressed data is cut short")
+        data = decompressor.decompress(source, _WRITE)
+        if data:
+            yield data
+
+
+def _gunzip(chunks: t.Iterator[bytes]) -> t.Iterator[bytes]:
+    decompressor = zlib.decompressobj(31)
+    for chunk in chunks:
+        data = decompressor.decompress(chunk)
+        if data:
+            yield data
+    yield decompressor.flush()
+
+
+def _unzstd(chunks: t.Iterator[bytes]) -> t.Iterator[bytes]:
+    # Python has no zstd before 3.14. The compressed bytes go through memory, so that no thread has to feed a pipe.
+    with os.fdopen(os.memfd_create("zstd"), "w+b") as source:
+        for chunk in chunks:
+            source.write(chunk)
+        source.seek(0)
+        process = subprocess.Popen(  # noqa: S603
+            [find_tool("zstd", package="zstd"), "-dcq"], stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert process.stdout is not None
+        try:
+            while data := process.stdout.read(_WRITE):
+                yield data
+        finally:
+            process.stdout.close()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            process.wait()
+
+
+__all__ = (
+    "ByteStream",
+    "ControlMember",
+    "DebArchive",
+    "DebFormatError",
+    "TarMember",
+    "parse_control",
+    "read_tar",
+)

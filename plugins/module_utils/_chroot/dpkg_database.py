@@ -1,0 +1,244 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""dpkg's database in a tree: what is installed, and recording packages as unpacked exactly as dpkg does.
+
+The forms are those of dpkg's own documentation (deb-triggers(5), deb-conffiles(5), doc/triggers.txt) and of the files
+that dpkg writes itself. dpkg puts the status file into its own order when it next writes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import DebArchive, parse_control
+
+ADMIN_DIRECTORY = "/var/lib/dpkg"
+
+_NOWAIT_SUFFIX = "/noawait"
+_CHUNK = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class InstalledPackage:
+    """A package as the status file tells it."""
+
+    name: str
+    version: str
+    arch: str
+    status: str
+    multi_arch: str
+
+    @property
+    def file_stem(self) -> str:
+        """The first part of its files' names in the info directory."""
+        return f"{self.name}:{self.arch}" if self.multi_arch == "same" else self.name
+
+
+class DpkgDatabase:
+    """dpkg's database.
+
+    :param root: Absolute path of the tree.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._directory = root + ADMIN_DIRECTORY
+
+    def exists(self) -> bool:
+        """Tell whether there is a database."""
+        return os.path.exists(self._path("status"))
+
+    def create(self) -> None:
+        """Make an empty database, as dpkg finds it in a new system."""
+        for name in ("alternatives", "info", "parts", "triggers", "updates"):
+            os.makedirs(self._path(name), mode=0o755, exist_ok=True)
+        for name in ("available", "status"):
+            _write(self._path(name), "", 0o644)
+        _write(self._path("info", "format"), "1\n", 0o644)
+
+    def packages(self) -> dict[str, InstalledPackage]:
+        """Return what the status file lists, by name (C(name:arch) for a second architecture)."""
+        found: dict[str, InstalledPackage] = {}
+        try:
+            with open(self._path("status"), encoding="utf-8") as stream:
+                text = stream.read()
+        except FileNotFoundError:
+            return found
+        for paragraph in text.split("\n\n"):
+            fields = parse_control(paragraph)
+            if "Package" not in fields:
+                continue
+            package = InstalledPackage(
+                name=fields["Package"],
+                version=fields.get("Version", ""),
+                arch=fields.get("Architecture", ""),
+                status=fields.get("Status", ""),
+                multi_arch=fields.get("Multi-Arch", "no"),
+            )
+            key = package.name if package.name not in found else f"{package.name}:{package.arch}"
+            found[key] = package
+        return found
+
+    def owned_paths(self) -> set[str]:
+        """Return all paths that installed packages have, directories too."""
+        owned: set[str] = set()
+        directory = self._path("info")
+        for name in os.listdir(directory):
+            if name.endswith(".list"):
+                with open(os.path.join(directory, name), encoding="utf-8", errors="surrogateescape") as stream:
+                    owned.update(stream.read().splitlines())
+        return owned
+
+    def reserved_paths(self) -> set[str]:
+        """Return the paths that are diverted, or whose owner or mode the administrator has overridden."""
+        reserved: set[str] = set()
+        for name in ("diversions", "statoverride"):
+            try:
+                with open(self._path(name), encoding="utf-8", errors="surrogateescape") as stream:
+                    lines = stream.read().splitlines()
+            except FileNotFoundError:
+                continue
+            if name == "diversions":
+                # Three lines each: the path, where it goes, and the package that keeps the path for itself.
+                reserved.update(line for index, line in enumerate(lines) if index % 3 != 2)
+            else:
+                reserved.update(line.split(" ", 3)[3] for line in lines if line.count(" ") >= 3)
+        return reserved
+
+    def register(self, archive: DebArchive, stem: str) -> None:
+        """Put a package's control files into the database, before its preinst runs."""
+        for name, member in archive.control.items():
+            if name == "control":
+                continue
+            path = self._path("info", f"{stem}.{name}")
+            with open(path, "wb") as stream:
+                stream.write(member.data)
+                os.fchmod(stream.fileno(), member.mode)
+            os.utime(path, (member.mtime, member.mtime))
+
+    def record_unpacked(self, packages: t.Sequence[UnpackedPackage], root: str) -> None:
+        """Record packages as unpacked: file lists, status, triggers."""
+        paragraphs = []
+        for package in packages:
+            stem, archive = package.stem, package.archive
+            lines = "".join(f"{path}\n" for path in package.paths)
+            _write(self._path("info", f"{stem}.list"), lines, 0o644)
+            conffiles = archive.conffiles()
+            if "md5sums" not in archive.control:
+                skipped = {"/.", *conffiles}
+                _write(self._path("info", f"{stem}.md5sums"), _md5sums(root, package.paths, skipped), 0o644)
+            paragraph = archive.control["control"].data.decode("utf-8").strip("\n")
+            paragraph += "\nStatus: install ok unpacked"
+            if conffiles:
+                paragraph += "\nConffiles:\n" + "\n".join(f" {path} newconffile" for path in conffiles)
+            paragraphs.append(paragraph + "\n\n")
+        # Activations first: dpkg activates what others are interested in when it unpacks a package, and packages that
+        # are merely unpacked are not told.
+        self._activate_triggers(packages)
+        self._register_interests(packages)
+        with open(self._path("status"), "a", encoding="utf-8") as stream:
+            stream.write("".join(paragraphs))
+
+    def _register_interests(self, packages: t.Sequence[UnpackedPackage]) -> None:
+        explicit: dict[str, list[str]] = {}
+        files: list[str] = []
+        for package in packages:
+            for directive, trigger in package.triggers():
+                if not directive.startswith("interest"):
+                    continue
+                suffix = _NOWAIT_SUFFIX if directive == "interest-noawait" else ""
+                if trigger.startswith("/"):
+                    files.append(f"{trigger} {package.stem}{suffix}\n")
+                else:
+                    explicit.setdefault(trigger, []).append(f"{package.stem}{suffix}\n")
+        for trigger, lines in explicit.items():
+            _append(self._path("triggers", trigger), "".join(lines))
+        if files:
+            _append(self._path("triggers", "File"), "".join(files))
+
+    def _activate_triggers(self, packages: t.Sequence[UnpackedPackage]) -> None:
+        try:
+            with open(self._path("triggers", "File"), encoding="utf-8") as stream:
+                watched = [line.split(" ", 1)[0] for line in stream.read().splitlines()]
+        except FileNotFoundError:
+            watched = []
+        activated: dict[str, None] = {}
+        for package in packages:
+            for directive, trigger in package.triggers():
+                if directive.startswith("activate") and os.path.exists(self._path("triggers", trigger)):
+                    activated[trigger] = None
+            for path in watched:
+                if path not in activated and any(
+                    name == path or name.startswith(f"{path}/") for name in package.paths
+                ):
+                    activated[path] = None
+        if activated:
+            # Nobody waits: all is configured, and all triggers are run, before anybody looks.
+            _append(self._path("triggers", "Unincorp"), "".join(f"{trigger} -\n" for trigger in activated))
+
+    def _path(self, *parts: str) -> str:
+        return os.path.join(self._directory, *parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class UnpackedPackage:
+    """A package whose files are in the tree already.
+
+    :ivar stem: See P(InstalledPackage.file_stem).
+    :ivar paths: All its paths in the order of its archive.
+    """
+
+    stem: str
+    archive: DebArchive
+    paths: list[str]
+
+    def triggers(self) -> list[tuple[str, str]]:
+        """Return the directives of the package's triggers file with their triggers."""
+        member = self.archive.control.get("triggers")
+        if member is None:
+            return []
+        lines = [line.split("#", 1)[0].split() for line in member.data.decode("utf-8").splitlines()]
+        return [(line[0], line[1]) for line in lines if len(line) == 2]
+
+
+def file_stem(archive: DebArchive) -> str:
+    """Return the first part of a package's files' names in the info directory."""
+    fields = archive.fields
+    if fields.get("Multi-Arch") == "same":
+        return f"{fields['Package']}:{fields['Architecture']}"
+    return fields["Package"]
+
+
+def _md5sums(root: str, paths: t.Iterable[str], skipped: t.Collection[str]) -> str:
+    lines = []
+    for path in paths:
+        here = root + path
+        if path in skipped or os.path.islink(here) or not os.path.isfile(here):
+            continue
+        digest = hashlib.md5(usedforsecurity=False)
+        with open(here, "rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+        lines.append(f"{digest.hexdigest()}  {path[1:]}\n")
+    return "".join(lines)
+
+
+def _write(path: str, text: str, mode: int) -> None:
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write(text)
+        os.fchmod(stream.fileno(), mode)
+
+
+def _append(path: str, text: str) -> None:
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+__all__ = ("ADMIN_DIRECTORY", "DpkgDatabase", "InstalledPackage", "UnpackedPackage", "file_stem")

@@ -1,0 +1,233 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Extracting the files of many packages at once into a tree, in the way that dpkg does it for one after another."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import os
+import stat
+import threading
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import (
+    ByteStream,
+    DebArchive,
+    TarMember,
+    read_tar,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+
+#: How a configuration file is called between its package's unpacking and its configuration.
+CONFFILE_SUFFIX = ".dpkg-new"
+
+_PADDING = 512
+
+
+class NotPlainError(Exception):
+    """The packages cannot be extracted independently of each other; only dpkg itself knows what to do."""
+
+
+@dataclasses.dataclass
+class ExtractedPackage:
+    """What was extracted of one package.
+
+    :ivar paths: All paths, directories too, in the order of the archive.
+    :ivar digests: MD5 by path of the regular files, when the package itself states none.
+    """
+
+    name: str
+    paths: list[str]
+    directories: list[TarMember]
+
+
+class Extractor:
+    """Extracts packages into a tree, several at a time.
+
+    As dpkg does: configuration files get the suffix C(.dpkg-new); a directory that exists, also as a symbolic link to
+    one, stays as it is, so that of several packages the first decides; a file that no package owns is replaced.
+
+    :param root: Absolute path of the tree.
+    :param owned: The paths of packages that are installed already.
+    :param newest: Modification times after this time (seconds since the epoch) are cut to it.
+    """
+
+    def __init__(self, root: str, *, owned: t.Collection[str], reserved: t.Collection[str], newest: int) -> None:
+        self._root = root
+        self._owned = owned
+        self._reserved = reserved
+        self._newest = newest
+        self._lock = threading.Lock()
+        # Real paths (below the root, no symbolic links) of what was extracted, and who has it.
+        self._owners: dict[str, str] = {}
+        self._directories: dict[str, str] = {"/": root}
+        self._stop = threading.Event()
+
+    def extract(
+        self,
+        packages: t.Sequence[tuple[str, DebArchive]],
+        *,
+        workers: int,
+        extracted: t.Callable[[int], None] | None = None,
+    ) -> list[ExtractedPackage]:
+        """Extract packages; returns what was extracted, in the order given.
+
+        :param packages: Names and opened archives, in the order in which dpkg would unpack them.
+        :param extracted: Told how many are done.
+        :raises NotPlainError: Two packages have the same file, or something else needs dpkg's rules.
+        """
+        # The largest first, so that all processors have something to do until the end.
+        order = sorted(range(len(packages)), key=lambda index: -os.path.getsize(packages[index][1].path))
+        results: dict[int, ExtractedPackage] = {}
+        with concurrent.futures.ThreadPoolExecutor(max_workers=workers) as pool:
+            futures = {pool.submit(self._extract, *packages[index]): index for index in order}
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    results[futures[future]] = future.result()
+                    if extracted is not None:
+                        extracted(len(results))
+            except BaseException:
+                self._stop.set()
+                for future in futures:
+                    future.cancel()
+                raise
+        ordered = [results[index] for index in range(len(packages))]
+        self._settle_directories(ordered)
+        return ordered
+
+    def _extract(self, name: str, archive: DebArchive) -> ExtractedPackage:
+        conffiles = set(archive.conffiles())
+        done = ExtractedPackage(name, [], [])
+        stream = archive.data()
+        try:
+            for member in read_tar(stream):
+                if self._stop.is_set():
+                    break
+                done.paths.append(member.path)
+                if member.file_type == stat.S_IFDIR:
+                    done.directories.append(member)
+                    self._make_directory(member)
+                else:
+                    self._make_file(name, member, stream, conffile=member.path in conffiles)
+                stream.skip(-member.size % _PADDING)
+        except EOFError as exc:
+            raise ChrootError(f"The package {archive.path} is cut short.") from exc
+        except OSError as exc:
+            raise ChrootError(
+                f"The package {name} cannot be extracted into {self._root}: {exc.strerror}: {exc.filename}."
+            ) from exc
+        return done
+
+    def _real_directory(self, path: str) -> str:
+        """Return the host's path of a directory of the tree, without symbolic links."""
+        known = self._directories.get(path)
+        if known is None:
+            parent, _slash, last = path.rpartition("/")
+            here = f"{self._real_directory(parent or '/')}/{last}"
+            try:
+                mode = os.lstat(here).st_mode
+            except FileNotFoundError:
+                os.makedirs(here, 0o755, exist_ok=True)
+                mode = stat.S_IFDIR
+            if stat.S_ISLNK(mode):
+                here = self._root + resolve_in_tree(self._root, path)
+                if not os.path.isdir(here):
+                    raise NotPlainError(f"{path} is a symbolic link, but not to a directory")
+            elif not stat.S_ISDIR(mode):
+                raise NotPlainError(f"{path} is not a directory")
+            known = self._directories[path] = here
+        return known
+
+    def _make_directory(self, member: TarMember) -> None:
+        if member.path == "/.":
+            return
+        if member.path in self._directories:
+            return
+        parent, _slash, last = member.path.rpartition("/")
+        here = f"{self._real_directory(parent or '/')}/{last}"
+        try:
+            os.mkdir(here, 0o755)
+        except FileExistsError:
+            self._real_directory(member.path)
+            return
+        if member.mode != 0o755:
+            os.chmod(here, member.mode)
+        if member.uid or member.gid:
+            os.chown(here, member.uid, member.gid)
+        self._directories[member.path] = here
+
+    def _make_file(self, name: str, member: TarMember, stream: ByteStream, *, conffile: bool) -> None:
+        parent, _slash, last = member.path.rpartition("/")
+        here = f"{self._real_directory(parent or '/')}/{last}"
+        place = here[len(self._root) :]
+        with self._lock:
+            other = self._owners.setdefault(place, name)
+        if other != name:
+            raise NotPlainError(f"{name} and {other} both have {place}")
+        if member.path in self._owned or place in self._owned:
+            raise NotPlainError(f"{member.path} of {name} belongs to an installed package")
+        if member.path in self._reserved:
+            raise NotPlainError(f"{member.path} of {name} is diverted or overridden")
+        if conffile:
+            if os.path.lexists(here):
+                raise NotPlainError(f"the configuration file {member.path} of {name} exists already")
+            here += CONFFILE_SUFFIX
+        try:
+            self._write(here, member, stream)
+        except FileExistsError:
+            if os.path.isdir(here):
+                # A directory, or a link to one, where the package has something else: dpkg has rules for each case.
+                raise NotPlainError(f"{member.path} of {name} exists as a directory") from None
+            os.unlink(here)
+            self._write(here, member, stream)
+
+    def _write(self, here: str, member: TarMember, stream: ByteStream) -> None:
+        kind = member.file_type
+        mtime = min(member.mtime, self._newest) * 1_000_000_000
+        if kind == stat.S_IFREG:
+            descriptor = os.open(here, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                for piece in stream.pieces(member.size):
+                    while piece:
+                        piece = piece[os.write(descriptor, piece) :]
+                if member.uid or member.gid:
+                    os.fchown(descriptor, member.uid, member.gid)
+                os.fchmod(descriptor, member.mode)
+                os.utime(descriptor, ns=(mtime, mtime))
+            finally:
+                os.close(descriptor)
+        elif kind == stat.S_IFLNK:
+            os.symlink(member.target, here)
+            if member.uid or member.gid:
+                os.lchown(here, member.uid, member.gid)
+            os.utime(here, ns=(mtime, mtime), follow_symlinks=False)
+        elif kind == 0:
+            parent, _slash, last = member.target.rpartition("/")
+            os.link(f"{self._real_directory(parent or '/')}/{last}", here, follow_symlinks=False)
+        else:
+            os.mknod(here, kind | 0o600, member.device)
+            os.chown(here, member.uid, member.gid)
+            os.chmod(here, member.mode)
+            os.utime(here, ns=(mtime, mtime))
+
+    def _settle_directories(self, packages: t.Sequence[ExtractedPackage]) -> None:
+        """Let the first of several packages with the same directory decide, whichever was faster."""
+        seen: dict[str, TarMember] = {}
+        for package in packages:
+            for member in package.directories:
+                first = seen.setdefault(member.path, member)
+                if first is not member and (first.mode, first.uid, first.gid) != (member.mode, member.uid, member.gid):
+                    here = self._directories.get(member.path)
+                    if here is not None and member.path not in self._owned:
+                        os.chown(here, first.uid, first.gid)
+                        os.chmod(here, first.mode)
+
+
+__all__ = ("CONFFILE_SUFFIX", "ExtractedPackage", "Extractor", "NotPlainError")

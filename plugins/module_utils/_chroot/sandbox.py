@@ -1,0 +1,171 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Running commands in a root tree, where they can neither see nor change anything of the host."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._chroot import sandbox_init
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import enter_mount_namespace
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, CompletedCommand
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, CommandError
+
+#: What each command finds in its environment, and nothing else.
+ENVIRONMENT: t.Mapping[str, str] = {
+    "DEBCONF_NONINTERACTIVE_SEEN": "true",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "HOME": "/root",
+    "INITRD": "No",
+    "KERNEL_INSTALL_BYPASS": "1",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "SHELL": "/bin/sh",
+    "SYSTEMD_OFFLINE": "1",
+    "TERM": "dumb",
+    "TZ": "UTC",
+}
+
+_STUB = "#!/bin/sh\nexit 0\n"
+
+
+class Sandbox:
+    """Runs commands in a tree: own mount, PID, IPC, UTS and network namespaces, own /dev, /proc, /run and /tmp.
+
+    Nothing survives a command but what it wrote into the tree; everything dies with this process.
+
+    :param root: Absolute path of the tree; it must be a directory of this process's mount namespace.
+    :param runner: Starts the sandbox and logs what the commands say.
+    :param source_date_epoch: What C(SOURCE_DATE_EPOCH) tells the commands.
+    :param environment: More variables for all commands.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        runner: CommandRunner,
+        *,
+        source_date_epoch: int,
+        environment: t.Mapping[str, str] | None = None,
+    ) -> None:
+        self.root = root
+        self._runner = runner
+        self._environment = {**ENVIRONMENT, "SOURCE_DATE_EPOCH": str(source_date_epoch), **(environment or {})}
+
+    def run(
+        self,
+        argv: t.Sequence[str],
+        *,
+        data: bytes | None = None,
+        network: bool = False,
+        binds: t.Mapping[str, str] | None = None,
+        stubs: t.Sequence[str] = (),
+        environment: t.Mapping[str, str] | None = None,
+        check: bool = True,
+        merge_output: bool = True,
+        log_output: bool = True,
+        timeout: float = 3600,
+        what: str | None = None,
+    ) -> CompletedCommand:
+        """Run a command to its end.
+
+        :param data: Bytes for its standard input.
+        :param network: Let it use the host's network; otherwise there is only a loopback device.
+        :param binds: Paths of the host by paths of the tree, which are shown there read-only.
+        :param stubs: Programs of the tree (absolute paths) that do nothing and succeed meanwhile, where they exist.
+        :param environment: More variables.
+        :param check: Raise when its exit status is not 0.
+        :param what: What was being done, as the subject of the error message.
+        :raises ChrootError: The sandbox could not be made.
+        :raises CommandError: The command failed.
+        """
+        enter_mount_namespace()
+        files: dict[str, str] = {}
+        mounts: list[tuple[str, str, bool]] = []
+        for target, source in (binds or {}).items():
+            mounts.append((source, resolve_in_tree(self.root, target), True))
+        for program in stubs:
+            target = resolve_in_tree(self.root, program)
+            if os.path.isfile(self.root + target):
+                files[".stub"] = _STUB
+                mounts.append(("/run/.stub", target, True))
+        made = self._share_resolver(files, mounts) if network else None
+        spec = {
+            "root": self.root,
+            "hostname": "localhost",
+            "network": network,
+            "environment": {**self._environment, **(environment or {})},
+            "binds": mounts,
+            "files": files,
+            "no_sync": True,
+            "directory": "/",
+        }
+        program = _in_memory("sandbox", inspect.getsource(sandbox_init).encode("utf-8"))
+        specification = _in_memory("specification", json.dumps(spec).encode("utf-8"))
+        try:
+            return self._runner.run(
+                [sys.executable, "-I", "-S", f"/dev/fd/{program}", str(specification), "--", *argv],
+                data=data,
+                check=check,
+                merge_output=merge_output,
+                log_output=log_output,
+                timeout=timeout,
+                pass_fds=(program, specification),
+                what=what or f"The command {os.path.basename(argv[0])!r}",
+            )
+        except CommandError as exc:
+            if exc.details.get("rc") != sandbox_init.SANDBOX_FAILED:
+                raise
+            raise ChrootError(
+                f"Commands cannot be run in the root tree {self.root}. {exc}",
+                remedy="Check that the build host's kernel allows mount, PID, IPC, UTS and network namespaces to root.",
+            ) from exc
+        finally:
+            os.close(program)
+            os.close(specification)
+            if made is not None:
+                os.unlink(made)
+
+    def _share_resolver(self, files: dict[str, str], mounts: list[tuple[str, str, bool]]) -> str | None:
+        """Let names be resolved as on the host, whatever the tree's /etc/resolv.conf is.
+
+        Returns the path of a file that was made only to be covered, and has to go afterwards.
+        """
+        try:
+            with open("/etc/resolv.conf", encoding="utf-8") as stream:
+                content = stream.read()
+        except OSError:
+            return None
+        target = resolve_in_tree(self.root, "/etc/resolv.conf")
+        if target.startswith("/run/"):
+            files[target[len("/run/") :]] = content
+            return None
+        files[".resolv.conf"] = content
+        mounts.append(("/run/.resolv.conf", target, True))
+        if os.path.exists(self.root + target):
+            return None
+        os.makedirs(os.path.dirname(self.root + target), exist_ok=True)
+        with open(self.root + target, "xb"):
+            return self.root + target
+
+
+def _in_memory(name: str, content: bytes) -> int:
+    """Return the descriptor of a file in memory, for a child to read."""
+    descriptor = os.memfd_create(name)
+    os.write(descriptor, content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+__all__ = ("ENVIRONMENT", "Sandbox")
