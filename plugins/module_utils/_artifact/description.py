@@ -1,0 +1,131 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""What the installed packages say about themselves: read from the layers of the root tree, without mounting them."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.license import declared_license
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import PackageDescription
+
+_DPKG_STATUS = "/var/lib/dpkg/status"
+_MAX_LINKS = 20
+# A copyright file is text for people; nothing larger is one.
+_MAX_SIZE = 8 << 20
+
+
+class LayeredTree:
+    """Files of the root tree, found in its layers as the overlay would show them.
+
+    Symbolic links are followed inside the tree only, also absolute ones, so that nothing of the build host is read.
+
+    :param layers: The directories, lowest first.
+    """
+
+    def __init__(self, layers: t.Sequence[str]) -> None:
+        self._layers = list(reversed(layers))
+
+    def read(self, path: str) -> bytes | None:
+        """Return the content of a regular file by its absolute path in the tree; V(None) when there is none."""
+        found = self._find(path)
+        if found is None:
+            return None
+        try:
+            descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        with os.fdopen(descriptor, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_SIZE:
+                return None
+            return stream.read()
+
+    def _find(self, path: str) -> str | None:
+        """Return where a file really lies."""
+        remaining = [part for part in path.split("/") if part]
+        resolved: t.List[str] = []
+        links = 0
+        while remaining:
+            part = remaining.pop(0)
+            if part == ".":
+                continue
+            if part == "..":
+                del resolved[-1:]
+                continue
+            candidate = posixpath.join(*resolved, part)
+            real = self._lookup(candidate)
+            if real is None:
+                return None
+            if os.path.islink(real):
+                links += 1
+                if links > _MAX_LINKS:
+                    return None
+                target = os.readlink(real)
+                if target.startswith("/"):
+                    resolved = []
+                remaining = [piece for piece in target.split("/") if piece] + remaining
+            else:
+                resolved.append(part)
+        return self._lookup(posixpath.join(*resolved)) if resolved else None
+
+    def _lookup(self, relative: str) -> str | None:
+        """Return the topmost entry of that name; its directory has no symbolic links in it."""
+        for layer in self._layers:
+            path = os.path.join(layer, relative)
+            try:
+                status = os.lstat(path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            # A whiteout, see the kernel's documentation of overlayfs. What a package says does not become untrue when
+            # its documentation is removed from the image, so look further down.
+            if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+                continue
+            return path
+        return None
+
+
+def read_deb_descriptions(
+    tree: LayeredTree, packages: t.Sequence[t.Mapping[str, t.Any]]
+) -> t.Dict[str, PackageDescription]:
+    """Return what each package of a DEB system says about itself, by name."""
+    fields = _read_status(tree.read(_DPKG_STATUS) or b"", {package["name"] for package in packages})
+    descriptions = {}
+    for package in packages:
+        name = package["name"]
+        control = fields.get(name, {})
+        text = tree.read(f"/usr/share/doc/{name}/copyright")
+        descriptions[name] = PackageDescription(
+            maintainer=control.get("maintainer", ""),
+            homepage=control.get("homepage", ""),
+            summary=control.get("description", ""),
+            license=declared_license(name, text) if text is not None else PackageDescription().license,
+        )
+    return descriptions
+
+
+def _read_status(data: bytes, names: t.Collection[str]) -> t.Dict[str, t.Dict[str, str]]:
+    """Return single-line fields of dpkg's status file, by package and name in lower case."""
+    packages: t.Dict[str, t.Dict[str, str]] = {}
+    for stanza in data.decode("utf-8", errors="replace").split("\n\n"):
+        control = {}
+        for line in stanza.split("\n"):
+            if line[:1] in (" ", "\t"):
+                continue
+            key, separator, value = line.partition(": ")
+            if separator and key in ("Package", "Maintainer", "Homepage", "Description"):
+                control[key.lower()] = value.strip()
+        if control.get("package") in names:
+            packages[control["package"]] = control
+    return packages
+
+
+__all__ = ("LayeredTree", "read_deb_descriptions")

@@ -1,0 +1,125 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The manifest: what an image is made of and what was made of it. It holds nothing that changes from run to run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing as t
+
+#: Version of the form of the manifest.
+MANIFEST_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A finished artifact.
+
+    :ivar name: Its file name.
+    :ivar format: A key of C(FORMATS).
+    :ivar compression: A key of C(CODECS), or V(None).
+    """
+
+    name: str
+    format: str
+    compression: t.Optional[str]
+    size: int
+    sha256: str
+
+    def as_facts(self, path: str) -> t.Dict[str, t.Any]:
+        """Return the form of manifests and results."""
+        return {
+            "path": path,
+            "format": self.format,
+            "compression": self.compression,
+            "size": self.size,
+            "sha256": self.sha256,
+        }
+
+
+def repository_facts(
+    locked: t.Sequence[t.Mapping[str, t.Any]], configured: t.Sequence[t.Mapping[str, t.Any]]
+) -> t.Tuple[t.List[t.Dict[str, t.Any]], t.List[str]]:
+    """Return the repositories as the manifest lists them, and warnings.
+
+    The URL is told when the template or the provider names it; where they name a mirror, only the mirror's name is.
+
+    :param locked: C(repositories) of the lock.
+    :param configured: C(provider.repositories) of the template document.
+    """
+    by_name = {repository["name"]: repository for repository in configured}
+    facts, warnings = [], []
+    for repository in locked:
+        entry = {"name": repository["name"]}
+        source = by_name.get(repository["name"], {})
+        for key in ("mirror", "url"):
+            if source.get(key):
+                entry[key] = source[key]
+        if repository.get("suite"):
+            entry["suite"] = repository["suite"]
+        entry["metadata_digest"] = repository.get("metadata_digest")
+        entry["signed_by"] = list(repository.get("signed_by", ()))
+        entry["gpgcheck"] = repository.get("gpgcheck", True)
+        facts.append(entry)
+        if not entry["gpgcheck"]:
+            warnings.append(
+                f"The repository {repository['name']} is not verified: the template says gpgcheck: false for it."
+            )
+    return facts, warnings
+
+
+def build_manifest(
+    *,
+    image: t.Mapping[str, str],
+    target: t.Mapping[str, str],
+    provider_id: str,
+    template_digest: str,
+    lock_digest: str,
+    build_digest: str,
+    epoch: int,
+    collection_version: str,
+    tools: t.Mapping[str, str],
+    repositories: t.Sequence[t.Mapping[str, t.Any]],
+    packages: t.Sequence[t.Mapping[str, t.Any]],
+    partitions: t.Sequence[t.Mapping[str, t.Any]],
+    boot: t.Mapping[str, t.Any],
+    signed: t.Sequence[str],
+    artifacts: t.Sequence[Artifact],
+    warnings: t.Sequence[str],
+) -> bytes:
+    """Return the manifest as a JSON document.
+
+    :param tools: The programs and libraries of the build host that shaped the outputs, with their versions.
+    """
+    document = {
+        "schema_version": MANIFEST_VERSION,
+        "image": dict(image),
+        "target": dict(target),
+        "provider_id": provider_id,
+        "template_digest": template_digest,
+        "lock_digest": lock_digest,
+        "build_digest": build_digest,
+        "source_date_epoch": epoch,
+        "collection_version": collection_version,
+        "tools": {name: tools[name] for name in sorted(tools)},
+        "repositories": list(repositories),
+        "packages": [
+            {key: package.get(key) for key in ("name", "version", "arch", "sha256", "reason")}
+            for package in sorted(packages, key=lambda package: (package["name"], package["arch"]))
+        ],
+        "partitions": list(partitions),
+        "boot": dict(boot),
+        "signed": list(signed),
+        "artifacts": [artifact.as_facts(artifact.name) for artifact in artifacts],
+        "warnings": list(warnings),
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8") + b"\n"
+
+
+__all__ = ("MANIFEST_VERSION", "Artifact", "build_manifest", "repository_facts")

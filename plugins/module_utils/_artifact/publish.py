@@ -1,0 +1,228 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Publication: a set of files gets its final names together, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import glob
+import json
+import os
+import re
+import shutil
+import tempfile
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError
+from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
+
+CHECKSUMS = "SHA256SUMS"
+
+_CHECKSUM_LINE = re.compile(r"(?P<sha256>[0-9a-f]{64}) [ *](?P<name>[^/\n\\]+)")
+_FILE_MODE = 0o644
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedFile:
+    """A file of the output directory.
+
+    :ivar name: Its final name.
+    :ivar staged: Whether it lies in the staging directory; if not, it has its final name already.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    staged: bool = True
+
+
+class Staging:
+    """A directory inside the output directory in which files are made before they get their final names."""
+
+    def __init__(self, output_dir: str, path: str) -> None:
+        self.output_dir = output_dir
+        self.path = path
+
+    def join(self, name: str) -> str:
+        """Return the path at which the file that will be called C(name) is made."""
+        return os.path.join(self.path, name)
+
+    def final(self, name: str) -> str:
+        """Return the path that the file will have."""
+        return os.path.join(self.output_dir, name)
+
+    def write(self, name: str, data: bytes) -> PublishedFile:
+        """Make a file from bytes."""
+        with open(self.join(name), "xb") as stream:
+            stream.write(data)
+        return PublishedFile(name, len(data), sha256_bytes(data))
+
+
+def _remove_abandoned(output_dir: str, prefix: str) -> None:
+    """Remove staging directories whose process is dead: nobody holds their lock."""
+    for path in glob.glob(os.path.join(glob.escape(output_dir), glob.escape(prefix) + "*")):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            # A living process works in there.
+            continue
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def staging(output_dir: str, base_name: str) -> t.Iterator[Staging]:
+    """Make a staging directory for the block; whatever is left in it goes away at the end.
+
+    :param output_dir: Made when it does not exist.
+    :param base_name: The image's name and version.
+    :raises ArtifactError: The output directory cannot be made or written to.
+    """
+    prefix = f".{base_name}.part-"
+    try:
+        os.makedirs(output_dir, mode=0o755, exist_ok=True)
+        _remove_abandoned(output_dir, prefix)
+        path = tempfile.mkdtemp(dir=output_dir, prefix=prefix)
+    except OSError as exc:
+        raise ArtifactError(
+            f"The output directory {output_dir} cannot be used: {exc.strerror}.",
+            remedy="Give output_dir a directory in which the module may write.",
+        ) from exc
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield Staging(output_dir, path)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(descriptor)
+
+
+def manifest_name(base_name: str) -> str:
+    """Return the manifest's file name."""
+    return f"{base_name}.manifest.json"
+
+
+def others_in(output_dir: str, base_name: str) -> bool:
+    """Tell whether another image, or another version, is published in the same directory."""
+    own = manifest_name(base_name)
+    return any(name.endswith(".manifest.json") and name != own for name in os.listdir(output_dir))
+
+
+def _previous_artifacts(output_dir: str, base_name: str) -> set[str]:
+    """Return the names of the artifacts that the manifest of the last publication lists."""
+    try:
+        with open(os.path.join(output_dir, manifest_name(base_name)), encoding="utf-8") as stream:
+            names = {artifact["path"] for artifact in json.load(stream)["artifacts"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    # A manifest that somebody edited must not make us remove files that are not of this image.
+    return {name for name in names if isinstance(name, str) and name.startswith(f"{base_name}.") and "/" not in name}
+
+
+def _merged_checksums(output_dir: str, files: t.Collection[PublishedFile], removed: t.Collection[str]) -> bytes:
+    """Return the content of C(SHA256SUMS): the files of this image, and those of others that lie in the directory."""
+    lines = {}
+    with contextlib.suppress(OSError, UnicodeDecodeError), open(os.path.join(output_dir, CHECKSUMS), "rb") as stream:
+        for line in stream.read().decode("utf-8").splitlines():
+            match = _CHECKSUM_LINE.fullmatch(line)
+            if match and match["name"] not in removed and os.path.exists(os.path.join(output_dir, match["name"])):
+                lines[match["name"]] = match["sha256"]
+    lines.update({file.name: file.sha256 for file in files})
+    return "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(lines.items())).encode("utf-8")
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish(
+    stage: Staging, base_name: str, files: t.Sequence[PublishedFile], *, who: str, lock_timeout: float
+) -> PublishedFile:
+    """Give the staged files their final names, all or none, and write C(SHA256SUMS) last.
+
+    Artifacts that the last publication of the same image and version left, and that this one does not have, are
+    removed. Whoever reads the directory meanwhile sees whole files only, and the set is complete when the checksums
+    are right.
+
+    :param files: In the order in which they appear; those with C(staged=False) stay as they are.
+    :returns: The checksums file.
+    :raises ArtifactError: It was not possible; the output directory is as it was.
+    """
+    directory = stage.output_dir
+    with file_lock(
+        os.path.join(directory, ".lock"), what=f"output directory {directory}", who=who, timeout=lock_timeout
+    ):
+        stale = _previous_artifacts(directory, base_name) - {file.name for file in files}
+        checksums = stage.write(CHECKSUMS, _merged_checksums(directory, files, stale))
+        moves = [file.name for file in [*files, checksums] if file.staged]
+        try:
+            for name in moves:
+                if os.path.isdir(stage.final(name)) and not os.path.islink(stage.final(name)):
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), stage.final(name))
+                os.chmod(stage.join(name), _FILE_MODE)
+                _sync(stage.join(name))
+            _move_all(stage, moves)
+        except OSError as exc:
+            raise ArtifactError(
+                f"The artifacts cannot be published in {directory}: {exc.strerror}: {exc.filename}.",
+                remedy="What was there before is unchanged. Clear the reason away and run the stage again.",
+            ) from exc
+        for name in stale:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(stage.final(name))
+        _sync(directory)
+    return checksums
+
+
+def _move_all(stage: Staging, names: t.Sequence[str]) -> None:
+    """Rename the files; when one fails, or the module is told to end, put the old ones back."""
+    undo = contextlib.ExitStack()
+    with undo:
+        for number, name in enumerate(names):
+            old = stage.join(f".old-{number}")
+            try:
+                os.link(stage.final(name), old, follow_symlinks=False)
+            except FileNotFoundError:
+                undo.callback(_unlink_quietly, stage.final(name))
+            except OSError:
+                # A file system without hard links: the name is free for a moment.
+                os.rename(stage.final(name), old)
+                undo.callback(os.rename, old, stage.final(name))
+            else:
+                undo.callback(os.rename, old, stage.final(name))
+            os.rename(stage.join(name), stage.final(name))
+        undo.pop_all()
+
+
+def _unlink_quietly(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+__all__ = (
+    "CHECKSUMS",
+    "PublishedFile",
+    "Staging",
+    "manifest_name",
+    "others_in",
+    "publish",
+    "staging",
+)

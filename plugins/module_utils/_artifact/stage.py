@@ -1,0 +1,529 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The stage image_finalize: from the image to published artifacts."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import os
+import shutil
+import threading
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import (
+    CODECS,
+    CompressedFile,
+    compress_file,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.description import (
+    LayeredTree,
+    read_deb_descriptions,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import FORMATS, convert
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import (
+    Artifact,
+    build_manifest,
+    repository_facts,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.publish import (
+    CHECKSUMS,
+    PublishedFile,
+    Staging,
+    manifest_name,
+    others_in,
+    publish,
+    staging,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
+    ImageIdentity,
+    PackageDescription,
+    build_sbom,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.sparse import (
+    allocated,
+    clone_file,
+    copy_sparse,
+    sha256_sparse,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, DocumentError
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
+from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    BuildDirectory,
+    Facts,
+    Outcome,
+    Stage,
+    StageOptions,
+    Stamp,
+    restore_outputs,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
+
+_MIB = 1 << 20
+_LOCK = "packages.lock.json"
+_GRAPH = "chrootpkgs.dot"
+
+# Names that other tools and the original use for the same thing.
+_COMPRESSION_ALIASES: t.Mapping[str, t.Optional[str]] = {"": None, "none": None, "gzip": "gz", "zst": "zstd"}
+
+# No image shrinks to less than about a fifth; a better guess would refuse builds that fit.
+_BEST_RATIO = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class ArtifactPlan:
+    """An artifact as the template asks for it.
+
+    :ivar name: Its file name.
+    """
+
+    name: str
+    format: str
+    compression: t.Optional[str]
+
+    @property
+    def described(self) -> str:
+        """The format and the compression, in words."""
+        return f"{self.format}, {self.compression}" if self.compression else self.format
+
+
+def plan_artifacts(base_name: str, wanted: t.Sequence[t.Mapping[str, t.Any]]) -> list[ArtifactPlan]:
+    """Return the artifacts of an image; an uncompressed raw image when the template asks for none.
+
+    :param base_name: The image's name and version.
+    :param wanted: C(disk.artifacts) of the template.
+    :raises ArtifactError: A type or a compression is not supported.
+    """
+    if os.path.basename(base_name) != base_name or base_name.startswith("."):
+        raise ArtifactError(
+            f"The image's name and version, {base_name!r}, cannot be a file name.",
+            remedy="Leave slashes and a leading full stop out of image.name and image.version.",
+        )
+    plans: t.Dict[str, ArtifactPlan] = {}
+    for entry in wanted or [{"type": "raw"}]:
+        kind = str(entry.get("type"))
+        compression: str | None = str(entry.get("compression") or "")
+        compression = _COMPRESSION_ALIASES.get(compression or "", compression)
+        if kind not in FORMATS:
+            raise ArtifactError(
+                f"The artifact type {kind!r} is not supported.", remedy=f"Use one of: {', '.join(FORMATS)}."
+            )
+        if compression is not None and compression not in CODECS:
+            raise ArtifactError(
+                f"The compression {compression!r} is not supported.", remedy=f"Use one of: {', '.join(CODECS)}."
+            )
+        name = f"{base_name}.{FORMATS[kind].extension}"
+        if compression is not None:
+            name = f"{name}.{CODECS[compression].extension}"
+        plans[name] = ArtifactPlan(name, kind, compression)
+    return list(plans.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Build:
+    """The documents of the earlier stages."""
+
+    document: TemplateDocument
+    lock: Facts
+    lock_digest: str
+    chroot: Stamp
+    disk: Stamp
+    sign: Stamp
+
+    @classmethod
+    def read(cls, build: BuildDirectory) -> _Build:
+        lock_digest = build.require("pkg_resolve").sha256_of(_LOCK)
+        return cls(
+            document=TemplateDocument.read(build),
+            lock=build.read_document(_LOCK),
+            lock_digest=lock_digest or "",
+            chroot=build.require("chroot_configure"),
+            disk=build.require("disk_compose"),
+            sign=build.require("image_sign"),
+        )
+
+    @property
+    def image(self) -> t.Mapping[str, t.Any]:
+        return t.cast(t.Mapping[str, t.Any], self.document.section("image"))
+
+    @property
+    def base_name(self) -> str:
+        return f"{self.image['name']}-{self.image['version']}"
+
+    @property
+    def plans(self) -> list[ArtifactPlan]:
+        return plan_artifacts(self.base_name, self.document.section("disk").get("artifacts") or [])
+
+    @property
+    def template_digest(self) -> str:
+        return digest_of(self.document.fingerprint(self.document.template))
+
+
+class ImageFinalize(Stage):
+    """Converts, compresses, describes and publishes the image.
+
+    :param output_dir: The directory for the finished files.
+    :param keep_workspace: Keep the image in the build directory.
+    """
+
+    name = "image_finalize"
+    version = 1
+
+    def __init__(
+        self, build: BuildDirectory, options: StageOptions, *, output_dir: str, keep_workspace: bool = True
+    ) -> None:
+        super().__init__(build, options)
+        self.output_dir = os.path.abspath(output_dir)
+        self.keep_workspace = keep_workspace
+        self._inputs: Facts | None = None
+
+    def inputs(self) -> Facts:
+        earlier = _Build.read(self.build)
+        plans = earlier.plans
+        self._inputs = {
+            "package lock": {package["name"]: package["version"] for package in earlier.lock["packages"]},
+            "template": earlier.template_digest,
+            "build digest": earlier.document.build_digest(earlier.lock),
+            "image": {"disk_compose": earlier.disk.fingerprint, "image_sign": earlier.sign.fingerprint},
+            "artifacts": {plan.name: plan.described for plan in plans},
+            "lock document": earlier.lock_digest,
+            "output_dir": self.output_dir,
+            "keep_workspace": self.keep_workspace,
+            "host tools": _tool_versions(plans),
+            "collection": {"version": COLLECTION_VERSION, "stage": self.version},
+        }
+        return self._inputs
+
+    def plan(self) -> Facts | None:
+        return self._facts(_Build.read(self.build))
+
+    def _facts(self, earlier: _Build) -> Facts:
+        return {
+            "output_dir": self.output_dir,
+            "artifacts": {plan.name: plan.described for plan in earlier.plans},
+            "packages": {package["name"]: package["version"] for package in earlier.lock["packages"]},
+        }
+
+    def execute(self) -> Outcome:
+        earlier = _Build.read(self.build)
+        finished = self._finished_before(earlier)
+        plans = [plan for plan in earlier.plans if plan.name not in finished]
+        if plans:
+            earlier = self._with_image(earlier)
+        try:
+            with staging(self.output_dir, earlier.base_name) as stage:
+                made = _ArtifactMaker(self, stage, earlier, plans).make_all()
+                artifacts = [finished.get(plan.name) or made[plan.name] for plan in earlier.plans]
+                files = [
+                    PublishedFile(artifact.name, artifact.size, artifact.sha256, staged=artifact.name in made)
+                    for artifact in artifacts
+                ]
+                files += self._describe(earlier, stage, artifacts)
+                checksums = publish(
+                    stage,
+                    earlier.base_name,
+                    files,
+                    who=self.name,
+                    lock_timeout=self.options.lock_timeout,
+                )
+        except OSError as exc:
+            raise _explained(exc, self.output_dir) from exc
+        if not self.keep_workspace:
+            for name in ("image_sign", "disk_compose"):
+                self.build.release_outputs(name)
+            for directory in ("signed", "disk"):
+                shutil.rmtree(self.build.join(directory), ignore_errors=True)
+        self.progress.milestone("Artifacts", f"Published {len(artifacts)} artifacts in {self.output_dir}")
+        return self._outcome(earlier, artifacts, [*files, checksums])
+
+    def _outcome(self, earlier: _Build, artifacts: t.Sequence[Artifact], files: t.Sequence[PublishedFile]) -> Outcome:
+        shared = {CHECKSUMS, _LOCK, _GRAPH} if others_in(self.output_dir, earlier.base_name) else set()
+        return Outcome(
+            result={
+                "artifacts": [artifact.as_facts(self._final(artifact.name)) for artifact in artifacts],
+                "manifest": self._final(manifest_name(earlier.base_name)),
+                "sbom": self._final(_sbom_name(earlier.base_name)),
+            },
+            # Files that another image's publication replaces are not held against this one.
+            outputs={self._final(file.name): file.sha256 for file in files if file.name not in shared},
+            facts=self._facts(earlier),
+        )
+
+    def _final(self, name: str) -> str:
+        return os.path.join(self.output_dir, name)
+
+    def _finished_before(self, earlier: _Build) -> t.Dict[str, Artifact]:
+        """Return the artifacts of the last run that are as they should be now."""
+        before = self.build.stamp(self.name)
+        inputs = self._inputs or self.inputs()
+        if before is None or self.options.rebuild == "always":
+            return {}
+        if any(before.inputs.get(name) != inputs[name] for name in ("image", "output_dir", "collection")):
+            return {}
+        old_tools = before.inputs.get("host tools", {})
+        outputs = {os.path.join(self.build.path, output.path): output for output in before.outputs}
+        finished = {}
+        for plan in earlier.plans:
+            output = outputs.get(self._final(plan.name))
+            if (
+                output is not None
+                and output.sha256 is not None
+                and before.inputs["artifacts"].get(plan.name) == plan.described
+                and all(old_tools.get(tool) == version for tool, version in _tool_versions([plan]).items())
+                and output.problem(relative_to=self.build.path) is None
+            ):
+                finished[plan.name] = Artifact(plan.name, plan.format, plan.compression, output.size, output.sha256)
+        return finished
+
+    def _with_image(self, earlier: _Build) -> _Build:
+        """Return the stamps of stages whose image is there: what was removed to save space is composed again."""
+        image = earlier.sign.result["image"]
+        if os.path.exists(image):
+            return earlier
+        if not any(output.released for output in (*earlier.disk.outputs, *earlier.sign.outputs)):
+            raise DocumentError(
+                f"The image {image} is missing.", remedy="Run the module os_image.composer.disk_compose again."
+            )
+        # Imported here, as all else of this stage does without them.
+        from ansible_collections.os_image.composer.plugins.module_utils._disk.stage import DiskCompose
+        from ansible_collections.os_image.composer.plugins.module_utils._signing.stage import ImageSign
+
+        self.progress.milestone("Artifacts", "Composing the image again, as keep_workspace was false")
+        for stage in (DiskCompose(self.build, self.options), ImageSign(self.build, self.options)):
+            stage.progress = self.progress
+            restore_outputs(stage)
+        return _Build.read(self.build)
+
+    def _describe(self, earlier: _Build, stage: Staging, artifacts: t.Sequence[Artifact]) -> list[PublishedFile]:
+        """Make the documents that go with the artifacts, in the order of their publication."""
+        document, lock, base_name = earlier.document, earlier.lock, earlier.base_name
+        files = []
+        graph = self.build.join(_GRAPH)
+        if os.path.exists(graph):
+            with open(graph, "rb") as stream:
+                files.append(stage.write(_GRAPH, stream.read()))
+        with open(self.build.join(_LOCK), "rb") as stream:
+            files.append(stage.write(_LOCK, stream.read()))
+        provider = document.provider
+        build_digest = document.build_digest(lock)
+        identity = ImageIdentity(
+            name=earlier.image["name"],
+            version=str(earlier.image["version"]),
+            os=provider["os"],
+            release_version=str(provider.get("release_version") or provider["dist"]),
+            package_type=provider["family"],
+            build_digest=build_digest,
+            collection_version=COLLECTION_VERSION,
+            epoch=lock["source_date_epoch"],
+        )
+        self.progress.milestone("Artifacts", "Writing the bill of materials")
+        descriptions: t.Dict[str, PackageDescription] = {}
+        if provider["family"] == "deb":
+            tree = LayeredTree([layer["path"] for layer in earlier.chroot.result["layers"]])
+            descriptions = read_deb_descriptions(tree, lock["packages"])
+        public = [repository["name"] for repository in provider["repositories"] if repository.get("url")]
+        sbom = build_sbom(identity, lock["packages"], descriptions, public_repositories=public)
+        files.append(stage.write(_sbom_name(base_name), sbom))
+        repositories, warnings = repository_facts(lock["repositories"], provider["repositories"])
+        for warning in warnings:
+            self.progress.milestone("Artifacts", warning, level="warn")
+        manifest = build_manifest(
+            image={"name": identity.name, "version": identity.version},
+            target=document.section("target"),
+            provider_id=document.provider_id,
+            template_digest=earlier.template_digest,
+            lock_digest=earlier.lock_digest,
+            build_digest=build_digest,
+            epoch=lock["source_date_epoch"],
+            collection_version=COLLECTION_VERSION,
+            tools=self._all_tools(earlier),
+            repositories=repositories,
+            packages=lock["packages"],
+            partitions=earlier.disk.result["partitions"],
+            boot=earlier.disk.result["boot"],
+            signed=earlier.sign.result.get("signed") or [],
+            artifacts=artifacts,
+            warnings=warnings,
+        )
+        files.append(stage.write(manifest_name(base_name), manifest))
+        return files
+
+    @staticmethod
+    def _all_tools(earlier: _Build) -> t.Dict[str, str]:
+        """Return the tools of all stages that shaped the image."""
+        tools: t.Dict[str, str] = {}
+        for stamp in (earlier.chroot, earlier.disk, earlier.sign):
+            versions = stamp.inputs.get("host tools")
+            if isinstance(versions, dict):
+                tools.update({name: version for name, version in versions.items() if isinstance(version, str)})
+        tools.update(_tool_versions(earlier.plans))
+        return tools
+
+
+class _ArtifactMaker:
+    """Makes the artifacts of one run, several at once."""
+
+    def __init__(self, owner: ImageFinalize, stage: Staging, earlier: _Build, plans: t.Sequence[ArtifactPlan]) -> None:
+        self._options = owner.options
+        self._progress = owner.progress
+        self._stage = stage
+        self._plans = plans
+        self._image: str = earlier.sign.result["image"]
+        self._build_digest = earlier.document.build_digest(earlier.lock)
+        self._epoch: int = earlier.lock["source_date_epoch"]
+        self._runner = CommandRunner(log=owner.progress)
+        self._stop = threading.Event()
+        # Compression uses all processors by itself: two at once would only get into each other's way.
+        self._all_processors = threading.Lock()
+
+    def make_all(self) -> t.Dict[str, Artifact]:
+        """Return the artifacts by name."""
+        if not self._plans:
+            return {}
+        self._check_space()
+        ordered = sorted(self._plans, key=_uses_all_processors)
+        alone = sum(not _uses_all_processors(plan) for plan in ordered)
+        workers = min(alone, self._options.workers, len(os.sched_getaffinity(0))) + 1
+        made = run_parallel(self._make, ordered, workers=workers, stop=self._stop)
+        return {artifact.name: artifact for artifact in made}
+
+    def _check_space(self) -> None:
+        stored = allocated(self._image)
+        needed = 0
+        for plan in self._plans:
+            if plan.compression or plan.format == "qcow2":
+                needed += stored // _BEST_RATIO
+            if plan.format == "raw" and not plan.compression and self._is_elsewhere():
+                needed += stored
+            if plan.format not in ("raw", "qcow2") or (plan.format == "qcow2" and plan.compression):
+                needed += stored
+        status = os.statvfs(self._stage.path)
+        free = status.f_bavail * status.f_frsize
+        if free < needed:
+            raise ArtifactError(
+                f"The artifacts need at least {needed // _MIB} MiB in {self._stage.output_dir}, "
+                f"but only {free // _MIB} MiB are free.",
+                remedy="Free some space, ask for fewer artifacts, or give another output_dir.",
+                details={"needed_bytes": needed, "free_bytes": free},
+            )
+
+    def _is_elsewhere(self) -> bool:
+        return os.stat(self._image).st_dev != os.stat(self._stage.path).st_dev
+
+    def _make(self, plan: ArtifactPlan) -> Artifact:
+        try:
+            return self._made(plan)
+        except OSError as exc:
+            raise _explained(exc, self._stage.final(plan.name)) from exc
+
+    def _made(self, plan: ArtifactPlan) -> Artifact:
+        path = self._stage.join(plan.name)
+        source = self._image
+        if plan.format != "raw" and plan.compression:
+            # Under the name that it has when it is unpacked, as VMDK holds its name.
+            source = os.path.join(self._stage.path, f".{plan.name}", _name_without_compression(plan))
+            os.mkdir(os.path.dirname(source))
+            self._convert(plan, source, compact=False)
+        elif plan.format != "raw":
+            with self._all_processors if _uses_all_processors(plan) else contextlib.nullcontext():
+                self._convert(plan, path, compact=True)
+        if plan.compression:
+            with self._all_processors:
+                compressed = self._compress(plan, source, path)
+            if source != self._image:
+                os.unlink(source)
+            return Artifact(plan.name, plan.format, plan.compression, compressed.size, compressed.sha256)
+        if plan.format == "raw":
+            self._progress.milestone("Artifacts", f"Writing {plan.name}")
+            self._take_raw(path)
+        sha256 = sha256_sparse(path, stop=self._stop)
+        return Artifact(plan.name, plan.format, None, os.path.getsize(path), sha256)
+
+    def _take_raw(self, path: str) -> None:
+        """Publish the raw image itself, with a second copy of its data only where there is no other way."""
+        if clone_file(self._image, path):
+            return
+        try:
+            # Stages never write into a file that they have finished, they make a new one: what is published stays.
+            os.link(self._image, path)
+        except OSError as exc:
+            if exc.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
+                raise
+            copy_sparse(self._image, path, stop=self._stop)
+
+    def _convert(self, plan: ArtifactPlan, destination: str, *, compact: bool) -> None:
+        self._progress.milestone("Artifacts", f"Converting to {plan.format}")
+        convert(
+            self._image,
+            destination,
+            plan.format,
+            runner=self._runner,
+            build_digest=self._build_digest,
+            epoch=self._epoch,
+            compact=compact,
+            stop=self._stop,
+        )
+
+    def _compress(self, plan: ArtifactPlan, source: str, destination: str) -> CompressedFile:
+        assert plan.compression is not None
+
+        def tell(done: int, total: int) -> None:
+            self._progress.count(
+                "Artifacts",
+                f"Compressing {plan.name} ({{done}}/{{total}} MiB)",
+                done=done // _MIB,
+                total=total // _MIB,
+            )
+
+        return compress_file(
+            source,
+            destination,
+            plan.compression,
+            workers=self._options.workers,
+            stop=self._stop,
+            on_progress=tell,
+        )
+
+
+def _name_without_compression(plan: ArtifactPlan) -> str:
+    """Return the file name that an artifact has before it is compressed."""
+    assert plan.compression is not None
+    return plan.name[: -len(CODECS[plan.compression].extension) - 1]
+
+
+def _uses_all_processors(plan: ArtifactPlan) -> bool:
+    return plan.compression is not None or bool(FORMATS[plan.format].compact)
+
+
+def _sbom_name(base_name: str) -> str:
+    return f"{base_name}.spdx.json"
+
+
+def _tool_versions(plans: t.Sequence[ArtifactPlan]) -> t.Dict[str, str]:
+    """Return the programs and libraries that shape these artifacts."""
+    tools = {}
+    if any(plan.format != "raw" for plan in plans):
+        tools["qemu-img"] = tool_version([find_tool("qemu-img", package="qemu-utils"), "--version"])
+    for compression in sorted({plan.compression for plan in plans if plan.compression}):
+        name, version = CODECS[compression].tool()
+        tools[name] = version
+    return tools
+
+
+def _explained(exc: OSError, path: str) -> ArtifactError:
+    remedy = "Free some space, or give another output_dir." if exc.errno == errno.ENOSPC else None
+    return ArtifactError(
+        f"Writing {path} failed: {exc.strerror or exc}. What was published before is unchanged.", remedy=remedy
+    )
+
+
+__all__ = ("ArtifactPlan", "ImageFinalize", "plan_artifacts")

@@ -1,0 +1,158 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_finalize
+short_description: Convert, compress, describe and publish a finished image
+version_added: 0.1.0
+author:
+  - The os_image.composer authors (@os-image)
+description:
+  - Makes the artifacts that C(disk.artifacts) of the template asks for, and publishes them in the output directory
+    with a manifest, an SPDX 2.3 bill of materials, C(packages.lock.json), C(chrootpkgs.dot) and C(SHA256SUMS).
+    When the template asks for none, the uncompressed raw image is published.
+  - Files get their final names only when all of them are whole. When anything fails before, what was published last is
+    as it was.
+  - Artifacts are called C({image.name}-{image.version}.{type}), with C(.gz), C(.xz) or C(.zst) behind it when they are
+    compressed.
+extends_documentation_fragment:
+  - os_image.composer._attributes.stage
+  - os_image.composer._attributes.actiongroup_composer
+  - os_image.composer._stage_options
+  - os_image.composer._stage_options.build_dir
+options:
+  output_dir:
+    description:
+      - The directory on the build host that gets the finished files. It is made when it does not exist.
+      - Artifacts that the last publication of the same image and version left there, and that the template does not
+        ask for any longer, are removed. Other files are not touched.
+      - Each image should have a directory of its own, as C(packages.lock.json), C(chrootpkgs.dot) and C(SHA256SUMS)
+        have the same names for all.
+    type: path
+    required: true
+  keep_workspace:
+    description:
+      - Keep the image in the build directory.
+      - With V(false), it is removed after the publication to save space. A later run still finds that nothing has
+        changed; when something has, the image is composed again.
+    type: bool
+    default: true
+notes:
+  - An uncompressed raw image is published without a second copy of its data where the file system allows that. On btrfs
+    and xfs it shares its blocks with the image in the build directory until one of them is written to. On other file
+    systems it is a hard link when the output directory and the build directory are on the same one. Stages never write
+    into a finished image, so a later build does not change a published file; but whoever boots the published image for
+    writing also changes the one in the build directory, which M(os_image.composer.disk_compose) notices and repairs.
+    Boot a copy, or use C(snapshot=on) of QEMU.
+  - Compressed artifacts depend on the content and on the version of zlib, liblzma or libzstd alone. A C(.zst) file has
+    several frames, so programs that unpack only the first one (some Python libraries do by default) are not fit for it.
+  - The manifest and the bill of materials hold no times and no names of the build host or of its mirrors.
+    C(packages.lock.json) does hold the URLs from which the packages came.
+seealso:
+  - module: os_image.composer.image_sign
+  - module: os_image.composer.image_boot_test
+"""
+
+EXAMPLES = r"""
+- name: Publish the image
+  os_image.composer.image_finalize:
+    build_dir: "{{ image_template.build_dir }}"
+    output_dir: /srv/images/appliance
+
+- name: Publish the image and remove the one in the build directory
+  os_image.composer.image_finalize:
+    build_dir: "{{ image_template.build_dir }}"
+    output_dir: /srv/images/appliance
+    keep_workspace: false
+"""
+
+RETURN = r"""
+artifacts:
+  description: The published artifacts, in the order of the template.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Absolute path on the build host.
+      type: str
+    format:
+      description: One of V(raw), V(qcow2), V(vhd), V(vhdx), V(vmdk), V(vdi).
+      type: str
+    compression:
+      description: One of V(gz), V(xz), V(zstd); V(null) when the artifact is not compressed as a whole.
+      type: str
+    size:
+      description: Size in bytes.
+      type: int
+    sha256:
+      description: SHA-256 of the file.
+      type: str
+  sample:
+    - path: /srv/images/appliance/appliance-1.0.raw.zst
+      format: raw
+      compression: zstd
+      size: 291508271
+      sha256: 352a010e9ef7e832273842dfd6bd3c5e9cbcf705b71191d4a8c6d3dc69779c29
+manifest:
+  description: Absolute path of the manifest.
+  returned: success
+  type: str
+  sample: /srv/images/appliance/appliance-1.0.manifest.json
+sbom:
+  description: Absolute path of the SPDX bill of materials.
+  returned: success
+  type: str
+  sample: /srv/images/appliance/appliance-1.0.spdx.json
+rebuild_reason:
+  description: Why the stage did its work, in words. Empty when there was nothing to do.
+  returned: success
+  type: str
+  sample: "artifacts changed: appliance-1.0.qcow2 added"
+duration:
+  description: Seconds that the stage took.
+  returned: success
+  type: float
+  sample: 4.2
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.os_image.composer.plugins.module_utils._argspec import (
+    BUILD_DIR,
+    run_stage_module,
+    stage_argument_spec,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.stage import ImageFinalize
+from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory
+
+
+def main() -> None:
+    """Run the stage as a module."""
+    module = AnsibleModule(
+        argument_spec=stage_argument_spec(
+            BUILD_DIR,
+            {
+                "output_dir": {"type": "path", "required": True},
+                "keep_workspace": {"type": "bool", "default": True},
+            },
+        ),
+        supports_check_mode=True,
+    )
+    run_stage_module(
+        module,
+        lambda params, options: ImageFinalize(
+            BuildDirectory(params["build_dir"]),
+            options,
+            output_dir=params["output_dir"],
+            keep_workspace=params["keep_workspace"],
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()
