@@ -76,12 +76,14 @@ class Output:
 
     :ivar path: Absolute, or relative to the build directory.
     :ivar sha256: 64 hexadecimal digits; V(None) for a large file whose digest nobody needed.
+    :ivar released: A later stage has taken what it needs, and removed the file to save space: nobody misses it.
     """
 
     path: str
     size: int
     mtime_ns: int
     sha256: str | None
+    released: bool = False
 
     @classmethod
     def of(cls, path: str, *, relative_to: str, sha256: str | None = None) -> Output:
@@ -103,7 +105,7 @@ class Output:
         try:
             status = os.stat(path)
         except FileNotFoundError:
-            return f"output {self.path} is missing"
+            return None if self.released else f"output {self.path} is missing"
         if status.st_size != self.size:
             return f"output {self.path} has changed: {self.size} -> {status.st_size} bytes"
         if self.sha256 is not None and self.size <= _DIGEST_LIMIT:
@@ -118,11 +120,13 @@ class Outcome:
     :ivar result: The values that the module returns (JSON types, small); repeated on later runs that change nothing.
     :ivar outputs: Absolute paths of the files that the stage left, each with its SHA-256 or V(None).
     :ivar facts: What C(--diff) shows: facts about the outputs, not bytes; for example C({"packages": {...}}).
+    :ivar idle: Why there was nothing to do after all, in words; the module then says so and has changed nothing.
     """
 
     result: Facts
     outputs: t.Dict[str, t.Optional[str]] = dataclasses.field(default_factory=dict)
     facts: Facts = dataclasses.field(default_factory=dict)
+    idle: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,6 +211,24 @@ class BuildDirectory:
                 remedy=f"Run the module os_image.composer.{stage} for this build directory first.",
             )
         return stamp
+
+    def release_outputs(self, stage: str) -> None:
+        """Remove the files that a stage left in the build directory; its stamp stays good.
+
+        :func:`restore_outputs` makes them again when somebody needs them after all.
+        """
+        stamp = self.require(stage)
+        path = self.join("stages", f"{stage}.json")
+        with open(path, encoding="utf-8") as stream:
+            data = json.load(stream)
+        for output in data["outputs"]:
+            output["released"] = not os.path.isabs(output["path"])
+        # The stamp first: a file that is released but still there is checked like any other.
+        write_json(path, data, mode=0o600)
+        for output in stamp.outputs:
+            if not os.path.isabs(output.path):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.join(output.path))
 
     def read_document(self, name: str) -> Facts:
         """Read a document that an earlier stage left, and check that nobody changed it since.
@@ -406,15 +428,28 @@ def run_stage(stage: Stage) -> Facts:
                 exc.details.setdefault("log_path", stage.progress.path)
             raise
         stamp = _write_stamp(stage, inputs, fingerprint, outcome, started)
-    changed = not _same_bytes(before, stamp)
+    idle = outcome.idle and not (before and before.outputs)
+    changed = not idle and not _same_bytes(before, stamp)
+    did = f"nothing to do: {outcome.idle}" if idle else "built" if changed else "built again with the same result"
     return {
         **outcome.result,
         "changed": changed,
-        "msg": f"{stage.name}: {'built' if changed else 'built again with the same result'}: {reason}",
+        "msg": f"{stage.name}: {did if idle else f'{did}: {reason}'}",
         "rebuild_reason": reason,
         "duration": stamp.duration,
         "diff": {"before": before.facts if before else {}, "after": outcome.facts},
     }
+
+
+def restore_outputs(stage: Stage) -> Stamp:
+    """Do the work of an earlier stage again, because its outputs were released but are needed after all.
+
+    For use by a stage that runs: the caller holds the lock of the build directory.
+    """
+    started = time.monotonic()
+    inputs = stage.inputs()
+    fingerprint = digest_of({"stage": stage.name, "version": stage.version, "inputs": inputs})
+    return _write_stamp(stage, inputs, fingerprint, stage.execute(), started)
 
 
 def _unchanged(stage: Stage, stamp: Stamp, reason: str | None, started: float) -> Facts:
@@ -468,5 +503,6 @@ __all__ = (
     "StageOptions",
     "Stamp",
     "describe_change",
+    "restore_outputs",
     "run_stage",
 )
