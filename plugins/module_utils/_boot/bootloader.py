@@ -1,0 +1,204 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Bootloaders: one class for each behind one protocol, found by the template's bootloader section."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+import os
+import re
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging
+from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import Kernel
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
+from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout
+from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+
+_OS_RELEASE = re.compile(r"""^([A-Z_]+)=(["']?)(.*)\2$""")
+
+
+@dataclasses.dataclass(frozen=True)
+class BootContext:
+    """What a bootloader has to know.
+
+    :ivar tree: Path of the mounted root tree on the host; it must not be written to.
+    :ivar arch: The image's architecture, as C(uname -m) shows it.
+    :ivar layout: The disk.
+    :ivar file_system_ids: Partition id -> identifier of its file system.
+    :ivar kernels: The one to boot first.
+    :ivar cmdline: The kernel command line.
+    :ivar use_uki: Whether unified kernel images are wanted.
+    :ivar runner: Runs programs.
+    :ivar scratch: A directory for temporary files.
+    """
+
+    tree: str
+    arch: str
+    layout: DiskLayout
+    file_system_ids: t.Mapping[str, str]
+    kernels: t.Sequence[Kernel]
+    cmdline: str
+    use_uki: bool
+    runner: CommandRunner
+    scratch: str
+
+    def path(self, path: str) -> str:
+        """Return the host's path of a file in the tree; no link leads out of it."""
+        return self.tree + resolve_in_tree(self.tree, path)
+
+    def in_tree(self, path: str, *, package: str) -> str:
+        """Return the host's path of a file that the image must have.
+
+        :param package: The package that has it, for the error message.
+        :raises BootError: It is missing.
+        """
+        found = self.path(path)
+        if not os.path.exists(found):
+            raise BootError(
+                f"The root tree has no {path}, which the bootloader needs.",
+                remedy=f"Add the package {package!r} to systemConfig.packages.",
+            )
+        return found
+
+    def on_esp(self, path: str) -> str | None:
+        """Return the path that a file of the tree has on the EFI system partition; V(None) when it is not there."""
+        holder = self.layout.holding(path)
+        if holder is None or not holder.is_esp or holder.mount_point is None:
+            return None
+        return path[len(holder.mount_point.rstrip("/")) + 1 :]
+
+
+@dataclasses.dataclass
+class BootFiles:
+    """What a bootloader makes.
+
+    :ivar esp: The files for the EFI system partition.
+    :ivar tree: Absolute path in the tree -> content, for files that belong on other partitions.
+    :ivar entries: The entries of its menu, the default one first.
+    """
+
+    esp: EspStaging
+    tree: t.Dict[str, bytes] = dataclasses.field(default_factory=dict)
+    entries: t.List[str] = dataclasses.field(default_factory=list)
+
+
+class Bootloader(abc.ABC):
+    """A bootloader that can be laid onto an image without running it."""
+
+    #: The template's provider.
+    name: t.ClassVar[str]
+    #: Programs of the build host -> their packages (Debian's names).
+    tools: t.ClassVar[t.Mapping[str, str]] = {}
+    #: How to ask those programs for their version.
+    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {}
+
+    @abc.abstractmethod
+    def stage(self, context: BootContext) -> BootFiles:
+        """Make everything that the image needs to boot.
+
+        :raises BootError: Something that it needs is missing, or cannot be had in this combination.
+        """
+
+
+_CLASSES: t.Dict[t.Tuple[str, str], t.Type[Bootloader]] = {}
+
+Cls = t.TypeVar("Cls", bound=t.Type[Bootloader])
+
+
+def register(boot_type: str, *providers: str) -> t.Callable[[Cls], Cls]:
+    """Make a class known for a bootType and providers; used as a decorator."""
+
+    def add(cls: Cls) -> Cls:
+        for provider in providers:
+            _CLASSES[boot_type, provider] = cls
+        return cls
+
+    return add
+
+
+def bootloader(boot_type: str, provider: str) -> Bootloader:
+    """Return the bootloader for the template's C(bootloader.bootType) and C(bootloader.provider).
+
+    :raises BootError: There is none.
+    """
+    if (boot_type, provider) not in _CLASSES:
+        known = ", ".join(sorted(f"{name} ({kind})" for kind, name in _CLASSES))
+        raise BootError(
+            f"The bootloader {provider!r} for the boot type {boot_type!r} is not supported.",
+            remedy=f"Set systemConfig.bootloader to one of {known}.",
+        )
+    return _CLASSES[boot_type, provider]()
+
+
+def efi_name(arch: str) -> str:
+    """Return how UEFI abbreviates an architecture in file names (C(x64)).
+
+    :raises BootError: The architecture is not supported.
+    """
+    names = {"x86_64": "x64", "aarch64": "aa64"}
+    if arch not in names:
+        raise BootError(f"There is no EFI bootloader for the architecture {arch!r}.", remedy="Correct target.arch.")
+    return names[arch]
+
+
+def fallback_path(arch: str) -> str:
+    """Return the path that firmware boots without being told (UEFI specification, 3.5.1.1)."""
+    return f"EFI/BOOT/BOOT{efi_name(arch).upper()}.EFI"
+
+
+def os_release_text(tree: str) -> str:
+    """Return the content of a tree's os-release file; empty when there is none."""
+    for path in ("/etc/os-release", "/usr/lib/os-release"):
+        with (
+            contextlib.suppress(FileNotFoundError),
+            open(tree + resolve_in_tree(tree, path), encoding="utf-8") as stream,
+        ):
+            return stream.read()
+    return ""
+
+
+def os_release(tree: str) -> t.Dict[str, str]:
+    """Return the fields of a tree's os-release file; see os-release(5)."""
+    matches = [_OS_RELEASE.match(line.strip()) for line in os_release_text(tree).splitlines()]
+    return {match.group(1): match.group(3) for match in matches if match}
+
+
+def require_esp(context: BootContext, name: str) -> None:
+    """Check that the disk has an EFI system partition with a file system that firmware reads.
+
+    :raises BootError: It has none.
+    """
+    esp = context.layout.esp
+    if esp is None:
+        raise BootError(
+            f"The bootloader {name} needs an EFI system partition, but disk.partitions has none.",
+            remedy="Add a partition with type: esp and fsType: fat32, for example from 1MiB to 513MiB.",
+        )
+    if esp.fs_type not in ("fat32", "fat16", "vfat"):
+        raise BootError(
+            f"The EFI system partition {esp.id!r} has the fsType {esp.fs_type!r}, which firmware cannot read.",
+            remedy="Set its fsType to fat32.",
+        )
+
+
+__all__ = (
+    "BootContext",
+    "BootFiles",
+    "Bootloader",
+    "bootloader",
+    "efi_name",
+    "fallback_path",
+    "os_release",
+    "os_release_text",
+    "register",
+    "require_esp",
+)

@@ -1,0 +1,57 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""What the bootloader puts onto the EFI system partition."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+
+
+class EspStaging:
+    """Collects the files of an EFI system partition, without copying those that the root tree has.
+
+    :param scratch: A directory for files that are made.
+    """
+
+    def __init__(self, scratch: str) -> None:
+        self._scratch = scratch
+        self._files: t.Dict[str, str] = {}
+        os.makedirs(scratch, exist_ok=True)
+
+    @property
+    def files(self) -> t.Mapping[str, str]:
+        """Path on the partition (without a leading slash) -> file on the host."""
+        return self._files
+
+    def add(self, path: str, source: str) -> None:
+        """Put the host's file C(source) at C(path).
+
+        :raises BootError: Something else has that path already.
+        """
+        taken = {name.upper(): name for name in self._files}
+        if path.upper() in taken:
+            raise BootError(f"Two files would have the path {path!r} on the EFI system partition.")
+        self._files[path] = source
+
+    def add_text(self, path: str, text: str) -> None:
+        """Put a new text file at C(path)."""
+        with open(self.new_file(path), "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+        self.add(path, self.new_file(path))
+
+    def new_file(self, path: str) -> str:
+        """Return where to make the file that :meth:`add` then gets."""
+        made = os.path.join(self._scratch, path)
+        os.makedirs(os.path.dirname(made), exist_ok=True)
+        return made
+
+
+__all__ = ("EspStaging",)

@@ -1,0 +1,110 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The kernels of a root tree."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
+from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+
+_PREFIX = "vmlinuz-"
+_INITRDS = ("initrd.img-{}", "initramfs-{}.img", "initrd-{}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """A kernel with its initrd.
+
+    :ivar version: As C(uname -r) shows it.
+    :ivar image: Absolute path in the tree.
+    :ivar initrd: Absolute path in the tree.
+    """
+
+    version: str
+    image: str
+    initrd: str
+
+
+def version_key(version: str) -> t.List[t.Tuple[int, int, str]]:
+    """Return a key that sorts versions as people do: numbers by value, C(~) before everything."""
+    key: t.List[t.Tuple[int, int, str]] = []
+    for number, tilde, letters in re.findall(r"([0-9]+)|(~)|([^0-9~]+)", version):
+        key.append((0, 0, "") if tilde else (3, int(number), "") if number else (2, 0, letters))
+    # The end of a version: after a tilde, and before anything else.
+    return [*key, (1, 0, "")]
+
+
+def find_kernels(tree: str) -> t.List[Kernel]:
+    """Return the kernels in a root tree, the newest first.
+
+    :param tree: The tree's path on the host.
+    :raises BootError: There is none, or one has no initrd.
+    """
+    images: t.Dict[str, str] = {}
+    for name in _names(f"{tree}/boot"):
+        if name.startswith(_PREFIX) and not name.endswith((".old", ".bak", ".dpkg-new", ".rpmsave")):
+            images[name[len(_PREFIX) :]] = f"/boot/{name}"
+    for version in _names(f"{tree}/usr/lib/modules"):
+        if version not in images and _is_file(tree, f"/usr/lib/modules/{version}/vmlinuz"):
+            images[version] = f"/usr/lib/modules/{version}/vmlinuz"
+    if not images:
+        raise BootError(
+            "The root tree has no kernel: neither /boot/vmlinuz-* nor /usr/lib/modules/*/vmlinuz exists.",
+            remedy="Add a kernel to kernel.packages, for example linux-image-amd64.",
+        )
+    kernels = []
+    for version in sorted(images, key=version_key, reverse=True):
+        initrds = [f"/boot/{form.format(version)}" for form in _INITRDS]
+        initrd = next((path for path in initrds if _is_file(tree, path)), None)
+        if initrd is None:
+            raise BootError(
+                f"The kernel {version} has no initrd: the root tree has none of {', '.join(initrds)}.",
+                remedy="Install an initramfs generator (initramfs-tools or dracut-core) into the image.",
+            )
+        kernels.append(Kernel(version, images[version], initrd))
+    return kernels
+
+
+def default_kernel_first(kernels: t.Sequence[Kernel], wanted: str) -> t.List[Kernel]:
+    """Return the kernels with the one to be booted first, the others newest first.
+
+    :param wanted: The template's C(kernel.version): a version or its beginning (C(6.1) stands for C(6.1.0-18-amd64));
+        empty for the newest.
+    :raises BootError: No kernel has that version.
+    """
+    if not wanted:
+        return list(kernels)
+    for kernel in kernels:
+        rest = kernel.version[len(wanted) :]
+        # C(6.1) must not stand for 6.12.
+        if kernel.version.startswith(wanted) and not (rest[:1].isdigit() and wanted[-1].isdigit()):
+            return [kernel, *(other for other in kernels if other is not kernel)]
+    present = ", ".join(kernel.version for kernel in kernels)
+    raise BootError(
+        f"The template asks for the kernel version {wanted!r}, but the image has {present}.",
+        remedy="Correct kernel.version or kernel.packages; without kernel.version the newest kernel is booted.",
+    )
+
+
+def _is_file(tree: str, path: str) -> bool:
+    return os.path.isfile(tree + resolve_in_tree(tree, path))
+
+
+def _names(directory: str) -> t.List[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+__all__ = ("Kernel", "default_kernel_first", "find_kernels", "version_key")

@@ -1,0 +1,105 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""systemd-boot: with entries of the Boot Loader Specification, or with unified kernel images.
+
+U(https://uapi-group.org/specifications/specs/boot_loader_specification/)
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import (
+    BootContext,
+    BootFiles,
+    Bootloader,
+    efi_name,
+    fallback_path,
+    os_release,
+    os_release_text,
+    register,
+    require_esp,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging
+from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import Kernel
+from ansible_collections.os_image.composer.plugins.module_utils._boot.uki import Section, write_uki
+
+_DIRECTORY = "/usr/lib/systemd/boot/efi"
+_PACKAGE = "systemd-boot-efi"
+
+
+@register("efi", "systemd-boot")
+class SystemdBoot(Bootloader):
+    """systemd-boot, from the image's own systemd."""
+
+    name = "systemd-boot"
+
+    def stage(self, context: BootContext) -> BootFiles:
+        require_esp(context, self.name)
+        arch = efi_name(context.arch)
+        files = BootFiles(EspStaging(f"{context.scratch}/esp"))
+        loader = context.in_tree(f"{_DIRECTORY}/systemd-boot{arch}.efi", package=_PACKAGE)
+        files.esp.add(fallback_path(context.arch), loader)
+        # Where bootctl looks when it updates the bootloader of the running system.
+        files.esp.add(f"EFI/systemd/systemd-boot{arch}.efi", loader)
+        release = os_release(context.tree)
+        token = release.get("ID") or "linux"
+        for kernel in context.kernels:
+            if context.use_uki:
+                entry = f"{token}-{kernel.version}.efi"
+                self._add_uki(files, context, kernel, f"EFI/Linux/{entry}", arch)
+            else:
+                entry = f"{token}-{kernel.version}.conf"
+                self._add_entry(files, context, kernel, f"loader/entries/{entry}", token, release)
+            files.entries.append(entry)
+        # With a command line of their own anybody at the console would be root.
+        lines = [f"default {files.entries[0]}", "timeout 0", "console-mode keep", "editor no"]
+        files.esp.add_text("loader/loader.conf", "".join(f"{line}\n" for line in lines))
+        return files
+
+    def _add_uki(self, files: BootFiles, context: BootContext, kernel: Kernel, path: str, arch: str) -> None:
+        stub = context.in_tree(f"{_DIRECTORY}/linux{arch}.efi.stub", package=_PACKAGE)
+        sections = [
+            Section(".osrel", os_release_text(context.tree).encode("utf-8")),
+            Section(".cmdline", context.cmdline.encode("utf-8") + b"\0"),
+            Section(".uname", kernel.version.encode("utf-8")),
+            Section(".initrd", context.path(kernel.initrd)),
+            Section(".linux", context.path(kernel.image)),
+        ]
+        made = files.esp.new_file(path)
+        write_uki(stub, made, sections)
+        files.esp.add(path, made)
+
+    def _add_entry(
+        self,
+        files: BootFiles,
+        context: BootContext,
+        kernel: Kernel,
+        path: str,
+        token: str,
+        release: t.Mapping[str, str],
+    ) -> None:
+        places = []
+        for source, name in ((kernel.image, "linux"), (kernel.initrd, "initrd.img")):
+            place = context.on_esp(source)
+            if place is None:
+                place = f"{token}/{kernel.version}/{name}"
+                files.esp.add(place, context.path(source))
+            places.append(place)
+        lines = [
+            f"title {release.get('PRETTY_NAME') or 'Linux'}",
+            f"version {kernel.version}",
+            f"sort-key {token}",
+            f"linux /{places[0]}",
+            f"initrd /{places[1]}",
+            f"options {context.cmdline}",
+        ]
+        files.esp.add_text(path, "".join(f"{line}\n" for line in lines))
+
+
+__all__ = ("SystemdBoot",)

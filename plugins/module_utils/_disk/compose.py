@@ -1,0 +1,329 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Composing a disk image from a root tree: boot files and fstab into the tree, then each partition into the image."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import posixpath
+import shutil
+import stat
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import BootContext, bootloader
+from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line
+from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import default_kernel_first, find_kernels
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import bind, unmount
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
+from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage, measure
+from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import (
+    Source,
+    Volume,
+    file_system,
+    too_small,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._disk.fstab import fstab
+from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition, is_below
+from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, show_size
+from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
+from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+
+_FSTAB = "/etc/fstab"
+
+
+@dataclasses.dataclass(frozen=True)
+class DiskIdentity:
+    """All identifiers of a disk; they follow from the build digest.
+
+    :ivar disk: The disk's own UUID.
+    :ivar partitions: Partition id -> PARTUUID.
+    :ivar file_systems: Partition id -> identifier of its file system.
+    :ivar seeds: Partition id -> UUID for what else has to be fixed in its file system.
+    """
+
+    disk: str
+    partitions: t.Mapping[str, str]
+    file_systems: t.Mapping[str, str]
+    seeds: t.Mapping[str, str]
+
+    @classmethod
+    def derive(cls, layout: DiskLayout, build_digest: str) -> DiskIdentity:
+        """Derive all of them."""
+        ids = [partition.id for partition in layout.partitions]
+        formatted = [partition for partition in layout.partitions if partition.fs_type]
+        return cls(
+            disk=derive_uuid(build_digest, "disk"),
+            partitions={name: derive_uuid(build_digest, f"partition/{name}") for name in ids},
+            file_systems={
+                partition.id: file_system(partition.fs_type).identifier(build_digest, f"file system/{partition.id}")
+                for partition in formatted
+            },
+            seeds={name: derive_uuid(build_digest, f"hash seed/{name}") for name in ids},
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class BootOptions:
+    """The template's wishes about booting.
+
+    :ivar keep_fstab: Whether the tree has an fstab that the template itself brings.
+    """
+
+    boot_type: str
+    provider: str
+    arch: str
+    cmdline: str
+    kernel_version: str
+    use_uki: bool
+    keep_fstab: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ComposedBoot:
+    """How the image boots, for the module's result."""
+
+    loader: str
+    entries: t.Sequence[str]
+    kernel_version: str
+    cmdline: str
+
+
+class DiskComposer:
+    """Composes one image.
+
+    :param layout: The disk.
+    :param identity: Its identifiers.
+    :param boot: The template's wishes about booting.
+    :param epoch: SOURCE_DATE_EPOCH: all times in the image.
+    :param scratch: An empty directory beside the image for temporary files; the caller removes it.
+    """
+
+    def __init__(
+        self,
+        layout: DiskLayout,
+        identity: DiskIdentity,
+        boot: BootOptions,
+        *,
+        epoch: int,
+        scratch: str,
+        runner: CommandRunner,
+        progress: Progress,
+    ) -> None:
+        self.layout = layout
+        self.identity = identity
+        self.boot = boot
+        self.epoch = epoch
+        self.scratch = scratch
+        self.runner = runner
+        self.progress = progress
+
+    def compose(self, tree: str, image: str) -> ComposedBoot:
+        """Write the image.
+
+        :param tree: The mounted root tree, with an upper layer that takes what belongs to this disk alone.
+        :param image: Path of the image; it gets this name only when it is whole.
+        :raises DiskError: The content does not fit.
+        :raises BootError: The image could not boot.
+        """
+        self._check_labels()
+        boot, esp_files = self._prepare_tree(tree)
+        sources = self._measure(tree, esp_files)
+        self._check_space(os.path.dirname(image), sources)
+        temporary = os.path.join(self.scratch, "image")
+        with open(temporary, "xb") as stream:
+            stream.truncate(self.layout.size)
+        self.progress.milestone("Disk", f"Partitioning the disk ({show_size(self.layout.size)})")
+        script = table_script(self.layout, disk_uuid=self.identity.disk, partition_uuids=self.identity.partitions)
+        write_table(temporary, script, self.runner)
+        with contextlib.ExitStack() as stack:
+            # From the inside out, so that what belongs to a partition is out of sight for those around it.
+            for partition in sorted(self.layout.partitions, key=_depth, reverse=True):
+                self._write(partition, temporary, sources.get(partition.id))
+                if partition.mount_point not in (None, "/"):
+                    self._cover(tree, partition, stack)
+        os.rename(temporary, image)
+        return boot
+
+    def _check_labels(self) -> None:
+        for partition in self.layout.partitions:
+            problem = partition.fs_type and file_system(partition.fs_type).check_label(partition.fs_label)
+            if problem:
+                raise DiskError(
+                    f"The partition {partition.id!r} cannot be made. {problem}", remedy="Change its fsLabel."
+                )
+
+    def _prepare_tree(self, tree: str) -> t.Tuple[ComposedBoot, t.Mapping[str, str]]:
+        """Write fstab and the bootloader's files into the tree; returns what else goes onto the ESP."""
+        root = self.layout.root
+        if root is None:
+            raise DiskError(
+                "No partition is mounted at /.",
+                remedy="Give one of disk.partitions the mountPoint /, with fsType ext4.",
+            )
+        self.progress.milestone("Boot", f"Installing the bootloader {self.boot.provider}")
+        kernels = default_kernel_first(find_kernels(tree), self.boot.kernel_version)
+        cmdline = kernel_command_line(self.identity.partitions[root.id], self.boot.cmdline)
+        loader = bootloader(self.boot.boot_type, self.boot.provider)
+        files = loader.stage(
+            BootContext(
+                tree=tree,
+                arch=self.boot.arch,
+                layout=self.layout,
+                file_system_ids=self.identity.file_systems,
+                kernels=kernels,
+                cmdline=cmdline,
+                use_uki=self.boot.use_uki,
+                runner=self.runner,
+                scratch=self.scratch,
+            )
+        )
+        writer = _TreeWriter(tree, self.epoch)
+        for partition in self.layout.partitions:
+            if partition.mount_point:
+                writer.make_directory(partition.mount_point)
+        if self.boot.keep_fstab:
+            self.progress.milestone("Disk", f"Keeping the template's own {_FSTAB}")
+        else:
+            writer.write(_FSTAB, fstab(self.layout, self.identity.partitions).encode("utf-8"))
+        for path, data in files.tree.items():
+            writer.write(path, data)
+        writer.finish()
+        return ComposedBoot(loader.name, files.entries, kernels[0].version, cmdline), files.esp.files
+
+    def _measure(self, tree: str, esp_files: t.Mapping[str, str]) -> t.Dict[str, Source]:
+        """Find out what goes onto each partition, and check that it fits."""
+        sources: t.Dict[str, Source] = {}
+        usages = measure(tree, self.layout)
+        for partition in self.layout.partitions:
+            if not partition.fs_type:
+                continue
+            usage = usages.get(partition.id) or Usage()
+            files: t.Mapping[str, str] = {}
+            if partition is self.layout.esp:
+                files = esp_files
+                for path, host_path in files.items():
+                    usage.add_file(os.stat(host_path).st_size, "/" + posixpath.dirname(path))
+            directory = None
+            if partition.mount_point:
+                directory = os.path.normpath(tree + partition.mount_point)
+            source = Source(directory, files, usage)
+            required = file_system(partition.fs_type).required_size(partition.size, usage)
+            if required > partition.size:
+                raise too_small(self._volume(partition, ""), required, usage)
+            sources[partition.id] = source
+        return sources
+
+    def _check_space(self, directory: str, sources: t.Mapping[str, Source]) -> None:
+        # Beside the image itself: the ESP as a file of its own, journals, tables.
+        needed = sum(source.usage.size for source in sources.values()) + 256 * MIB
+        free = shutil.disk_usage(directory).free
+        if needed > free:
+            raise DiskError(
+                f"The image needs about {show_size(needed)} in {directory}, but only {show_size(free)} are free there.",
+                remedy="Free some space, or choose another work_dir.",
+            )
+
+    def _volume(self, partition: Partition, image: str) -> Volume:
+        return Volume(
+            name=partition.id,
+            image=image,
+            offset=partition.offset,
+            size=partition.size,
+            label=partition.fs_label,
+            identifier=self.identity.file_systems.get(partition.id, ""),
+            seed=self.identity.seeds[partition.id],
+            epoch=self.epoch,
+            scratch=self.scratch,
+        )
+
+    def _write(self, partition: Partition, image: str, source: Source | None) -> None:
+        if source is None:
+            return
+        what = f"{partition.id} ({partition.fs_type}, {show_size(partition.size)})"
+        self.progress.milestone("Disk", f"Writing partition {partition.number}: {what}")
+        file_system(partition.fs_type).write(self._volume(partition, image), source, self.runner)
+
+    def _cover(self, tree: str, partition: Partition, stack: contextlib.ExitStack) -> None:
+        """Show an empty directory in place of what lies on a partition, with the same owner, mode and time."""
+        path = tree + str(partition.mount_point)
+        cover = os.path.join(self.scratch, "covers", partition.id)
+        os.makedirs(cover)
+        shutil.copystat(path, cover)
+        status = os.stat(path)
+        os.chown(cover, status.st_uid, status.st_gid)
+        os.utime(cover, ns=(status.st_atime_ns, status.st_mtime_ns))
+        bind(cover, path)
+        stack.callback(unmount, path)
+
+
+def _depth(partition: Partition) -> t.Tuple[int, str]:
+    mount_point = partition.mount_point or ""
+    return (len(mount_point.rstrip("/").split("/")), mount_point)
+
+
+class _TreeWriter:
+    """Writes files into a root tree without leaving the time of writing in it."""
+
+    def __init__(self, tree: str, epoch: int) -> None:
+        self._tree = tree
+        self._epoch = epoch
+        self._times: t.Dict[str, int] = {}
+
+    def write(self, path: str, data: bytes) -> None:
+        """Make or replace a file (mode 0644, owner root)."""
+        place = self._place(path)
+        if os.path.lexists(place):
+            os.unlink(place)
+        with open(place, "xb") as stream:
+            os.fchmod(stream.fileno(), 0o644)
+            os.fchown(stream.fileno(), 0, 0)
+            stream.write(data)
+        self._times[place] = self._epoch
+
+    def make_directory(self, path: str) -> None:
+        """Make a directory (mode 0755, owner root) when there is none."""
+        self._place(posixpath.join(path, "x"))
+
+    def finish(self) -> None:
+        """Give everything its time."""
+        # The innermost first: it does not change the time of what is around it, but the order is one to rely on.
+        for place in sorted(self._times, reverse=True):
+            os.utime(place, (self._times[place], self._times[place]))
+
+    def _place(self, path: str) -> str:
+        """Make the directories above C(path) and return its path on the host.
+
+        :raises DiskError: Something on the way is not a directory; a link could lead out of the tree.
+        """
+        place = self._tree
+        for part in posixpath.dirname(path).strip("/").split("/"):
+            if part:
+                self._times.setdefault(place, min(int(os.stat(place).st_mtime), self._epoch))
+                place = f"{place}/{part}"
+            try:
+                mode = os.lstat(place).st_mode
+            except FileNotFoundError:
+                os.mkdir(place)
+                os.chmod(place, 0o755)
+                os.chown(place, 0, 0)
+                self._times[place] = self._epoch
+                continue
+            if not stat.S_ISDIR(mode):
+                raise DiskError(
+                    f"{path} cannot be made: {place[len(self._tree) :]} is not a directory in the root tree.",
+                    remedy="A mount point must not lie behind a symbolic link.",
+                )
+        self._times.setdefault(place, min(int(os.stat(place).st_mtime), self._epoch))
+        return f"{place}/{posixpath.basename(path)}"
+
+
+__all__ = ("BootOptions", "ComposedBoot", "DiskComposer", "DiskIdentity", "is_below")

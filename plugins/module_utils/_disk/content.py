@@ -1,0 +1,99 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""What goes onto each partition: which part of the root tree, and how big it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition
+
+#: Unit in which content is measured; also the block size of the file systems that this collection makes.
+BLOCK = 4096
+
+
+@dataclasses.dataclass
+class Usage:
+    """How big some content is.
+
+    :ivar inodes: Files, directories and everything else that needs an inode.
+    :ivar blocks: Blocks of C(BLOCK) bytes for files, directories and long symbolic links; holes not counted.
+    :ivar directories: Bytes by directory (two levels deep), to tell people what is big.
+    """
+
+    inodes: int = 0
+    blocks: int = 0
+    directories: t.Dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.blocks * BLOCK
+
+    def biggest(self, count: int = 5) -> t.List[t.Tuple[str, int]]:
+        """The biggest directories and their bytes, biggest first."""
+        return sorted(self.directories.items(), key=lambda item: (-item[1], item[0]))[:count]
+
+    def add_file(self, size: int, directory: str) -> None:
+        """Count a file of C(size) bytes in a directory."""
+        blocks = -(-size // BLOCK)
+        self.inodes += 1
+        self.blocks += blocks
+        self.directories[directory] = self.directories.get(directory, 0) + blocks * BLOCK
+
+
+def measure(root: str, layout: DiskLayout) -> t.Dict[str, Usage]:
+    """Walk the root tree once and return what goes onto each mounted partition, by partition id."""
+    usages = {partition.id: Usage() for partition in layout.partitions if partition.mount_point}
+    mount_points = {partition.mount_point: partition for partition in layout.partitions if partition.mount_point}
+    linked: t.Set[t.Tuple[int, int]] = set()
+    pending: t.List[t.Tuple[str, str, Partition | None]] = [("/", "", None)]
+    while pending:
+        path, group, partition = pending.pop()
+        if path in mount_points:
+            if partition is not None:
+                # The empty directory on which the partition is mounted.
+                usages[partition.id].add_file(BLOCK, group)
+            partition = mount_points[path]
+            group = path
+        if partition is None:
+            continue
+        usage = usages[partition.id]
+        directories = usage.directories
+        inodes = blocks = 0
+        own = 0
+        with os.scandir(root + path) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                kind = status.st_mode & 0o170000
+                name = f"/{entry.name}" if path == "/" else f"{path}/{entry.name}"
+                if kind == stat.S_IFDIR:
+                    pending.append((name, name if name.count("/") <= 2 else group, partition))
+                    continue
+                if status.st_nlink > 1:
+                    key = (status.st_dev, status.st_ino)
+                    if key in linked:
+                        continue
+                    linked.add(key)
+                inodes += 1
+                if kind == stat.S_IFREG:
+                    own += -(-min(status.st_size, status.st_blocks * 512) // BLOCK)
+                elif kind == stat.S_IFLNK and status.st_size >= 60:
+                    blocks += 1
+        # A directory needs a block even when it is empty.
+        blocks += own + max(1, -(-os.stat(root + path).st_size // BLOCK))
+        usage.inodes += inodes + 1
+        usage.blocks += blocks
+        directories[group] = directories.get(group, 0) + blocks * BLOCK
+    return usages
+
+
+__all__ = ("BLOCK", "Usage", "measure")

@@ -1,0 +1,281 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""ext2, ext3 and ext4: filled by mke2fs from a directory, without a mount, the same bytes on every run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import stat
+import struct
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._disk.content import BLOCK, Usage
+from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import (
+    FileSystem,
+    Source,
+    Volume,
+    register,
+    too_small,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._disk.size import align_down, align_up
+from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError
+
+# Every feature is named, so that neither the build host's mke2fs.conf nor a newer mke2fs changes an image. Left out
+# are those that the bootloaders and kernels of the supported distributions cannot all read (orphan_file,
+# metadata_csum_seed).
+_FEATURES: t.Mapping[str, str] = {
+    "ext2": "none,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file",
+    "ext3": "none,has_journal,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file",
+    "ext4": (
+        "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,"
+        "huge_file,dir_nlink,extra_isize"
+    ),
+}
+
+_CONFIGURATION = """[defaults]
+\tblocksize = 4096
+\tinode_size = 256
+\tinode_ratio = 16384
+\treserved_ratio = 0
+\tenable_periodic_fsck = 0
+[fs_types]
+\text2 = {
+\t}
+\text3 = {
+\t}
+\text4 = {
+\t}
+"""
+
+_INODE_SIZE = 256
+_INODE_RATIO = 16384
+_BLOCKS_PER_GROUP = 8 * BLOCK
+
+# ext2fs_default_journal_size(): blocks of the file system -> blocks of its journal.
+_JOURNALS: t.Sequence[t.Tuple[int, int]] = (
+    (2048, 0),
+    (32768, 1024),
+    (256 * 1024, 4096),
+    (512 * 1024, 8192),
+    (4096 * 1024, 16384),
+    (8192 * 1024, 32768),
+    (16384 * 1024, 65536),
+    (32768 * 1024, 131072),
+)
+_BIGGEST_JOURNAL = 262144
+
+# What mke2fs says when the content does not fit after all.
+_FULL = re.compile(rb"Could not allocate (block|inode)|No space|no space|ENOSPC|Disk full", re.IGNORECASE)
+
+
+@register
+class Ext(FileSystem):
+    """ext2, ext3, ext4."""
+
+    names = ("ext4", "ext3", "ext2")
+    tools: t.ClassVar[t.Mapping[str, str]] = {
+        "mke2fs": "e2fsprogs",
+        "debugfs": "e2fsprogs",
+        "e2fsck": "e2fsprogs",
+        "tune2fs": "e2fsprogs",
+    }
+    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"mke2fs": ("-V",)}
+    label_length = 16
+    grub_modules = ("ext2",)
+
+    def required_size(self, size: int, usage: Usage) -> int:
+        overhead = _overhead(size, _inodes(size, usage), self.name)
+        # Extent trees and directories grow a little beyond the plain count of blocks.
+        return (usage.blocks + usage.blocks // 200 + overhead) * BLOCK
+
+    def write(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
+        configuration = volume.scratch_file("mke2fs.conf")
+        with open(configuration, "w", encoding="ascii") as stream:
+            stream.write(_CONFIGURATION)
+        # mke2fs and tune2fs take their clock from the first variable, e2fsck from the second.
+        runner = runner.with_environment(
+            {
+                "MKE2FS_CONFIG": configuration,
+                "E2FSPROGS_FAKE_TIME": str(volume.epoch),
+                "E2FSCK_TIME": str(volume.epoch),
+            }
+        )
+        self._make(volume, source, runner)
+        _fix_inodes(volume, source, runner)
+        self._finish(volume, runner)
+
+    def _make(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
+        extended = (
+            f"offset={volume.offset},hash_seed={volume.seed},root_owner=0:0,nodiscard,"
+            # The image is a new sparse file: it is full of zeros already.
+            "lazy_itable_init=1,lazy_journal_init=1"
+        )
+        command = [find_tool("mke2fs", package="e2fsprogs"), "-q", "-F", "-t", self.name, "-O", _FEATURES[self.name]]
+        command += ["-b", str(BLOCK), "-I", str(_INODE_SIZE), "-N", str(_inodes(volume.size, source.usage)), "-m", "0"]
+        command += ["-U", volume.identifier, "-E", extended]
+        if volume.label:
+            command += ["-L", volume.label]
+        if source.directory is not None:
+            command += ["-d", source.directory]
+        command += [volume.image, f"{align_down(volume.size, BLOCK) // 1024}k"]
+        try:
+            done = runner.run(command, what=f"Making the {self.name} file system on the partition {volume.name!r}")
+        except CommandError as exc:
+            if _FULL.search(str(exc).encode("utf-8")):
+                required = max(self.required_size(volume.size, source.usage), volume.size)
+                raise too_small(volume, required, source.usage) from exc
+            raise
+        if b"Could not allocate" in done.stderr:
+            raise too_small(volume, self.required_size(volume.size, source.usage), source.usage)
+
+    def _finish(self, volume: Volume, runner: CommandRunner) -> None:
+        """Index the directories, and add the checksums; both are dearer while mke2fs copies."""
+        address = _address(volume)
+        what = f"Checking the file system on the partition {volume.name!r}"
+        done = runner.run([find_tool("e2fsck", package="e2fsprogs"), "-f", "-y", "-D", address], check=False, what=what)
+        # 1 means that something was changed: the directories.
+        if done.rc not in (0, 1):
+            raise CommandError(f"{what} ended with status {done.rc}: {done.text.strip()}")
+        if self.name == "ext4":
+            command = [find_tool("tune2fs", package="e2fsprogs"), "-O", "metadata_csum", address]
+            runner.run(command, what=f"Adding checksums to the file system on the partition {volume.name!r}")
+
+
+def _address(volume: Volume) -> str:
+    return f"{volume.image}?offset={volume.offset}"
+
+
+def _inodes(size: int, usage: Usage) -> int:
+    """Return how many inodes to make: as many as usual, and always room for as many files again as there are."""
+    return max(size // _INODE_RATIO, usage.inodes * 2 + 64)
+
+
+def _overhead(size: int, inodes: int, name: str) -> int:
+    """Return how many blocks the file system takes for itself."""
+    blocks = size // BLOCK
+    groups = max(1, -(-blocks // _BLOCKS_PER_GROUP))
+    descriptor = 64 if name == "ext4" else 32
+    descriptor_blocks = -(-groups * descriptor // BLOCK)
+    # resize_inode reserves descriptors for a file system that is 1024 times as big, up to one block of pointers.
+    reserved = min(BLOCK // 4, max(0, -(-groups * 1024 * descriptor // BLOCK) - descriptor_blocks))
+    supers = sum(1 for group in range(groups) if _has_super(group))
+    journal = next((length for limit, length in _JOURNALS if blocks < limit), _BIGGEST_JOURNAL)
+    if name == "ext2":
+        journal = 0
+    tables = groups * align_up(align_up(inodes, groups) // groups * _INODE_SIZE, BLOCK) // BLOCK
+    return supers * (1 + descriptor_blocks + reserved) + groups * 2 + tables + journal + 8
+
+
+def _has_super(group: int) -> bool:
+    """Whether a group has a copy of the superblock (sparse_super: groups 0, 1 and powers of 3, 5 and 7)."""
+    if group <= 1:
+        return True
+    for base in (3, 5, 7):
+        power = base
+        while power < group:
+            power *= base
+        if power == group:
+            return True
+    return False
+
+
+@dataclasses.dataclass(frozen=True)
+class _InodeTimes:
+    """Times of an inode in an image that are not what they should be."""
+
+    number: int
+    fields: t.Tuple[str, ...]
+
+
+# Of an inode: the times at 8, 12 and 16, their finer parts at 0x84, 0x88, 0x8c and, of the creation, 0x90 and 0x94.
+_TIMES: t.Sequence[t.Tuple[str, int, int]] = (("atime", 0x08, 0x8C), ("ctime", 0x0C, 0x84), ("mtime", 0x10, 0x88))
+
+
+def _odd_times(image: str, offset: int, epoch: int) -> t.Iterator[_InodeTimes]:
+    """Find the inodes whose times came from the build host.
+
+    mke2fs before 1.47.1 takes the times of last access and last change from the source, and no mke2fs of those limits
+    the time of last modification. Reads the superblock, the group descriptors and the used parts of the inode tables;
+    layout: U(https://docs.kernel.org/filesystems/ext4/).
+    """
+    with open(image, "rb") as stream:
+        stream.seek(offset + 1024)
+        super_block = stream.read(1024)
+        inode_count, block_count, _reserved, _free_blocks, free_inodes = struct.unpack_from("<5I", super_block, 0)
+        blocks_per_group, _clusters, inodes_per_group = struct.unpack_from("<3I", super_block, 0x20)
+        inode_size = struct.unpack_from("<H", super_block, 0x58)[0]
+        incompatible = struct.unpack_from("<I", super_block, 0x60)[0]
+        descriptor_size = struct.unpack_from("<H", super_block, 0xFE)[0] if incompatible & 0x80 else 32
+        groups = -(-block_count // blocks_per_group)
+        del inode_count, free_inodes
+        stream.seek(offset + BLOCK)
+        descriptors = stream.read(groups * descriptor_size)
+        for group in range(groups):
+            base = group * descriptor_size
+            bitmap_block, table_block = struct.unpack_from("<2I", descriptors, base + 4)
+            if incompatible & 0x80:
+                bitmap_block |= struct.unpack_from("<I", descriptors, base + 0x24)[0] << 32
+                table_block |= struct.unpack_from("<I", descriptors, base + 0x28)[0] << 32
+            stream.seek(offset + bitmap_block * BLOCK)
+            bitmap = int.from_bytes(stream.read(BLOCK), "little") & ((1 << inodes_per_group) - 1)
+            used = bitmap.bit_length()
+            if not used:
+                continue
+            stream.seek(offset + table_block * BLOCK)
+            table = stream.read(used * inode_size)
+            for index in range(used):
+                number = group * inodes_per_group + index + 1
+                if not bitmap >> index & 1 or (number < 11 and number != 2):
+                    continue
+                fields = _odd_fields(table, index * inode_size, epoch)
+                if fields:
+                    yield _InodeTimes(number, fields)
+
+
+def _odd_fields(table: bytes, base: int, epoch: int) -> t.Tuple[str, ...]:
+    fields = []
+    for name, where, extra in _TIMES:
+        value = struct.unpack_from("<I", table, base + where)[0]
+        if (value > epoch) if name == "mtime" else (value != epoch):
+            fields.append(name)
+        if struct.unpack_from("<I", table, base + extra)[0]:
+            fields.append(f"{name}_extra")
+    return tuple(fields)
+
+
+def _fix_inodes(volume: Volume, source: Source, runner: CommandRunner) -> None:
+    """Give the root directory its owner and mode, and all inodes times that do not tell when they were built."""
+    lines = []
+    if source.directory is not None:
+        status = os.stat(source.directory)
+        lines = [
+            f"sif <2> mode 0{stat.S_IFDIR | stat.S_IMODE(status.st_mode):o}",
+            f"sif <2> uid {status.st_uid}",
+            f"sif <2> gid {status.st_gid}",
+            f"sif <2> mtime @{min(int(status.st_mtime), volume.epoch)}",
+        ]
+    for inode in _odd_times(volume.image, volume.offset, volume.epoch):
+        for field in inode.fields:
+            if field.endswith("_extra"):
+                lines.append(f"sif <{inode.number}> {field} 0")
+            elif inode.number != 2 or field != "mtime":
+                lines.append(f"sif <{inode.number}> {field} @{volume.epoch}")
+    if not lines:
+        return
+    runner.run(
+        [find_tool("debugfs", package="e2fsprogs"), "-w", "-f", "-", _address(volume)],
+        data="\n".join([*lines, ""]).encode("ascii"),
+        log_output=False,
+        what=f"Fixing the times on the partition {volume.name!r}",
+    )
+
+
+__all__ = ("Ext",)

@@ -1,0 +1,203 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""File systems: one small class for each, found by the template's fsType.
+
+A new file system is a new subclass of :class:`FileSystem` in a module that L(_disk/stage.py) imports, and nothing else.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import os
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage
+from ansible_collections.os_image.composer.plugins.module_utils._disk.size import show_size
+from ansible_collections.os_image.composer.plugins.module_utils._disk.sparse import copy_into
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
+
+
+@dataclasses.dataclass(frozen=True)
+class Volume:
+    """Where a file system is written, and what it is called.
+
+    :ivar name: The partition's id.
+    :ivar image: The image file, already of its full size.
+    :ivar offset: The partition's first byte in the image.
+    :ivar size: The partition's bytes.
+    :ivar identifier: As :meth:`FileSystem.identifier` gave it.
+    :ivar seed: A UUID for what else has to be fixed (hash seeds).
+    :ivar epoch: All times in the file system, as seconds since 1970.
+    :ivar scratch: A directory for temporary files.
+    """
+
+    name: str
+    image: str
+    offset: int
+    size: int
+    label: str
+    identifier: str
+    seed: str
+    epoch: int
+    scratch: str
+
+    def scratch_file(self, suffix: str) -> str:
+        """A path for a temporary file of this volume."""
+        return os.path.join(self.scratch, f"{self.name}.{suffix}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What is put into a file system.
+
+    :ivar directory: A directory whose content becomes the root of the file system; V(None) for an empty one.
+    :ivar files: More files: path in the file system (without a leading slash) -> file on the host.
+    :ivar usage: How big all of it is.
+    """
+
+    directory: str | None
+    files: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    usage: Usage = dataclasses.field(default_factory=Usage)
+
+
+class FileSystem(abc.ABC):
+    """A file system that can be written into a part of an image file, without mounting anything.
+
+    :param name: The template's fsType, one of :attr:`names`.
+    """
+
+    #: What templates may call it.
+    names: t.ClassVar[t.Tuple[str, ...]] = ()
+    #: Programs that are needed -> the package of the build host (Debian's name) that has them.
+    tools: t.ClassVar[t.Mapping[str, str]] = {}
+    #: How to ask the program that shapes the file system for its version.
+    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {}
+    #: How many bytes a label may have.
+    label_length: t.ClassVar[int] = 16
+    #: Whether it is checked at boot (the sixth field of fstab).
+    is_checked: t.ClassVar[bool] = True
+    #: GRUB's modules to read it; none when GRUB cannot.
+    grub_modules: t.ClassVar[t.Tuple[str, ...]] = ()
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def fstab_type(self) -> str:
+        """The word that mount and fstab have for it."""
+        return self.name
+
+    def identifier(self, build_digest: str, purpose: str) -> str:
+        """The file system's own identifier, in the form in which blkid shows it."""
+        return derive_uuid(build_digest, purpose)
+
+    def check_label(self, label: str) -> str | None:
+        """Tell in words what is wrong with a label; V(None) when it can be used."""
+        if len(label.encode("utf-8")) > self.label_length:
+            return f"The label {label!r} is too long for {self.name}: it may have {self.label_length} bytes."
+        return None
+
+    @abc.abstractmethod
+    def required_size(self, size: int, usage: Usage) -> int:
+        """Estimate how many bytes a partition needs to hold the content.
+
+        :param size: The bytes that the partition has; what the file system needs for itself may depend on it.
+        """
+
+    @abc.abstractmethod
+    def write(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
+        """Write the file system with its content.
+
+        :raises DiskError: It cannot hold the content.
+        :raises CommandError: A program failed.
+        """
+
+
+_CLASSES: t.Dict[str, t.Type[FileSystem]] = {}
+
+
+def register(cls: t.Type[FileSystem]) -> t.Type[FileSystem]:
+    """Make a class known under its names; used as a decorator."""
+    for name in cls.names:
+        _CLASSES[name] = cls
+    return cls
+
+
+def file_system(name: str) -> FileSystem:
+    """Return the file system for a template's fsType.
+
+    :raises DiskError: There is none.
+    """
+    if name not in _CLASSES:
+        raise DiskError(
+            f"The file system {name!r} is not supported.", remedy=f"Use one of {', '.join(sorted(_CLASSES))}."
+        )
+    return _CLASSES[name](name)
+
+
+def known_file_systems() -> t.List[str]:
+    """Return all names that :func:`file_system` knows."""
+    return sorted(_CLASSES)
+
+
+def too_small(volume: Volume, required: int, usage: Usage) -> DiskError:
+    """Make the error for a partition that cannot hold its content."""
+    message = (
+        f"The partition {volume.name!r} is too small: its content needs about {show_size(required)}, but it has "
+        f"{show_size(volume.size)}, {show_size(max(required - volume.size, 0))} too little."
+    )
+    biggest = ", ".join(f"{path} ({show_size(size)})" for path, size in usage.biggest())
+    if biggest:
+        message += f" Its biggest directories are {biggest}."
+    return DiskError(message, remedy="Enlarge the partition and, if need be, disk.size, or install less.")
+
+
+@register
+class Swap(FileSystem):
+    """Swap space."""
+
+    names = ("linux-swap", "swap")
+    tools: t.ClassVar[t.Mapping[str, str]] = {"mkswap": "util-linux"}
+    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"mkswap": ("--version",)}
+    label_length = 15
+    is_checked = False
+
+    @property
+    def fstab_type(self) -> str:
+        return "swap"
+
+    def required_size(self, size: int, usage: Usage) -> int:
+        # mkswap refuses fewer than ten pages.
+        return 10 * 4096
+
+    def write(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
+        path = volume.scratch_file("swap")
+        # mkswap wants a file that only root can read.
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.truncate(volume.size)
+        label = ["--label", volume.label] if volume.label else []
+        # The page size of the machines that the image is for, not of the build host.
+        command = [find_tool("mkswap", package="util-linux"), "--uuid", volume.identifier, "--pagesize", "4096", *label]
+        runner.run([*command, path], what=f"Making swap space on the partition {volume.name!r}")
+        copy_into(path, volume.image, volume.offset)
+        os.unlink(path)
+
+
+__all__ = (
+    "FileSystem",
+    "Source",
+    "Swap",
+    "Volume",
+    "file_system",
+    "known_file_systems",
+    "register",
+    "too_small",
+)

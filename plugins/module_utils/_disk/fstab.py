@@ -1,0 +1,47 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The file systems that an image mounts when it boots."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
+from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout
+
+_HEADER = "# Static file system information; see fstab(5).\n"
+
+
+def fstab(layout: DiskLayout, partition_uuids: t.Mapping[str, str]) -> str:
+    """Return the content of C(/etc/fstab): mounted partitions, outer mount points first, then swap.
+
+    :param partition_uuids: Partition id -> PARTUUID.
+    """
+    lines = []
+    mounted = [partition for partition in layout.partitions if partition.mount_point]
+    for partition in sorted(mounted, key=lambda partition: str(partition.mount_point)):
+        fs = file_system(partition.fs_type)
+        check = 0 if not fs.is_checked else 1 if partition.mount_point == "/" else 2
+        lines.append(
+            f"PARTUUID={partition_uuids[partition.id]} {_escape(str(partition.mount_point))} {fs.fstab_type} "
+            f"{partition.mount_options or 'defaults'} 0 {check}"
+        )
+    for partition in layout.partitions:
+        if partition.fs_type and file_system(partition.fs_type).fstab_type == "swap":
+            options = partition.mount_options or "sw"
+            lines.append(f"PARTUUID={partition_uuids[partition.id]} none swap {options} 0 0")
+    return _HEADER + "".join(f"{line}\n" for line in lines)
+
+
+def _escape(path: str) -> str:
+    for char in "\\ \t\n":
+        path = path.replace(char, f"\\{ord(char):03o}")
+    return path
+
+
+__all__ = ("fstab",)

@@ -1,0 +1,199 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""FAT: made and filled without a mount, the same bytes on every run."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage
+from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import (
+    FileSystem,
+    Source,
+    Volume,
+    register,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, show_size
+from ansible_collections.os_image.composer.plugins.module_utils._disk.sparse import copy_into
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
+
+# Fewer clusters are FAT16 for every reader, whatever the boot sector says.
+_FAT32_CLUSTERS = 65525
+_SMALLEST_FAT32 = 33 * MIB
+_BIGGEST_FAT16 = 2048 * MIB
+
+# From the FAT specification; control characters are refused as well.
+_FORBIDDEN = frozenset('"*/:<>?\\|')
+_LABEL_FORBIDDEN = _FORBIDDEN | frozenset("+,.;=[]")
+
+# Files for one call of mcopy; far below what a command line holds.
+_BATCH = 200
+
+
+@register
+class Vfat(FileSystem):
+    """FAT16 and FAT32, with long file names."""
+
+    names = ("fat32", "fat16", "vfat")
+    tools: t.ClassVar[t.Mapping[str, str]] = {"mkfs.vfat": "dosfstools", "mcopy": "mtools", "mmd": "mtools"}
+    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {
+        "mkfs.vfat": ("--help",),
+        "mcopy": ("--version",),
+    }
+    label_length = 11
+    grub_modules = ("fat",)
+
+    @property
+    def fstab_type(self) -> str:
+        return "vfat"
+
+    def identifier(self, build_digest: str, purpose: str) -> str:
+        serial = derive_hex(build_digest, purpose, 8).upper()
+        return f"{serial[:4]}-{serial[4:]}"
+
+    def check_label(self, label: str) -> str | None:
+        bad = sorted({char for char in label if char in _LABEL_FORBIDDEN or not 32 <= ord(char) < 127})
+        if bad:
+            return f"The label {label!r} has characters that FAT does not allow: {' '.join(bad)}"
+        return super().check_label(label)
+
+    def required_size(self, size: int, usage: Usage) -> int:
+        overhead = self._fats(size) + 64 * 1024
+        return usage.size + overhead
+
+    def write(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
+        width = self._width(volume)
+        files = _list_files(volume, source)
+        path = volume.scratch_file("vfat")
+        with open(path, "xb") as stream:
+            stream.truncate(volume.size)
+        # mtools needs a locale to know what a file name's bytes mean; the time is the one of SOURCE_DATE_EPOCH.
+        runner = runner.with_environment(
+            {
+                "SOURCE_DATE_EPOCH": str(volume.epoch),
+                "LC_ALL": "C.UTF-8",
+                "MTOOLS_SKIP_CHECK": "1",
+                "MTOOLSRC": os.devnull,
+            }
+        )
+        what = f"the FAT file system on the partition {volume.name!r}"
+        command = [
+            find_tool("mkfs.vfat", package="dosfstools"),
+            "-F",
+            str(width),
+            "-i",
+            volume.identifier.replace("-", ""),
+        ]
+        label = volume.label.upper() if volume.label else "NO NAME"
+        command += ["-i", volume.identifier.replace("-", ""), "-n", label, path]
+        runner.run(command, what=f"Making {what}")
+        _fill(path, files, runner, what=f"Filling {what}")
+        copy_into(path, volume.image, volume.offset)
+        os.unlink(path)
+
+    def _width(self, volume: Volume) -> int:
+        if self.name == "fat16" or (self.name == "vfat" and volume.size < _SMALLEST_FAT32):
+            if volume.size > _BIGGEST_FAT16:
+                raise DiskError(
+                    f"The partition {volume.name!r} has {show_size(volume.size)}, but FAT16 ends at "
+                    f"{show_size(_BIGGEST_FAT16)}.",
+                    remedy="Set its fsType to fat32.",
+                )
+            return 16
+        if volume.size < _SMALLEST_FAT32:
+            raise DiskError(
+                f"The partition {volume.name!r} has {show_size(volume.size)}, but FAT32 needs at least "
+                f"{show_size(_SMALLEST_FAT32)}.",
+                remedy="Enlarge the partition, or set its fsType to fat16.",
+            )
+        return 32
+
+    def _fats(self, size: int) -> int:
+        """Return the bytes of both allocation tables for the usual cluster sizes."""
+        cluster = 512 if size <= 260 * MIB else 4096 if size <= 8192 * MIB else 8192
+        return 2 * 4 * (size // cluster)
+
+
+def name_problem(name: str) -> str | None:
+    """Tell in words why FAT cannot hold a file name; V(None) when it can."""
+    if any(char in _FORBIDDEN or ord(char) < 32 for char in name):
+        return "it has a character that FAT does not allow"
+    if name.endswith((".", " ")):
+        return "it ends with a full stop or a blank"
+    return "it is longer than 255 characters" if len(name) > 255 else None
+
+
+def _list_files(volume: Volume, source: Source) -> t.Dict[str, str | None]:
+    """Return everything that goes into the file system: path -> file on the host, or V(None) for a directory."""
+    listed: t.Dict[str, str | None] = {}
+    if source.directory is not None:
+        for parent, directories, names in os.walk(source.directory):
+            directories.sort()
+            relative = os.path.relpath(parent, source.directory)
+            prefix = "" if relative == "." else relative + "/"
+            for name in [*directories, *names]:
+                path = os.path.join(parent, name)
+                mode = os.lstat(path).st_mode
+                if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+                    raise DiskError(
+                        f"FAT cannot hold {prefix + name!r} of the partition {volume.name!r}, which is neither a file "
+                        "nor a directory.",
+                        remedy="Remove it from the tree, or give the partition another fsType.",
+                    )
+                listed[prefix + name] = path if stat.S_ISREG(mode) else None
+    for path, host_path in source.files.items():
+        for parent in _parents(path):
+            listed.setdefault(parent, None)
+        listed[path] = host_path
+    seen: t.Dict[str, str] = {}
+    for path in sorted(listed):
+        problem = name_problem(os.path.basename(path))
+        other = seen.setdefault(path.upper(), path)
+        if other != path:
+            problem = f"{other!r} differs from it only in upper and lower case"
+        if problem:
+            raise DiskError(
+                f"The name {path!r} cannot be used on the partition {volume.name!r}: {problem}.",
+                remedy="Rename the file.",
+            )
+    return listed
+
+
+def _parents(path: str) -> t.List[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _fill(image: str, files: t.Mapping[str, str | None], runner: CommandRunner, *, what: str) -> None:
+    # Sorted: the order of directory entries and clusters must not depend on the build host's file system.
+    directories = sorted(path for path, host_path in files.items() if host_path is None)
+    for batch in _batches(directories):
+        runner.run([find_tool("mmd", package="mtools"), "-i", image, *(f"::/{path}" for path in batch)], what=what)
+    mcopy = find_tool("mcopy", package="mtools")
+    regular = sorted((os.path.dirname(path), path) for path, host_path in files.items() if host_path is not None)
+    for directory, group in itertools.groupby(regular, key=lambda item: item[0]):
+        paths = [path for _directory, path in group]
+        same_name = [path for path in paths if os.path.basename(path) == os.path.basename(files[path] or "")]
+        for path in paths:
+            if path not in same_name:
+                runner.run([mcopy, "-i", image, str(files[path]), f"::/{path}"], what=what)
+        for batch in _batches(same_name):
+            runner.run([mcopy, "-i", image, *(str(files[path]) for path in batch), f"::/{directory}"], what=what)
+
+
+def _batches(items: t.Sequence[str]) -> t.Iterator[t.Sequence[str]]:
+    for start in range(0, len(items), _BATCH):
+        yield items[start : start + _BATCH]
+
+
+__all__ = ("Vfat", "name_problem")

@@ -1,0 +1,150 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: disk_compose
+short_description: Compose the disk image from the root tree
+version_added: 0.1.0
+author:
+  - The os_image.composer authors (@os-image)
+description:
+  - Lays out the disk that the template describes, installs the bootloader, writes C(/etc/fstab), and writes each
+    partition with its part of the root tree into a raw, sparse image file in the build directory.
+  - Nothing is mounted where others could see it, and no loop device is used, so that a build can be stopped at any
+    time.
+  - All identifiers in the image derive from what is in it, and all times are the date of the packages, so that the
+    same lock and the same template give the same bytes.
+  - Whether the content fits on its partitions is found out before anything is written.
+extends_documentation_fragment:
+  - os_image.composer._attributes.stage
+  - os_image.composer._attributes.actiongroup_composer
+  - os_image.composer._stage_options
+  - os_image.composer._stage_options.build_dir
+seealso:
+  - module: os_image.composer.chroot_configure
+  - module: os_image.composer.image_sign
+"""
+
+EXAMPLES = r"""
+- name: Compose the disk image
+  os_image.composer.disk_compose:
+    build_dir: "{{ image_template.build_dir }}"
+  register: disk
+
+- name: Show how the image boots
+  ansible.builtin.debug:
+    msg: "{{ disk.boot.loader }} starts {{ disk.boot.entries[0] }}"
+"""
+
+RETURN = r"""
+image:
+  description: Path of the raw image in the build directory.
+  returned: success
+  type: str
+  sample: /var/lib/os-image/work/debian-debian12-x86_64/imagebuild/minimal/disk/image.raw
+partitions:
+  description: The partitions, in the template's order.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: The partition's id in the template.
+      type: str
+    number:
+      description: Its number in the partition table.
+      type: int
+    start:
+      description: Its first byte in the image.
+      type: int
+    size:
+      description: Its bytes.
+      type: int
+    type:
+      description: The GUID of its type.
+      type: str
+    uuid:
+      description: Its own GUID (PARTUUID).
+      type: str
+    fs_type:
+      description: Its file system, as fstab names it. Empty when it has none.
+      type: str
+    label:
+      description: The label of its file system.
+      type: str
+    fs_uuid:
+      description: The identifier of its file system.
+      type: str
+    mount_point:
+      description: Where it is mounted. Empty when it is not.
+      type: str
+  sample:
+    - id: boot
+      number: 1
+      start: 1048576
+      size: 268435456
+      type: c12a7328-f81f-11d2-ba4b-00a0c93ec93b
+      uuid: 3b1d08e8-ab1c-4f09-9998-8918b5e71762
+      fs_type: vfat
+      label: ESP
+      fs_uuid: FCDC-2334
+      mount_point: /boot/efi
+boot:
+  description: How the image boots.
+  returned: success
+  type: dict
+  contains:
+    loader:
+      description: The bootloader.
+      type: str
+    entries:
+      description: The entries of its menu, the default one first.
+      type: list
+      elements: str
+    kernel_version:
+      description: The version of the kernel that is booted by default.
+      type: str
+    cmdline:
+      description: The kernel command line.
+      type: str
+  sample:
+    loader: systemd-boot
+    entries:
+      - debian-6.1.0-35-amd64.conf
+    kernel_version: 6.1.0-35-amd64
+    cmdline: root=PARTUUID=90af7cb1-5bf0-45af-b61b-bf35c7febe8b console=ttyS0
+rebuild_reason:
+  description: Why the stage did its work, in words. Empty when there was nothing to do.
+  returned: success
+  type: str
+  sample: "root tree changed: configuration 0f3a1c2b4d5e -> 9b8c7d6e5f40"
+duration:
+  description: Seconds that the stage took.
+  returned: success
+  type: float
+  sample: 3.1
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.os_image.composer.plugins.module_utils._argspec import (
+    BUILD_DIR,
+    run_stage_module,
+    stage_argument_spec,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._disk.stage import DiskCompose
+from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory
+
+
+def main() -> None:
+    """Run the stage as a module."""
+    module = AnsibleModule(argument_spec=stage_argument_spec(BUILD_DIR), supports_check_mode=True)
+    run_stage_module(module, lambda params, options: DiskCompose(BuildDirectory(params["build_dir"]), options))
+
+
+if __name__ == "__main__":
+    main()
