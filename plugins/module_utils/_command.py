@@ -184,13 +184,24 @@ class CommandRunner:
         completed = CompletedCommand(argv, process.returncode, stdout, stderr or b"")
         if log_output:
             self._write_log(_decode(completed.stdout) + _decode(completed.stderr))
-        if check and completed.rc != 0:
-            ending = f"ended with status {completed.rc}" if completed.rc > 0 else f"was ended by signal {-completed.rc}"
-            raise CommandError(
-                self._explain(f"{subject} {ending}.", completed.stderr.strip() or completed.stdout),
-                details={"cmd": list(argv), "rc": completed.rc},
-            )
+        if check:
+            self.check(completed, what=what)
         return completed
+
+    def check(self, completed: CompletedCommand, *, what: str | None = None) -> None:
+        """Raise when a program did not succeed.
+
+        :param what: What was being done, see :meth:`run`.
+        :raises CommandError: Its exit status is not 0. The message holds its last lines.
+        """
+        if completed.rc == 0:
+            return
+        subject = what or f"The command {os.path.basename(completed.argv[0])!r}"
+        ending = f"ended with status {completed.rc}" if completed.rc > 0 else f"was ended by signal {-completed.rc}"
+        raise CommandError(
+            self._explain(f"{subject} {ending}.", completed.stderr.strip() or completed.stdout),
+            details={"cmd": list(completed.argv), "rc": completed.rc},
+        )
 
     def _explain(self, message: str, output: bytes) -> str:
         tail = _tail(output)

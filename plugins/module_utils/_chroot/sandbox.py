@@ -19,7 +19,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot import s
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import enter_mount_namespace
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, CompletedCommand
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, CommandError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 
 #: What each command finds in its environment, and nothing else.
 ENVIRONMENT: t.Mapping[str, str] = {
@@ -114,28 +114,29 @@ class Sandbox:
         program = _in_memory("sandbox", inspect.getsource(sandbox_init).encode("utf-8"))
         specification = _in_memory("specification", json.dumps(spec).encode("utf-8"))
         try:
-            return self._runner.run(
+            done = self._runner.run(
                 [sys.executable, "-I", "-S", f"/dev/fd/{program}", str(specification), "--", *argv],
                 data=data,
-                check=check,
+                check=False,
                 merge_output=merge_output,
                 log_output=log_output,
                 timeout=timeout,
                 pass_fds=(program, specification),
                 what=what or f"The command {os.path.basename(argv[0])!r}",
             )
-        except CommandError as exc:
-            if exc.details.get("rc") != sandbox_init.SANDBOX_FAILED:
-                raise
-            raise ChrootError(
-                f"Commands cannot be run in the root tree {self.root}. {exc}",
-                remedy="Check that the build host's kernel allows mount, PID, IPC, UTS and network namespaces to root.",
-            ) from exc
         finally:
             os.close(program)
             os.close(specification)
             if made is not None:
                 os.unlink(made)
+        if done.rc == sandbox_init.SANDBOX_FAILED:
+            raise ChrootError(
+                f"Commands cannot be run in the root tree {self.root}. {(done.error_text or done.text).strip()}.",
+                remedy="Check that the build host's kernel allows mount, PID, IPC, UTS and network namespaces to root.",
+            )
+        if check:
+            self._runner.check(done, what=what)
+        return done
 
     def _share_resolver(self, files: dict[str, str], mounts: list[tuple[str, str, bool]]) -> str | None:
         """Let names be resolved as on the host, whatever the tree's /etc/resolv.conf is.

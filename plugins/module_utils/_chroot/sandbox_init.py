@@ -136,6 +136,8 @@ def make_mounts(spec: dict[str, t.Any]) -> None:
     for source, target, read_only in spec["binds"]:
         if source.startswith("/run/") and source[5:] in spec["files"]:
             source = root + source
+        elif target.startswith("/run/"):
+            os.makedirs(root + target)
         bind(source, root + target, read_only)
 
 
