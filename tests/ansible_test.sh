@@ -18,6 +18,7 @@ python=$("$root/.venv/controller/bin/python" -c 'import sys; print("%d.%d" % sys
 export PATH="$root/.venv/controller/bin:$PATH"
 # The copy must not see the configuration of the checkout.
 unset ANSIBLE_CONFIG
+export PIP_QUIET=2
 
 copy_files() {
     rm -rf "$copy"
@@ -30,6 +31,8 @@ copy_files() {
         # A file may be deleted and not committed yet.
         if [ -e "$file" ] || [ -L "$file" ]; then printf '%s\0' "$file"; fi
     done | tar --null --files-from=- --create | tar --extract --directory "$copy"
+    # Otherwise the checkout around it tells ansible-test to ignore all of it.
+    git init --quiet "$copy" 2>/dev/null || true
 }
 
 # ansible-test gets pip into its virtual environments by a script that it downloads from the Ansible project. Python
