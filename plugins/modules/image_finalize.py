@@ -109,6 +109,11 @@ sbom:
   returned: success
   type: str
   sample: /srv/images/appliance/appliance-1.0.spdx.json
+build_id:
+  description: What the image was built from, as one digest. The same template and lock have the same.
+  returned: success
+  type: str
+  sample: 0b2c1d9f6e0f5a3b6d4c8e7f9a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d
 rebuild_reason:
   description: Why the stage did its work, in words. Empty when there was nothing to do.
   returned: success

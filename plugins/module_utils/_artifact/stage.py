@@ -252,6 +252,7 @@ class ImageFinalize(Stage):
                 "artifacts": [artifact.as_facts(self._final(artifact.name)) for artifact in artifacts],
                 "manifest": self._final(manifest_name(earlier.base_name)),
                 "sbom": self._final(_sbom_name(earlier.base_name)),
+                "build_id": earlier.document.build_digest(earlier.lock),
             },
             # Files that another image's publication replaces are not held against this one.
             outputs={self._final(file.name): file.sha256 for file in files if file.name not in shared},
