@@ -52,8 +52,10 @@ def run_parallel(
             try:
                 finished.put((index, function(item), None))
             except BaseException as exc:
-                # Raised again in the calling thread, whatever it is.
+                # Raised again in the calling thread, whatever it is. First the reason, then the consequence: what
+                # stops because of it reports later.
                 finished.put((index, None, exc))
+                halt.set()
 
     threads = [
         threading.Thread(target=work, name=f"worker-{number}", daemon=True)

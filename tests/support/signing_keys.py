@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import typing as t
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,14 +63,16 @@ class KeyRing:
             check=True,
         ).stdout
 
-    def make_key(self, name: str, *, expires: str = "never", when: int | None = None) -> SigningKey:
+    def make_key(
+        self, name: str, *, expires: str = "never", when: int | None = None, algorithm: str = "ed25519"
+    ) -> SigningKey:
         """Make a key pair.
 
         :param name: Its user id.
         :param expires: In GnuPG's words, for example C(1y).
         :param when: Seconds since 1970 of its creation.
         """
-        self.gpg("--passphrase", "", "--quick-generate-key", name, "ed25519", "sign", expires, when=when)
+        self.gpg("--passphrase", "", "--quick-generate-key", name, algorithm, "sign", expires, when=when)
         listing = self.gpg("--with-colons", "--list-keys", f"={name}", when=when).decode()
         fingerprint = next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:"))
         return self._export(fingerprint, f"{fingerprint}.asc")
@@ -104,4 +107,22 @@ class KeyRing:
         return SigningKey(self, fingerprint, path)
 
 
-__all__ = ("KeyRing", "SigningKey")
+@dataclasses.dataclass(frozen=True)
+class Keys:
+    """The key pairs of the tests.
+
+    :ivar archive: The key of the test repositories.
+    :ivar stranger: A key that nobody trusts.
+    :ivar expired: A key that expired in 2021.
+    """
+
+    ring: KeyRing
+    archive: SigningKey
+    stranger: SigningKey
+    expired: SigningKey
+
+    #: A moment when C(expired) was valid (2020-06-01).
+    before_expiry: t.ClassVar[int] = 1590969600
+
+
+__all__ = ("KeyRing", "Keys", "SigningKey")

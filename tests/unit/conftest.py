@@ -6,32 +6,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import time
 import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.tests.support.http_server import FileServer
-from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, SigningKey
-
-
-@dataclasses.dataclass(frozen=True)
-class Keys:
-    """The key pairs of the tests.
-
-    :ivar archive: The key of the test repositories.
-    :ivar stranger: A key that nobody trusts.
-    :ivar expired: A key that expired in 2021.
-    """
-
-    ring: KeyRing
-    archive: SigningKey
-    stranger: SigningKey
-    expired: SigningKey
-
-    #: A moment when C(expired) was valid (2020-06-01).
-    before_expiry: t.ClassVar[int] = 1590969600
+from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys
 
 
 @pytest.fixture(scope="session")
