@@ -1,0 +1,73 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Cases by name, and the images that the tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.tests.e2e.support.image import BuiltImage, Guest, Workspace, boot
+from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--only", default="", help="names of cases, with commas between them")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "case(name): the case that a test belongs to")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    cases = {item.nodeid: mark.args[0] for item in items if (mark := item.get_closest_marker("case"))}
+    nameless = [item.nodeid for item in items if item.nodeid not in cases]
+    if nameless:
+        raise pytest.UsageError(f"These tests belong to no case: {', '.join(nameless)}")
+    wanted = {name for name in config.getoption("--only").replace(",", " ").split() if name}
+    unknown = wanted - set(cases.values())
+    if unknown:
+        raise pytest.UsageError(
+            f"There is no case {', '.join(sorted(unknown))}. The cases: {', '.join(sorted(set(cases.values())))}."
+        )
+    if wanted:
+        config.hook.pytest_deselected(items=[item for item in items if cases[item.nodeid] not in wanted])
+        items[:] = [item for item in items if cases[item.nodeid] in wanted]
+
+
+@pytest.fixture(scope="session")
+def workspace() -> Workspace:
+    """The directories that all end-to-end tests share."""
+    if shutil.which("ansible-playbook") is None:
+        pytest.exit("ansible-playbook is not in PATH; run the tests by make e2e.", returncode=2)
+    return Workspace.prepare()
+
+
+@pytest.fixture(scope="session")
+def build(workspace: Workspace) -> t.Callable[[TestTemplate], BuiltImage]:
+    """Build the image of a template, once a session."""
+    built: dict[str, BuiltImage] = {}
+
+    def build_once(template: TestTemplate) -> BuiltImage:
+        if template.name not in built:
+            built[template.name] = workspace.build(template)
+        return built[template.name]
+
+    return build_once
+
+
+@pytest.fixture(scope="module")
+def image(request: pytest.FixtureRequest, build: t.Callable[[TestTemplate], BuiltImage]) -> BuiltImage:
+    """The image of the template that the test module is about (a parameter, or C(TEMPLATE))."""
+    return build(getattr(request, "param", None) or request.module.TEMPLATE)
+
+
+@pytest.fixture(scope="module")
+def guest(image: BuiltImage) -> t.Iterator[Guest]:
+    """The image, booted, with root logged in at its serial console."""
+    with boot(image, os.path.join(image.output_dir, "..", "boot-test")) as machine:
+        yield machine

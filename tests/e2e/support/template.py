@@ -1,0 +1,166 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The image template of the end-to-end tests: everything that a server template uses, and a root who may log in."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import os
+import subprocess
+import typing as t
+
+import yaml
+
+Template = t.Dict[str, t.Any]
+
+#: The password of root and of the user "operator" in the test images.
+PASSWORD = "open sesame"
+
+#: An SSH key that nobody has the other half of.
+SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF/pgDVlBAs8oBF1ZILG8+0H1bbrddUTi6ZB/QRO5qSu tester@example.org"
+
+_MOTD = "Welcome to the end-to-end test.\n"
+_HOOK = "#!/bin/sh\nset -e\nmkdir -p /var/lib/e2e\ntest ! -e /usr/sbin/sshd\necho early > /var/lib/e2e/pre\n"
+
+_SERVER: Template = {
+    "image": {"version": "1.2.3"},
+    "target": {"os": "debian", "arch": "x86_64", "imageType": "raw"},
+    "disk": {
+        "name": "e2e",
+        "size": "2GiB",
+        "partitionTableType": "gpt",
+        "artifacts": [{"type": "raw"}, {"type": "raw", "compression": "zstd"}, {"type": "qcow2"}],
+        "partitions": [
+            {
+                "id": "boot",
+                "type": "esp",
+                "fsType": "fat32",
+                "fsLabel": "ESP",
+                "start": "1MiB",
+                "end": "201MiB",
+                "mountPoint": "/boot/efi",
+                "mountOptions": "umask=0077",
+            },
+            {"id": "swap", "type": "linux-swap", "fsType": "linux-swap", "start": "201MiB", "end": "265MiB"},
+            {
+                "id": "rootfs",
+                "type": "linux-root-amd64",
+                "fsType": "ext4",
+                "fsLabel": "rootfs",
+                "start": "265MiB",
+                "end": "1900MiB",
+                "mountPoint": "/",
+            },
+            {
+                "id": "data",
+                "type": "linux-srv",
+                "fsType": "ext4",
+                "fsLabel": "data",
+                "start": "1900MiB",
+                "end": "0",
+                "mountPoint": "/srv",
+                "mountOptions": "noatime,nodev,nosuid",
+            },
+        ],
+    },
+    "systemConfig": {
+        "hostname": "e2e-host.example.org",
+        "timezone": "Europe/Berlin",
+        "locale": "de_DE.UTF-8",
+        "packages": ["ca-certificates", "locales", "openssh-server", "sudo"],
+        "users": [
+            {"name": "root"},
+            {
+                "name": "operator",
+                "groups": ["adm", "staff"],
+                "sudo": True,
+                "shell": "/bin/bash",
+                "sshKeys": [SSH_KEY],
+            },
+            {"name": "worker", "home": "/var/lib/worker", "shell": "/usr/sbin/nologin"},
+        ],
+        "network": {"interfaces": [{"match": "en*", "dhcp4": True}]},
+        "services": {
+            "enable": ["ssh"],
+            "disable": ["e2scrub_all.timer"],
+            "mask": ["systemd-networkd-wait-online.service"],
+        },
+        "additionalFiles": [
+            {"local": "files/motd", "final": "/etc/motd"},
+            {"local": "files/secret", "final": "/srv/keys/secret", "mode": "0640", "owner": "root", "group": "adm"},
+        ],
+        "configurations": [
+            {"cmd": "mkdir -p /var/lib/e2e && echo one > /var/lib/e2e/order"},
+            {"cmd": "echo two >> /var/lib/e2e/order"},
+        ],
+        "scripts": {
+            "preInstall": [{"name": "Look around early", "file": "files/pre.sh"}],
+            "postInstall": [{"name": "Finish", "inline": "echo three >> /var/lib/e2e/order"}],
+        },
+    },
+}
+
+
+@functools.cache
+def password_hash(password: str, salt: str) -> str:
+    """Return the crypt(3) hash of a password; the same for the same salt."""
+    done = subprocess.run(
+        ["openssl", "passwd", "-6", "-salt", salt, "-stdin"],
+        input=password,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def merged(base: Template, more: Template) -> Template:
+    """Return C(base) with the keys of C(more) in place of its own; dictionaries are merged."""
+    result = copy.deepcopy(base)
+    for key, value in more.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else copy.deepcopy(value)
+    return result
+
+
+@dataclasses.dataclass(frozen=True)
+class TestTemplate:
+    """A template and the files beside it.
+
+    :ivar name: Of the template, the image, and the system configuration.
+    :ivar more: What differs from the server template.
+    """
+
+    __test__ = False
+
+    name: str
+    dist: str
+    more: Template = dataclasses.field(default_factory=dict)
+
+    @property
+    def content(self) -> Template:
+        """The template."""
+        own = {"image": {"name": self.name}, "target": {"dist": self.dist}, "systemConfig": {"name": self.name}}
+        content = merged(merged(_SERVER, own), self.more)
+        for user in content["systemConfig"]["users"]:
+            if user["name"] in ("root", "operator"):
+                user["password"] = password_hash(PASSWORD, "e2esalt0")
+        return content
+
+    def write(self, directory: str) -> str:
+        """Write the template with its files into a directory of its own and return its path."""
+        base = os.path.join(directory, self.name)
+        os.makedirs(os.path.join(base, "files"), exist_ok=True)
+        for name, text, mode in (("motd", _MOTD, 0o644), ("secret", "hush\n", 0o600), ("pre.sh", _HOOK, 0o755)):
+            path = os.path.join(base, "files", name)
+            with open(path, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            os.chmod(path, mode)
+        path = os.path.join(base, f"{self.name}.yml")
+        with open(path, "w", encoding="utf-8") as stream:
+            yaml.safe_dump(self.content, stream, sort_keys=False)
+        return path
