@@ -148,8 +148,6 @@ class DebInstaller:
             for package, archive in archives:
                 if archive.fields.get("Package") != package.name:
                     raise ChrootError(f"{package.path} holds the package {archive.fields.get('Package')}.")
-                if any(" " in line for line in archive.conffiles()):
-                    raise NotPlainError(f"{package.name} has a configuration file with a flag")
             done = 0
             for batch in self._batches(archives, empty=empty):
                 self._install_batch(batch, empty=empty, done=done, total=len(packages))
@@ -180,15 +178,16 @@ class DebInstaller:
     def _install_batch(
         self, batch: t.Sequence[tuple[LockedPackage, DebArchive]], *, empty: bool, done: int, total: int
     ) -> None:
-        for _package, archive in batch:
-            self._database.register(archive, file_stem(archive))
         if not empty:
             self._run_preinst_scripts(batch)
+        for _package, archive in batch:
+            self._database.register(archive, file_stem(archive))
         extractor = Extractor(
             self._root,
             owned=self._database.owned_paths(),
             reserved=self._database.reserved_paths(),
             newest=self._newest,
+            conffiles_in_place=empty,
         )
         extracted = extractor.extract(
             [(package.name, archive) for package, archive in batch],
@@ -217,19 +216,25 @@ class DebInstaller:
             (archive.fields["Version"] for package, archive in batch if package.name == "dpkg"),
             None,
         ) or self._database.packages()["dpkg"].version
-        lines = ["cd /", f"export DPKG_RUNNING_VERSION={version} DPKG_ADMINDIR={ADMIN_DIRECTORY} DPKG_ROOT="]
-        lines += ["export DPKG_FORCE=unsafe-io,confnew DPKG_MAINTSCRIPT_NAME=preinst"]
-        lines += ["export DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1"]
-        scripts = 0
+        # dpkg runs the script in a directory with all of the package's control files, and some look into it.
+        stage = f"{ADMIN_DIRECTORY}/tmp.ci"
+        lines = [
+            "cd /",
+            f"export DPKG_RUNNING_VERSION={version} DPKG_ADMINDIR={ADMIN_DIRECTORY} DPKG_ROOT=",
+            "export DPKG_FORCE=unsafe-io,confnew DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1",
+        ]
+        staged: list[str] = []
         for package, archive in batch:
             if "preinst" not in archive.control:
                 continue
-            scripts += 1
-            script = f"{ADMIN_DIRECTORY}/info/{file_stem(archive)}.preinst"
+            staged.append(f"{self._root}{stage}-{package.name}")
+            archive.write_control(staged[-1])
             environment = f"DPKG_MAINTSCRIPT_PACKAGE={package.name} DPKG_MAINTSCRIPT_ARCH={archive.fields['Architecture']}"
             failed = f'echo "composer: preinst of {package.name} failed with status $?"; exit 1'
-            lines.append(f"{environment} {shlex.quote(script)} install </dev/null || {{ {failed}; }}")
-        if not scripts:
+            lines.append(f"mv {stage}-{package.name} {stage}")
+            lines.append(f"{environment} {stage}/preinst install </dev/null || {{ {failed}; }}")
+            lines.append(f"rm -rf {stage}")
+        if not staged:
             return
         with self._forbidden_services():
             done = self._sandbox.run(

@@ -224,10 +224,24 @@ class DebArchive:
         """Close the file."""
         self._file.close()
 
-    def conffiles(self) -> list[str]:
-        """Return the configuration files that the package declares, as written, flags included."""
+    def conffiles(self) -> dict[str, str]:
+        """Return the configuration files that the package declares, each with its flag or nothing.
+
+        A file with the flag V(remove-on-upgrade) is not in the package, and has to be removed from older systems.
+        """
         member = self.control.get("conffiles")
-        return [line.strip() for line in member.data.decode("utf-8").splitlines() if line.strip()] if member else []
+        lines = [line.split() for line in member.data.decode("utf-8").splitlines()] if member else []
+        return {line[-1]: " ".join(line[:-1]) for line in lines if line}
+
+    def write_control(self, directory: str) -> None:
+        """Write all control files into a new directory."""
+        os.mkdir(directory, 0o755)
+        for name, member in self.control.items():
+            path = os.path.join(directory, name)
+            with open(path, "xb") as stream:
+                stream.write(member.data)
+                os.fchmod(stream.fileno(), member.mode)
+            os.utime(path, (member.mtime, member.mtime))
 
     def data(self) -> ByteStream:
         """Return the data archive, decompressed."""

@@ -113,7 +113,7 @@ class DpkgDatabase:
         return reserved
 
     def register(self, archive: DebArchive, stem: str) -> None:
-        """Put a package's control files into the database, before its preinst runs."""
+        """Put a package's control files into the database, as they are once the package is unpacked."""
         for name, member in archive.control.items():
             if name == "control":
                 continue
@@ -137,7 +137,9 @@ class DpkgDatabase:
             paragraph = archive.control["control"].data.decode("utf-8").strip("\n")
             paragraph += "\nStatus: install ok unpacked"
             if conffiles:
-                paragraph += "\nConffiles:\n" + "\n".join(f" {path} newconffile" for path in conffiles)
+                paragraph += "\nConffiles:\n" + "\n".join(
+                    f" {path} newconffile {flag}".rstrip() for path, flag in conffiles.items()
+                )
             paragraphs.append(paragraph + "\n\n")
         # Activations first: dpkg activates what others are interested in when it unpacks a package, and packages that
         # are merely unpacked are not told.

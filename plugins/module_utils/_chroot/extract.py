@@ -40,7 +40,7 @@ class ExtractedPackage:
     """What was extracted of one package.
 
     :ivar paths: All paths, directories too, in the order of the archive.
-    :ivar digests: MD5 by path of the regular files, when the package itself states none.
+    :ivar directories: The directories among them.
     """
 
     name: str
@@ -56,14 +56,26 @@ class Extractor:
 
     :param root: Absolute path of the tree.
     :param owned: The paths of packages that are installed already.
+    :param reserved: The paths that are diverted or overridden.
     :param newest: Modification times after this time (seconds since the epoch) are cut to it.
+    :param conffiles_in_place: Leave configuration files under their own names too, because scripts of other packages
+        use them before the package is configured: so it is in a new system, where all has been extracted once.
     """
 
-    def __init__(self, root: str, *, owned: t.Collection[str], reserved: t.Collection[str], newest: int) -> None:
+    def __init__(
+        self,
+        root: str,
+        *,
+        owned: t.Collection[str],
+        reserved: t.Collection[str],
+        newest: int,
+        conffiles_in_place: bool = False,
+    ) -> None:
         self._root = root
         self._owned = owned
         self._reserved = reserved
         self._newest = newest
+        self._conffiles_in_place = conffiles_in_place
         self._lock = threading.Lock()
         # Real paths (below the root, no symbolic links) of what was extracted, and who has it.
         self._owners: dict[str, str] = {}
@@ -103,7 +115,7 @@ class Extractor:
         return ordered
 
     def _extract(self, name: str, archive: DebArchive) -> ExtractedPackage:
-        conffiles = set(archive.conffiles())
+        conffiles = archive.conffiles()
         done = ExtractedPackage(name, [], [])
         stream = archive.data()
         try:
@@ -178,10 +190,16 @@ class Extractor:
         if conffile:
             if os.path.lexists(here):
                 raise NotPlainError(f"the configuration file {member.path} of {name} exists already")
+            if self._conffiles_in_place and member.file_type == stat.S_IFREG:
+                content = stream.read(member.size)
+                self._write(here, member, ByteStream(iter([content])))
+                stream = ByteStream(iter([content]))
             here += CONFFILE_SUFFIX
         try:
             self._write(here, member, stream)
         except FileExistsError:
+            if member.file_type == stat.S_IFLNK and os.path.islink(here) and os.readlink(here) == member.target:
+                return
             if os.path.isdir(here):
                 # A directory, or a link to one, where the package has something else: dpkg has rules for each case.
                 raise NotPlainError(f"{member.path} of {name} exists as a directory") from None
