@@ -67,8 +67,8 @@ class Report:
             "# How fast it is",
             "",
             f"An image of Debian 12 with {self.packages} packages: systemd, a kernel, udev, D-Bus, iproute2, the "
-            "OpenSSH server, sudo, apt, and what every Debian has. Wall is the time from start to end, CPU the user and system "
-            "time of all processes, both in seconds; the figures are medians.",
+            "OpenSSH server, sudo, apt, and what every Debian has. Wall is the time from start to end, CPU the user "
+            "and system time of all processes, both in seconds; the figures are medians.",
             "",
             f"Measured on {host['processors']} x {host['processor']}, {host['memory']} of memory, Linux "
             f"{host['kernel']}, {host['distribution']}.",
