@@ -1,0 +1,288 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The stage that decides which packages an image gets, and writes that down in the package lock."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._errors import (
+    DocumentError,
+    RepositoryError,
+    ResolveError,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file, write_file, write_json
+from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import refresh
+from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
+from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
+    RepositoryMetadata,
+    metadata_fingerprint,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.graph import DependencyGraph, dot_of
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.lock import (
+    DOCUMENT,
+    make_lock,
+    package_changes,
+    read_lock,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import DebPool, PackagePool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.preference import PreferenceWalk
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
+    requests_of,
+    select,
+    template_requests,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.solve import solve
+from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    BuildDirectory,
+    Facts,
+    Outcome,
+    Stage,
+    StageOptions,
+    describe_change,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+
+DOT_FILE = "chrootpkgs.dot"
+
+#: The pool of each package family.
+POOLS: t.Mapping[str, t.Type[PackagePool]] = {"deb": DebPool}
+
+
+def resolve(
+    document: TemplateDocument,
+    repositories: t.Sequence[RepositoryMetadata],
+    *,
+    cache_dir: str | None,
+    source_date_epoch: int | None = None,
+) -> Facts:
+    """Return the lock of an image: decide which packages it gets.
+
+    :param repositories: Verified metadata, the provider's first.
+    :param cache_dir: Where the resolver keeps the binary form of package indexes.
+    :param source_date_epoch: The date of the image; the newest of the repositories' by default.
+    :raises ResolveError: Packages are missing, or in conflict.
+    """
+    family = document.provider["family"]
+    pool = POOLS[family](arch=document.provider["package_arch"], cache_dir=cache_dir)
+    pool.load(repositories)
+    requests = requests_of(document.provider, document.template, pool)
+    selection = select(pool, requests)
+    chosen = solve(pool, list(selection.solvables))
+    graph = DependencyGraph(pool, chosen, selection.solvables)
+    return make_lock(
+        provider_id=document.provider_id,
+        pool=pool,
+        graph=graph,
+        base_layer=_base_layer(pool, graph, selection.by_reason("essential"), chosen),
+        requested=list(dict.fromkeys(request.text for request in requests)),
+        repositories=repositories,
+        source_date_epoch=source_date_epoch or max((repository.date for repository in repositories), default=0),
+    )
+
+
+def _base_layer(
+    pool: PackagePool, graph: DependencyGraph, essential: t.Sequence[int], chosen: t.Collection[int]
+) -> set[str]:
+    """Return the names of the packages of the chroot environment.
+
+    What the essential packages need by themselves is the same for every image of a provider, so that all of them share
+    one chroot environment. Only where the image's own packages decide an alternative otherwise (another awk, say) it
+    has to be the image's own.
+    """
+    alone = PreferenceWalk(pool, essential).run()
+    names = {pool.name(solvable) for solvable in (alone if alone <= set(chosen) else essential)}
+    return graph.closure(names)
+
+
+class PackageResolve(Stage):
+    """Writes C(packages.lock.json) and the dependency graph.
+
+    :param mirrors: URLs of mirrors by name, in place of the build host's own.
+    :param lock_file: A lock to use; nothing is resolved then.
+    :param dot_file: Another place for the dependency graph.
+    :param offline: Use the metadata that an earlier run has verified and left; no network.
+    """
+
+    name = "pkg_resolve"
+
+    def __init__(
+        self,
+        build: BuildDirectory,
+        options: StageOptions,
+        *,
+        mirrors: t.Mapping[str, str] | None = None,
+        lock_file: str | None = None,
+        dot_file: str | None = None,
+        offline: bool = False,
+    ) -> None:
+        super().__init__(build, options)
+        self.mirrors = dict(mirrors or {})
+        self.lock_file = lock_file
+        self.dot_file = dot_file
+        self.offline = offline
+        self._document: TemplateDocument | None = None
+        self._repositories: list[RepositoryMetadata] | None = None
+
+    @property
+    def document(self) -> TemplateDocument:
+        """The template's document."""
+        if self._document is None:
+            self._document = TemplateDocument.read(self.build)
+        return self._document
+
+    @property
+    def _metadata_dir(self) -> str:
+        return os.path.join(self.document.package_cache, "metadata")
+
+    def repositories(self) -> list[RepositoryMetadata]:
+        """Return the verified metadata; refreshed once in the life of the stage."""
+        if self._repositories is None:
+            known = Mirrors(self.mirrors)
+            with Downloader(workers=self.options.workers, proxies=known.proxies, log=self.progress.debug) as downloader:
+                self._repositories = refresh(
+                    self.document.provider["repositories"],
+                    package_arch=self.document.provider["package_arch"],
+                    metadata_dir=self._metadata_dir,
+                    mirrors=known,
+                    downloader=downloader,
+                    # A check leaves nothing behind, so it goes by what is there.
+                    offline=self.offline or self.options.check_mode,
+                    progress=self.progress,
+                )
+        return self._repositories
+
+    def inputs(self) -> Facts:
+        document = self.document
+        asked = template_requests(document.provider, document.template)
+        inputs: Facts = {
+            "provider": document.provider_id,
+            "requested packages": [
+                f"{request.text} ({request.reason}{f' {request.version}' if request.version else ''})"
+                for request in asked
+            ],
+            "essential packages": document.provider.get("essential") or {},
+            "dependency graph file": self.dot_file or "",
+        }
+        if self.lock_file is not None:
+            self._given_lock()
+            return {**inputs, "lock file": sha256_file(self.lock_file)}
+        try:
+            repositories = self.repositories()
+        except RepositoryError as exc:
+            if self.options.check_mode and not self.offline:
+                raise DocumentError(f"The package metadata has to be fetched first: {exc}") from exc
+            raise
+        return {
+            **inputs,
+            "repositories": metadata_fingerprint(repositories),
+            # The lock tells where packages lie; what is built from it does not depend on that.
+            "mirrors": {repository.name: repository.base_url for repository in repositories},
+        }
+
+    def describe_change(self, name: str, before: t.Any, after: t.Any) -> str:
+        if name == "requested packages" and isinstance(before, list) and isinstance(after, list):
+            parts = [f"{text} added" for text in after if text not in before]
+            parts += [f"{text} removed" for text in before if text not in after]
+            if parts:
+                more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+                return f"{name} changed: {', '.join(parts[:3])}{more}"
+        if name == "repositories" and isinstance(before, dict) and isinstance(after, dict):
+            changed = [key for key in after if key in before and before[key] != after[key]]
+            if changed and before.keys() == after.keys():
+                return f"package metadata changed: {', '.join(changed)}"
+        return describe_change(name, before, after)
+
+    def plan(self) -> Facts:
+        return _facts(self._resolve())
+
+    def execute(self) -> Outcome:
+        before = self._previous_lock()
+        lock = self._resolve()
+        changes = package_changes(before, lock)
+        path = self.build.join(DOCUMENT)
+        graph = self.build.join(DOT_FILE)
+        shared = os.path.join(self.document.package_cache, DOT_FILE)
+        dot = dot_of(lock["packages"]).encode("utf-8")
+        os.makedirs(os.path.dirname(shared), exist_ok=True)
+        for place in filter(None, (graph, shared, self.dot_file)):
+            try:
+                write_file(place, dot)
+            except OSError as exc:
+                raise ResolveError(
+                    f"Cannot write the dependency graph {place}: {exc.strerror}.",
+                    remedy="Name a file in a directory that exists and can be written to.",
+                ) from exc
+        write_json(path, lock)
+        size = sum(package["size"] for package in lock["packages"])
+        self.progress.milestone(
+            "Packages",
+            f"Resolved {len(lock['requested'])} requested packages to {len(lock['packages'])} ({size / 1e6:.1f} MB)",
+        )
+        outputs: dict[str, str | None] = {path: None, graph: None}
+        if self.dot_file:
+            outputs[os.path.abspath(self.dot_file)] = None
+        return Outcome(
+            result={
+                "lock_file": path,
+                "packages": len(lock["packages"]),
+                "download_size": size,
+                "package_changes": changes,
+                "dot_file": self.dot_file or graph,
+            },
+            outputs=outputs,
+            facts=_facts(lock),
+        )
+
+    def result_when_unchanged(self, result: Facts) -> Facts:
+        return {**result, "package_changes": {"added": [], "removed": [], "changed": []}}
+
+    def _resolve(self) -> Facts:
+        if self.lock_file is not None:
+            lock = self._given_lock()
+            self.progress.milestone("Packages", f"Using the lock file {self.lock_file}")
+            return lock
+        repositories = self.repositories()
+        count = sum(len(repository.indexes) for repository in repositories)
+        self.progress.milestone("Packages", f"Resolving packages against {count} package indexes")
+        lock = resolve(self.document, repositories, cache_dir=os.path.join(self._metadata_dir, "solv"))
+        before = self._previous_lock()
+        if before is not None and not any(package_changes(before, lock).values()):
+            # Repositories are published anew every day; an image of the same packages keeps its date.
+            lock["source_date_epoch"] = before["source_date_epoch"]
+        return lock
+
+    def _given_lock(self) -> Facts:
+        """Read the lock that the user gives, and check that it is one for this template."""
+        assert self.lock_file is not None
+        lock = read_lock(self.lock_file, provider_id=self.document.provider_id)
+        asked = {request.text for request in template_requests(self.document.provider, self.document.template)}
+        missing = sorted(asked.difference(lock["requested"]))
+        if missing:
+            raise ResolveError(
+                f"The lock file {self.lock_file} was made without {', '.join(missing)}, which the template asks for.",
+                remedy="Leave out lock_file once to make a new lock.",
+                details={"missing": missing},
+            )
+        return lock
+
+    def _previous_lock(self) -> Facts | None:
+        """Return the lock that is in the build directory, whatever the stamp says of it."""
+        with contextlib.suppress(OSError, ValueError, ResolveError):
+            return read_lock(self.build.join(DOCUMENT), provider_id=self.document.provider_id)
+        return None
+
+
+def _facts(lock: t.Mapping[str, t.Any]) -> Facts:
+    return {"packages": {package["name"]: package["version"] for package in lock["packages"]}}
+
+
+__all__ = ("DOT_FILE", "PackageResolve", "resolve")
