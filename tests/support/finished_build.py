@@ -1,0 +1,190 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A build whose stages before image_finalize are complete."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
+from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    BuildDirectory,
+    Outcome,
+    Stage,
+    StageOptions,
+    run_stage,
+)
+
+MIB = 1 << 20
+
+COPYRIGHT = """\
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: {name}
+
+Files: *
+Copyright: 2026 Somebody
+License: GPL-2+
+
+Files: vendored/*
+Copyright: 2026 Somebody else
+License: {name}-terms or Expat
+
+License: {name}-terms
+ You may do what you like.
+ .
+ Really.
+"""
+
+
+class _Done(Stage):
+    """Stands for an earlier stage that leaves fixed outputs."""
+
+    def __init__(self, name: str, build: BuildDirectory, outcome: Outcome, inputs: dict[str, t.Any]) -> None:
+        # The name is the class's in real stages.
+        self.name = name  # type: ignore[misc]
+        super().__init__(build, StageOptions(rebuild="always"))
+        self._outcome = outcome
+        self._inputs = inputs
+
+    def inputs(self) -> dict[str, t.Any]:
+        return self._inputs
+
+    def execute(self) -> Outcome:
+        return self._outcome
+
+
+class FinishedBuild:
+    """A build directory as the stages before image_finalize leave it."""
+
+    def __init__(self, root: pathlib.Path, image: pathlib.Path) -> None:
+        self.root = root
+        self.directory = BuildDirectory(str(root / "build"))
+        self.output_dir = root / "output"
+        self.layer = root / "layer"
+        self.image = root / "build" / "disk" / "image.raw"
+        self.image.parent.mkdir(parents=True)
+        subprocess.run(["cp", "--sparse=always", str(image), str(self.image)], check=True)
+        self.artifacts: list[dict[str, str]] = [{"type": "raw"}]
+        self.version = "1.0"
+        self.repositories: list[dict[str, t.Any]] = [
+            {"name": "stable", "mirror": "debian", "suite": "bookworm", "gpgcheck": True}
+        ]
+        self.packages: list[dict[str, t.Any]] = [
+            self._package("base-files", "12.4", []),
+            self._package("libstdc++6", "12.2.0-14", ["base-files"]),
+            self._package("openssl", "1:3.0.17-1~deb12u1", ["base-files", "libstdc++6"]),
+        ]
+        for package in self.packages:
+            self._install(package["name"])
+        self.write_documents()
+
+    @staticmethod
+    def _package(name: str, version: str, depends: list[str]) -> dict[str, t.Any]:
+        return {
+            "name": name,
+            "version": version,
+            "arch": "amd64",
+            "sha256": sha256_bytes(name.encode()),
+            "size": 1000,
+            "url": f"http://mirror.internal.example/pool/{name}.deb",
+            "repository": "stable",
+            "reason": "system" if depends else "essential",
+            "depends": depends,
+            "source": "gcc-12" if name.startswith("lib") else name,
+            "filename": f"{name}.deb",
+        }
+
+    def _install(self, name: str) -> None:
+        doc = self.layer / "usr/share/doc" / name
+        doc.mkdir(parents=True)
+        (doc / "copyright").write_text(COPYRIGHT.format(name=name))
+        status = self.layer / "var/lib/dpkg/status"
+        status.parent.mkdir(parents=True, exist_ok=True)
+        with status.open("a") as stream:
+            stream.write(
+                f"Package: {name}\nMaintainer: {name} Team <team@example.org>\nHomepage: https://example.org/{name}\n"
+                f"Description: does what {name} does\n and more\n\n"
+            )
+
+    def _complete(self, name: str, result: dict[str, t.Any], outputs: dict[str, t.Any], **inputs: t.Any) -> None:
+        run_stage(_Done(name, self.directory, Outcome(result, outputs), inputs))
+
+    def write_documents(self) -> None:
+        """Write the documents and stamps again from the attributes."""
+        build = self.directory
+        build.prepare()
+        template = {
+            "schema_version": 1,
+            "provider_id": "debian-debian12-x86_64",
+            "provider": {
+                "os": "debian",
+                "dist": "debian12",
+                "arch": "x86_64",
+                "package_arch": "amd64",
+                "family": "deb",
+                "release_version": "12",
+                "codename": "bookworm",
+                "repositories": self.repositories,
+            },
+            "template": {
+                "image": {"name": "appliance", "version": self.version},
+                "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": "raw"},
+                "disk": {"name": "d", "artifacts": self.artifacts},
+                "systemConfig": {"name": "minimal"},
+            },
+            "files": {},
+            "directories": {
+                "cache_dir": str(self.root / "cache"),
+                "work_dir": str(self.root / "work"),
+                "config_dir": str(self.root / "config"),
+            },
+            "sources": [],
+            "warnings": [],
+        }
+        lock = {
+            "schema_version": 1,
+            "provider_id": "debian-debian12-x86_64",
+            "repositories": [
+                {
+                    "name": repository["name"],
+                    "url": "http://mirror.internal.example/debian",
+                    "suite": "bookworm",
+                    "metadata_digest": "ab" * 32,
+                    "signed_by": ["CD" * 20],
+                    "gpgcheck": repository["gpgcheck"],
+                }
+                for repository in self.repositories
+            ],
+            "requested": ["openssl"],
+            "packages": self.packages,
+            "source_date_epoch": 1700000000,
+        }
+        for name, stage, document in (
+            ("template.json", "image_template_validate", template),
+            ("packages.lock.json", "pkg_resolve", lock),
+        ):
+            path = build.join(name)
+            pathlib.Path(path).write_text(json.dumps(document))
+            self._complete(stage, {}, {path: None}, document=document)
+        pathlib.Path(build.join("chrootpkgs.dot")).write_text("digraph {}\n")
+        layers = [{"name": "packages", "digest": "ef" * 32, "path": str(self.layer)}]
+        self._complete("chroot_configure", {"layers": layers}, {}, layers=["ef" * 32])
+        self.compose()
+
+    def compose(self) -> None:
+        """Complete disk_compose and image_sign with the image as it is."""
+        image = str(self.image)
+        partitions = [{"id": "rootfs", "number": 1, "start": MIB, "size": 8 * MIB, "uuid": "u", "mount_point": "/"}]
+        boot = {"loader": "systemd-boot", "entries": ["e"], "kernel_version": "6.1", "cmdline": "quiet"}
+        self._complete(
+            "disk_compose",
+            {"image": image, "partitions": partitions, "boot": boot},
+            {image: None},
+            **{"root tree": "1", "host tools": {"mke2fs": "1.47.0"}},
+        )
+        self._complete("image_sign", {"signed": [], "certificates": [], "image": image}, {}, keys=[])

@@ -1,0 +1,628 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Real signed repositories over real HTTP, good ones and bad ones."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import time
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader, Timeouts
+from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
+from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import refresh
+from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
+from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
+    RepositoryMetadata,
+    metadata_fingerprint,
+)
+from ansible_collections.os_image.composer.tests.support.deb_repository import DebRepository
+from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer, make_certificate
+from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys
+
+PACKAGES = "dists/stable/main/binary-amd64/Packages"
+
+
+class Site:
+    """A repository on a server, and a build host that uses it."""
+
+    def __init__(self, server: FileServer, keys: Keys, tmp_path: pathlib.Path) -> None:
+        self.server = server
+        self.keys = keys
+        self.repository = DebRepository(server.root)
+        self.metadata_dir = tmp_path / "metadata"
+        self.build_log = tmp_path / "build.log"
+        self.config: dict[str, t.Any] = {
+            "name": "test",
+            "url": server.url,
+            "suite": "stable",
+            "components": ["main"],
+            "priority": 500,
+            "allow_packages": [],
+            "gpgcheck": True,
+            "keys": [keys.archive.public],
+            "fingerprints": [keys.archive.fingerprint],
+        }
+
+    def refresh_all(
+        self,
+        *configs: t.Mapping[str, t.Any],
+        offline: bool = False,
+        now: int | None = None,
+        mirrors: t.Mapping[str, str] | None = None,
+    ) -> list[RepositoryMetadata]:
+        with Downloader(workers=4, attempts=2, backoff=0.01, timeouts=Timeouts(connect=2, read=2)) as downloader:
+            return refresh(
+                configs,
+                package_arch="amd64",
+                metadata_dir=str(self.metadata_dir),
+                mirrors=mirrors,
+                downloader=downloader,
+                offline=offline,
+                progress=Progress("pkg_resolve", build_log=str(self.build_log)),
+                now=now,
+            )
+
+    def refresh(self, *, offline: bool = False, now: int | None = None, **changes: t.Any) -> RepositoryMetadata:
+        return self.refresh_all({**self.config, **changes}, offline=offline, now=now)[0]
+
+    def refused(self, *, offline: bool = False, now: int | None = None, **changes: t.Any) -> str:
+        """Refresh, which must fail and leave what was there; return the message."""
+        before = self.snapshot()
+        with pytest.raises(RepositoryError) as caught:
+            self.refresh(offline=offline, now=now, **changes)
+        after = self.snapshot()
+        assert {name: data for name, data in after.items() if name in before} == before
+        # Nothing that was not verified has got a name by which it would be used.
+        assert [name for name in after if name not in before and not name.endswith(".part")] == []
+        return str(caught.value)
+
+    def snapshot(self) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(self.metadata_dir)): path.read_bytes()
+            for path in self.metadata_dir.rglob("*")
+            if path.is_file() and path.name != ".lock"
+        }
+
+    def log(self) -> list[str]:
+        lines = self.build_log.read_text().splitlines()
+        return [line.partition("pkg_resolve ")[2] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def published(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Make the repository that most tests begin with once."""
+    root = tmp_path_factory.mktemp("published")
+    repository = DebRepository(str(root))
+    repository.add_package("hello", "1.0")
+    repository.publish(keys.archive)
+    return root
+
+
+@pytest.fixture
+def site(published: pathlib.Path, server: FileServer, keys: Keys, tmp_path: pathlib.Path) -> Site:
+    shutil.copytree(published, server.root, dirs_exist_ok=True)
+    return Site(server, keys, tmp_path)
+
+
+def names_in(metadata: RepositoryMetadata) -> list[str]:
+    text = "".join(pathlib.Path(index.path).read_text() for index in metadata.indexes)
+    return sorted(f"{name} {version}" for name, version in re.findall(r"Package: (.+)\n(?:.+\n)*?Version: (.+)", text))
+
+
+def test_everything_is_verified_and_described(site: Site) -> None:
+    metadata = site.refresh()
+    assert names_in(metadata) == ["hello 1.0"]
+    (index,) = metadata.indexes
+    data = pathlib.Path(index.path).read_bytes()
+    assert data == pathlib.Path(site.repository.path("main/binary-amd64/Packages")).read_bytes()
+    assert (index.component, index.arch, index.size) == ("main", "amd64", len(data))
+    assert index.sha256 == hashlib.sha256(data).hexdigest()
+    assert metadata.base_url == site.server.url
+    assert metadata.signed_by == (site.keys.archive.fingerprint,)
+    assert metadata.valid_until is None
+    assert abs(metadata.date - time.time()) < 120
+    signed = site.keys.ring.gpg("--decrypt", site.repository.path("InRelease"))
+    assert metadata.metadata_digest == hashlib.sha256(signed).hexdigest()
+    assert metadata_fingerprint([metadata]) == {
+        "test": {
+            "metadata": metadata.metadata_digest,
+            "indexes": [index.sha256],
+            "priority": 500,
+            "allow_packages": [],
+        }
+    }
+    digest = hashlib.sha256(pathlib.Path(site.repository.path("main/binary-amd64/Packages.xz")).read_bytes())
+    assert site.server.paths() == [
+        "/dists/stable/InRelease",
+        f"/dists/stable/main/binary-amd64/by-hash/SHA256/{digest.hexdigest()}",
+    ]
+
+
+def test_unchanged_metadata_costs_one_conditional_request(site: Site) -> None:
+    first = site.refresh()
+    before = site.snapshot()
+    site.server.heal()
+    assert site.refresh() == first
+    assert [(request.path, request.status) for request in site.server.requests] == [("/dists/stable/InRelease", 304)]
+    assert site.snapshot() == before
+
+
+def test_a_server_without_validators_costs_no_more_downloads(site: Site) -> None:
+    first = site.refresh()
+    site.server.heal()
+    site.server.validators = False
+    assert site.refresh() == first
+    assert site.server.paths() == ["/dists/stable/InRelease"]
+
+
+def test_new_metadata_replaces_the_old(site: Site) -> None:
+    old = site.refresh()
+    site.repository.add_package("world", "2.0")
+    site.repository.publish(site.keys.archive)
+    new = site.refresh()
+    assert names_in(new) == ["hello 1.0", "world 2.0"]
+    assert new.metadata_digest != old.metadata_digest
+    # Another build may be reading the old one; it goes some time later.
+    assert pathlib.Path(old.indexes[0].path).exists()
+    ago = time.time() - 7200
+    os.utime(old.indexes[0].path, (ago, ago))
+    site.repository.add_package("third", "3.0")
+    site.repository.publish(site.keys.archive)
+    site.refresh()
+    assert not pathlib.Path(old.indexes[0].path).exists()
+    assert pathlib.Path(new.indexes[0].path).exists()
+
+
+@pytest.mark.parametrize("suffix", [".xz", ".gz", ".bz2", ".zst", ""])
+@pytest.mark.parametrize("by_hash", [True, False])
+def test_all_compressions(site: Site, suffix: str, by_hash: bool) -> None:
+    site.repository.compressions = (suffix,)
+    site.repository.by_hash = by_hash
+    site.repository.publish(site.keys.archive)
+    assert names_in(site.refresh()) == ["hello 1.0"]
+    assert ("by-hash" in site.server.paths()[-1]) == by_hash
+
+
+def test_an_index_that_is_not_there_by_hash_is_taken_by_name(site: Site) -> None:
+    for path in pathlib.Path(site.repository.path("main/binary-amd64/by-hash/SHA256")).iterdir():
+        path.unlink()
+    assert names_in(site.refresh()) == ["hello 1.0"]
+
+
+def test_a_detached_signature(site: Site) -> None:
+    site.repository.publish(site.keys.archive, inline=False)
+    first = site.refresh()
+    assert first.signed_by == (site.keys.archive.fingerprint,)
+    release = pathlib.Path(site.repository.path("Release")).read_bytes()
+    assert first.metadata_digest == hashlib.sha256(release).hexdigest()
+    assert site.refresh(offline=True) == first
+    # The same repository, signed inline from now on.
+    site.repository.publish(site.keys.archive)
+    site.refresh()
+    assert sorted(path.name for path in site.metadata_dir.glob("test-*/*Release*")) == ["InRelease"]
+
+
+def test_several_components_and_repositories(site: Site, tmp_path: pathlib.Path) -> None:
+    site.repository.components = ("main", "contrib")
+    site.repository.add_package("extra", component="contrib")
+    site.repository.publish(site.keys.archive)
+    updates = DebRepository(site.repository.root, suite="stable-updates", codename="codename-updates")
+    updates.publish(site.keys.archive)
+    result = site.refresh_all(
+        {**site.config, "components": ["main", "contrib"]},
+        {**site.config, "name": "updates", "suite": "stable-updates", "priority": 900, "allow_packages": ["hel*"]},
+    )
+    assert [metadata.name for metadata in result] == ["test", "updates"]
+    assert [index.component for index in result[0].indexes] == ["main", "contrib"]
+    assert names_in(result[0]) == ["extra 1.0", "hello 1.0"]
+    assert (result[1].priority, result[1].allow_packages) == (900, ("hel*",))
+
+
+@pytest.mark.parametrize("suite", ["./", "deb/"])
+def test_a_flat_repository(site: Site, suite: str) -> None:
+    flat = DebRepository(os.path.join(site.repository.root, "flat"), suite=suite)
+    flat.add_package("flat")
+    flat.publish(site.keys.archive)
+    metadata = site.refresh(url=f"{site.server.url}/flat", suite=suite, components=[])
+    assert names_in(metadata) == ["flat 1.0"]
+    (filename,) = re.findall("Filename: (.+)", pathlib.Path(metadata.indexes[0].path).read_text())
+    # Packages lie below the base URL.
+    assert os.path.exists(os.path.join(flat.root, filename))
+    assert metadata.base_url == f"{site.server.url}/flat"
+
+
+@pytest.mark.parametrize(("field", "expected"), [("", ["amd64", "all"]), ("Packages", ["amd64"])])
+def test_packages_for_all_architectures(site: Site, field: str, expected: list[str]) -> None:
+    site.repository.fields = {"Architectures": "all amd64", "No-Support-for-Architecture-all": field}
+    DebRepository(site.repository.root, architecture="all").publish(None)
+    os.unlink(site.repository.path("Release"))
+    site.repository.publish(site.keys.archive)
+    assert [index.arch for index in site.refresh().indexes] == expected
+
+
+def test_a_mirror_name(site: Site) -> None:
+    config = {**site.config, "mirror": "debian"}
+    del config["url"]
+    result = site.refresh_all(config, mirrors={"debian": f"{site.server.url}/"})
+    assert result[0].base_url == site.server.url
+    with pytest.raises(RepositoryError, match="No mirror is known for 'other'"):
+        site.refresh_all({**config, "mirror": "other"})
+
+
+def test_a_key_from_the_network(site: Site, tmp_path: pathlib.Path) -> None:
+    path = pathlib.Path(site.server.root) / "key.asc"
+    path.write_bytes(pathlib.Path(site.keys.archive.public).read_bytes())
+    key = f"{site.server.url}/key.asc"
+    assert site.refresh(keys=[key]).signed_by == (site.keys.archive.fingerprint,)
+    assert site.refresh(keys=[key], offline=True).signed_by == (site.keys.archive.fingerprint,)
+    with pytest.raises(SignatureError, match=r"comes over plain HTTP, and no fingerprint is given.*Use https"):
+        site.refresh(keys=[key], fingerprints=[])
+
+
+# What must be refused.
+
+
+def test_an_unknown_key(site: Site) -> None:
+    site.refresh()
+    site.repository.publish(site.keys.stranger)
+    message = site.refused()
+    assert message.startswith(f"The InRelease of the repository 'test' ({site.server.url}) has no valid signature: ")
+    assert f"signed with the key {site.keys.stranger.fingerprint}, which is not one of the repository's keys" in message
+
+
+def test_a_key_that_is_not_pinned(site: Site) -> None:
+    site.repository.publish(site.keys.stranger)
+    message = site.refused(keys=[site.keys.archive.public, site.keys.stranger.public])
+    assert f"the only fingerprints allowed are {site.keys.archive.fingerprint}" in message
+
+
+def test_an_expired_key(site: Site) -> None:
+    site.repository.publish(site.keys.expired, signed_at=Keys.before_expiry)
+    message = site.refused(keys=[site.keys.expired.public], fingerprints=[])
+    assert f"the key {site.keys.expired.fingerprint} has expired on 2021-05-31. Get the renewed key" in message
+
+
+def test_a_revoked_key_condemns_stored_metadata_too(site: Site) -> None:
+    with KeyRing() as ring:
+        key = ring.make_key("Soon revoked <x@example.org>")
+        site.repository.publish(key)
+        site.refresh(keys=[key.public], fingerprints=[key.fingerprint])
+        revoked = ring.revoke(key)
+        assert "was revoked" in site.refused(keys=[revoked.public], fingerprints=[key.fingerprint])
+        assert "was revoked" in site.refused(keys=[revoked.public], fingerprints=[], offline=True)
+
+
+def test_no_signature(site: Site) -> None:
+    site.repository.publish(None)
+    assert site.refused() == (
+        f"The repository 'test' ({site.server.url}) is not signed: it has neither an InRelease nor a Release.gpg file. "
+        "Check the URL; a repository without signatures needs gpgcheck: false in the template."
+    )
+
+
+def test_no_keys(site: Site) -> None:
+    assert "no key is named, so its signature cannot be checked. Name its key files" in site.refused(keys=[])
+
+
+@pytest.mark.parametrize("form", ["none", "inline", "detached"])
+def test_gpgcheck_false_is_possible_and_told(site: Site, form: str) -> None:
+    site.repository.publish(None if form == "none" else site.keys.stranger, inline=form == "inline")
+    metadata = site.refresh(gpgcheck=False, keys=[])
+    assert (metadata.gpgcheck, metadata.signed_by) == (False, ())
+    assert names_in(metadata) == ["hello 1.0"]
+    assert (
+        "[Packages] WARN: The signature of the repository 'test' is not checked, as the template says (gpgcheck: false)"
+        in site.log()
+    )
+
+
+def tamper(path: str, old: bytes, new: bytes) -> None:
+    data = pathlib.Path(path).read_bytes()
+    assert old in data
+    pathlib.Path(path).write_bytes(data.replace(old, new, 1))
+
+
+def test_a_tampered_inrelease(site: Site) -> None:
+    site.refresh()
+    tamper(site.repository.path("InRelease"), b"Origin: Test", b"Origin: Evil")
+    message = site.refused()
+    assert f"The InRelease of the repository 'test' ({site.server.url}) does not match its signature" in message
+    assert "Do not trust this copy. Try again, or use another mirror." in message
+
+
+def test_a_tampered_stored_inrelease(site: Site) -> None:
+    site.refresh()
+    (stored,) = site.metadata_dir.glob("test-*/InRelease")
+    tamper(str(stored), b"Origin: Test", b"Origin: Evil")
+    # The server says that nothing has changed, and still nothing unsigned is believed.
+    assert "does not match its signature" in site.refused()
+    assert "does not match its signature" in site.refused(offline=True)
+
+
+def test_a_tampered_release(site: Site) -> None:
+    site.repository.publish(site.keys.archive, inline=False)
+    tamper(site.repository.path("Release"), b"Origin: Test", b"Origin: Evil")
+    assert f"The Release of the repository 'test' ({site.server.url}) does not match its signature" in site.refused()
+
+
+def test_tampered_packages(site: Site) -> None:
+    site.refresh()
+    site.repository.by_hash = False
+    site.repository.add_package("world")
+    site.repository.publish(site.keys.archive)
+    path = pathlib.Path(site.repository.path("main/binary-amd64/Packages.xz"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    message = site.refused()
+    assert "The package index main/binary-amd64/Packages.xz of the repository 'test' could not be downloaded" in message
+    assert "its content has the SHA-256" in message
+    # And the old state is still of use.
+    assert names_in(site.refresh(offline=True)) == ["hello 1.0"]
+
+
+def test_packages_of_another_size(site: Site) -> None:
+    site.repository.by_hash = False
+    site.repository.publish(site.keys.archive)
+    with open(site.repository.path("main/binary-amd64/Packages.xz"), "ab") as stream:
+        stream.write(b"more")
+    assert "are demanded" in site.refused()
+
+
+def test_a_tampered_stored_index_is_made_anew(site: Site) -> None:
+    first = site.refresh()
+    path = pathlib.Path(first.indexes[0].path)
+    good = path.read_bytes()
+    path.write_bytes(good.replace(b"hello", b"evil!"))
+    assert "Package indexes are not in the cache, and this is an offline run: test: main/binary-amd64/Packages.xz." in (
+        site.refused(offline=True)
+    )
+    assert site.refresh() == first
+    assert path.read_bytes() == good
+
+
+def test_an_untouched_index_is_not_hashed_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = site.refresh()
+    hashed: list[str] = []
+    module = "ansible_collections.os_image.composer.plugins.module_utils._repository.deb"
+
+    def sha256_file(path: str) -> str:
+        hashed.append(path)
+        return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+    monkeypatch.setattr(f"{module}.sha256_file", sha256_file)
+    site.refresh()
+    assert hashed == []
+    os.utime(first.indexes[0].path)
+    assert site.refresh() == first
+    assert hashed == [first.indexes[0].path]
+    site.refresh()
+    assert len(hashed) == 1
+
+
+def test_expired_metadata(site: Site) -> None:
+    now = int(time.time())
+    site.repository.publish(site.keys.archive, date=now - 86400, valid_until=now + 600)
+    metadata = site.refresh()
+    assert metadata.valid_until == now + 600
+    message = site.refused(now=now + 601)
+    assert re.fullmatch(
+        rf"The Release of the repository 'test' \({site.server.url}\) has expired: it was valid until "
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC. The mirror is no longer updated, or somebody withholds updates: use "
+        r"another mirror, and check the clock of the build host.",
+        message,
+    )
+    # Without a network the metadata cannot be fresher than it is.
+    assert site.refresh(offline=True, now=now + 601) == metadata
+    assert "it is used because this is an offline run" in site.log()[-1]
+
+
+def test_a_rollback(site: Site) -> None:
+    now = time.time()
+    site.repository.publish(site.keys.archive, date=now - 86400)
+    old = {path.name: path.read_bytes() for path in pathlib.Path(site.repository.directory).iterdir() if path.is_file()}
+    site.refresh()
+    site.repository.add_package("hello", "1.1")
+    site.repository.publish(site.keys.archive, date=now - 60)
+    site.refresh()
+    for name, data in old.items():
+        pathlib.Path(site.repository.path(name)).write_bytes(data)
+    message = site.refused()
+    assert "but this build host has seen one of" in message
+    (seen,) = site.metadata_dir.glob("test-*/seen.json")
+    assert message.endswith(f"if the older state is really wanted, remove {seen}.")
+    # Neither another address of the same mirror nor lost metadata helps an attacker.
+    for path in site.metadata_dir.glob("test-*/*"):
+        if path.name != "seen.json":
+            path.unlink()
+    assert "it is too old" in site.refused()
+
+
+def test_the_memory_belongs_to_the_mirror_not_to_its_address(site: Site) -> None:
+    now = time.time()
+    config = {**site.config, "mirror": "debian"}
+    del config["url"]
+    site.refresh_all(config, mirrors={"debian": site.server.url})
+    site.repository.publish(site.keys.archive, date=now - 86400)
+    with pytest.raises(RepositoryError, match="it is too old"):
+        site.refresh_all(config, mirrors={"debian": f"http://localhost:{site.server.port}"})
+
+
+def test_a_release_from_the_future(site: Site) -> None:
+    site.repository.publish(site.keys.archive, date=time.time() + 86400)
+    message = site.refused()
+    assert "which lies in the future. Check the clock of the build host: it says" in message
+
+
+def test_another_suite(site: Site) -> None:
+    other = DebRepository(site.repository.root, suite="oldstable", codename="buster")
+    other.publish(site.keys.archive)
+    os.rename(other.path("InRelease"), site.repository.path("InRelease"))
+    assert (
+        f"At the repository 'test' ({site.server.url}) lies the suite buster / oldstable, but stable was asked for."
+        in (site.refused())
+    )
+
+
+def test_an_unknown_component(site: Site) -> None:
+    assert site.refused(components=["main", "universe"]) == (
+        f"The repository 'test' ({site.server.url}, suite stable) has no component 'universe', only main. "
+        "Correct the repository's components in the template."
+    )
+
+
+def test_another_architecture(site: Site) -> None:
+    for path in pathlib.Path(site.repository.directory).iterdir():
+        if path.is_dir():
+            os.rename(path / "binary-amd64", path / "binary-arm64")
+    site.repository.release(site.keys.archive)
+    assert "has no packages of 'main' for amd64, only for arm64" in site.refused()
+
+
+def test_no_repository_there(site: Site) -> None:
+    message = site.refused(suite="none")
+    assert message.startswith(f"There is no repository at {site.server.url}/dists/none")
+    assert "it has neither an InRelease nor a Release file (repository 'test'). Check the URL and the suite" in message
+
+
+def test_a_repository_that_is_down(site: Site) -> None:
+    site.refresh()
+    message = site.refused(url="http://127.0.0.1:9")
+    assert message == (
+        "The InRelease of the repository 'test' could not be downloaded from "
+        "http://127.0.0.1:9/dists/stable/InRelease: 127.0.0.1:9 refuses connections. "
+        "Check that the server runs and that the URL is right."
+    )
+
+
+def test_a_repository_with_an_untrusted_certificate(site: Site, tmp_path: pathlib.Path) -> None:
+    with FileServer(site.repository.root, certificate=make_certificate(tmp_path / "tls.pem")) as server:
+        message = site.refused(url=server.url)
+    assert f"the TLS certificate of 127.0.0.1:{server.port} is not trusted: self-signed certificate" in message
+
+
+def test_truncated_packages_are_continued(site: Site) -> None:
+    site.repository.by_hash = False
+    site.repository.publish(site.keys.archive)
+    site.server.fail(f"/{PACKAGES}.xz", Fault(truncate=100))
+    assert names_in(site.refresh()) == ["hello 1.0"]
+    assert [request.status for request in site.server.requests] == [200, 200, 206]
+
+
+def test_packages_that_never_come_whole(site: Site) -> None:
+    site.repository.by_hash = False
+    site.repository.publish(site.keys.archive)
+    site.server.fail(f"/{PACKAGES}.xz", Fault(truncate=0, times=None))
+    assert "the answer ended after 0 of" in site.refused()
+
+
+def test_a_mirror_in_the_middle_of_an_update(site: Site) -> None:
+    for path in pathlib.Path(site.repository.path("main/binary-amd64")).rglob("*"):
+        if path.is_file():
+            path.unlink()
+    assert "The mirror may be in the middle of an update: try again in some minutes" in site.refused()
+
+
+def test_a_decompression_bomb(site: Site) -> None:
+    repository = site.repository
+    repository.by_hash = False
+    repository.compressions = (".gz", "")
+    repository.publish(site.keys.archive)
+    # The Release tells the size of the plain file: what grows beyond it is not read to its end.
+    with gzip.open(repository.path("main/binary-amd64/Packages.gz"), "wb") as stream:
+        stream.write(b"\0" * 50_000_000)
+    repository.release(site.keys.archive)
+    with pytest.raises(RepositoryError, match=r"cannot be decompressed: it grows beyond the \d+ bytes"):
+        site.refresh()
+    assert not [path for path in site.metadata_dir.rglob("*") if re.search(r"_Packages\.[0-9a-f]{16}$", path.name)]
+
+
+def test_a_damaged_compressed_index(site: Site) -> None:
+    site.repository.by_hash = False
+    site.repository.publish(site.keys.archive)
+    pathlib.Path(site.repository.path("main/binary-amd64/Packages.xz")).write_bytes(b"no xz")
+    site.repository.release(site.keys.archive)
+    with pytest.raises(RepositoryError, match=r"Packages.xz of the repository 'test' cannot be decompressed: Input"):
+        site.refresh()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"Origin: x\nDate: Mon, 23 Nov 2020 08:00:00 UTC\n", "it lists no SHA256 digests"),
+        (b"Origin: x\nSHA256:\n", "it has no Date"),
+        (b"Date: yesterday\nSHA256:\n", "bad date 'yesterday'"),
+        (b"Date: Mon, 23 Nov 2020 08:00:00 UTC\nSHA256:\n abc 1 Packages\n", "bad line 'abc 1 Packages'"),
+        (b"\xff\xfe", "codec can't decode"),
+        (b"no colon\n", "bad line 'no colon'"),
+    ],
+)
+def test_a_release_that_cannot_be_understood(site: Site, content: bytes, words: str) -> None:
+    pathlib.Path(site.repository.path("InRelease")).write_bytes(site.keys.archive.clearsign(content))
+    message = site.refused()
+    assert f"The Release of the repository 'test' ({site.server.url}) cannot be understood: " in message
+    assert words in message
+
+
+def test_an_oversized_inrelease(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "ansible_collections.os_image.composer.plugins.module_utils._repository.deb"
+    monkeypatch.setattr(f"{module}._RELEASE_LIMIT", 100)
+    assert "it has more than the 100 bytes that such a document may have" in site.refused()
+
+
+def test_credentials_in_the_url(site: Site) -> None:
+    message = site.refused(url="https://user:secret@example.org/debian")
+    assert "The URL of the repository 'test' (https://example.org/debian) holds credentials" in message
+    assert "~/.netrc" in message
+
+
+def test_offline(site: Site) -> None:
+    message = site.refused(offline=True)
+    assert message.startswith("The metadata of the repository 'test' is not in the cache (")
+    assert message.endswith("Run os_image.composer.pkg_resolve once with a network for the same repositories.")
+    online = site.refresh()
+    site.server.heal()
+    assert site.refresh(offline=True) == online
+    assert site.server.requests == []
+
+
+def test_offline_names_missing_indexes(site: Site) -> None:
+    site.repository.components = ("main", "contrib")
+    site.repository.add_package("extra", component="contrib")
+    site.repository.publish(site.keys.archive)
+    site.refresh()
+    assert "this is an offline run: test: contrib/binary-amd64/Packages.xz." in (
+        site.refused(offline=True, components=["main", "contrib"])
+    )
+
+
+def test_a_damaged_state_is_made_anew(site: Site) -> None:
+    first = site.refresh()
+    for path in site.metadata_dir.rglob("*.json"):
+        path.write_text("{")
+    assert site.refresh() == first
+    for path in site.metadata_dir.rglob("*.json"):
+        json.loads(path.read_text())
+
+
+def test_the_mirrors_of_the_host_may_be_shared(site: Site) -> None:
+    with Downloader() as downloader:
+        result = refresh(
+            [{**site.config, "url": None, "mirror": "mine"}],
+            package_arch="amd64",
+            metadata_dir=str(site.metadata_dir),
+            mirrors=Mirrors({"mine": site.server.url}),
+            downloader=downloader,
+        )
+    assert names_in(result[0]) == ["hello 1.0"]
