@@ -298,6 +298,10 @@ class Stage(abc.ABC):
         """Return the result of a run that had nothing to do, from the result of the last run that did the work."""
         return result
 
+    def planned_result(self) -> Facts:
+        """Return those of the module's values that are known before the work is done, for check mode."""
+        return {}
+
     def describe_change(self, name: str, before: t.Any, after: t.Any) -> str:
         """Say in words how the input C(name) has changed, for C(rebuild_reason)."""
         return describe_change(name, before, after)
@@ -484,6 +488,7 @@ def _check_stage(stage: Stage, started: float) -> Facts:
     old = before.facts if before else {}
     return {
         **(before.result if before else {}),
+        **stage.planned_result(),
         "changed": True,
         "msg": f"{stage.name}: would build: {reason}",
         "rebuild_reason": reason,

@@ -5,12 +5,13 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""From a user's template to the merged one: load, merge over the default template, check, and tell all errors at once."""
+"""From a user's template to the merged one: load, merge over the default, check, and tell all errors at once."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
@@ -213,6 +214,9 @@ def _normalise(template: Mapping) -> None:
         artifact = Mapping(origin)
         artifact.put("type", "raw", origin)
         t.cast(Sequence, template["disk"]["artifacts"]).add(artifact, origin)
+    for item in template["systemConfig"]["additionalFiles"]:
+        # Part of the document, so that changing the permissions of a file changes the image.
+        item.setdefault("mode", f"{stat.S_IMODE(os.stat(item['local']).st_mode) & 0o755:04o}")
     bootloader = template["systemConfig"]["bootloader"]
     if bootloader["provider"] == "grub2":
         bootloader["provider"] = "grub"

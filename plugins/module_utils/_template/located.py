@@ -136,13 +136,9 @@ def origin_of(root: t.Any, path: t.Iterable[t.Union[str, int]]) -> Origin:
     origin: Origin = root.origin
     value = root
     for step in path:
-        if isinstance(value, Mapping) and isinstance(step, str) and step in value.origins:
-            origin = value.origins[step]
-            value = value[step]
-        elif isinstance(value, Sequence) and isinstance(step, int) and step < len(value):
-            origin = value.origins[step]
-            value = value[step]
-        else:
+        try:
+            value, origin = value[step], value.origins[step]
+        except (AttributeError, IndexError, KeyError, TypeError):
             break
     return origin
 

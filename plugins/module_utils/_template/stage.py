@@ -13,6 +13,7 @@ import os
 import typing as t
 import urllib.parse
 
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes, sha256_file, write_json
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     SCHEMA_VERSION,
@@ -25,6 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.assembly import Assembly, assemble
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import DOCUMENT, TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import InputStore
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import show_path
 from ansible_collections.os_image.composer.plugins.module_utils._template.secrets import (
     hash_passwords,
@@ -42,11 +44,16 @@ class TemplateValidate(Stage):
     is_first = True
 
     def __init__(
-        self, build: BuildDirectory, options: StageOptions, *, document: TemplateDocument, default: Facts
+        self,
+        build: BuildDirectory,
+        options: StageOptions,
+        *,
+        document: TemplateDocument | None,
+        default: Facts | None = None,
     ) -> None:
         super().__init__(build, options)
-        self.document = document
-        self._default = default
+        self._document = document
+        self._default = default or {}
 
     @classmethod
     def open(
@@ -63,6 +70,8 @@ class TemplateValidate(Stage):
 
         :raises TemplateError: Something is wrong with the template or the configuration; the message lists all of it.
         """
+        if options.check_mode and _is_still_to_come(template, work_dir):
+            return cls(BuildDirectory(os.path.join(os.path.dirname(template), "build")), options, document=None)
         assembly = assemble(template, config_dir=config_dir, overrides=overrides)
         document = _document(
             assembly,
@@ -73,6 +82,16 @@ class TemplateValidate(Stage):
         name = document.section("systemConfig", "name")
         build = BuildDirectory(os.path.join(document.provider_work, "imagebuild", name))
         return cls(build, options, document=document, default=redacted(assembly.default))
+
+    @property
+    def document(self) -> TemplateDocument:
+        """The document that the stage writes.
+
+        :raises DocumentError: In check mode, the template is still on the controller.
+        """
+        if self._document is None:
+            raise DocumentError("the template is not on this host yet")
+        return self._document
 
     def inputs(self) -> Facts:
         """Return the merged template and all that it refers to."""
@@ -98,19 +117,25 @@ class TemplateValidate(Stage):
         for warning in self.document.warnings:
             self.progress.milestone("Template", warning, level="warn")
         self.progress.milestone("Template", f"Template validated: {self.build}")
-        shown = redacted(self.document.template)
-        if len(str(shown)) > _RESULT_LIMIT:
-            shown = {key: shown[key] for key in ("image", "target", "disk")}
         return Outcome(
-            result={
-                "build_dir": self.build.path,
-                "provider_id": self.document.provider_id,
-                "template": shown,
-                "warnings": list(self.document.warnings),
-            },
+            result=self.planned_result(),
             outputs={path: None},
             facts=self.plan(),
         )
+
+    def planned_result(self) -> Facts:
+        """Return all values: nothing about them depends on writing the document."""
+        if self._document is None:
+            return {"build_dir": self.build.path, "provider_id": "", "template": {}, "warnings": []}
+        shown = redacted(self.document.template)
+        if len(str(shown)) > _RESULT_LIMIT:
+            shown = {key: shown[key] for key in ("image", "target", "disk")}
+        return {
+            "build_dir": self.build.path,
+            "provider_id": self.document.provider_id,
+            "template": shown,
+            "warnings": list(self.document.warnings),
+        }
 
     def plan(self) -> Facts:
         """Return what the template says differently from the default template."""
@@ -123,6 +148,12 @@ class TemplateValidate(Stage):
         changes = list(_changes(before, after, ()))
         shown = ", ".join(changes[:3]) + (f" and {len(changes) - 3} more" if len(changes) > 3 else "")
         return f"template changed: {shown}"
+
+
+def _is_still_to_come(template: str, work_dir: str) -> bool:
+    """Tell whether a template is one that image_template_copy has not copied, as it ran in check mode too."""
+    inputs = InputStore(work_dir).directory
+    return os.path.abspath(template).startswith(inputs + os.sep) and not os.path.exists(template)
 
 
 def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: str) -> TemplateDocument:

@@ -1,0 +1,111 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import tempfile
+import typing as t
+
+from ansible import constants as C
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
+from ansible_collections.os_image.composer.plugins.plugin_utils._template_bundle import (
+    OWN_CONFIG,
+    Bundle,
+    collect_content,
+    collect_file,
+    is_encrypted,
+)
+
+Result = dict[str, t.Any]
+
+
+class ActionModule(ActionBase):
+    """Collects a template on the controller, and transfers it when the build host has not got it."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: t.Any = None, task_vars: Result | None = None) -> Result:
+        """Run the action; see M(ansible.plugins.action)."""
+        result: Result = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _validation, options = self.validate_argument_spec(
+            argument_spec={
+                "template": {"type": "str"},
+                "content": {"type": "dict"},
+                "base_dir": {"type": "path"},
+                "config_dir": {"type": "path"},
+                "work_dir": {"type": "str", "required": True},
+                "keep": {"type": "int", "default": 5},
+            },
+            mutually_exclusive=[("template", "content")],
+            required_one_of=[("template", "content")],
+        )
+        config_dir = os.path.abspath(options["config_dir"] or OWN_CONFIG)
+        template = self._find(options["template"]) if options["template"] else None
+        try:
+            bundle = self._collect(template, options, config_dir)
+            with tempfile.NamedTemporaryFile(
+                dir=C.config.get_config_value("DEFAULT_LOCAL_TMP"), suffix=".tar"
+            ) as archive:
+                digest = bundle.write(t.cast(t.BinaryIO, archive))
+                archive.flush()
+                result.update(self._deliver(archive.name, digest, bundle.name, options, variables))
+        except ComposerError as exc:
+            result.update(failed=True, msg=str(exc), **exc.details)
+            return result
+        except OSError as exc:
+            raise AnsibleActionFail(f"The template cannot be collected on the controller: {exc}") from exc
+        if result.get("changed") and self._task.check_mode:
+            result["msg"] = "The template would be copied."
+            if self._connection.transport == "local" and template is not None and not is_encrypted(template):
+                result.update(template=template, config_dir=config_dir)
+        return result
+
+    def _collect(self, template: str | None, options: Result, config_dir: str) -> Bundle:
+        if template is not None:
+            return collect_file(template, config_dir=config_dir, decrypt=self._decrypt)
+        return collect_content(
+            options["content"],
+            base_dir=options["base_dir"] or self._loader.get_basedir(),
+            config_dir=config_dir,
+            decrypt=self._decrypt,
+        )
+
+    def _decrypt(self, path: str) -> str:
+        try:
+            return str(self._loader.get_real_file(path))
+        except AnsibleError as exc:
+            raise AnsibleActionFail(f"The file {path} cannot be decrypted: {exc}") from exc
+
+    def _find(self, name: str) -> str:
+        """Return the absolute path of the template on the controller."""
+        expanded = os.path.expanduser(name)
+        places = [os.path.join(self._loader.get_basedir(), expanded), os.path.abspath(expanded)]
+        # A symbolic link that leads nowhere is found too: the loader says what is wrong with it.
+        return os.path.normpath(next((path for path in places if os.path.lexists(path)), places[-1]))
+
+    def _deliver(self, archive: str, digest: str, name: str, options: Result, variables: Result) -> Result:
+        """Ask the build host for the digest, and transfer the archive when it is not there."""
+        args = {"work_dir": options["work_dir"], "keep": options["keep"], "digest": digest, "name": name}
+        answer = self._module(args, variables)
+        if answer.get("failed") or not answer.get("changed") or self._task.check_mode:
+            return answer
+        directory = self._connection._shell.tmpdir or self._make_tmp_path()
+        remote = self._connection._shell.join_path(directory, "template.tar")
+        self._transfer_file(archive, remote)
+        self._fixup_perms2((directory, remote))
+        return self._module({**args, "archive": remote}, variables)
+
+    def _module(self, args: Result, variables: Result) -> Result:
+        answer: Result = self._execute_module(
+            module_name="os_image.composer.image_template_copy", module_args=args, task_vars=variables
+        )
+        answer.pop("invocation", None)
+        return answer
+
+
+__all__ = ("ActionModule",)

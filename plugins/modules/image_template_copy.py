@@ -1,0 +1,178 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_template_copy
+short_description: Copy an image template and the files that it names to the build host
+version_added: 0.1.0
+author:
+  - The os_image.composer authors (@os-image)
+description:
+  - Collects on the controller an image template, the files that it names by relative paths, and the configuration of
+    its operating system, and puts them onto the build host, as C({work_dir}/inputs/{digest}/). Nothing is transferred
+    when the same is there already.
+  - Files and templates that are encrypted by ansible-vault are decrypted.
+  - Files that the template names by absolute paths are not copied; they are files of the build host.
+  - Inputs that were not used for a week are removed, except for the last ones.
+extends_documentation_fragment:
+  - os_image.composer._attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - In check mode nothing is transferred. On the controller itself the paths of the originals are returned then, so
+        that the stages can decide what they would do.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+  async:
+    support: none
+  platform:
+    support: full
+    platforms: linux
+options:
+  template:
+    description:
+      - The image template, a YAML file on the controller. A relative path is looked up beside the playbook, then in the
+        current directory.
+      - Exactly one of O(template) and O(content) is needed.
+    type: path
+  content:
+    description:
+      - The image template itself.
+    type: dict
+  base_dir:
+    description:
+      - The directory on the controller that relative paths in O(content) begin at. By default that of the playbook.
+    type: path
+  config_dir:
+    description:
+      - The directory on the controller that has the providers, as C(osv/{os}/{dist}/config.yml). By default that of the
+        collection.
+    type: path
+  work_dir:
+    description:
+      - The work directory on the build host, as O(os_image.composer.image_template_validate#module:work_dir).
+    type: path
+    required: true
+  keep:
+    description:
+      - How many inputs to keep at least.
+    type: int
+    default: 5
+  digest:
+    description:
+      - The SHA-256 digest of what was collected. The action plugin sets it.
+    type: str
+  archive:
+    description:
+      - Path on the build host of what was collected, when it had to be transferred. The action plugin sets it.
+    type: path
+  name:
+    description:
+      - The file name of the template. The action plugin sets it.
+    type: str
+    default: template.yml
+seealso:
+  - module: os_image.composer.image_template_validate
+"""
+
+EXAMPLES = r"""
+- name: Copy a template with its files
+  os_image.composer.image_template_copy:
+    template: image-templates/debian12-x86_64-minimal-raw.yml
+    work_dir: /var/lib/os-image-composer
+  register: image_input
+
+- name: Validate it
+  os_image.composer.image_template_validate:
+    template: "{{ image_input.template }}"
+    config_dir: "{{ image_input.config_dir }}"
+    work_dir: /var/lib/os-image-composer
+    cache_dir: /var/cache/os-image-composer
+
+- name: Use a template that the inventory holds
+  os_image.composer.image_template_copy:
+    content: "{{ kiosk_template }}"
+    base_dir: "{{ inventory_dir }}/images"
+    work_dir: /var/lib/os-image-composer
+"""
+
+RETURN = r"""
+template:
+  description: Path of the template on the build host.
+  returned: success
+  type: path
+  sample: /var/lib/os-image-composer/inputs/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08/template/minimal.yml
+config_dir:
+  description: Path of the configuration directory on the build host.
+  returned: success
+  type: path
+  sample: /var/lib/os-image-composer/inputs/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08/config
+digest:
+  description: SHA-256 digest of everything that was collected.
+  returned: success
+  type: str
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
+from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import (
+    CONFIG_FOLDER,
+    TEMPLATE_FOLDER,
+    InputStore,
+)
+
+
+def main() -> None:
+    """Put what the action plugin has collected into its place."""
+    module = AnsibleModule(
+        argument_spec={
+            "template": {"type": "path"},
+            "content": {"type": "dict"},
+            "base_dir": {"type": "path"},
+            "config_dir": {"type": "path"},
+            "work_dir": {"type": "path", "required": True},
+            "keep": {"type": "int", "default": 5},
+            "digest": {"type": "str"},
+            "archive": {"type": "path"},
+            "name": {"type": "str", "default": "template.yml"},
+        },
+        supports_check_mode=True,
+    )
+    digest, archive = module.params["digest"], module.params["archive"]
+    if digest is None:
+        module.fail_json(
+            msg="The action plugin of this module did not run. Call it as os_image.composer.image_template_copy."
+        )
+    store = InputStore(module.params["work_dir"])
+    try:
+        is_there = store.has(digest)
+        if archive is not None and not is_there and not module.check_mode:
+            store.add(archive, digest)
+        if store.has(digest) and not module.check_mode:
+            store.touch(digest)
+            store.prune(module.params["keep"])
+        directory = store.path(digest)
+    except ComposerError as exc:
+        module.fail_json(msg=str(exc), exception=exc)
+    except OSError as exc:
+        module.fail_json(msg=f"The template cannot be stored below {store.directory}: {exc}.", exception=exc)
+    module.exit_json(
+        changed=not is_there,
+        msg="The template is there already." if is_there else "The template was copied.",
+        digest=digest,
+        template=f"{directory}/{TEMPLATE_FOLDER}/{module.params['name']}",
+        config_dir=f"{directory}/{CONFIG_FOLDER}",
+    )
+
+
+if __name__ == "__main__":
+    main()

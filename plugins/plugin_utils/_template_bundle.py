@@ -1,0 +1,174 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Collecting, on the controller, everything that a build needs of an image template, as one deterministic archive."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import stat
+import tarfile
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
+from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import CONFIG_FOLDER, TEMPLATE_FOLDER
+from ansible_collections.os_image.composer.plugins.module_utils._template.loader import parse_yaml, read_yaml_bytes
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
+from ansible_collections.os_image.composer.plugins.module_utils._template.references import file_references, find_file
+
+#: The collection's own configuration.
+OWN_CONFIG = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "config")
+
+# The first bytes of a file that ansible-vault has encrypted.
+_VAULT_HEADER = b"$ANSIBLE_VAULT;"
+
+#: Returns the path of a file's decrypted content.
+Decrypt = t.Callable[[str], str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """An archive in the making.
+
+    :ivar name: File name of the template in it.
+    :ivar contents: Path in the archive -> (the bytes or the path of a file on the controller, permissions).
+    """
+
+    name: str
+    contents: t.Mapping[str, tuple[bytes | str, int]]
+
+    def write(self, stream: t.BinaryIO) -> str:
+        """Write the archive; equal contents give equal bytes.
+
+        :returns: Its SHA-256 digest.
+        """
+        hashing = _HashingStream(stream)
+        with tarfile.open(fileobj=t.cast(t.IO[bytes], hashing), mode="w|", format=tarfile.PAX_FORMAT) as tar:
+            for name, (content, mode) in sorted(self.contents.items()):
+                info = tarfile.TarInfo(name)
+                info.mode = mode
+                if isinstance(content, bytes):
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+                    continue
+                with open(content, "rb") as source:
+                    info.size = os.fstat(source.fileno()).st_size
+                    tar.addfile(info, source)
+        return hashing.digest.hexdigest()
+
+
+class _HashingStream:
+    """Passes on what is written, and computes its digest."""
+
+    def __init__(self, stream: t.BinaryIO) -> None:
+        self._stream = stream
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self._stream.write(data)
+
+
+def is_encrypted(path: str) -> bool:
+    """Tell whether ansible-vault has encrypted a file."""
+    with open(path, "rb") as stream:
+        return stream.read(len(_VAULT_HEADER)) == _VAULT_HEADER
+
+
+def collect_file(path: str, *, config_dir: str, decrypt: Decrypt) -> Bundle:
+    """Collect a template that is a file.
+
+    :raises TemplateError: It is not valid YAML, or names files that are not there; the message lists all of them.
+    """
+    path = os.path.abspath(path)
+    data = read_yaml_bytes(path, what="The image template")
+    if data.startswith(_VAULT_HEADER):
+        with open(decrypt(path), "rb") as stream:
+            data = stream.read()
+    template = parse_yaml(data, path=path, what="The image template")
+    return _collect(
+        template,
+        data,
+        name=os.path.basename(path),
+        base_dir=os.path.dirname(path),
+        config_dir=config_dir,
+        decrypt=decrypt,
+    )
+
+
+def collect_content(content: t.Mapping[str, t.Any], *, base_dir: str, config_dir: str, decrypt: Decrypt) -> Bundle:
+    """Collect a template that is given as data.
+
+    :param base_dir: The directory that relative paths in it begin at.
+    :raises TemplateError: It names files that are not there; the message lists all of them.
+    """
+    # JSON is YAML. Whatever is no JSON type, such as a value that ansible-vault has encrypted, stands for its text.
+    data = json.dumps(content, indent=2, default=str, ensure_ascii=False).encode("utf-8") + b"\n"
+    template = parse_yaml(data, path="content", what="The image template")
+    return _collect(
+        template, data, name="template.yml", base_dir=os.path.abspath(base_dir), config_dir=config_dir, decrypt=decrypt
+    )
+
+
+def _collect(template: Mapping, data: bytes, *, name: str, base_dir: str, config_dir: str, decrypt: Decrypt) -> Bundle:
+    contents: dict[str, tuple[bytes | str, int]] = {f"{TEMPLATE_FOLDER}/{name}": (data, 0o600)}
+    problems = []
+    for reference in file_references(template):
+        if not reference.is_relative:
+            continue
+        try:
+            found = find_file(reference.name, directory=base_dir, root=base_dir)
+        except TemplateError as exc:
+            problems.append(Problem(reference.origin, str(exc)))
+            continue
+        inside = os.path.normpath(reference.name)
+        contents.setdefault(f"{TEMPLATE_FOLDER}/{inside}", _entry(found, decrypt))
+    if problems:
+        raise template_error(f"The image template {template.origin.file}", problems)
+    for path in _configuration(config_dir, template):
+        contents[f"{CONFIG_FOLDER}/{os.path.relpath(path, config_dir)}"] = _entry(path, decrypt)
+    return Bundle(name, contents)
+
+
+def _entry(path: str, decrypt: Decrypt) -> tuple[bytes | str, int]:
+    mode = stat.S_IMODE(os.stat(path).st_mode) & 0o755
+    return (decrypt(path) if is_encrypted(path) else path), mode
+
+
+def _configuration(config_dir: str, template: Mapping) -> t.Iterator[str]:
+    """Yield the files of the template's operating system; what tells the known ones when it is none of them.
+
+    :raises TemplateError: The directory holds no configuration.
+    """
+    root = os.path.join(config_dir, "osv")
+    if not os.path.isdir(root):
+        raise TemplateError(
+            f"The configuration directory {config_dir} holds no providers.",
+            remedy="Let config_dir name a directory with osv/{os}/{dist}/config.yml below it.",
+        )
+    target = template.get("target")
+    name = target.get("os") if isinstance(target, Mapping) else None
+    is_known = isinstance(name, str) and name in os.listdir(root)
+    for directory, folders, files in os.walk(os.path.join(root, name) if isinstance(name, str) and is_known else root):
+        folders[:] = sorted(folder for folder in folders if not folder.startswith((".", "__")))
+        for file in sorted(files):
+            path = os.path.join(directory, file)
+            if file.startswith(".") or not (is_known or file == "config.yml"):
+                continue
+            if not os.path.realpath(path).startswith(os.path.realpath(config_dir) + os.sep) or not os.path.isfile(path):
+                raise TemplateError(
+                    f"{path} is no file of the configuration directory.", remedy="Replace it by a plain file."
+                )
+            yield path
+
+
+__all__ = ("OWN_CONFIG", "Bundle", "Decrypt", "collect_content", "collect_file", "is_encrypted")
