@@ -30,7 +30,8 @@ def table_script(layout: DiskLayout, *, disk_uuid: str, partition_uuids: t.Mappi
         "",
     ]
     for partition in sorted(layout.partitions, key=lambda partition: partition.number):
-        name = partition.name.replace("\\", "\\\\").replace('"', '\\"')
+        # sfdisk's own form for characters that would end the string.
+        name = "".join(f"\\x{ord(char):02x}" if char in '\\"' else char for char in partition.name)
         fields = [
             f"start={partition.start}",
             f"size={partition.sectors}",

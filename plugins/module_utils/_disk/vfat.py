@@ -27,9 +27,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.sparse imp
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
 
-# Fewer clusters are FAT16 for every reader, whatever the boot sector says.
-_FAT32_CLUSTERS = 65525
+# Fewer than 65525 clusters are FAT16 for every reader, whatever the boot sector says.
 _SMALLEST_FAT32 = 33 * MIB
+# As many clusters of one sector as FAT16 can count; below the first it would be FAT12.
+_SMALLEST_FAT16 = 4 * MIB
+_BIGGEST_FAT16_OF_SECTORS = 31 * MIB
 _BIGGEST_FAT16 = 2048 * MIB
 
 # From the FAT specification; control characters are refused as well.
@@ -87,14 +89,11 @@ class Vfat(FileSystem):
             }
         )
         what = f"the FAT file system on the partition {volume.name!r}"
-        command = [
-            find_tool("mkfs.vfat", package="dosfstools"),
-            "-F",
-            str(width),
-            "-i",
-            volume.identifier.replace("-", ""),
-        ]
+        # --invariant fixes the times, and brings a serial number that -i behind it replaces.
+        command = [find_tool("mkfs.vfat", package="dosfstools"), "--invariant", "-F", str(width)]
         label = volume.label.upper() if volume.label else "NO NAME"
+        if width == 16 and volume.size <= _BIGGEST_FAT16_OF_SECTORS:
+            command += ["-s", "1"]
         command += ["-i", volume.identifier.replace("-", ""), "-n", label, path]
         runner.run(command, what=f"Making {what}")
         _fill(path, files, runner, what=f"Filling {what}")
@@ -102,21 +101,22 @@ class Vfat(FileSystem):
         os.unlink(path)
 
     def _width(self, volume: Volume) -> int:
-        if self.name == "fat16" or (self.name == "vfat" and volume.size < _SMALLEST_FAT32):
-            if volume.size > _BIGGEST_FAT16:
-                raise DiskError(
-                    f"The partition {volume.name!r} has {show_size(volume.size)}, but FAT16 ends at "
-                    f"{show_size(_BIGGEST_FAT16)}.",
-                    remedy="Set its fsType to fat32.",
-                )
-            return 16
-        if volume.size < _SMALLEST_FAT32:
+        is_fat16 = self.name == "fat16" or (self.name == "vfat" and volume.size < _SMALLEST_FAT32)
+        kind, least, other = ("FAT16", _SMALLEST_FAT16, None) if is_fat16 else ("FAT32", _SMALLEST_FAT32, "fat16")
+        if volume.size < least:
+            instead = f", or set its fsType to {other}" if other else ""
             raise DiskError(
-                f"The partition {volume.name!r} has {show_size(volume.size)}, but FAT32 needs at least "
-                f"{show_size(_SMALLEST_FAT32)}.",
-                remedy="Enlarge the partition, or set its fsType to fat16.",
+                f"The partition {volume.name!r} has {show_size(volume.size)}, but {kind} needs at least "
+                f"{show_size(least)}.",
+                remedy=f"Enlarge the partition{instead}.",
             )
-        return 32
+        if is_fat16 and volume.size > _BIGGEST_FAT16:
+            raise DiskError(
+                f"The partition {volume.name!r} has {show_size(volume.size)}, but FAT16 ends at "
+                f"{show_size(_BIGGEST_FAT16)}.",
+                remedy="Set its fsType to fat32.",
+            )
+        return 16 if is_fat16 else 32
 
     def _fats(self, size: int) -> int:
         """Return the bytes of both allocation tables for the usual cluster sizes."""

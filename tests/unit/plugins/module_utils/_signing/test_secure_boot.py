@@ -1,0 +1,209 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Signing with throw-away keys, judged by sbverify."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import subprocess
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume import FatVolume
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
+from ansible_collections.os_image.composer.plugins.module_utils._errors import SigningError
+from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import (
+    Osslsigncode,
+    Sbsign,
+    SecureBootKeys,
+    Signer,
+    sign_esp,
+    signer_class,
+    template_problem,
+)
+
+EPOCH = 1_700_000_000
+LOADER = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+
+
+def openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Two key pairs, C(db) and C(other), and C(db) as DER and with a passphrase."""
+    directory = tmp_path_factory.mktemp("pki")
+    for name in ("db", "other"):
+        key, certificate = str(directory / f"{name}.key"), str(directory / f"{name}.crt")
+        command = ["req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-new", "-x509", "-sha256", "-days", "2"]
+        openssl(*command, "-subj", f"/CN=Test {name}/", "-out", certificate)
+        openssl("x509", "-in", certificate, "-outform", "DER", "-out", str(directory / f"{name}.cer"))
+    openssl(*("pkey", "-in", str(directory / "db.key"), "-aes256", "-passout", "pass:secret"),
+            "-out", str(directory / "locked.key"))  # fmt: skip
+    return directory
+
+
+def keys_of(pki: pathlib.Path, key: str = "db.key", certificate: str = "db.crt", der: str = "db.cer") -> SecureBootKeys:
+    return SecureBootKeys(str(pki / key), str(pki / certificate), str(pki / der))
+
+
+def test_usable_keys_are_described(pki: pathlib.Path) -> None:
+    certificate = keys_of(pki).check(CommandRunner())
+    assert certificate.subject == "CN=Test db"
+    assert certificate.der == (pki / "db.cer").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ("nothing.key", "db.crt", "db.cer"),
+            r"nothing\.key does not exist\. Correct the paths in systemConfig\.immut",
+        ),
+        (
+            ("locked.key", "db.crt", "db.cer"),
+            r"locked\.key is protected by a passphrase, which is not supported\. Store",
+        ),
+        (
+            ("db.key", "other.crt", "other.cer"),
+            r"db\.key does not belong to the certificate .*other\.crt\. Correct secure",
+        ),
+        (
+            ("db.key", "db.crt", "other.cer"),
+            r"other\.cer is not the DER form of the certificate .*db\.crt\. Make it anew",
+        ),
+        (("db.crt", "db.crt", "db.cer"), r"db\.crt is not a private key \(PEM\)"),
+        (("db.key", "db.key", "db.cer"), r"db\.key is not a certificate \(PEM\)"),
+    ],
+)
+def test_unusable_keys_are_named(pki: pathlib.Path, names: t.Tuple[str, str, str], message: str) -> None:
+    with pytest.raises(SigningError, match=message):
+        keys_of(pki, *names).check(CommandRunner())
+
+
+def test_a_key_that_others_can_read_is_warned_about(pki: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    key = tmp_path / "db.key"
+    shutil.copy(pki / "db.key", key)
+    key.chmod(0o644)
+    keys = SecureBootKeys(str(key), str(pki / "db.crt"))
+    assert keys.warnings() == [f"The private key {key} can be read by others than its owner (mode 0644); use 0600"]
+    key.chmod(0o600)
+    assert keys.warnings() == []
+
+
+def template(keys: bool = True, provider: str = "systemd-boot", uki: bool = True) -> t.Dict[str, t.Any]:
+    immutability = {"secureBootDBKey": "/k", "secureBootDBCrt": "/c"} if keys else {}
+    return {
+        "systemConfig": {
+            "immutability": immutability,
+            "bootloader": {"bootType": "efi", "provider": provider},
+            "kernel": {"uki": uki},
+        }
+    }
+
+
+def test_keys_are_optional() -> None:
+    assert SecureBootKeys.from_template(template(keys=False)) is None
+    assert SecureBootKeys.from_template(template()) == SecureBootKeys("/k", "/c", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, None),
+        ({"keys": False, "provider": "grub", "uki": False}, None),
+        ({"uki": False}, "neither the initrd nor the kernel command line would be protected. Set kernel.uki: true."),
+        ({"provider": "grub", "uki": False}, "Set bootloader.provider: systemd-boot and kernel.uki: true."),
+    ],
+)
+def test_keys_need_a_boot_chain_that_they_protect(arguments: t.Mapping[str, t.Any], message: str | None) -> None:
+    problem = template_problem(template(**arguments))
+    if message is None:
+        assert problem is None
+    else:
+        assert problem is not None
+        assert problem.startswith("Secure Boot keys are configured, but ")
+        assert message in problem
+
+
+@pytest.fixture
+def volume(tmp_path: pathlib.Path) -> t.Tuple[FatVolume, str]:
+    """A FAT file system at 1 MiB of an image, with two EFI programs and a text."""
+    fat, image = tmp_path / "fat", tmp_path / "image"
+    with open(fat, "wb") as stream:
+        stream.truncate(34 << 20)
+    for command in (
+        ["mkfs.vfat", "--invariant", "-F", "32", str(fat)],
+        ["mmd", "-i", str(fat), "::/EFI", "::/EFI/BOOT", "::/EFI/Linux Images"],
+        ["mcopy", "-i", str(fat), LOADER, "::/EFI/BOOT/BOOTX64.EFI"],
+        ["mcopy", "-i", str(fat), LOADER, "::/EFI/Linux Images/a.efi"],
+        ["mcopy", "-i", str(fat), "/etc/hostname", "::/EFI/readme.txt"],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    image.write_bytes(bytes(1 << 20) + fat.read_bytes())
+    return FatVolume(str(image), 1 << 20, CommandRunner(), epoch=EPOCH), str(image)
+
+
+def verify(image: str, path: str, certificate: pathlib.Path, work: pathlib.Path) -> subprocess.CompletedProcess[str]:
+    subprocess.run(["mcopy", "-n", "-o", "-i", f"{image}@@1M", f"::{path}", str(work)], check=True, capture_output=True)
+    return subprocess.run(["sbverify", "--cert", str(certificate), str(work)], capture_output=True, text=True)
+
+
+def test_the_programs_on_the_esp_are_signed(
+    pki: pathlib.Path, volume: t.Tuple[FatVolume, str], tmp_path: pathlib.Path
+) -> None:
+    runner = CommandRunner()
+    (tmp_path / "scratch").mkdir()
+    signed = sign_esp(volume[0], signer_class()(keys_of(pki), runner, epoch=EPOCH), str(tmp_path / "scratch"))
+    assert signed == ["/EFI/BOOT/BOOTX64.EFI", "/EFI/Linux Images/a.efi"]
+    assert os.listdir(tmp_path / "scratch") == []
+    for path in signed:
+        assert verify(volume[1], path, pki / "db.crt", tmp_path / "out.efi").returncode == 0
+        assert verify(volume[1], path, pki / "other.crt", tmp_path / "out.efi").returncode == 1
+    assert volume[0].files() == ["EFI/BOOT/BOOTX64.EFI", "EFI/Linux Images/a.efi", "EFI/readme.txt"]
+    with open(tmp_path / "fat", "wb") as stream, open(volume[1], "rb") as image:
+        image.seek(1 << 20)
+        shutil.copyfileobj(image, stream)
+    checked = subprocess.run(["fsck.fat", "-n", str(tmp_path / "fat")], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_signatures_are_reproducible(pki: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    if not Osslsigncode.is_available():
+        pytest.skip("osslsigncode is not installed")
+    signer = Osslsigncode(keys_of(pki), CommandRunner(), epoch=EPOCH)
+    for name in ("a", "b"):
+        signer.sign(LOADER, str(tmp_path / name))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_sbsign_can_stand_in(pki: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    signer = Sbsign(keys_of(pki), CommandRunner(), epoch=EPOCH)
+    signer.sign(LOADER, str(tmp_path / "signed"))
+    command = ["sbverify", "--cert", str(pki / "db.crt"), str(tmp_path / "signed")]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    assert not signer.is_reproducible
+
+
+class CarelessSigner(Signer):
+    """Signs with a key that is not the one that was asked for."""
+
+    tool = "sbsign"
+    package = "sbsigntool"
+
+    def sign(self, source: str, destination: str) -> None:
+        other = self.keys.key.replace("db.key", "other.key")
+        command = ["sbsign", "--key", other, "--cert", other.replace(".key", ".crt"), "--output", destination, source]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+def test_a_signature_that_does_not_verify_is_an_error(
+    pki: pathlib.Path, volume: t.Tuple[FatVolume, str], tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises(SigningError, match=r"The signature of EFI/BOOT/BOOTX64\.EFI does not verify: "):
+        sign_esp(volume[0], CarelessSigner(keys_of(pki), CommandRunner(), epoch=EPOCH), str(tmp_path))
