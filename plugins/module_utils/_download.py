@@ -28,6 +28,7 @@ import time
 import typing as t
 import urllib.parse
 
+from ansible_collections.os_image.composer.plugins.module_utils._credentials import AptCredentials
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
@@ -45,6 +46,8 @@ _LOCK_POLL_SECONDS = 0.2
 # Left free beside what is downloaded, for the documents and logs of the build.
 _SPACE_MARGIN = 16 << 20
 
+#: Returns login and password for a URL, if it has any.
+CredentialFinder = t.Callable[[str], t.Optional[t.Tuple[str, str]]]
 #: Returns the proxies for a URL in the form of C(requests); V(None) leaves it to the environment.
 ProxyFinder = t.Callable[[str], t.Optional[t.Mapping[str, t.Optional[str]]]]
 
@@ -315,6 +318,7 @@ class Downloader:
     :param attempts: How often each thing is tried before its failure is final.
     :param backoff: Seconds before the second try; doubled for each further one, with jitter.
     :param proxies: Finds the proxies of a URL, see M(_repository.mirrors); the environment's are used otherwise.
+    :param credentials: Finds the credentials of a URL; those that apt has on this host are used otherwise.
     :param log: Gets a line for each try that failed.
     """
 
@@ -326,6 +330,7 @@ class Downloader:
         backoff: float = 0.5,
         timeouts: Timeouts | None = None,
         proxies: ProxyFinder | None = None,
+        credentials: CredentialFinder | None = None,
         log: t.Callable[[str], None] | None = None,
     ) -> None:
         self.workers = workers
@@ -333,6 +338,7 @@ class Downloader:
         self._backoff = backoff
         self._timeouts = timeouts or Timeouts()
         self._proxies = proxies
+        self._credentials = credentials or AptCredentials()
         self._log = log
         self._local = threading.local()
         self._sessions: list[t.Any] = []
@@ -461,6 +467,7 @@ class Downloader:
                 headers=dict(headers),
                 stream=True,
                 timeout=(self._timeouts.connect, self._timeouts.read),
+                auth=self._credentials(url),
                 proxies=dict(found) if self._proxies and (found := self._proxies(url)) is not None else None,
             )
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
@@ -761,4 +768,4 @@ def check_space(downloads: t.Iterable[Download]) -> None:
             )
 
 
-__all__ = ("Document", "Download", "Downloader", "ProxyFinder", "Timeouts", "check_space", "redact")
+__all__ = ("CredentialFinder", "Document", "Download", "Downloader", "ProxyFinder", "Timeouts", "check_space", "redact")

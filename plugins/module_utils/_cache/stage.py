@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import typing as t
 import urllib.parse
@@ -25,6 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     Stage,
     StageOptions,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 
 _NAMES_SHOWN = 10
 
@@ -100,8 +100,7 @@ class PackageFetch(Stage):
         )
 
     def _cache_directory(self) -> str:
-        document = self.build.read_document("template.json")
-        return os.path.join(document["directories"]["cache_dir"], "pkgCache", document["provider_id"])
+        return TemplateDocument.read(self.build).package_cache
 
     def _download(
         self,

@@ -148,7 +148,7 @@ class _Repository:
             raise RepositoryError(
                 f"The URL of the repository {self.name!r} ({redact(url)}) holds credentials, which would end up in "
                 "lock files and logs.",
-                remedy="Put them into ~/.netrc of the build host's root, and take them out of the URL.",
+                remedy="Put them into a file in /etc/apt/auth.conf.d of the build host, and take them out of the URL.",
             )
         return url.rstrip("/")
 

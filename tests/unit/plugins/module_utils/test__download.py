@@ -21,6 +21,7 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils import _download
+from ansible_collections.os_image.composer.plugins.module_utils._credentials import AptCredentials
 from ansible_collections.os_image.composer.plugins.module_utils._download import Download, Downloader, Timeouts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CancelledError, RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._lease import cancellable
@@ -522,6 +523,16 @@ def test_an_oversized_document_is_refused(server: FileServer, downloader: Downlo
     url = publish(server, "InRelease", b"x" * 101)
     with pytest.raises(RepositoryError, match="it has more than the 100 bytes that such a document may have"):
         downloader.get(url, limit=100, what="the InRelease")
+
+
+def test_the_credentials_of_apt_are_used(server: FileServer, target: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "auth.conf.d").mkdir()
+    machine = f"machine http://127.0.0.1:{server.port}/private login user password secret\n"
+    (tmp_path / "auth.conf.d/mine.conf").write_text(machine)
+    with Downloader(credentials=AptCredentials(str(tmp_path))) as downloader:
+        downloader.fetch_all([wish(target, publish(server, "private/file.deb"))])
+        downloader.get(publish(server, "public", b"x"), limit=10, what="the file")
+    assert [request.headers.get("Authorization") for request in server.requests] == ["Basic dXNlcjpzZWNyZXQ=", None]
 
 
 def test_credentials_stay_out_of_messages(server: FileServer, downloader: Downloader, target: pathlib.Path) -> None:

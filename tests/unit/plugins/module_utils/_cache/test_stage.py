@@ -65,6 +65,11 @@ class Site:
         template = {
             "schema_version": 1,
             "provider_id": PROVIDER,
+            "provider": {},
+            "template": {},
+            "files": {},
+            "sources": [],
+            "warnings": [],
             "directories": {"cache_dir": str(root / "cache"), "work_dir": str(root), "config_dir": str(root)},
         }
         run_stage(Producer(self.build, "image_template_validate", "template.json", template))

@@ -584,7 +584,7 @@ def test_an_oversized_inrelease(site: Site, monkeypatch: pytest.MonkeyPatch) -> 
 def test_credentials_in_the_url(site: Site) -> None:
     message = site.refused(url="https://user:secret@example.org/debian")
     assert "The URL of the repository 'test' (https://example.org/debian) holds credentials" in message
-    assert "~/.netrc" in message
+    assert "/etc/apt/auth.conf.d" in message
 
 
 def test_offline(site: Site) -> None:
