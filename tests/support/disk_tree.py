@@ -139,6 +139,7 @@ def compose(
     paths = {name: directory / name for name in ("work", "upper", "overlay")}
     for path in paths.values():
         path.mkdir(parents=True)
+    paths["upper"].chmod(0o755)
     progress = Progress("disk_compose", stage_log=str(directory / "log"), build_log=str(directory / "build.log"))
     composer = DiskComposer(
         layout,

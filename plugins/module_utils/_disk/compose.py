@@ -291,7 +291,7 @@ class _TreeWriter:
 
     def make_directory(self, path: str) -> None:
         """Make a directory (mode 0755, owner root) when there is none."""
-        self._place(posixpath.join(path, "x"))
+        self._place(path.rstrip("/") + "/")
 
     def finish(self) -> None:
         """Give everything its time."""

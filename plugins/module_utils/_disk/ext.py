@@ -14,6 +14,7 @@ import os
 import re
 import stat
 import struct
+import subprocess
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
@@ -195,8 +196,10 @@ class _InodeTimes:
     fields: t.Tuple[str, ...]
 
 
-# Of an inode: the times at 8, 12 and 16, their finer parts at 0x84, 0x88, 0x8c and, of the creation, 0x90 and 0x94.
-_TIMES: t.Sequence[t.Tuple[str, int, int]] = (("atime", 0x08, 0x8C), ("ctime", 0x0C, 0x84), ("mtime", 0x10, 0x88))
+# Of an inode: access, change and modification, and the finer parts of change, modification and access.
+_TIMES = struct.Struct("<3I")
+_TIMES_AT = 0x08
+_EXTRAS_AT = 0x84
 
 
 def _odd_times(image: str, offset: int, epoch: int) -> t.Iterator[_InodeTimes]:
@@ -209,13 +212,12 @@ def _odd_times(image: str, offset: int, epoch: int) -> t.Iterator[_InodeTimes]:
     with open(image, "rb") as stream:
         stream.seek(offset + 1024)
         super_block = stream.read(1024)
-        inode_count, block_count, _reserved, _free_blocks, free_inodes = struct.unpack_from("<5I", super_block, 0)
+        block_count = struct.unpack_from("<I", super_block, 0x04)[0]
         blocks_per_group, _clusters, inodes_per_group = struct.unpack_from("<3I", super_block, 0x20)
         inode_size = struct.unpack_from("<H", super_block, 0x58)[0]
         incompatible = struct.unpack_from("<I", super_block, 0x60)[0]
         descriptor_size = struct.unpack_from("<H", super_block, 0xFE)[0] if incompatible & 0x80 else 32
         groups = -(-block_count // blocks_per_group)
-        del inode_count, free_inodes
         stream.seek(offset + BLOCK)
         descriptors = stream.read(groups * descriptor_size)
         for group in range(groups):
@@ -241,14 +243,15 @@ def _odd_times(image: str, offset: int, epoch: int) -> t.Iterator[_InodeTimes]:
 
 
 def _odd_fields(table: bytes, base: int, epoch: int) -> t.Tuple[str, ...]:
-    fields = []
-    for name, where, extra in _TIMES:
-        value = struct.unpack_from("<I", table, base + where)[0]
-        if (value > epoch) if name == "mtime" else (value != epoch):
-            fields.append(name)
-        if struct.unpack_from("<I", table, base + extra)[0]:
-            fields.append(f"{name}_extra")
-    return tuple(fields)
+    access, change, modification = _TIMES.unpack_from(table, base + _TIMES_AT)
+    finer = _TIMES.unpack_from(table, base + _EXTRAS_AT)
+    if access == change == epoch and modification <= epoch and not any(finer):
+        return ()
+    odd = [name for name, value in (("atime", access), ("ctime", change)) if value != epoch]
+    if modification > epoch:
+        odd.append("mtime")
+    names = ("ctime_extra", "mtime_extra", "atime_extra")
+    return (*odd, *(name for name, value in zip(names, finer) if value))
 
 
 def _fix_inodes(volume: Volume, source: Source, runner: CommandRunner) -> None:
@@ -270,12 +273,16 @@ def _fix_inodes(volume: Volume, source: Source, runner: CommandRunner) -> None:
                 lines.append(f"sif <{inode.number}> {field} @{volume.epoch}")
     if not lines:
         return
-    runner.run(
-        [find_tool("debugfs", package="e2fsprogs"), "-w", "-f", "-", _address(volume)],
-        data="\n".join([*lines, ""]).encode("ascii"),
-        log_output=False,
-        what=f"Fixing the times on the partition {volume.name!r}",
-    )
+    what = f"Fixing the times on the partition {volume.name!r}"
+    command = [find_tool("debugfs", package="e2fsprogs"), "-w", "-f", "-", _address(volume)]
+    # It repeats each of some 50,000 lines, which nobody wants to read.
+    process = runner.start(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with process:
+        _stdout, stderr = process.communicate("\n".join([*lines, ""]).encode("ascii"))
+    # What is not understood ends up on standard error, below the version, and not in the exit status.
+    problems = stderr.decode("utf-8", errors="replace").splitlines()[1:]
+    if process.returncode != 0 or problems:
+        raise CommandError(f"{what} failed: {' '.join(problems[:5])}")
 
 
 __all__ = ("Ext",)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import typing as t
 
 # Importing a module makes its bootloader or file systems known.
@@ -79,7 +80,9 @@ class DiskCompose(Stage):
         scratch, upper, work = (self.build.join("disk", name) for name in ("work", "upper", "overlay"))
         self._clear(scratch, upper, work)
         for path in (scratch, upper, work):
-            os.makedirs(path, mode=0o755)
+            os.makedirs(path, mode=0o700)
+        # The root directory of the mounted tree is the uppermost one.
+        _copy_attributes(tree.layers[-1], upper)
         composer = DiskComposer(
             layout,
             identity,
@@ -118,6 +121,13 @@ class DiskCompose(Stage):
             tool: tool_version([find_tool(tool, package=package), *arguments])
             for tool, (package, arguments) in sorted(commands.items())
         }
+
+
+def _copy_attributes(source: str, destination: str) -> None:
+    status = os.stat(source)
+    os.chown(destination, status.st_uid, status.st_gid)
+    os.chmod(destination, stat.S_IMODE(status.st_mode))
+    os.utime(destination, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _without_artifacts(disk: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:

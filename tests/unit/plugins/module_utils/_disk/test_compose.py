@@ -303,7 +303,7 @@ ANYWHERE = {key: value for key, value in ROOT.items() if key not in ("start", "e
             ),
             {},
             DiskError,
-            r"/etc/os-release/x/x cannot be made: /etc/os-release is not a directory in the root tree\.",
+            r"/etc/os-release/x/ cannot be made: /etc/os-release is not a directory in the root tree\.",
             id="mount point behind a link",
         ),
         pytest.param(DISK, {"kernel_version": "7"}, BootError, r"but the image has 6\.1\.0-35-amd64\.", id="kernel"),

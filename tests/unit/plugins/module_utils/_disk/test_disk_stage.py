@@ -9,12 +9,19 @@ from __future__ import annotations
 import copy
 import os
 import pathlib
+import shutil
+import subprocess
 import time
+import types
 import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._disk.stage import DiskCompose
-from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError, DocumentError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import (
+    DiskError,
+    DocumentError,
+    ToolMissingError,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory, StageOptions, run_stage
 from ansible_collections.os_image.composer.tests.support.build_state import leave_lock, leave_template, leave_tree
 from ansible_collections.os_image.composer.tests.support.disk_tree import DISK, EPOCH, KERNEL, ROOT, make_tree
@@ -200,3 +207,34 @@ def test_an_fstab_of_the_templates_own_is_kept(build: BuildDirectory, template: 
     leave_template(build, template)
     run(build)
     assert "Keeping the template's own /etc/fstab" in pathlib.Path(build.build_log).read_text()
+
+
+def test_the_root_directory_is_open_whatever_the_umask(build: BuildDirectory, tree: pathlib.Path) -> None:
+    os.utime(tree, (EPOCH - 7, EPOCH - 7))
+    mask = os.umask(0o077)
+    try:
+        result = run(build)
+    finally:
+        os.umask(mask)
+    address = f"{result['image']}?offset={result['partitions'][1]['start']}"
+    shown = subprocess.run(["debugfs", "-R", "stat /", address], check=True, capture_output=True, text=True).stdout
+    assert "Mode:  0755" in shown
+    assert f"mtime: 0x{EPOCH - 7:08x}" in shown
+
+
+def test_a_full_disk_is_noticed_before_anything_is_written(
+    build: BuildDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=100 << 20))
+    with pytest.raises(
+        DiskError, match=r"The image needs about 2\d\d\.\d MiB in .*, but only 100 MiB are free there\."
+    ):
+        run(build)
+    assert left_in(build) == []
+
+
+def test_a_missing_tool_is_named_with_its_package(build: BuildDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name, **kwargs: None if name == "mcopy" else which(name, **kwargs))
+    with pytest.raises(ToolMissingError, match=r"The program 'mcopy' was not found .* Install the package 'mtools'"):
+        run(build)
