@@ -19,6 +19,8 @@ SYSTEM_PYTHON := /usr/bin/python3
 BECOME = $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 RESULT := build/last-image.json
 
+# Progress is live through a pipe, too.
+export PYTHONUNBUFFERED := 1
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -85,14 +87,20 @@ image: setup
 	    -e image_build_cache_dir=$(CURDIR)/.cache/packages \
 	    -e image_build_result_file=$(CURDIR)/$(RESULT) \
 	    $(EXTRA)
-	@$(VENV)/bin/python -c 'import json, sys; result = json.load(open(sys.argv[1])); \
-	    print("Output directory:", result["output_dir"]); print("Image:", result["image"])' $(RESULT)
+	@$(if $(or $(findstring --check,$(EXTRA)),$(findstring --tags,$(EXTRA))),,$(VENV)/bin/python -c 'import json, sys; \
+	    result = json.load(open(sys.argv[1])); \
+	    print("Output directory:", result["output_dir"]); print("Image:", result["image"])' $(RESULT))
 
+# The console is shown live by tail, which ends with the shell that started it.
 boot: setup
 	@test -f $(RESULT) || { echo "make: there is no image yet; run make image first." >&2; exit 1; }
 	@image=$$($(VENV)/bin/python -c 'import json, sys; print(json.load(open(sys.argv[1]))["image"])' $(RESULT)) && \
-	    echo "Booting $$image" && \
-	    $(PLAYBOOK) $(BECOME) playbooks/boot-image.yml -e image_boot_test_image="$$image" $(EXTRA)
+	    console="$(CURDIR)/build/boot-test/$$(basename "$$image").console.log" && \
+	    echo "Booting $$image" && mkdir -p build/boot-test && rm -f "$$console" && \
+	    { tail --follow=name --retry --lines=+1 --pid=$$$$ "$$console" 2>/dev/null & } && \
+	    $(PLAYBOOK) $(BECOME) playbooks/boot-image.yml -e image_boot_test_image="$$image" \
+	        -e image_boot_test_output_dir="$(CURDIR)/build/boot-test" $(EXTRA) && \
+	    echo "Console: $$console" && echo "Picture: $${console%.console.log}.png"
 
 test: lint unit integration e2e
 

@@ -1,0 +1,148 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import ast
+import pathlib
+import typing as t
+
+import pytest
+import yaml
+from ansible_collections.os_image.composer.plugins.module_utils import _build_host
+from ansible_collections.os_image.composer.plugins.module_utils._build_host import (
+    LIBRARIES,
+    TOOLS,
+    existing_parent,
+    missing_packages,
+    probe_build_host,
+    read_distribution,
+    wanted_packages,
+)
+
+ROOT = pathlib.Path(__file__).parents[4]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12"\n',
+            {"id": "debian", "version": "12", "name": "Debian GNU/Linux 12", "family": "debian"},
+        ),
+        (
+            'ID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\n',
+            {"id": "ubuntu", "version": "24.04", "name": "ubuntu", "family": "debian"},
+        ),
+        (
+            'ID=linuxmint\nID_LIKE="ubuntu debian"\n',
+            {"id": "linuxmint", "version": "", "name": "linuxmint", "family": "debian"},
+        ),
+        ("ID=plan9\n", {"id": "plan9", "version": "", "name": "plan9", "family": ""}),
+        (None, {"id": "", "version": "", "name": "", "family": ""}),
+    ],
+)
+def test_read_distribution(tmp_path: pathlib.Path, text: str | None, expected: dict[str, str]) -> None:
+    path = tmp_path / "os-release"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    assert read_distribution(str(path)) == expected
+
+
+def test_existing_parent(tmp_path: pathlib.Path) -> None:
+    assert existing_parent(str(tmp_path / "a" / "b")) == str(tmp_path)
+    assert existing_parent(str(tmp_path)) == str(tmp_path)
+
+
+def test_wanted_packages_are_those_of_the_host() -> None:
+    choices = [
+        {"debian": ["fdisk", "zstd"], "debian-aarch64": ["grub-efi-arm64-bin"], "redhat": ["util-linux"]},
+        {"debian-x86_64": ["ovmf"]},
+        {"all": ["zstd"]},
+    ]
+    assert wanted_packages(choices, family="debian", machine="x86_64") == ["fdisk", "ovmf", "zstd"]
+
+
+def test_missing_packages_asks_dpkg() -> None:
+    assert missing_packages(["dpkg", "no-such-package", "tar"]) == ["no-such-package"]
+    assert missing_packages([]) == []
+
+
+def problems(monkeypatch: pytest.MonkeyPatch, space: dict[str, int], kernel: dict[str, bool]) -> list[str]:
+    monkeypatch.setattr(_build_host, "_tool_facts", dict)
+    monkeypatch.setattr(_build_host, "_library_facts", dict)
+    monkeypatch.setattr(_build_host, "_kernel_facts", lambda directory: kernel)
+    monkeypatch.setattr(_build_host.os, "geteuid", lambda: 0)
+    return t.cast("list[str]", probe_build_host(work_dir="/", space=space, packages=[])["problems"])
+
+
+GOOD_KERNEL = {"namespaces": True, "tmpfs": True, "proc": True, "overlay": True}
+
+
+def test_a_good_host_has_no_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert problems(monkeypatch, {"/": 1}, GOOD_KERNEL) == []
+
+
+def test_a_full_disk_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    (problem,) = problems(monkeypatch, {"/nonexistent/images": 1 << 60}, GOOD_KERNEL)
+    assert "GiB are free for /nonexistent/images, but 1073741824.0 GiB are wanted. Make room" in problem
+
+
+@pytest.mark.parametrize(
+    ("feature", "message"),
+    [
+        ("namespaces", "does not let root make mount, PID, IPC and UTS namespaces. When the build host is a container"),
+        ("tmpfs", "type tmpfs cannot be mounted in a new namespace"),
+        ("overlay", "An overlay cannot be mounted over /. Load the kernel module overlay"),
+    ],
+)
+def test_a_missing_kernel_feature_is_a_problem(monkeypatch: pytest.MonkeyPatch, feature: str, message: str) -> None:
+    (problem,) = problems(monkeypatch, {}, {**GOOD_KERNEL, feature: False})
+    assert message in problem
+
+
+def test_a_user_without_rights_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_build_host, "_tool_facts", dict)
+    monkeypatch.setattr(_build_host, "_library_facts", dict)
+    monkeypatch.setattr(_build_host, "_kernel_facts", lambda directory: GOOD_KERNEL)
+    monkeypatch.setattr(_build_host.os, "geteuid", lambda: 1000)
+    facts = probe_build_host(work_dir="/", space={}, packages=[])
+    assert facts["problems"] == ["The modules do not run as root on the build host. Use become."]
+
+
+def literal_packages() -> t.Iterator[tuple[str, str, str]]:
+    """Yield (function, thing, package) for each program and library that the plugins name."""
+    for path in sorted((ROOT / "plugins").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            packages = [key.value for key in node.keywords if key.arg == "package"]
+            if name in ("find_tool", "import_library") and packages and isinstance(packages[0], ast.Constant):
+                thing = node.args[0].value if isinstance(node.args[0], ast.Constant) else ""
+                yield name, str(thing), str(packages[0].value)
+
+
+def role_packages() -> set[str]:
+    variables = yaml.safe_load((ROOT / "roles/build_host/vars/main.yml").read_text(encoding="utf-8"))
+    return {
+        name
+        for choice in ("__build_host_packages", "__build_host_boot_test_packages")
+        for names in variables[choice].values()
+        for name in names
+    }
+
+
+def test_the_role_installs_every_package_that_a_message_names() -> None:
+    # Essential packages of Debian are there always.
+    named = {package for _function, _thing, package in literal_packages()} | {
+        *(package for package, _option in TOOLS.values()),
+        *LIBRARIES.values(),
+    }
+    assert named - {"bash", "coreutils", "dash", "gzip"} - role_packages() == set()
+
+
+def test_every_library_that_a_stage_imports_is_looked_for() -> None:
+    libraries = {thing for function, thing, _package in literal_packages() if function == "import_library"}
+    assert libraries - {"", "urllib3"} - set(LIBRARIES) == set()
