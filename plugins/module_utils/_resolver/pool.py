@@ -320,6 +320,14 @@ class PackagePool(abc.ABC):
         """The repositories, each once, in their order."""
         return list({id(source.repository): source.repository for source in self._sources}.values())
 
+    def searched(self) -> str:
+        """Return the repositories' names with their suites and components, for messages."""
+        names = []
+        for repository in self.repositories:
+            parts = " ".join((repository.suite, *repository.components))
+            names.append(repository.name if parts in ("", repository.name) else f"{repository.name} ({parts})")
+        return ", ".join(names) or "none"
+
     @functools.cache  # noqa: B019
     def solvable(self, number: int) -> t.Any:
         """Return libsolv's object."""

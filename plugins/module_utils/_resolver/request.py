@@ -110,10 +110,9 @@ def select(pool: PackagePool, requests: t.Sequence[Request]) -> Selection:
     if problems:
         count = len(problems)
         what = "One requested package cannot" if count == 1 else f"{count} requested packages cannot"
-        where = ", ".join(_repository_name(repository) for repository in pool.repositories) or "none"
         lines = "\n".join(f"- {message}" for message in problems.values())
         raise ResolveError(
-            f"{what} be had:\n{lines}\nRepositories searched: {where}.",
+            f"{what} be had:\n{lines}\nRepositories searched: {pool.searched()}.",
             remedy="Correct the names in the template, or add the repository that has them to packageRepositories.",
             details={"missing": list(problems)},
         )
@@ -130,11 +129,6 @@ def _version_clashes(pool: PackagePool, chosen: t.Iterable[int]) -> dict[str, st
         for name, solvables in versions.items()
         if len(solvables) > 1
     }
-
-
-def _repository_name(repository: t.Any) -> str:
-    parts = " ".join((repository.suite, *repository.components))
-    return repository.name if not parts or parts == repository.name else f"{repository.name} ({parts})"
 
 
 class _Finder:

@@ -95,7 +95,7 @@ def _explain(pool: PackagePool, requested: t.Sequence[int]) -> ResolveError:
                     sentences.append(sentence)
     shown = "\n".join(f"- {sentence}" for sentence in sentences[: _PROBLEMS_SHOWN * 4])
     return ResolveError(
-        f"The requested packages cannot be installed together:\n{shown}",
+        f"The requested packages cannot be installed together:\n{shown}\nRepositories searched: {pool.searched()}.",
         remedy="Take one of the packages in conflict out of the template, or ask for a version that fits.",
         details={"problems": sentences},
     )

@@ -1,0 +1,201 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The strings that ask for packages, and what is said when they ask in vain."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import DebPool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
+    Request,
+    requests_of,
+    select,
+)
+from ansible_collections.os_image.composer.tests.support.package_index import pool_of, repository
+
+STABLE = """
+    base
+    Essential: yes
+
+    tar
+    Priority: required
+
+    openssl
+    Version: 3.0.17-1
+
+    ssh-server
+    Version: 1:9.2p1-2+deb12u3
+
+    linux-image-amd64
+    Version: 6.1.153-1
+
+    linux-image-6.1.0-40-amd64
+    Version: 6.1.153-1
+
+    linux-headers
+    Version: 6.1.153-1
+
+    exim
+    Provides: mail-agent
+
+    postfix
+    Provides: mail-agent
+
+    sudo-ldap
+    Provides: only-one
+
+    firmware-one
+
+    firmware-two
+    Version: 2.0-1
+
+    python3.11
+    Version: 3.11.2-6
+"""
+BACKPORTS = """
+    linux-image-amd64
+    Version: 6.12.9-1
+
+    openssl
+    Version: 3.4.0-1
+"""
+
+
+@pytest.fixture
+def pool(tmp_path: pathlib.Path) -> DebPool:
+    """Two repositories; the second one is only asked when it has to be."""
+    return pool_of(
+        repository(tmp_path, STABLE),
+        repository(tmp_path, BACKPORTS, name="stable-backports", priority=100),
+    )
+
+
+def selected(pool: DebPool, *requests: Request) -> list[str]:
+    """Return what was selected, with versions."""
+    return [pool.label(number) for number in select(pool, requests).solvables]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("openssl", ["openssl 3.0.17-1"]),
+        (" openssl ", ["openssl 3.0.17-1"]),
+        ("openssl=3.4.0-1", ["openssl 3.4.0-1"]),
+        ("openssl=3.4*", ["openssl 3.4.0-1"]),
+        ("openssl=3.4.0", ["openssl 3.4.0-1"]),
+        ("openssl/stable-backports", ["openssl 3.4.0-1"]),
+        ("openssl:amd64", ["openssl 3.0.17-1"]),
+        ("openssl:all", ["openssl 3.0.17-1"]),
+        ("openssl-3.4.0-1", ["openssl 3.4.0-1"]),
+        ("openssl_3.4.0-1", ["openssl 3.4.0-1"]),
+        ("openssl_3.4.0-1_amd64", ["openssl 3.4.0-1"]),
+        ("openssl_3.4.0-1_amd64.deb", ["openssl 3.4.0-1"]),
+        ("ssh-server=1:9.2p1-2+deb12u3", ["ssh-server 1:9.2p1-2+deb12u3"]),
+        ("ssh-server-9.2p1-2+deb12u3", ["ssh-server 1:9.2p1-2+deb12u3"]),
+        ("ssh-server_1%3a9.2p1-2+deb12u3_amd64", ["ssh-server 1:9.2p1-2+deb12u3"]),
+        ("ssh-server-9.2p1", ["ssh-server 1:9.2p1-2+deb12u3"]),
+        ("linux-image-6.1.0-40-amd64", ["linux-image-6.1.0-40-amd64 6.1.153-1"]),
+        ("firmware-*", ["firmware-one 1.0-1", "firmware-two 2.0-1"]),
+        ("firmware-[o]*", ["firmware-one 1.0-1"]),
+        ("only-one", ["sudo-ldap 1.0-1"]),
+    ],
+)
+def test_a_package_may_be_asked_for_in_many_forms(pool: DebPool, text: str, expected: list[str]) -> None:
+    assert selected(pool, Request(text, "system")) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("opensl", "There is no package 'opensl'. Similar names: openssl."),
+        ("zzz", "There is no package 'zzz'."),
+        (
+            "openssl=1.1",
+            "The package 'openssl' is not available in the version '1.1'; available: 3.0.17-1 (stable), "
+            "3.4.0-1 (stable-backports).",
+        ),
+        (
+            "openssl-1.1.1",
+            "There is no package 'openssl-1.1.1'. If the version '1.1.1' of 'openssl' is meant, available are: "
+            "3.0.17-1 (stable), 3.4.0-1 (stable-backports).",
+        ),
+        ("ssh-server/testing", "The repository 'testing' has no package 'ssh-server'; it is in stable."),
+        (
+            "openssl:arm64",
+            "The package 'openssl:arm64' is asked for the architecture 'arm64', but this image is for 'amd64'.",
+        ),
+        ("fonts-*", "No package matches the pattern 'fonts-*'."),
+        (
+            "mail-agent",
+            "'mail-agent' is a virtual package, provided by exim, postfix; ask for the one that is wanted.",
+        ),
+        ("two words", "There is no package 'two words'."),
+    ],
+)
+def test_what_cannot_be_had_is_explained(pool: DebPool, text: str, message: str) -> None:
+    with pytest.raises(ResolveError) as caught:
+        select(pool, [Request("openssl", "system"), Request(text, "system")])
+    assert str(caught.value).startswith(f"One requested package cannot be had:\n- {message}\n")
+    assert "Repositories searched: stable (stable main), stable-backports (stable-backports main)." in str(caught.value)
+    assert caught.value.details == {"missing": [text]}
+
+
+def test_all_that_is_missing_is_told_at_once(pool: DebPool) -> None:
+    with pytest.raises(ResolveError) as caught:
+        select(pool, [Request(name, "system") for name in ("opensl", "nothing", "nothing")])
+    assert str(caught.value).startswith("2 requested packages cannot be had:\n- There is no package 'opensl'.")
+    assert "\n- There is no package 'nothing'." in str(caught.value)
+
+
+def test_two_versions_at_once_are_refused(pool: DebPool) -> None:
+    with pytest.raises(
+        ResolveError, match=r"'openssl' is asked for in several versions at once: 3\.0\.17-1, 3\.4\.0-1"
+    ):
+        select(pool, [Request("openssl", "system"), Request("openssl=3.4.0-1", "system")])
+
+
+def test_of_several_reasons_the_first_counts(pool: DebPool) -> None:
+    requests = [Request("openssl", "system"), Request("openssl", "essential"), Request("tar", "bootloader")]
+    assert list(select(pool, requests).solvables.values()) == ["essential", "bootloader"]
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("6.1", "6.1.153-1"), ("6.12", "6.12.9-1"), ("6.12.9-1", "6.12.9-1")]
+)
+def test_the_kernel_version_selects_among_the_kernels(pool: DebPool, version: str, expected: str) -> None:
+    assert selected(pool, Request("linux-image-amd64", "kernel", version)) == [f"linux-image-amd64 {expected}"]
+
+
+def test_a_kernel_version_that_nobody_has_is_explained(pool: DebPool) -> None:
+    with pytest.raises(
+        ResolveError, match=r"'linux-image-amd64' is not available in the version '6\.15' that systemConfig"
+    ):
+        select(pool, [Request("linux-image-amd64", "kernel", "6.15")])
+
+
+def test_everything_of_provider_and_template_is_requested_in_order(pool: DebPool) -> None:
+    provider = {
+        "essential": {"priorities": ["required"], "packages": ["openssl"]},
+        "bootloader_packages": ["exim"],
+    }
+    template = {
+        "systemConfig": {
+            "packages": ["postfix", "openssl"],
+            "kernel": {"version": "6.1", "packages": ["linux-headers", "firmware-one"]},
+        }
+    }
+    assert requests_of(provider, template, pool) == [
+        Request("base", "essential"),
+        Request("tar", "essential"),
+        Request("openssl", "essential"),
+        Request("linux-headers", "kernel", "6.1"),
+        Request("firmware-one", "kernel"),
+        Request("exim", "bootloader"),
+        Request("postfix", "system"),
+        Request("openssl", "system"),
+    ]
