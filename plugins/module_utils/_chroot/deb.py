@@ -33,7 +33,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.dpkg_dat
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.extract import Extractor, NotPlainError
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, CommandError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 
@@ -212,10 +212,13 @@ class DebInstaller:
 
     def _run_preinst_scripts(self, batch: t.Sequence[tuple[LockedPackage, DebArchive]]) -> None:
         """Run all preinst scripts in one sandbox, each with what dpkg tells it."""
-        version = next(
-            (archive.fields["Version"] for package, archive in batch if package.name == "dpkg"),
-            None,
-        ) or self._database.packages()["dpkg"].version
+        version = (
+            next(
+                (archive.fields["Version"] for package, archive in batch if package.name == "dpkg"),
+                None,
+            )
+            or self._database.packages()["dpkg"].version
+        )
         # dpkg runs the script in a directory with all of the package's control files, and some look into it.
         stage = f"{ADMIN_DIRECTORY}/tmp.ci"
         lines = [
@@ -229,14 +232,16 @@ class DebInstaller:
                 continue
             staged.append(f"{self._root}{stage}-{package.name}")
             archive.write_control(staged[-1])
-            environment = f"DPKG_MAINTSCRIPT_PACKAGE={package.name} DPKG_MAINTSCRIPT_ARCH={archive.fields['Architecture']}"
+            environment = (
+                f"DPKG_MAINTSCRIPT_PACKAGE={package.name} DPKG_MAINTSCRIPT_ARCH={archive.fields['Architecture']}"
+            )
             failed = f'echo "composer: preinst of {package.name} failed with status $?"; exit 1'
             lines.append(f"mv {stage}-{package.name} {stage}")
             lines.append(f"{environment} {stage}/preinst install </dev/null || {{ {failed}; }}")
             lines.append(f"rm -rf {stage}")
         if not staged:
             return
-        with self._forbidden_services():
+        with forbidden_services(self._root):
             done = self._sandbox.run(
                 ["/bin/sh", "-c", "\n".join(lines)],
                 stubs=STUBBED_PROGRAMS,
@@ -244,8 +249,8 @@ class DebInstaller:
                 what="Running the packages' preinst scripts",
             )
         if done.rc != 0:
-            failed = re.findall(r"^composer: preinst of (\S+) failed", done.text, re.MULTILINE)
-            raise self._script_error(failed, "its preinst script failed", done.text)
+            names = re.findall(r"^composer: preinst of (\S+) failed", done.text, re.MULTILINE)
+            raise self._script_error(names, "its preinst script failed", done.text)
 
     def unpack(self, packages: t.Sequence[LockedPackage], *, cache: str) -> None:
         """Let dpkg unpack packages; in an empty tree they have to be extracted first, so that there is a dpkg."""
@@ -253,7 +258,7 @@ class DebInstaller:
             self._extract_only(packages)
         names = "".join(f"/run/packages/{os.path.basename(package.path)}\0" for package in packages)
         argv = ["xargs", "-0", "-x", "-s", "2000000", "dpkg", *_DPKG_OPTIONS, "--force-depends", "--no-triggers"]
-        with self._forbidden_services():
+        with forbidden_services(self._root):
             done = self._sandbox.run(
                 [*argv, "--unpack"],
                 data=names.encode("utf-8"),
@@ -280,7 +285,7 @@ class DebInstaller:
     def _configure(self, count: int) -> None:
         self._progress.milestone("Chroot", f"Configuring {count} packages")
         command = shlex.join(["dpkg", *_DPKG_OPTIONS, "--configure", "--pending"])
-        with self._forbidden_services():
+        with forbidden_services(self._root):
             done = self._sandbox.run(
                 ["/bin/sh", "-c", f"{command} && dpkg --audit"],
                 stubs=STUBBED_PROGRAMS,
@@ -315,22 +320,6 @@ class DebInstaller:
                 remedy="Look for the packages in the stage's log; report it when their scripts are not to blame.",
             )
 
-    @contextlib.contextmanager
-    def _forbidden_services(self) -> t.Iterator[None]:
-        """Keep scripts from starting services; see the policy of invoke-rc.d(8)."""
-        path = self._root + _POLICY
-        if os.path.lexists(path):
-            yield
-            return
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        with open(path, "x", encoding="utf-8") as stream:
-            stream.write(_FORBID_SERVICES)
-            os.fchmod(stream.fileno(), 0o755)
-        try:
-            yield
-        finally:
-            os.unlink(path)
-
     def _dpkg_error(self, output: str, what: str) -> ChrootError:
         names = re.findall(r"^dpkg: error processing (?:package|archive) (\S+)", output, re.MULTILINE)
         return self._script_error([os.path.basename(name) for name in names], f"it could not be {what}", output)
@@ -343,4 +332,22 @@ class DebInstaller:
         return ChrootError(f"{subject}{more} The last lines were:\n{tail}{log}", details={"packages": list(names)})
 
 
-__all__ = ("STUBBED_PROGRAMS", "DebInstaller", "LockedPackage", "NotPlainError")
+@contextlib.contextmanager
+def forbidden_services(root: str) -> t.Iterator[None]:
+    """Keep scripts from starting services in a tree while the block runs; see the policy of invoke-rc.d(8)."""
+    path = root + _POLICY
+    if os.path.lexists(path):
+        yield
+        return
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    with open(path, "x", encoding="utf-8") as stream:
+        stream.write(_FORBID_SERVICES)
+        os.fchmod(stream.fileno(), 0o755)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+__all__ = ("STUBBED_PROGRAMS", "DebInstaller", "LockedPackage", "NotPlainError", "forbidden_services")

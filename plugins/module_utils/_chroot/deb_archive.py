@@ -7,8 +7,8 @@
 
 """Reading .deb files: the control members, and the data archive as a stream of files.
 
-The format: deb(5) is an ar archive of debian-binary, control.tar.* and data.tar.*; the tar archives are ustar with GNU's
-long names, as dpkg-deb writes them.
+The format: deb(5) is an ar archive of debian-binary, control.tar.* and data.tar.*; the tar archives are ustar with
+GNU's long names, as dpkg-deb writes them.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def read_tar(stream: ByteStream) -> t.Iterator[TarMember]:
 
     :raises DebFormatError: It has something that archives made by dpkg-deb do not have.
     """
-    long_name = long_target = None
+    long_name: str | None = None
+    long_target: str | None = None
     while True:
         try:
             header = stream.read(_BLOCK)
@@ -149,16 +150,16 @@ def read_tar(stream: ByteStream) -> t.Iterator[TarMember]:
             continue
         if kind not in _FILE_TYPES:
             raise DebFormatError(f"A tar member has the unknown type {kind.decode('latin-1')!r}.")
-        name = long_name
-        if name is None:
-            name = _text(header[:100])
-            if header[257:263] == b"ustar\0" and header[345]:
-                name = f"{_text(header[345:500])}/{name}"
+        path = _text(header[:100])
+        if long_name is not None:
+            path = long_name
+        elif header[257:263] == b"ustar\0" and header[345]:
+            path = f"{_text(header[345:500])}/{path}"
         target = _text(header[157:257]) if long_target is None else long_target
         long_name = long_target = None
         file_type = _FILE_TYPES[kind]
         yield TarMember(
-            path=_installed_path(name),
+            path=_installed_path(path),
             file_type=file_type,
             mode=_number(header[100:108]) & 0o7777,
             uid=_number(header[108:116]),
@@ -344,12 +345,25 @@ def _unzstd(chunks: t.Iterator[bytes]) -> t.Iterator[bytes]:
             process.wait()
 
 
+def build_date(path: str) -> int:
+    """Return when a .deb file was built (seconds since the epoch), as it says itself: usually its last changelog entry.
+
+    :raises OSError: It cannot be read.
+    """
+    with open(path, "rb", buffering=0) as stream:
+        header = stream.read(68)
+    if not header.startswith(b"!<arch>\n") or len(header) < 68:
+        raise DebFormatError(f"{path} is not a Debian package: it does not begin like one.")
+    return int(header[24:36].strip() or b"0")
+
+
 __all__ = (
     "ByteStream",
     "ControlMember",
     "DebArchive",
     "DebFormatError",
     "TarMember",
+    "build_date",
     "parse_control",
     "read_tar",
 )

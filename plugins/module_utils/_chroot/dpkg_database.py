@@ -177,9 +177,7 @@ class DpkgDatabase:
                 if directive.startswith("activate") and os.path.exists(self._path("triggers", trigger)):
                     activated[trigger] = None
             for path in watched:
-                if path not in activated and any(
-                    name == path or name.startswith(f"{path}/") for name in package.paths
-                ):
+                if path not in activated and any(name == path or name.startswith(f"{path}/") for name in package.paths):
                     activated[path] = None
         if activated:
             # Nobody waits: all is configured, and all triggers are run, before anybody looks.

@@ -71,6 +71,7 @@ class Sandbox:
         network: bool = False,
         binds: t.Mapping[str, str] | None = None,
         stubs: t.Sequence[str] = (),
+        files: t.Mapping[str, str] | None = None,
         environment: t.Mapping[str, str] | None = None,
         check: bool = True,
         merge_output: bool = True,
@@ -84,6 +85,7 @@ class Sandbox:
         :param network: Let it use the host's network; otherwise there is only a loopback device.
         :param binds: Paths of the host by paths of the tree, which are shown there read-only.
         :param stubs: Programs of the tree (absolute paths) that do nothing and succeed meanwhile, where they exist.
+        :param files: Texts by paths below /run, which are there meanwhile; those that begin with C(#!) are executable.
         :param environment: More variables.
         :param check: Raise when its exit status is not 0.
         :param what: What was being done, as the subject of the error message.
@@ -91,23 +93,23 @@ class Sandbox:
         :raises CommandError: The command failed.
         """
         enter_mount_namespace()
-        files: dict[str, str] = {}
+        contents = {path[len("/run/") :]: text for path, text in (files or {}).items()}
         mounts: list[tuple[str, str, bool]] = []
         for target, source in (binds or {}).items():
             mounts.append((source, resolve_in_tree(self.root, target), True))
-        for program in stubs:
-            target = resolve_in_tree(self.root, program)
+        for stub in stubs:
+            target = resolve_in_tree(self.root, stub)
             if os.path.isfile(self.root + target):
-                files[".stub"] = _STUB
+                contents[".stub"] = _STUB
                 mounts.append(("/run/.stub", target, True))
-        made = self._share_resolver(files, mounts) if network else None
+        made = self._share_resolver(contents, mounts) if network else None
         spec = {
             "root": self.root,
             "hostname": "localhost",
             "network": network,
             "environment": {**self._environment, **(environment or {})},
             "binds": mounts,
-            "files": files,
+            "files": contents,
             "no_sync": True,
             "directory": "/",
         }

@@ -1,0 +1,93 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Everything of C(systemConfig) that is done in the installed tree, in its order.
+
+Accounts come before files, because files have owners; files come after everything that this collection writes by
+itself, so that the template has the last word; services come after files, because files may be units; commands and
+scripts come last.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup import (
+    clean_up,
+    generate_host_keys_at_boot,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import forbidden_services
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import (
+    TreeFiles,
+    install_additional_files,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.localization import set_locale, set_timezone
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.network import configure_network, host_files
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import configure_apt
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_configurations, run_scripts
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.services import set_up_services
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.users import check_shells, create_users
+from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+
+SystemConfig = t.Mapping[str, t.Any]
+
+#: The parts of systemConfig that the configuration layer is made from.
+CONFIGURATION_KEYS = (
+    "additionalFiles",
+    "configurations",
+    "hostname",
+    "locale",
+    "network",
+    "services",
+    "timezone",
+    "users",
+)
+
+
+def configure(
+    root: str,
+    sandbox: Sandbox,
+    config: SystemConfig,
+    repositories: t.Sequence[t.Mapping[str, t.Any]],
+    *,
+    progress: Progress,
+) -> None:
+    """Apply C(systemConfig) to a tree in which all packages are installed.
+
+    :param root: Absolute path of the tree.
+    :param config: The merged template's C(systemConfig).
+    :param repositories: The provider's and the template's repositories, as in C(template.json).
+    :raises ChrootError: Something of it cannot be done; the message names it.
+    :raises CommandError: A command of the template or of the tree failed.
+    """
+    files = TreeFiles(root)
+    with forbidden_services(root):
+        if config.get("hostname"):
+            for path, content in host_files(config["hostname"]).items():
+                files.write(path, content)
+        set_timezone(files, config.get("timezone", ""))
+        set_locale(files, sandbox, config.get("locale", ""))
+        users = config.get("users", [])
+        create_users(files, sandbox, users)
+        units, warnings = configure_network(files, config.get("network", {}))
+        for warning in warnings:
+            progress.milestone("Chroot", warning, level="warn")
+        configure_apt(files, repositories)
+        install_additional_files(files, config.get("additionalFiles", []))
+        generate_host_keys_at_boot(files)
+        services = config.get("services", {})
+        unwanted = {*services.get("disable", []), *services.get("mask", [])}
+        own = [unit for unit in units if unit not in unwanted and unit.partition(".")[0] not in unwanted]
+        set_up_services(files, sandbox, {**services, "enable": [*own, *services.get("enable", [])]})
+        check_shells(files, users)
+        run_configurations(files, sandbox, config.get("configurations", []), progress=progress)
+        run_scripts(sandbox, config.get("scripts", {}).get("postInstall", []), moment="postInstall", progress=progress)
+    clean_up(files)
+
+
+__all__ = ("CONFIGURATION_KEYS", "configure")

@@ -1,0 +1,104 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The network, set up by systemd-networkd and systemd-resolved."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+
+Interface = t.Mapping[str, t.Any]
+
+_NETWORKD = "/usr/lib/systemd/systemd-networkd"
+_RESOLVED = "/usr/lib/systemd/systemd-resolved"
+_STUB = "../run/systemd/resolve/stub-resolv.conf"
+
+
+def render_network(interface: Interface) -> str:
+    """Return the systemd.network(5) file of an interface of the template."""
+    lines = ["[Match]", f"Name={interface.get('name') or interface.get('match')}", "", "[Network]"]
+    dhcp4, dhcp6 = bool(interface.get("dhcp4")), bool(interface.get("dhcp6"))
+    if dhcp4 or dhcp6:
+        lines.append(f"DHCP={'yes' if dhcp4 and dhcp6 else 'ipv4' if dhcp4 else 'ipv6'}")
+    lines += [f"Address={address}" for address in interface.get("addresses", [])]
+    lines += [f"Gateway={interface[key]}" for key in ("gateway4", "gateway6") if interface.get(key)]
+    lines += [f"DNS={server}" for server in interface.get("nameservers", [])]
+    if interface.get("domains"):
+        lines.append(f"Domains={' '.join(interface['domains'])}")
+    for route in interface.get("routes", []):
+        lines += ["", "[Route]"]
+        if route["to"] != "default":
+            lines.append(f"Destination={route['to']}")
+        lines.append(f"Gateway={route['via']}")
+    return "\n".join(lines) + "\n"
+
+
+def network_file_name(index: int, interface: Interface) -> str:
+    """Return the name of an interface's file; those of the template come before those of packages, in its order."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", interface.get("name") or interface.get("match") or "").strip("-") or "all"
+    return f"{10 + index:02d}-{name}.network"
+
+
+def configure_network(files: TreeFiles, network: t.Mapping[str, t.Any]) -> tuple[list[str], list[str]]:
+    """Write the network's files; returns the units to enable, and warnings.
+
+    :param network: The template's C(systemConfig.network).
+    :raises ChrootError: systemd-networkd is not in the image.
+    """
+    interfaces = network.get("interfaces", [])
+    if not interfaces:
+        return [], []
+    if not files.exists(_NETWORKD):
+        raise ChrootError(
+            "The template sets up the network by systemd-networkd, which is not installed in the image.",
+            remedy="Add the package systemd to systemConfig.packages, or take systemConfig.network away.",
+        )
+    for index, interface in enumerate(interfaces):
+        files.write(f"/etc/systemd/network/{network_file_name(index, interface)}", render_network(interface))
+    units = ["systemd-networkd.service"]
+    warnings = []
+    if files.exists(_RESOLVED):
+        files.link("/etc/resolv.conf", _STUB)
+        units.append("systemd-resolved.service")
+    else:
+        servers = [server for interface in interfaces for server in interface.get("nameservers", [])]
+        domains = [domain for interface in interfaces for domain in interface.get("domains", [])]
+        if servers:
+            lines = [f"nameserver {server}" for server in dict.fromkeys(servers)]
+            if domains:
+                lines.insert(0, f"search {' '.join(dict.fromkeys(domains))}")
+            files.write("/etc/resolv.conf", "\n".join(lines) + "\n")
+        elif any(interface.get("dhcp4") or interface.get("dhcp6") for interface in interfaces):
+            warnings.append(
+                "Host names will not be resolved in the image: nothing takes the DNS servers from DHCP. "
+                "Add the package systemd-resolved, or name servers in systemConfig.network.interfaces[].nameservers"
+            )
+    return units, warnings
+
+
+def host_files(hostname: str) -> dict[str, str]:
+    """Return the files that hold the host's own name, by path."""
+    short = hostname.split(".", 1)[0]
+    names = f"{hostname} {short}" if short != hostname else hostname
+    return {
+        "/etc/hostname": f"{hostname}\n",
+        "/etc/hosts": (
+            "127.0.0.1 localhost\n"
+            f"127.0.1.1 {names}\n"
+            "\n"
+            "::1 localhost ip6-localhost ip6-loopback\n"
+            "ff02::1 ip6-allnodes\n"
+            "ff02::2 ip6-allrouters\n"
+        ),
+    }
+
+
+__all__ = ("configure_network", "host_files", "network_file_name", "render_network")

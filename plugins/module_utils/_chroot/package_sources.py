@@ -1,0 +1,89 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The package sources of the image itself.
+
+Repositories that are named by URL stay with the image, each with its own keys. A mirror is a matter of the build host:
+its URL never reaches an image, so that an image whose repositories are all mirrors has no package sources. Whoever
+wants some names them in the template, by C(packageRepositories) or C(additionalFiles).
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+import urllib.parse
+
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+
+_DEFAULT_PRIORITY = 500
+_NO_SOURCES = (
+    "# The repositories that this image was built from are mirrors of its build host, and are not listed here.\n"
+    "# Put the sources of your own into /etc/apt/sources.list.d/, see sources.list(5).\n"
+)
+
+
+def public_repositories(repositories: t.Sequence[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
+    """Return the repositories that the image can use itself."""
+    return [entry for entry in repositories if str(entry.get("url", "")).startswith(("http://", "https://"))]
+
+
+def render_sources(repository: t.Mapping[str, t.Any], keyring: str | None) -> str:
+    """Return the deb822 sources file (sources.list(5)) of a repository."""
+    lines = ["Types: deb", f"URIs: {repository['url']}", f"Suites: {repository['suite']}"]
+    if not repository["suite"].endswith("/"):
+        lines.append(f"Components: {' '.join(repository.get('components') or ['main'])}")
+    if keyring:
+        lines.append(f"Signed-By: {keyring}")
+    elif not repository.get("gpgcheck", True):
+        lines.append("Trusted: yes")
+    return "\n".join(lines) + "\n"
+
+
+def configure_apt(files: TreeFiles, repositories: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+    """Write the image's package sources; does nothing in an image without apt.
+
+    :param repositories: The provider's and the template's, as in C(template.json).
+    """
+    if not files.exists("/etc/apt"):
+        return
+    public = public_repositories(repositories)
+    for repository in public:
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", repository["name"])
+        keyring = None
+        if repository.get("gpgcheck", True) and repository.get("keys"):
+            keyring = f"/etc/apt/keyrings/{name}.asc"
+            files.write(keyring, _keys(repository))
+        files.write(f"/etc/apt/sources.list.d/{name}.sources", render_sources(repository, keyring))
+        priority = repository.get("priority", _DEFAULT_PRIORITY)
+        if priority != _DEFAULT_PRIORITY:
+            host = urllib.parse.urlsplit(repository["url"]).hostname or ""
+            pin = f"Package: *\nPin: origin {host}\nPin-Priority: {priority}\n"
+            files.write(f"/etc/apt/preferences.d/{name}", pin)
+    if (
+        not public
+        and not files.read("/etc/apt/sources.list").strip()
+        and not files.glob("/etc/apt/sources.list.d", "*")
+    ):
+        files.write("/etc/apt/sources.list", _NO_SOURCES)
+
+
+def _keys(repository: t.Mapping[str, t.Any]) -> bytes:
+    parts = []
+    for path in repository["keys"]:
+        try:
+            with open(path, "rb") as stream:
+                parts.append(stream.read().strip() + b"\n")
+        except OSError as exc:
+            raise ChrootError(
+                f"The key {path} of the repository {repository['name']} cannot be read: {exc.strerror}."
+            ) from exc
+    return b"".join(parts)
+
+
+__all__ = ("configure_apt", "public_repositories", "render_sources")

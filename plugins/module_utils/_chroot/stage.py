@@ -1,0 +1,387 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The stage C(chroot_configure): from package files to a configured root tree in layers.
+
+    chrootenv      the provider's essential packages; also kept as C(chrootbuild/chrootenv.tar.gz)
+    packages       scripts.preInstall, then the image's packages
+    configuration  everything else of systemConfig, scripts.postInstall last
+    initramfs      the initramfs, made from the tree of the three others
+
+Each layer is known by the digest of what it is made from, the layers below it among that, and is made again only when
+that changes. The initramfs comes last, because the configuration may change what goes into it; it is known by just
+that part of the configuration, so that another host name or file does not make it again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.chroot_tarball import ChrootTarball
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup import clean_up
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.configuration import (
+    CONFIGURATION_KEYS,
+    configure,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import (
+    DebInstaller,
+    LockedPackage,
+    NotPlainError,
+    forbidden_services,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import build_date
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
+    InitramfsSettings,
+    choose_generator,
+    kernels,
+    make_initramfs,
+    relevant_content,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import Draft, Layer, LayerStore
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import enter_mount_namespace
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_scripts
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    Facts,
+    Outcome,
+    Stage,
+    describe_change,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+
+#: Raised whenever the same packages or settings give another layer than before.
+LAYER_VERSION = 1
+
+_DEFAULT_FS_TYPE = "ext4"
+
+
+class ChrootConfigure(Stage):
+    """Makes the root tree."""
+
+    name = "chroot_configure"
+
+    def inputs(self) -> Facts:
+        document, lock = self._documents()
+        config = document.section("systemConfig")
+        packages = lock["packages"]
+        return {
+            "package lock": {_key(package): package["version"] for package in packages},
+            "package files": digest_of([[package["sha256"], package["layer"]] for package in packages]),
+            "systemConfig": {
+                **{key: document.fingerprint(config.get(key)) for key in CONFIGURATION_KEYS},
+                "scripts": document.fingerprint(config.get("scripts")),
+                "initramfs": config.get("initramfs", {}).get("generator", "auto"),
+                "kernel.enableExtraModules": config.get("kernel", {}).get("enableExtraModules", ""),
+            },
+            "file system of the root partition": _root_fs_type(document),
+            "package repositories": document.fingerprint(document.provider["repositories"]),
+            "provider": {key: document.provider[key] for key in ("family", "package_arch")},
+            "source date epoch": lock["source_date_epoch"],
+            "layer version": LAYER_VERSION,
+        }
+
+    def describe_change(self, name: str, before: t.Any, after: t.Any) -> str:
+        """Say which part of systemConfig has changed."""
+        if name == "systemConfig" and isinstance(before, dict):
+            changed = [key for key in after if before.get(key) != after[key]]
+            return f"{', '.join(f'systemConfig.{key}' for key in changed)} changed"
+        return describe_change(name, before, after)
+
+    def plan(self) -> Facts:
+        _document, lock = self._documents()
+        return _facts(lock)
+
+    def execute(self) -> Outcome:
+        document, lock = self._documents()
+        if document.provider["family"] != "deb":
+            raise ChrootError(f"Packages of the family {document.provider['family']} cannot be installed yet.")
+        enter_mount_namespace()
+        work = _TreeBuilder(document, lock, self)
+        layers = work.build()
+        store = work.store
+        for digest in store.prune({layer.digest for layer in layers}):
+            self.progress.write(f"Removed the layer {digest}, which was not used for the longest time.\n")
+        return Outcome(
+            result={
+                "root": "",
+                "installed": len(lock["packages"]),
+                "chrootenv_reused": work.chrootenv_reused,
+                "layers": [{"name": layer.name, "digest": layer.digest, "path": layer.root} for layer in layers],
+            },
+            outputs={layer.document: None for layer in layers},
+            facts=_facts(lock),
+        )
+
+    def _documents(self) -> tuple[TemplateDocument, Facts]:
+        return TemplateDocument.read(self.build), self.build.read_document("packages.lock.json")
+
+
+class _TreeBuilder:
+    """Makes the layers of one image, or finds them."""
+
+    def __init__(self, document: TemplateDocument, lock: Facts, stage: Stage) -> None:
+        self.chrootenv_reused = False
+        self._document = document
+        self._config = document.section("systemConfig")
+        self._progress = stage.progress
+        self._workers = stage.options.workers
+        self._epoch = int(lock["source_date_epoch"])
+        cache = document.package_cache
+        self._cache = cache
+        entries = [(package["layer"], LockedPackage.of(package, cache)) for package in lock["packages"]]
+        self._packages = {number: [package for layer, package in entries if layer == number] for number in (0, 1)}
+        environment = {"TZ": "UTC", "SOURCE_DATE_EPOCH": str(self._epoch)}
+        self._runner = CommandRunner(log=stage.progress, environment=environment)
+        self.store = LayerStore(os.path.join(document.provider_work, "chrootenv"), who=stage.name)
+        self._tarball = ChrootTarball(os.path.join(document.provider_work, "chrootbuild"), self._runner)
+
+    def build(self) -> list[Layer]:
+        """Return the layers, the lowest first."""
+        chrootenv = self._chroot_environment()
+        packages = self._package_layer(chrootenv)
+        configuration = self._configuration_layer([chrootenv, packages])
+        layers = [chrootenv, packages, configuration]
+        initramfs = self._initramfs_layer(layers)
+        return [*layers, initramfs] if initramfs else layers
+
+    def _sandbox(self, root: str, epoch: int) -> Sandbox:
+        return Sandbox(root, self._runner, source_date_epoch=epoch)
+
+    def _installer(self, root: str, epoch: int) -> DebInstaller:
+        return DebInstaller(
+            root,
+            self._sandbox(root, epoch),
+            arch=self._document.provider["package_arch"],
+            newest=epoch,
+            workers=self._workers,
+            progress=self._progress,
+        )
+
+    def _date(self, *groups: t.Sequence[LockedPackage]) -> int:
+        """Return the date of a layer of packages: that of its newest package.
+
+        The lock's own date changes with every update of a repository. A layer that does not change with it can be
+        shared between images, and used for longer.
+        """
+        dates = [self._epoch]
+        for group in groups:
+            for package in group:
+                try:
+                    dates.append(build_date(package.path))
+                except OSError:
+                    raise ChrootError(
+                        f"The package {package.name} {package.version} is not in the package cache: "
+                        f"{package.path} is missing.",
+                        remedy="Run the module os_image.composer.pkg_fetch again.",
+                    ) from None
+        return min(self._epoch, max(dates[1:], default=self._epoch))
+
+    def _chroot_environment(self) -> Layer:
+        packages = self._packages[0]
+        epoch = self._date(packages)
+        digest = digest_of(
+            {
+                "layer": "chrootenv",
+                "version": LAYER_VERSION,
+                "packages": [[package.name, package.version, package.arch, package.sha256] for package in packages],
+                "date": epoch,
+                "architecture": self._document.provider["package_arch"],
+            }
+        )
+        with self.store.building(digest):
+            layer = self.store.find(digest)
+            if layer is not None:
+                self.chrootenv_reused = True
+                self._progress.milestone("Chroot", f"Reusing the chroot environment ({len(packages)} packages)")
+                return layer
+            with self.store.draft("chrootenv", digest, newest=epoch) as draft:
+                if self._tarball.holds(digest):
+                    self._progress.milestone("Chroot", "Restoring the chroot environment from its tarball")
+                    self._tarball.restore(draft.root)
+                    self.chrootenv_reused = True
+                else:
+                    self._progress.milestone("Chroot", f"Creating the chroot environment ({len(packages)} packages)")
+                    self._install_chroot_environment(draft, packages, epoch)
+            layer = self._built(digest)
+            if not self.chrootenv_reused:
+                self._tarball.write(layer.root, digest)
+            return layer
+
+    def _install_chroot_environment(self, draft: Draft, packages: list[LockedPackage], epoch: int) -> None:
+        installer = self._installer(draft.root, epoch)
+        installer.verify(packages)
+        for directly in (True, False):
+            installer.prepare()
+            if self._install(installer, packages, directly=directly):
+                break
+            _empty(draft.root)
+        installer.check({package.name: package for package in packages})
+        clean_up(TreeFiles(draft.root))
+
+    def _install(self, installer: DebInstaller, packages: list[LockedPackage], *, directly: bool) -> bool:
+        """Install packages; returns V(False) when it must be tried again in the slow way."""
+        if not directly:
+            installer.install(packages, cache=self._cache)
+            return True
+        try:
+            installer.install_directly(packages)
+        except NotPlainError as exc:
+            self._progress.write(f"The packages cannot be extracted directly ({exc}); dpkg unpacks them.\n")
+            return False
+        return True
+
+    def _package_layer(self, chrootenv: Layer) -> Layer:
+        packages = self._packages[1]
+        scripts = self._config.get("scripts", {}).get("preInstall", [])
+        epoch = self._date(self._packages[0], packages)
+        digest = digest_of(
+            {
+                "layer": "packages",
+                "version": LAYER_VERSION,
+                "below": chrootenv.digest,
+                "packages": [[package.name, package.version, package.arch, package.sha256] for package in packages],
+                "scripts": self._document.fingerprint(scripts),
+                "date": epoch,
+            }
+        )
+        with self.store.building(digest):
+            layer = self.store.find(digest)
+            if layer is not None:
+                self._progress.milestone("Chroot", f"Reusing the layer of {len(packages)} packages")
+                return layer
+            with self.store.draft("packages", digest, newest=epoch) as draft:
+                self._progress.milestone("Chroot", f"Installing {len(packages)} packages")
+                self._install_packages(draft, chrootenv, packages, scripts, epoch)
+            return self._built(digest)
+
+    def _install_packages(
+        self,
+        draft: Draft,
+        chrootenv: Layer,
+        packages: list[LockedPackage],
+        scripts: t.Sequence[t.Mapping[str, t.Any]],
+        epoch: int,
+    ) -> None:
+        for directly in (True, False):
+            with RootTree([chrootenv.root]).mounted(upper=draft.root, work=draft.work) as root:
+                installer = self._installer(root, epoch)
+                installer.verify(packages)
+                with forbidden_services(root):
+                    run_scripts(self._sandbox(root, epoch), scripts, moment="preInstall", progress=self._progress)
+                if not packages or self._install(installer, packages, directly=directly):
+                    everything = [*self._packages[0], *packages]
+                    installer.check({package.name: package for package in everything})
+                    clean_up(TreeFiles(root))
+                    return
+            _empty(draft.root)
+            _empty(draft.work)
+
+    def _configuration_layer(self, below: list[Layer]) -> Layer:
+        repositories = self._document.provider["repositories"]
+        settings = {key: self._config.get(key) for key in CONFIGURATION_KEYS}
+        settings["scripts"] = self._config.get("scripts", {}).get("postInstall", [])
+        digest = digest_of(
+            {
+                "layer": "configuration",
+                "version": LAYER_VERSION,
+                "below": below[-1].digest,
+                "settings": self._document.fingerprint(settings),
+                "repositories": self._document.fingerprint(repositories),
+                "date": self._epoch,
+            }
+        )
+        with self.store.building(digest):
+            layer = self.store.find(digest)
+            if layer is not None:
+                self._progress.milestone("Chroot", "Reusing the configured system")
+                return layer
+            with self.store.draft("configuration", digest, newest=self._epoch) as draft:
+                self._progress.milestone("Chroot", "Configuring the system")
+                tree = RootTree([layer.root for layer in below])
+                with tree.mounted(upper=draft.root, work=draft.work) as root:
+                    sandbox = self._sandbox(root, self._epoch)
+                    configure(root, sandbox, self._config, repositories, progress=self._progress)
+            return self._built(digest)
+
+    def _initramfs_layer(self, below: list[Layer]) -> Layer | None:
+        tree = RootTree([layer.root for layer in below])
+        with tree.mounted() as root:
+            files = TreeFiles(root)
+            if not kernels(files):
+                return None
+            wanted = self._config.get("initramfs", {}).get("generator", "auto")
+            if wanted == "auto":
+                wanted = self._document.provider.get("initramfs", {}).get("generator", "auto")
+            generator = choose_generator(files, wanted)
+        if generator is None:
+            self._progress.milestone(
+                "Chroot", "The image has a kernel, but no initramfs: no generator is installed", level="warn"
+            )
+            return None
+        extra = self._config.get("kernel", {}).get("enableExtraModules", "").split()
+        settings = InitramfsSettings(generator.name, _root_fs_type(self._document), tuple(extra))
+        digest = digest_of(
+            {
+                "layer": "initramfs",
+                "version": LAYER_VERSION,
+                "below": below[1].digest,
+                "generator": settings.generator,
+                "modules": settings.modules(),
+                "file system": settings.root_fs_type,
+                "configuration": relevant_content([layer.root for layer in below[2:]]),
+            }
+        )
+        # Not the date of the lock: see _date().
+        epoch = self._date(self._packages[0], self._packages[1])
+        with self.store.building(digest):
+            layer = self.store.find(digest)
+            if layer is not None:
+                self._progress.milestone("Chroot", "Reusing the initramfs")
+                return layer
+            with self.store.draft("initramfs", digest, newest=epoch) as draft:
+                self._progress.milestone("Chroot", f"Making the initramfs with {settings.generator}")
+                with tree.mounted(upper=draft.root, work=draft.work) as root:
+                    files = TreeFiles(root)
+                    make_initramfs(files, self._sandbox(root, epoch), settings)
+                    clean_up(files)
+            return self._built(digest)
+
+    def _built(self, digest: str) -> Layer:
+        layer = self.store.find(digest)
+        if layer is None:
+            raise ChrootError(f"The layer {digest} has gone right after it was made.", remedy="Run the stage again.")
+        return layer
+
+
+def _key(package: t.Mapping[str, t.Any]) -> str:
+    return str(package["name"])
+
+
+def _facts(lock: Facts) -> Facts:
+    return {"packages": {_key(package): package["version"] for package in lock["packages"]}}
+
+
+def _root_fs_type(document: TemplateDocument) -> str:
+    for partition in document.section("disk").get("partitions", []):
+        if partition.get("mountPoint") == "/":
+            return str(partition.get("fsType") or _DEFAULT_FS_TYPE)
+    return _DEFAULT_FS_TYPE
+
+
+def _empty(directory: str) -> None:
+    shutil.rmtree(directory)
+    os.mkdir(directory, 0o755)
+
+
+__all__ = ("LAYER_VERSION", "ChrootConfigure")

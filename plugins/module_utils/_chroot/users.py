@@ -1,0 +1,158 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Accounts: groups, users, passwords, SSH keys, sudo."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+
+User = t.Mapping[str, t.Any]
+
+# The groups whose members may use sudo, by distribution: Debian's first, then that of Fedora and SUSE.
+_SUDO_GROUPS = ("sudo", "wheel")
+_DEFAULT_SHELL = "/bin/bash"
+
+
+def shell_of(user: User) -> str | None:
+    """Return the program that runs when the user logs in, as the template says; V(None) when it says nothing."""
+    return user.get("startupScript") or user.get("shell") or None
+
+
+def account_commands(users: t.Sequence[User], *, existing: t.Mapping[str, int], groups: t.Collection[str]) -> list[str]:
+    """Return shell commands that make the accounts; numbers are given in the order of the template.
+
+    :param existing: The users that packages have made, with their numbers.
+    :param groups: The groups that exist.
+    """
+    commands = []
+    known = set(groups)
+    for user in users:
+        for group in user.get("groups", []):
+            if group not in known and group != user["name"]:
+                known.add(group)
+                commands.append(f"groupadd -- {shlex.quote(group)}")
+    for user in users:
+        name = user["name"]
+        options: list[str] = []
+        wanted = list(user.get("groups", []))
+        if user.get("sudo") and name != "root":
+            wanted += [group for group in _SUDO_GROUPS if group in known][:1]
+        if name in existing:
+            if wanted:
+                options += ["--append", "--groups", ",".join(dict.fromkeys(wanted))]
+            if user.get("home"):
+                options += ["--home", user["home"]]
+            if shell_of(user):
+                options += ["--shell", str(shell_of(user))]
+            if options:
+                commands.append(shlex.join(["usermod", *options, "--", name]))
+        else:
+            options += ["--create-home", "--home-dir", user.get("home") or f"/home/{name}"]
+            options += ["--shell", shell_of(user) or _DEFAULT_SHELL]
+            options += ["--gid", name] if name in known else ["--user-group"]
+            if wanted:
+                options += ["--groups", ",".join(dict.fromkeys(wanted))]
+            commands.append(shlex.join(["useradd", *options, "--", name]))
+        if user.get("passwordMaxAge") is not None:
+            commands.append(shlex.join(["chage", "--maxdays", str(user["passwordMaxAge"]), "--", name]))
+    return commands
+
+
+def create_users(files: TreeFiles, sandbox: Sandbox, users: t.Sequence[User]) -> None:
+    """Make the accounts of the template in the tree.
+
+    :raises ChrootError: An account cannot be made; the message names what is missing.
+    :raises CommandError: A command of the tree failed.
+    """
+    if not users:
+        return
+    if any(user.get("sudo") for user in users) and not files.is_executable("/usr/bin/sudo"):
+        name = next(user["name"] for user in users if user.get("sudo"))
+        raise ChrootError(
+            f"The user {name} shall be allowed to use sudo, but sudo is not installed in the image.",
+            remedy="Add the package sudo to systemConfig.packages, or take sudo: true away.",
+        )
+    existing = _accounts(files, "passwd")
+    groups = _accounts(files, "group")
+    for user in users:
+        files.make_directory(os.path.dirname(user.get("home") or f"/home/{user['name']}"))
+    commands = account_commands(users, existing=existing, groups=groups)
+    passwords = [f"{user['name']}:{user['password']}\n" for user in users if user.get("password")]
+    if passwords:
+        # Hashes come through standard input: arguments are for everybody to see.
+        commands.append("chpasswd --encrypted")
+    sandbox.run(
+        ["/bin/sh", "-e", "-c", "\n".join(commands)],
+        data="".join(passwords).encode("utf-8"),
+        what="Making the accounts of systemConfig.users",
+    )
+    for user in users:
+        _authorize_keys(files, user)
+        _allow_sudo(files, user, in_group=any(group in groups for group in _SUDO_GROUPS))
+
+
+def check_shells(files: TreeFiles, users: t.Sequence[User]) -> None:
+    """Check that everybody's login program is there, once all files are.
+
+    :raises ChrootError: One is not; nobody could log in.
+    """
+    for user in users:
+        shell = shell_of(user)
+        if shell and not files.is_executable(shell):
+            key = "startupScript" if user.get("startupScript") else "shell"
+            raise ChrootError(
+                f"The {key} {shell} of the user {user['name']} is not an executable file of the image.",
+                remedy="Install the package that has it, or bring it by systemConfig.additionalFiles with mode 0755.",
+            )
+
+
+def _authorize_keys(files: TreeFiles, user: User) -> None:
+    keys = [key.strip() for key in user.get("sshKeys", []) if key.strip()]
+    if not keys:
+        return
+    uid, gid, home = _identity(files, user["name"])
+    files.make_directory(f"{home}/.ssh", mode=0o700, uid=uid, gid=gid)
+    content = "".join(f"{key}\n" for key in keys)
+    files.write(f"{home}/.ssh/authorized_keys", content, mode=0o600, uid=uid, gid=gid)
+
+
+def _allow_sudo(files: TreeFiles, user: User, *, in_group: bool) -> None:
+    name = user["name"]
+    if not user.get("sudo") or name == "root":
+        return
+    rule = None
+    if not user.get("password"):
+        # Who logs in by key alone has no password to give.
+        rule = f"{name} ALL=(ALL:ALL) NOPASSWD: ALL\n"
+    elif not in_group:
+        rule = f"{name} ALL=(ALL:ALL) ALL\n"
+    if rule:
+        # sudo ignores files whose names have a dot.
+        files.write(f"/etc/sudoers.d/90-{name.replace('.', '_')}", rule, mode=0o440)
+
+
+def _identity(files: TreeFiles, name: str) -> tuple[int, int, str]:
+    for line in files.read("/etc/passwd").splitlines():
+        fields = line.split(":")
+        if fields[0] == name:
+            return int(fields[2]), int(fields[3]), fields[5]
+    raise ChrootError(f"The user {name} does not exist in the image.")
+
+
+def _accounts(files: TreeFiles, database: str) -> dict[str, int]:
+    lines = (line.split(":") for line in files.read(f"/etc/{database}").splitlines())
+    return {fields[0]: int(fields[2]) for fields in lines if len(fields) > 2}
+
+
+__all__ = ("account_commands", "check_shells", "create_users", "shell_of")
