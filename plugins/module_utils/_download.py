@@ -34,7 +34,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._io import sha25
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 18
 _USER_AGENT = "os-image-composer"
 # Debian's requests knows it already; the one from PyPI brings its own list, without the host's own authorities.
 _CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
@@ -103,7 +103,11 @@ class _Problem(Exception):
 
 
 class _Refused(_Problem):
-    """Asking again would give the same answer."""
+    """Asking again would give the same answer.
+
+    :ivar missing: The server does not have it.
+    :ivar fatal: Asking for the whole instead of the rest would not help either.
+    """
 
     def __init__(self, reason: str, remedy: str | None = None, *, missing: bool = False, fatal: bool = False) -> None:
         super().__init__(reason, remedy)
@@ -246,11 +250,17 @@ def _retry_after(value: str | None) -> float | None:
 
 @dataclasses.dataclass
 class _Partial:
-    """The C(.part) file of a download, with the digest of what it holds."""
+    """The C(.part) file of a download.
+
+    :ivar digest: The hash object of what it holds.
+    :ivar offset: How much it holds.
+    :ivar received: How much of it came in this run.
+    """
 
     descriptor: int
     digest: t.Any
-    offset: int
+    offset: int = 0
+    received: int = 0
 
     def restart(self) -> None:
         os.ftruncate(self.descriptor, 0)
@@ -277,6 +287,7 @@ class _Partial:
             count = os.pwrite(self.descriptor, view, self.offset)
             self.digest.update(view[:count])
             self.offset += count
+            self.received += count
             view = view[count:]
 
 
@@ -299,7 +310,7 @@ def _locked_part(path: str, stop: threading.Event) -> t.Iterator[_Partial]:
             if not same:
                 # The one who held the lock has finished the file and given it its name.
                 continue
-            partial = _Partial(descriptor, hashlib.sha256(), 0)
+            partial = _Partial(descriptor, hashlib.sha256())
             try:
                 yield partial
             finally:
@@ -487,8 +498,12 @@ class Downloader:
                     403: "Check that the build host may read this URL.",
                     407: "Check the credentials in the proxy settings of the build host.",
                 }.get(status)
-                missing = status in (404, 410)
-                raise _Refused(f"the server answers {status} {response.reason}", remedy, missing=missing)
+                raise _Refused(
+                    f"the server answers {status} {response.reason}",
+                    remedy,
+                    missing=status in (404, 410),
+                    fatal=remedy is not None,
+                )
             yield response
             clean = True
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as exc:
@@ -517,7 +532,7 @@ class Downloader:
                 raise _oversized(limit)
             data = b""
             while len(data) <= limit:
-                chunk = response.raw.read(_CHUNK, decode_content=False)
+                chunk = _read_body(response)
                 if not chunk:
                     break
                 data += chunk
@@ -531,12 +546,10 @@ class Downloader:
         """Fetch one file; return the bytes that came over the network."""
         os.makedirs(os.path.dirname(download.destination), exist_ok=True)
         part = f"{download.destination}.part"
-        received = 0
 
         def attempt(url: str) -> None:
-            nonlocal received
             begin = time.monotonic()
-            received += self._receive(url, partial, download, stop)
+            self._receive(url, partial, download, stop)
             if partial.offset < download.size:
                 raise _Temporary(
                     f"the answer ended after {partial.offset} of {download.size} bytes",
@@ -574,7 +587,7 @@ class Downloader:
                 f"{_capital(download.what)} could not be stored as {download.destination}: {exc.strerror}.",
                 remedy="Check the directory and its file system.",
             ) from exc
-        return received
+        return partial.received
 
     def _checked(self, url: str, attempt: t.Callable[[str], None], partial: _Partial, download: Download) -> None:
         """Fetch a file from one URL to its end, and demand its digest; what was there before may have been wrong."""
@@ -594,12 +607,13 @@ class Downloader:
             "The server or a proxy on the way delivers another file: use another mirror, or try again later.",
         )
 
-    def _receive(self, url: str, partial: _Partial, download: Download, stop: threading.Event) -> int:
-        """Append what a URL has beyond the partial file; return the count of bytes."""
+    def _receive(self, url: str, partial: _Partial, download: Download, stop: threading.Event) -> None:
+        """Append what a URL has beyond the partial file."""
         if url.startswith("file:"):
             with _local_file(url) as stream:
                 stream.seek(partial.offset)
-                return self._append(lambda: stream.read(1 << 20), partial, download, stop)
+                self._append(lambda: stream.read(1 << 20), partial, download, stop)
+            return
         headers = {"Range": f"bytes={partial.offset}-"} if partial.offset else {}
         try:
             with self._request(url, headers) as response:
@@ -618,28 +632,26 @@ class Downloader:
                         "The server or a proxy on the way delivers another file: use another mirror, or try again "
                         "later.",
                     )
-                return self._append(lambda: response.raw.read(_CHUNK, decode_content=False), partial, download, stop)
+                self._append(lambda: _read_body(response), partial, download, stop)
         except _Refused as exc:
             if not partial.offset or exc.missing or exc.fatal:
                 raise
             # Whatever the server has against the range (416 above all), the whole file may still be had.
             partial.restart()
-            return self._receive(url, partial, download, stop)
+            self._receive(url, partial, download, stop)
 
     @staticmethod
-    def _append(read: t.Callable[[], bytes], partial: _Partial, download: Download, stop: threading.Event) -> int:
-        count = 0
+    def _append(read: t.Callable[[], bytes], partial: _Partial, download: Download, stop: threading.Event) -> None:
         while True:
             chunk = read()
             if not chunk:
-                return count
+                return
             if stop.is_set():
                 raise _Stopped
             if partial.offset + len(chunk) > download.size:
                 partial.restart()
                 raise _Refused(f"the server sends more than the {download.size} bytes that are demanded")
             partial.append(chunk)
-            count += len(chunk)
 
     def _try_all(
         self,
@@ -713,6 +725,18 @@ def _capital(text: str) -> str:
 
 def _oversized(limit: int) -> _Refused:
     return _Refused(f"it has more than the {limit} bytes that such a document may have", "Check the URL.", fatal=True)
+
+
+def _read_body(response: t.Any) -> bytes:
+    """Read the next bytes of an answer as they came; none at its end, whether that is early or not."""
+    urllib3 = import_library("urllib3", package="python3-urllib3")
+    try:
+        return t.cast(bytes, response.raw.read(_CHUNK, decode_content=False))
+    except urllib3.exceptions.ProtocolError as exc:
+        # urllib3 2 tells an early end by an exception, urllib3 1 does not; the callers count the bytes.
+        if any(type(cause).__name__ == "IncompleteRead" for cause in _chain(exc)):
+            return b""
+        raise
 
 
 def _content_length(response: t.Any) -> int | None:
