@@ -109,12 +109,12 @@ template:
   description: Path of the template on the build host.
   returned: success
   type: path
-  sample: /var/lib/os-image-composer/inputs/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08/template/minimal.yml
+  sample: /var/lib/os-image-composer/inputs/9f86d081.../template/minimal.yml
 config_dir:
   description: Path of the configuration directory on the build host.
   returned: success
   type: path
-  sample: /var/lib/os-image-composer/inputs/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08/config
+  sample: /var/lib/os-image-composer/inputs/9f86d081.../config
 digest:
   description: SHA-256 digest of everything that was collected.
   returned: success

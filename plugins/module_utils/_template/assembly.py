@@ -78,22 +78,18 @@ class _Assembler:
         """Hold a template against its schema; parts with errors are taken out of it."""
         for problem in validate(data, schema):
             self.problems.append(problem)
-            section, part = self._part(problem.origin)
-            self.tainted.add(f"{section}.{part}" if part else section)
+            steps = [str(step) for step in problem.origin.path[:2]]
+            section = steps[0] if steps else ""
             holder = data.get(section)
-            if part and isinstance(holder, Mapping):
-                if part in holder:
-                    holder.drop(part)
-            elif section in data:
-                data.drop(section)
-
-    @staticmethod
-    def _part(origin: Origin) -> t.Tuple[str, str]:
-        """Return the section that an error spoils, and the part of it when it is systemConfig."""
-        steps = [str(step) for step in origin.path[:2]]
-        section = steps[0] if steps else ""
-        known = SECTIONS.get(section, {}).get("properties", {})
-        return section, steps[1] if section == "systemConfig" and len(steps) > 1 and steps[1] in known else ""
+            if section == "systemConfig" and len(steps) > 1 and isinstance(holder, Mapping):
+                # Its parts stand for themselves: one that is wrong does not spoil the others.
+                self.tainted.add(".".join(steps))
+                if steps[1] in holder:
+                    holder.drop(steps[1])
+            else:
+                self.tainted.add(section)
+                if section in data:
+                    data.drop(section)
 
     def skipped(self) -> t.Set[str]:
         """The names of sections and parts that rules must not read."""

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -72,8 +71,12 @@ class InputStore:
             with tarfile.open(archive) as tar:
                 for member in tar:
                     _unpack(tar, member, temporary)
-            with contextlib.suppress(FileExistsError):
+            try:
                 os.rename(temporary, self.path(digest))
+            except OSError:
+                # Somebody else has unpacked the same at the same time.
+                if not self.has(digest):
+                    raise
         except tarfile.TarError as exc:
             raise TemplateError(f"The archive {archive} cannot be unpacked: {exc}.") from exc
         finally:

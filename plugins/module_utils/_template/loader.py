@@ -275,11 +275,13 @@ def read_yaml_bytes(path: str, *, what: str) -> bytes:
         if exc.errno == errno.ELOOP:
             refused("The file is a symbolic link. Name the file that it points to.")
         refused(f"The file cannot be read: {exc.strerror}. Check the path and its permissions.")
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             refused("This is not a regular file. Name a YAML file.")
-        data = stream.read(MAX_BYTES + 1)
+        with open(descriptor, "rb", closefd=False) as stream:
+            data = stream.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_BYTES:
         refused(f"The file is larger than {MAX_BYTES >> 20} MiB. Put long contents into files beside the template.")
     return data

@@ -127,6 +127,15 @@ TARGET = _object(
     required=["os", "dist", "arch", "imageType"],
 )
 
+# The other names say the same, or belong to what is not built yet; typeUUID stands for any of them.
+_PARTITION_TYPES = [
+    name
+    for name in PARTITION_TYPES
+    if name in ("bios", "esp", "xbootldr") or (name.startswith("linux") and name != "linux-generic")
+]
+# What the type says already has no effect as a flag, except for the ESP's, which all templates have.
+_PARTITION_FLAGS = [name for name in PARTITION_FLAGS if name not in ("root", "swap")]
+
 PARTITION = _object(
     "A partition of the disk.",
     {
@@ -144,7 +153,7 @@ PARTITION = _object(
             "maximum": 128,
         },
         "type": _choice(
-            "What the partition is for; by default what its flags and its file system say.", list(PARTITION_TYPES)
+            "What the partition is for; by default what its flags and its file system say.", _PARTITION_TYPES
         ),
         "typeUUID": _string(
             "The GPT type as a UUID, for types that have no name here. It overrides type.",
@@ -183,7 +192,7 @@ PARTITION = _object(
         ),
         "flags": _list(
             "Flags of the partition. esp makes it the ESP, as type esp does.",
-            _choice("A flag.", list(PARTITION_FLAGS)),
+            _choice("A flag.", _PARTITION_FLAGS),
         ),
     },
     required=["id"],

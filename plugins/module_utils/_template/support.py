@@ -33,9 +33,7 @@ UNSUPPORTED: t.Tuple[Unsupported, ...] = (
     Unsupported(("target", "imageType"), ("iso", "img"), "Use raw."),
     Unsupported(("target", "arch"), ("aarch64", "armv7hl"), "Use x86_64."),
     Unsupported(("disk", "partitionTableType"), ("mbr",), "Use gpt."),
-    Unsupported(
-        ("disk", "partitions", "*", "type"), ("bios", "bios-boot"), "Use EFI, and a partition of the type esp."
-    ),
+    Unsupported(("disk", "partitions", "*", "type"), ("bios",), "Use EFI, and a partition of the type esp."),
     Unsupported(("disk", "partitions", "*", "flags", "*"), ("bios_grub", "legacy_boot"), "Remove the flag."),
     Unsupported(("disk", "partitions", "*", "fsType"), ("xfs", "btrfs"), "Use ext4."),
     Unsupported(("disk", "artifacts", "*", "type"), ("vhd", "vhdx", "vmdk", "vdi"), "Use raw or qcow2."),

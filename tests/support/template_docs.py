@@ -1,0 +1,175 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the documentation says about templates, made from the schema. A unit test keeps the files equal to it.
+
+To write the files anew, with C(collections) on the Python path:
+C(python -m ansible_collections.os_image.composer.tests.support.template_docs)
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._template import checks, merge, schema, support
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SCHEMA_FILE = ROOT / "docs" / "schema" / "os-image-template.schema.json"
+REFERENCE_FILE = ROOT / "docs" / "template-reference.md"
+
+_HEADER = """\
+<!--
+Copyright (c) 2026 The os_image.composer authors
+GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+SPDX-License-Identifier: GPL-3.0-or-later
+-->
+
+# Image templates
+
+A template is one YAML file (UTF-8, at most 1 MiB, no symbolic link). It is merged over the default template of its
+operating system, `config/osv/{os}/{dist}/imageconfigs/defaultconfigs/default-{imageType}-{arch}.yml`, and the result
+is checked. Everything that is wrong is reported at once, with file, line and YAML path. Begin with a copy of
+`image-templates/debian12-x86_64-minimal-raw.yml`:
+
+```yaml
+# yaml-language-server: $schema=@SCHEMA@
+image:
+  name: kiosk
+  version: "1.0.0"
+target:
+  os: debian
+  dist: debian12
+  arch: x86_64
+  imageType: raw
+systemConfig:
+  hostname: kiosk
+  packages:
+    - openssh-server
+  users:
+    - name: admin
+      sshKeys:
+        - ssh-ed25519 AAAA... admin@example.org
+```
+
+The first line lets editors complete and check the file while you write; the schema is
+[schema/os-image-template.schema.json](schema/os-image-template.schema.json).
+
+"""
+
+_MERGE = """\
+## How the template goes over the default template
+
+Values of your template win. A text or list that is empty says nothing. Lists keep the order of the default template,
+followed by what yours adds. The role variable `image_build_overrides` is merged over the result by the same rules.
+
+| part | rule |
+|---|---|
+| `disk` | with `partitions`, yours replaces the default's whole; without, field by field |
+| `systemConfig.name` | by default `image.name`; the build directory is named after it |
+| `systemConfig.packages` | both lists, each package once |
+| `systemConfig.kernel` | field by field; your list of packages replaces the default's |
+| `systemConfig.bootloader`, `initramfs`, `immutability` | field by field |
+| `systemConfig.users` | by `name`, field by field; `groups` and `sshKeys` of both |
+| `systemConfig.network.interfaces` | your list replaces the default's |
+| `systemConfig.services` | both lists; what you say about a unit takes it out of the default's other lists |
+| `systemConfig.additionalFiles` | by `final`; your entry replaces the default's |
+| `systemConfig.configurations`, `scripts` | the default's, then yours |
+| `packageRepositories` | by `name`, else `codename`; your entry replaces the default's |
+
+## Files
+
+Relative paths begin at the directory of the template and may not leave it, by `..` or by symbolic links. The role
+copies such files to the build host together with the template, and decrypts those that ansible-vault has encrypted.
+Absolute paths name files of the build host. The permissions of an additional file are those that it has, without write
+permission for group and others, unless `mode` says otherwise; its owner is root unless `owner` and `group` say
+otherwise.
+
+## Passwords
+
+Give the hash that `openssl passwd -6` prints. Plain text works too: it is hashed before anything is written, with a
+salt that depends on the image and the user, so that building again gives the same image. A user without a password is
+locked for passwords.
+
+"""
+
+
+def _kind(field: schema.Schema) -> str:
+    if "enum" in field:
+        return " \\| ".join(f"`{value}`" for value in field["enum"])
+    names = {"string": "text", "boolean": "true or false", "integer": "whole number", "object": "mapping"}
+    if field["type"] == "array":
+        return f"list of {_kind(field['items'])}" if field["items"]["type"] != "object" else "list of mappings"
+    return names[str(field["type"])]
+
+
+def _default(field: schema.Schema) -> str:
+    default = field.get("default")
+    if default in (None, "", [], {}):
+        return ""
+    return f"`{json.dumps(default)}`"
+
+
+def _rows(fields: schema.Schema, prefix: str, required: t.Collection[str]) -> t.Iterator[str]:
+    for name, field in fields.items():
+        path = f"{prefix}{name}"
+        mark = " *" if name in required else ""
+        text = field["description"]
+        if "patternErrorMessage" in field:
+            text += f" It must be {field['patternErrorMessage']}."
+        text = text.replace("|", "\\|")
+        yield f"| `{path}`{mark} | {_kind(field)} | {_default(field)} | {text} |"
+        inner = field["items"] if field["type"] == "array" else field
+        if inner["type"] == "object":
+            suffix = "[]." if field["type"] == "array" else "."
+            yield from _rows(inner["properties"], path + suffix, inner.get("required", ()))
+
+
+def _sections() -> t.Iterator[str]:
+    for name, section in schema.SECTIONS.items():
+        yield f"## `{name}`\n"
+        yield f"{section['description']} Keys with * are required.\n"
+        yield "| key | value | default | meaning |"
+        yield "|---|---|---|---|"
+        inner = section["items"] if section["type"] == "array" else section
+        yield from _rows(inner["properties"], "[]." if section["type"] == "array" else "", inner.get("required", ()))
+        yield ""
+
+
+def _rules() -> t.Iterator[str]:
+    yield "## What is checked beside the form\n"
+    for check, _sections_read in checks.RULES:
+        yield f"- {(check.__doc__ or '').strip()}"
+    yield "- Every local file exists, can be read, and lies where it may."
+    yield "\nThese are warnings:\n"
+    for check, _sections_read in checks.ADVICE:
+        yield f"- {(check.__doc__ or '').strip()}"
+    yield "\n## Not supported yet\n"
+    yield "These are part of the template format, and refused with a remedy:\n"
+    for entry in support.UNSUPPORTED:
+        path = ".".join(entry.field).replace(".*", "[]")
+        values = ", ".join(f"`{json.dumps(value).strip(chr(34))}`" for value in entry.values or ())
+        yield f"- `{path}`{f': {values}' if values else ''}. {entry.remedy}"
+
+
+def schema_text() -> str:
+    """Return the content of the schema file."""
+    return json.dumps(schema.json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def reference_text() -> str:
+    """Return the content of the reference page."""
+    assert set(merge.SECTION_RULES) == set(schema.SECTIONS)
+    return _HEADER.replace("@SCHEMA@", schema.SCHEMA_ID) + _MERGE + "\n".join([*_sections(), *_rules()]) + "\n"
+
+
+def main() -> None:
+    """Write both files."""
+    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
+    REFERENCE_FILE.write_text(reference_text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

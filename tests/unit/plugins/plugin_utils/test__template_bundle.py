@@ -1,0 +1,142 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import io
+import pathlib
+import tarfile
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
+from ansible_collections.os_image.composer.plugins.plugin_utils._template_bundle import (
+    OWN_CONFIG,
+    Bundle,
+    collect_content,
+    collect_file,
+)
+
+TEMPLATE = """\
+image: {name: a, version: "1"}
+target: {os: debian, dist: debian12, arch: x86_64, imageType: raw}
+systemConfig:
+  additionalFiles:
+    - {local: files/x, final: /x}
+    - {local: ./files/x, final: /y}
+    - {local: /etc/hosts, final: /z}
+  scripts:
+    postInstall:
+      - file: run.sh
+"""
+
+
+def refuse(path: str) -> str:
+    raise AssertionError(f"{path} is not encrypted")
+
+
+def members(bundle: Bundle) -> dict[str, tuple[bytes, int]]:
+    stream = io.BytesIO()
+    bundle.write(stream)
+    stream.seek(0)
+    with tarfile.open(fileobj=stream) as tar:
+        found = {}
+        for info in tar:
+            content = tar.extractfile(info)
+            assert content is not None
+            found[info.name] = (content.read(), info.mode)
+        return found
+
+
+@pytest.fixture
+def template(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A template with the files that it names."""
+    folder = tmp_path / "in"
+    (folder / "files").mkdir(parents=True)
+    (folder / "files" / "x").write_text("x")
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o775)
+    (folder / "unrelated").write_text("secret")
+    (folder / "t.yml").write_text(TEMPLATE)
+    return folder / "t.yml"
+
+
+def test_what_is_collected(template: pathlib.Path) -> None:
+    bundle = collect_file(str(template), config_dir=OWN_CONFIG, decrypt=refuse)
+    found = members(bundle)
+    assert {name for name in found if name.startswith("template/")} == {
+        "template/t.yml",
+        "template/files/x",
+        "template/run.sh",
+    }
+    assert found["template/t.yml"] == (TEMPLATE.encode(), 0o600)
+    assert found["template/run.sh"] == (b"#!/bin/sh\n", 0o755)
+    assert "config/osv/debian/debian12/config.yml" in found
+    assert "config/osv/debian/keys/bookworm-archive.asc" in found
+
+
+def test_the_archive_depends_on_contents_alone(template: pathlib.Path) -> None:
+    one, two = io.BytesIO(), io.BytesIO()
+    first = collect_file(str(template), config_dir=OWN_CONFIG, decrypt=refuse).write(one)
+    (template.parent / "files" / "x").touch()
+    assert collect_file(str(template), config_dir=OWN_CONFIG, decrypt=refuse).write(two) == first
+    assert one.getvalue() == two.getvalue()
+    (template.parent / "files" / "x").write_text("y")
+    assert collect_file(str(template), config_dir=OWN_CONFIG, decrypt=refuse).write(io.BytesIO()) != first
+
+
+def test_all_missing_files_are_named(template: pathlib.Path) -> None:
+    (template.parent / "files" / "x").unlink()
+    (template.parent / "run.sh").unlink()
+    with pytest.raises(TemplateError) as caught:
+        collect_file(str(template), config_dir=OWN_CONFIG, decrypt=refuse)
+    assert [error["path"] for error in caught.value.details["errors"]] == [
+        "systemConfig.additionalFiles[0].local",
+        "systemConfig.additionalFiles[1].local",
+        "systemConfig.scripts.postInstall[0].file",
+    ]
+    assert "t.yml:5: systemConfig.additionalFiles[0].local: The file" in str(caught.value)
+
+
+def test_nothing_outside_is_collected(template: pathlib.Path) -> None:
+    (template.parent.parent / "secret").write_text("secret")
+    (template.parent / "run.sh").unlink()
+    (template.parent / "run.sh").symlink_to("../secret")
+    template.write_text(TEMPLATE.replace("./files/x", "../secret"))
+    with pytest.raises(TemplateError) as caught:
+        collect_file(str(template), config_dir=OWN_CONFIG, decrypt=refuse)
+    assert "The path '../secret' leaves the directory" in str(caught.value)
+    assert "The path 'run.sh' leaves the directory" in str(caught.value)
+
+
+def test_encrypted_files_are_decrypted(template: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    plain = {"t.yml": TEMPLATE.encode(), "x": b"decrypted"}
+    for path in (template, template.parent / "files" / "x"):
+        path.write_text("$ANSIBLE_VAULT;1.1;AES256\n6162\n")
+        (tmp_path / path.name).write_bytes(plain[path.name])
+    bundle = collect_file(
+        str(template), config_dir=OWN_CONFIG, decrypt=lambda path: str(tmp_path / pathlib.Path(path).name)
+    )
+    found = members(bundle)
+    assert found["template/t.yml"][0] == TEMPLATE.encode()
+    assert found["template/files/x"][0] == b"decrypted"
+
+
+def test_a_template_as_data(template: pathlib.Path) -> None:
+    content = {
+        "image": {"name": "a"},
+        "target": {"os": "nowhere"},
+        "systemConfig": {"additionalFiles": [{"local": "files/x", "final": "/x"}]},
+    }
+    bundle = collect_content(content, base_dir=str(template.parent), config_dir=OWN_CONFIG, decrypt=refuse)
+    found = members(bundle)
+    assert bundle.name == "template.yml"
+    assert found["template/files/x"][0] == b"x"
+    # An unknown operating system: enough to tell which ones are known.
+    assert "config/osv/debian/debian13/config.yml" in found
+    assert "config/osv/debian/keys/bookworm-archive.asc" not in found
+
+
+def test_a_directory_without_providers(template: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(TemplateError, match="holds no providers. Let config_dir name a directory with osv/"):
+        collect_file(str(template), config_dir=str(tmp_path), decrypt=refuse)
