@@ -66,7 +66,11 @@ def run_parallel(
         for thread in threads:
             thread.start()
         while len(results) < len(items):
-            index, result, problem = finished.get()
+            try:
+                # A signal that comes just before the wait does not end it: its handler runs when the wait is over.
+                index, result, problem = finished.get(timeout=_STOP_SECONDS)
+            except queue.Empty:
+                continue
             if problem is not None:
                 raise problem
             results[index] = result

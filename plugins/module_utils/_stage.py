@@ -212,23 +212,30 @@ class BuildDirectory:
             )
         return stamp
 
-    def release_outputs(self, stage: str) -> None:
-        """Remove the files that a stage left in the build directory; its stamp stays good.
+    def release_outputs(self, stage: str, *paths: str) -> None:
+        """Remove files that a stage left in the build directory; the stage's stamp stays good without them.
 
         :func:`restore_outputs` makes them again when somebody needs them after all.
+
+        :param paths: Absolute paths of outputs; without any, all that lie in the build directory.
         """
-        stamp = self.require(stage)
-        path = self.join("stages", f"{stage}.json")
-        with open(path, encoding="utf-8") as stream:
+        document = self.join("stages", f"{stage}.json")
+        with open(document, encoding="utf-8") as stream:
             data = json.load(stream)
-        for output in data["outputs"]:
-            output["released"] = not os.path.isabs(output["path"])
+        released = [
+            output
+            for output in data["outputs"]
+            if not os.path.isabs(output["path"]) and (not paths or self.join(output["path"]) in paths)
+        ]
+        if not released:
+            return
+        for output in released:
+            output["released"] = True
         # The stamp first: a file that is released but still there is checked like any other.
-        write_json(path, data, mode=0o600)
-        for output in stamp.outputs:
-            if not os.path.isabs(output.path):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self.join(output.path))
+        write_json(document, data, mode=0o600)
+        for output in released:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.join(output["path"]))
 
     def read_document(self, name: str) -> Facts:
         """Read a document that an earlier stage left, and check that nobody changed it since.

@@ -55,7 +55,11 @@ class _Done(Stage):
         return self._inputs
 
     def execute(self) -> Outcome:
+        self.work()
         return self._outcome
+
+    def work(self) -> None:
+        """What is done beside: nothing."""
 
 
 class FinishedBuild:
@@ -176,15 +180,37 @@ class FinishedBuild:
         self._complete("chroot_configure", {"layers": layers}, {}, layers=["ef" * 32])
         self.compose()
 
+    def stage_that_writes(self, content: bytes) -> t.Callable[[BuildDirectory, StageOptions], Stage]:
+        """Return what stands for the classes of disk_compose and image_sign: it makes the image with this content."""
+        names = ["disk_compose", "image_sign"]
+        test = self
+
+        class Writer(_Done):
+            def work(self) -> None:
+                if self.name == "disk_compose":
+                    test.image.write_bytes(content)
+
+        def make(build: BuildDirectory, options: StageOptions) -> Stage:
+            name = names.pop(0)
+            return Writer(name, build, *self._image_stages()[name])
+
+        return make
+
     def compose(self) -> None:
         """Complete disk_compose and image_sign with the image as it is."""
+        for name, (outcome, inputs) in self._image_stages().items():
+            run_stage(_Done(name, self.directory, outcome, inputs))
+
+    def _image_stages(self) -> dict[str, tuple[Outcome, dict[str, t.Any]]]:
         image = str(self.image)
         partitions = [{"id": "rootfs", "number": 1, "start": MIB, "size": 8 * MIB, "uuid": "u", "mount_point": "/"}]
         boot = {"loader": "systemd-boot", "entries": ["e"], "kernel_version": "6.1", "cmdline": "quiet"}
-        self._complete(
-            "disk_compose",
-            {"image": image, "partitions": partitions, "boot": boot},
-            {image: None},
-            **{"root tree": "1", "host tools": {"mke2fs": "1.47.0"}},
-        )
-        self._complete("image_sign", {"signed": [], "certificates": [], "image": image}, {}, keys=[])
+        composed = {"image": image, "partitions": partitions, "boot": boot}
+        signed = {"signed": [], "certificates": [], "image": image}
+        return {
+            "disk_compose": (
+                Outcome(composed, {image: None}),
+                {"root tree": "1", "host tools": {"mke2fs": "1.47.0"}},
+            ),
+            "image_sign": (Outcome(signed), {"keys": []}),
+        }

@@ -462,6 +462,7 @@ __all__ = (
     "CODECS",
     "Codec",
     "CompressedFile",
+    "Piece",
     "compress_file",
     "crc32_combine",
     "thread_count",

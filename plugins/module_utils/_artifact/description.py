@@ -43,11 +43,13 @@ class LayeredTree:
             descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
-        with os.fdopen(descriptor, "rb") as stream:
-            status = os.fstat(stream.fileno())
+        try:
+            status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_SIZE:
                 return None
-            return stream.read()
+            return os.pread(descriptor, status.st_size, 0)
+        finally:
+            os.close(descriptor)
 
     def _find(self, path: str) -> str | None:
         """Return where a file really lies."""

@@ -13,7 +13,6 @@ import contextlib
 import dataclasses
 import errno
 import os
-import shutil
 import threading
 import typing as t
 
@@ -238,10 +237,8 @@ class ImageFinalize(Stage):
         except OSError as exc:
             raise _explained(exc, self.output_dir) from exc
         if not self.keep_workspace:
-            for name in ("image_sign", "disk_compose"):
-                self.build.release_outputs(name)
-            for directory in ("signed", "disk"):
-                shutil.rmtree(self.build.join(directory), ignore_errors=True)
+            for stamp in (earlier.sign, earlier.disk):
+                self.build.release_outputs(stamp.stage, stamp.result["image"])
         self.progress.milestone("Artifacts", f"Published {len(artifacts)} artifacts in {self.output_dir}")
         return self._outcome(earlier, artifacts, [*files, checksums])
 

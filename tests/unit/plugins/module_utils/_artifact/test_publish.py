@@ -1,0 +1,145 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Publication: all files or none."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._artifact import publish as publish_module
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.publish import (
+    PublishedFile,
+    publish,
+    staging,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, LockedError
+from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
+
+
+def _publish(output: pathlib.Path, files: dict[str, str], base_name: str = "a-1") -> None:
+    names = [name for name in files if name != f"{base_name}.manifest.json"]
+    manifest = json.dumps({"artifacts": [{"path": name} for name in names]})
+    with staging(str(output), base_name) as stage:
+        staged = [stage.write(name, content.encode()) for name, content in files.items()]
+        staged.append(stage.write(f"{base_name}.manifest.json", manifest.encode()))
+        publish(stage, base_name, staged, who="test", lock_timeout=0.1)
+
+
+def _content(output: pathlib.Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in output.iterdir() if path.name not in (".lock", "SHA256SUMS")}
+
+
+def _check(output: pathlib.Path) -> None:
+    subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=output, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_published(tmp_path: pathlib.Path) -> None:
+    output = tmp_path / "new" / "output"
+    _publish(output, {"a-1.raw": "one", "a-1.raw.gz": "two"})
+    _check(output)
+    assert sorted(os.listdir(output)) == [".lock", "SHA256SUMS", "a-1.manifest.json", "a-1.raw", "a-1.raw.gz"]
+    assert (output / "a-1.raw").stat().st_mode & 0o777 == 0o644
+
+
+def test_stale_artifacts_go_and_other_files_stay(tmp_path: pathlib.Path) -> None:
+    _publish(tmp_path, {"a-1.raw": "one", "a-1.vdi": "two"})
+    _publish(tmp_path, {"b-1.raw": "other"}, base_name="b-1")
+    (tmp_path / "a-1.notes").write_text("mine")
+    _publish(tmp_path, {"a-1.raw": "three"})
+    assert set(_content(tmp_path)) == {"a-1.manifest.json", "a-1.raw", "a-1.notes", "b-1.raw", "b-1.manifest.json"}
+    _check(tmp_path)
+    assert "b-1.raw" in (tmp_path / "SHA256SUMS").read_text()
+    assert "a-1.vdi" not in (tmp_path / "SHA256SUMS").read_text()
+
+
+def test_an_edited_manifest_removes_nothing_else(tmp_path: pathlib.Path) -> None:
+    output = tmp_path / "output"
+    _publish(output, {"a-1.raw": "one"})
+    (tmp_path / "a-1.precious").write_text("x")
+    (output / "b.raw").write_text("x")
+    paths = [{"path": "../a-1.precious"}, {"path": "a-1.x/../../a-1.precious"}, {"path": "b.raw"}, {"path": 3}]
+    (output / "a-1.manifest.json").write_text(json.dumps({"artifacts": paths}))
+    _publish(output, {"a-1.raw": "two"})
+    assert (tmp_path / "a-1.precious").exists()
+    assert (output / "b.raw").exists()
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3, 4])
+@pytest.mark.parametrize("links", [True, False])
+def test_a_failure_between_renames_is_undone(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, failing: int, links: bool
+) -> None:
+    _publish(tmp_path, {"a-1.raw": "old", "a-1.vdi": "old"})
+    before = _content(tmp_path)
+    calls = 0
+    rename, unlinked = os.rename, os.link
+
+    def failing_rename(source: str, destination: str) -> None:
+        nonlocal calls
+        if ".part-" not in destination and "/.old-" not in source:
+            calls += 1
+            if calls == failing:
+                raise OSError(5, "Input/output error", destination)
+        rename(source, destination)
+
+    def failing_link(*args: t.Any, **kwargs: t.Any) -> None:
+        if not os.path.exists(args[0]):
+            raise FileNotFoundError(args[0])
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(publish_module.os, "rename", failing_rename)
+    monkeypatch.setattr(publish_module.os, "link", unlinked if links else failing_link)
+    with pytest.raises(ArtifactError, match=r"cannot be published .*Input/output error.* unchanged"):
+        _publish(tmp_path, {"a-1.raw": "new", "a-1.raw.gz": "new"})
+    assert _content(tmp_path) == before
+    _check(tmp_path)
+
+
+def test_a_directory_in_the_way(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a-1.raw").mkdir()
+    with pytest.raises(ArtifactError, match=r"Is a directory: .*/a-1.raw"):
+        _publish(tmp_path, {"a-1.gz": "x", "a-1.raw": "x"})
+    assert not (tmp_path / "a-1.gz").exists()
+
+
+def test_output_directory_that_cannot_be_made(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ArtifactError, match=r"output directory .*/file/output cannot be used: Not a directory"):
+        _publish(tmp_path / "file" / "output", {"a-1.raw": "x"})
+
+
+def test_two_publications_at_once(tmp_path: pathlib.Path) -> None:
+    with (
+        file_lock(str(tmp_path / ".lock"), what="x", who="somebody", timeout=0),
+        pytest.raises(LockedError, match=f"output directory {tmp_path} is in use by process .*somebody"),
+    ):
+        _publish(tmp_path, {"a-1.raw": "x"})
+    assert os.listdir(tmp_path) == [".lock"]
+
+
+def test_what_a_killed_run_left_is_removed_and_a_living_one_keeps_its_own(tmp_path: pathlib.Path) -> None:
+    abandoned = tmp_path / ".a-1.part-dead"
+    abandoned.mkdir()
+    (abandoned / "a-1.raw").write_text("half")
+    with staging(str(tmp_path), "a-1") as living:
+        living.write("a-1.raw", b"x")
+        with staging(str(tmp_path), "a-1"):
+            assert os.path.exists(living.join("a-1.raw"))
+        assert not abandoned.exists()
+    assert os.listdir(tmp_path) == []
+
+
+def test_files_that_are_in_place_already_are_listed(tmp_path: pathlib.Path) -> None:
+    _publish(tmp_path, {"a-1.raw": "one"})
+    digest = (tmp_path / "SHA256SUMS").read_text().splitlines()[1].split()[0]
+    with staging(str(tmp_path), "a-1") as stage:
+        publish(stage, "a-1", [PublishedFile("a-1.raw", 3, digest, staged=False)], who="t", lock_timeout=1)
+    _check(tmp_path)
+    assert (tmp_path / "a-1.raw").read_text() == "one"

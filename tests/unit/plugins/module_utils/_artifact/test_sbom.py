@@ -1,0 +1,126 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The bill of materials, judged by spdx-tools."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import time
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.license import declared_license
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
+    ImageIdentity,
+    PackageDescription,
+    build_sbom,
+    package_url,
+)
+
+IMAGE = ImageIdentity(
+    name="appliance",
+    version="1.0",
+    os="debian",
+    release_version="12",
+    package_type="deb",
+    build_digest="ab" * 32,
+    collection_version="0.1.0",
+    epoch=1700000000,
+)
+ODD_LICENSE = declared_license(
+    "x", b"Format: .../copyright-format/1.0/\n\nFiles: *\nLicense: Odd, one & all\n Text\n\nFiles: b\nLicense: GPL-2+\n"
+)
+
+
+def _package(name: str, version: str = "1.0-1", **more: t.Any) -> dict[str, t.Any]:
+    return {
+        "name": name,
+        "version": version,
+        "arch": "amd64",
+        "sha256": "0" * 64,
+        "url": f"http://user:pw@mirror.example/{name}",
+        "repository": "stable",
+        "depends": [],
+        **more,
+    }
+
+
+def _validate(path: pathlib.Path) -> list[str]:
+    parse = pytest.importorskip("spdx_tools.spdx.parser.parse_anything")
+    validator = pytest.importorskip("spdx_tools.spdx.validation.document_validator")
+    return [str(message) for message in validator.validate_full_spdx_document(parse.parse_file(str(path)))]
+
+
+def test_valid(tmp_path: pathlib.Path) -> None:
+    packages = [
+        _package("libstdc++6", "12.2.0-14", source="gcc-12", depends=["libc6"]),
+        _package("libstdc--6"),
+        _package("libc6", "2.36-9+deb12u10", depends=["gone"]),
+        _package("a.b+c", "1:2.0~rc1-1", arch="all", repository="vendor", url="https://pkgs.vendor.example/a.deb"),
+    ]
+    descriptions = {
+        "libstdc++6": PackageDescription(
+            "Debian GCC Maintainers <gcc@lists.example.org>", "http://gcc.gnu.org/", "C++"
+        ),
+        "libc6": PackageDescription("Ann (Bee) <ann@example.org>", "not a url", "", ODD_LICENSE),
+        "a.b+c": PackageDescription("nobody", "https://user:secret@example.org/", "\u00e4"),
+    }
+    data = build_sbom(IMAGE, packages, descriptions, public_repositories=["vendor"])
+    assert data == build_sbom(IMAGE, list(reversed(packages)), descriptions, public_repositories=["vendor"])
+    path = tmp_path / "image.spdx.json"
+    path.write_bytes(data)
+    assert _validate(path) == []
+    document = json.loads(data)
+    by_name = {package["name"]: package for package in document["packages"]}
+    assert by_name["appliance"]["primaryPackagePurpose"] == "OPERATING-SYSTEM"
+    assert by_name["libstdc++6"]["supplier"] == "Organization: Debian GCC Maintainers (gcc@lists.example.org)"
+    assert by_name["libc6"]["supplier"] == "Person: Ann Bee (ann@example.org)"
+    assert by_name["a.b+c"]["supplier"] == "NOASSERTION"
+    assert by_name["a.b+c"]["downloadLocation"] == "https://pkgs.vendor.example/a.deb"
+    assert by_name["libc6"]["downloadLocation"] == "NOASSERTION"
+    assert "homepage" not in by_name["libc6"]
+    text = data.decode()
+    assert "mirror.example" not in text
+    assert "secret" not in text
+    assert document["creationInfo"]["created"] == "2023-11-14T22:13:20Z"
+    kinds = [
+        (relation["relationshipType"], relation["spdxElementId"], relation["relatedSpdxElement"])
+        for relation in document["relationships"]
+    ]
+    assert ("DESCRIBES", "SPDXRef-DOCUMENT", "SPDXRef-Image") in kinds
+    assert len([kind for kind in kinds if kind[:2] == ("CONTAINS", "SPDXRef-Image")]) == 4
+    assert ("DEPENDS_ON", by_name["libstdc++6"]["SPDXID"], by_name["libc6"]["SPDXID"]) in kinds
+    assert len({package["SPDXID"] for package in document["packages"]}) == 5
+
+
+@pytest.mark.parametrize(
+    ("package", "url"),
+    [
+        (_package("bash", "5.2.15-2+b7"), "pkg:deb/debian/bash@5.2.15-2%2Bb7?arch=amd64&distro=debian-12"),
+        (
+            _package("libssl3", "1:3.0~x", source="openssl"),
+            "pkg:deb/debian/libssl3@1:3.0~x?arch=amd64&distro=debian-12&upstream=openssl",
+        ),
+        (_package("libstdc++6"), "pkg:deb/debian/libstdc%2B%2B6@1.0-1?arch=amd64&distro=debian-12"),
+    ],
+)
+def test_package_urls(package: dict[str, t.Any], url: str) -> None:
+    assert package_url(IMAGE, package) == url
+
+
+def test_another_build_has_another_namespace() -> None:
+    namespaces = set()
+    for digest in ("ab" * 32, "cd" * 32):
+        identity = ImageIdentity(**{**IMAGE.__dict__, "build_digest": digest})
+        namespaces.add(json.loads(build_sbom(identity, [], {}))["documentNamespace"])
+    assert len(namespaces) == 2
+
+
+def test_two_hundred_packages_take_little_time() -> None:
+    packages = [_package(f"p{number}", depends=[f"p{number - 1}", "p0"]) for number in range(1, 200)]
+    started = time.process_time()
+    build_sbom(IMAGE, packages, {})
+    assert time.process_time() - started < 0.5
