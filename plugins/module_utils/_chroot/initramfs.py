@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import hashlib
 import os
 import re
 import typing as t
@@ -167,7 +166,6 @@ class InitramfsTools(Generator):
     package = "initramfs-tools"
 
     _CONFIGURATION = "/run/initramfs-tools"
-    _STATE = "/var/lib/initramfs-tools"
 
     def make(self, kernel: str, path: str) -> None:
         compression = "zstd" if self._has("zstd") else "gzip"
@@ -198,12 +196,6 @@ class InitramfsTools(Generator):
             environment={"TMPDIR": "/tmp"},  # noqa: S108  (a tmpfs of the sandbox)
             what=f"Making the initramfs of kernel {kernel}",
         )
-        if self._STATE not in self._files.read("/usr/sbin/update-initramfs"):
-            return
-        # Older versions make a new one, when packages are upgraded in the running system, only for kernels listed here.
-        with open(self._files.real(path), "rb") as stream:
-            digest = hashlib.sha1(stream.read(), usedforsecurity=False).hexdigest()
-        self._files.write(f"{self._STATE}/{kernel}", f"{digest}  {path}\n")
 
 
 class Dracut(Generator):

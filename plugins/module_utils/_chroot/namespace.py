@@ -112,13 +112,13 @@ def unmount(target: str) -> None:
 def mount_point(parent: str) -> str:
     """Make an empty directory to mount something on, which nobody else sees and which leaves nothing behind.
 
-    The directories of a process lie in one small tmpfs. It covers C({parent}/mnt) of the first call; that directory is
+    The directories of a process lie in one small tmpfs. It covers C({parent}/.mnt) of the first call; that directory is
     made when it is missing, and stays, empty for everybody else.
     """
     global _mount_points  # noqa: PLW0603  (a property of the process, as the namespace itself is)
     enter_mount_namespace()
     if _mount_points is None or _mount_points[0] != os.getpid():
-        path = os.path.join(parent, "mnt")
+        path = os.path.join(parent, ".mnt")
         os.makedirs(path, mode=0o700, exist_ok=True)
         mount("tmpfs", path, "tmpfs", flags=MS_NOSUID | MS_NODEV, options="mode=0700,size=1m")
         _mount_points = (os.getpid(), path)

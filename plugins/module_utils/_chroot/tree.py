@@ -73,7 +73,8 @@ class RootTree:
         with contextlib.ExitStack() as stack:
             for layer in self.layers:
                 stack.enter_context(_in_use(layer))
-            path = mount_point(os.path.dirname(upper if upper is not None else self.layers[0]))
+            # Beside the layers: a layer's own directory may be renamed or removed meanwhile.
+            path = mount_point(os.path.dirname(os.path.dirname(self.layers[0])))
             self._mount(path, upper, work)
             try:
                 yield path
