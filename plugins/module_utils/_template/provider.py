@@ -68,7 +68,6 @@ _ARCHITECTURE = _closed(
             {"generator": {"type": "string", "enum": ["auto", "initramfs-tools", "dracut"], "default": "auto"}},
             default={},
         ),
-        "cmdlineDefaults": {"type": "string", "default": ""},
     },
     "pkgType",
     "releaseVersion",
@@ -248,7 +247,6 @@ def load_provider(config_dir: str, template: Mapping, target: Target) -> Provide
         "codename": settings["codename"],
         "essential": dict(chrootenv["essential"]),
         "initramfs": dict(settings["initramfs"]),
-        "cmdline_defaults": settings["cmdlineDefaults"],
         "repositories": [
             _repository(repository, repositories_path, config_dir=config_dir, files=files)
             for repository in repositories

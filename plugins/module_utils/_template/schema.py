@@ -511,7 +511,7 @@ PACKAGE_REPOSITORY = _object(
             "default": 500,
         },
         "allowPackages": _list(
-            "The only packages that are taken from it: names, globs, or beginnings of names.",
+            "The only packages that are taken from it: names, or globs such as docker-*.",
             _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
         ),
     },
