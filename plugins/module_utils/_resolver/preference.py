@@ -25,6 +25,7 @@ The walk never takes back a choice, so its set may be broken; that is for the so
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import typing as t
@@ -32,7 +33,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import Alternative, Clause, PackagePool
 
 _PRIORITIES: t.Mapping[str, int] = {"required": 1, "important": 2, "standard": 3, "optional": 4, "extra": 5}
-_MOST_FRAMES = 20000
+_MOST_FRAMES = 10000
 
 
 class PreferenceWalk:
@@ -63,8 +64,10 @@ class PreferenceWalk:
             for solvable in self._requested:
                 self._firm.add(self._pool.name(solvable))
                 self._chosen[self._pool.name(solvable)] = solvable
-            for solvable in self._requested:
-                self._take(self._pool.name(solvable), asked=True)
+            # With a chain of dependencies that long, what was chosen is broken, and the solver takes over.
+            with contextlib.suppress(RecursionError):
+                for solvable in self._requested:
+                    self._take(self._pool.name(solvable), asked=True)
         finally:
             sys.setrecursionlimit(limit)
         self._drop_unneeded()
