@@ -125,14 +125,12 @@ def read_tar(stream: ByteStream) -> t.Iterator[TarMember]:
     """Yield the members of a tar archive; the caller reads or skips C(size) bytes and the padding after each.
 
     :raises DebFormatError: It has something that archives made by dpkg-deb do not have.
+    :raises EOFError: It ends without the empty block that ends an archive.
     """
     long_name: str | None = None
     long_target: str | None = None
     while True:
-        try:
-            header = stream.read(_BLOCK)
-        except EOFError:
-            return
+        header = stream.read(_BLOCK)
         if not header.strip(b"\0"):
             return
         # The checksum counts its own field as blanks; see tar(5).

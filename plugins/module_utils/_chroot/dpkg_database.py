@@ -19,6 +19,7 @@ import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import DebArchive, parse_control
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.extract import CONFFILE_SUFFIX
 
 ADMIN_DIRECTORY = "/var/lib/dpkg"
 
@@ -132,8 +133,7 @@ class DpkgDatabase:
             _write(self._path("info", f"{stem}.list"), lines, 0o644)
             conffiles = archive.conffiles()
             if "md5sums" not in archive.control:
-                skipped = {"/.", *conffiles}
-                _write(self._path("info", f"{stem}.md5sums"), _md5sums(root, package.paths, skipped), 0o644)
+                _write(self._path("info", f"{stem}.md5sums"), _md5sums(root, package.paths, conffiles), 0o644)
             paragraph = archive.control["control"].data.decode("utf-8").strip("\n")
             paragraph += "\nStatus: install ok unpacked"
             if conffiles:
@@ -216,11 +216,12 @@ def file_stem(archive: DebArchive) -> str:
     return fields["Package"]
 
 
-def _md5sums(root: str, paths: t.Iterable[str], skipped: t.Collection[str]) -> str:
+def _md5sums(root: str, paths: t.Iterable[str], conffiles: t.Collection[str]) -> str:
+    """Return what dpkg writes for a package that brings no list of its own."""
     lines = []
     for path in paths:
-        here = root + path
-        if path in skipped or os.path.islink(here) or not os.path.isfile(here):
+        here = root + path + (CONFFILE_SUFFIX if path in conffiles else "")
+        if os.path.islink(here) or not os.path.isfile(here):
             continue
         digest = hashlib.md5(usedforsecurity=False)
         with open(here, "rb") as stream:

@@ -1,0 +1,407 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What systemConfig becomes in the tree, and what of the build is taken out of it."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup import (
+    clean_up,
+    generate_host_keys_at_boot,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.localization import set_locale, set_timezone
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.network import (
+    configure_network,
+    host_files,
+    network_file_name,
+    render_network,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import (
+    configure_apt,
+    render_sources,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_configurations, run_scripts
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.services import (
+    set_up_services,
+    unit_exists,
+    unit_name,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.users import (
+    account_commands,
+    check_shells,
+    create_users,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, CommandError
+from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
+
+pytestmark = needs_root
+
+
+@pytest.fixture
+def files(tmp_path: pathlib.Path) -> TreeFiles:
+    """Return an almost empty tree."""
+    root = tmp_path / "root"
+    (root / "etc").mkdir(parents=True)
+    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\nsudo:x:27:\n")
+    return TreeFiles(str(root))
+
+
+class Recorder:
+    """Stands for a sandbox, and remembers what it was to run."""
+
+    def __init__(self) -> None:
+        self.commands: list[str] = []
+        self.data = b""
+
+    def run(self, argv: t.Sequence[str], *, data: bytes | None = None, what: str = "") -> None:
+        self.commands += argv[-1].splitlines()
+        self.data += data or b""
+
+
+def recorder() -> tuple[Recorder, Sandbox]:
+    """Return a recorder twice, once as what it stands for."""
+    made = Recorder()
+    return made, t.cast(Sandbox, made)
+
+
+# Accounts
+
+
+def test_new_accounts_in_the_order_of_the_template() -> None:
+    users = [
+        {"name": "zoe", "groups": ["adm", "new"], "sudo": True, "shell": "/bin/sh", "passwordMaxAge": 90},
+        {"name": "adam", "home": "/srv/adam"},
+    ]
+    assert account_commands(users, existing={"root": 0}, groups=["root", "adm", "sudo"]) == [
+        "groupadd -- new",
+        "useradd --create-home --home-dir /home/zoe --shell /bin/sh --user-group --groups adm,new,sudo -- zoe",
+        "chage --maxdays 90 -- zoe",
+        "useradd --create-home --home-dir /srv/adam --shell /bin/bash --user-group -- adam",
+    ]
+
+
+def test_accounts_of_packages_are_changed_and_not_made() -> None:
+    users = [{"name": "www-data", "groups": ["adm"], "shell": "/bin/sh"}, {"name": "root", "sudo": True}]
+    assert account_commands(users, existing={"www-data": 33, "root": 0}, groups=["adm", "sudo"]) == [
+        "usermod --append --groups adm --shell /bin/sh -- www-data"
+    ]
+
+
+def test_a_group_of_the_users_own_name_is_used() -> None:
+    commands = account_commands([{"name": "app"}], existing={}, groups=["app"])
+    assert commands == ["useradd --create-home --home-dir /home/app --shell /bin/bash --gid app -- app"]
+
+
+def test_hashes_go_through_standard_input_alone(files: TreeFiles) -> None:
+    made, sandbox = recorder()
+    create_users(files, sandbox, [{"name": "root", "password": "$6$salt$hash"}])
+    assert made.commands == ["chpasswd --encrypted"]
+    assert made.data == b"root:$6$salt$hash\n"
+
+
+def test_keys_and_sudo(files: TreeFiles) -> None:
+    files.write("/usr/bin/sudo", "", mode=0o755)
+    files.write("/etc/passwd", "a:x:1000:1001::/home/a:/bin/sh\nb:x:1002:1002::/home/b:/bin/sh\n")
+    _made, sandbox = recorder()
+    users = [
+        {"name": "a", "sudo": True, "sshKeys": ["ssh-ed25519 AAAA a@b\n", "ssh-rsa BBBB"]},
+        {"name": "b", "sudo": True, "password": "$6$x$y"},
+    ]
+    create_users(files, sandbox, users)
+    keys = pathlib.Path(files.real("/home/a/.ssh/authorized_keys"))
+    assert keys.read_text() == "ssh-ed25519 AAAA a@b\nssh-rsa BBBB\n"
+    described = [(path.stat().st_mode & 0o7777, path.stat().st_uid, path.stat().st_gid) for path in (keys, keys.parent)]
+    assert described == [(0o600, 1000, 1001), (0o700, 1000, 1001)]
+    # The one has no password to give; the other is in the group sudo.
+    assert files.glob("/etc/sudoers.d", "*") == ["/etc/sudoers.d/90-a"]
+    assert files.read("/etc/sudoers.d/90-a") == "a ALL=(ALL:ALL) NOPASSWD: ALL\n"
+
+
+def test_sudo_must_be_installed(files: TreeFiles) -> None:
+    with pytest.raises(ChrootError, match="The user admin shall be allowed to use sudo, but sudo is not installed"):
+        create_users(files, recorder()[1], [{"name": "admin", "sudo": True}])
+
+
+@pytest.mark.parametrize("key", ["shell", "startupScript"])
+def test_a_shell_that_is_not_there(files: TreeFiles, key: str) -> None:
+    with pytest.raises(ChrootError, match=f"The {key} /bin/fish of the user admin is not an executable file"):
+        check_shells(files, [{"name": "admin", key: "/bin/fish"}])
+    files.write("/bin/fish", "", mode=0o755)
+    check_shells(files, [{"name": "admin", key: "/bin/fish"}])
+
+
+# Network
+
+
+@pytest.mark.parametrize(
+    ("interface", "text"),
+    [
+        ({"match": "en*", "dhcp4": True}, "[Match]\nName=en*\n\n[Network]\nDHCP=ipv4\n"),
+        ({"name": "eth0", "dhcp4": True, "dhcp6": True}, "[Match]\nName=eth0\n\n[Network]\nDHCP=yes\n"),
+        (
+            {
+                "name": "eth1",
+                "addresses": ["192.0.2.10/24", "2001:db8::10/64"],
+                "gateway4": "192.0.2.1",
+                "gateway6": "2001:db8::1",
+                "nameservers": ["192.0.2.53"],
+                "domains": ["example.org", "example.net"],
+                "routes": [{"to": "10.0.0.0/8", "via": "192.0.2.2"}, {"to": "default", "via": "192.0.2.3"}],
+            },
+            "[Match]\nName=eth1\n\n[Network]\nAddress=192.0.2.10/24\nAddress=2001:db8::10/64\nGateway=192.0.2.1\n"
+            "Gateway=2001:db8::1\nDNS=192.0.2.53\nDomains=example.org example.net\n"
+            "\n[Route]\nDestination=10.0.0.0/8\nGateway=192.0.2.2\n\n[Route]\nGateway=192.0.2.3\n",
+        ),
+    ],
+)
+def test_network_files(interface: dict[str, t.Any], text: str) -> None:
+    assert render_network(interface) == text
+
+
+@pytest.mark.parametrize(
+    ("index", "interface", "name"),
+    [
+        (0, {"match": "en*"}, "10-en.network"),
+        (3, {"name": "eth0.5"}, "13-eth0-5.network"),
+        (0, {"match": "*"}, "10-all.network"),
+    ],
+)
+def test_names_of_network_files(index: int, interface: dict[str, t.Any], name: str) -> None:
+    assert network_file_name(index, interface) == name
+
+
+def test_the_network_needs_networkd(files: TreeFiles) -> None:
+    with pytest.raises(ChrootError, match="systemd-networkd, which is not installed in the image"):
+        configure_network(files, {"interfaces": [{"name": "eth0", "dhcp4": True}]})
+    assert configure_network(files, {"interfaces": []}) == ([], [])
+
+
+def test_names_are_resolved_by_resolved_where_it_is(files: TreeFiles) -> None:
+    files.write("/usr/lib/systemd/systemd-networkd", "")
+    interface = {"name": "eth0", "dhcp4": True}
+    units, warnings = configure_network(files, {"interfaces": [interface]})
+    assert units == ["systemd-networkd.service"]
+    assert "Add the package systemd-resolved" in warnings[0]
+    configure_network(files, {"interfaces": [{**interface, "nameservers": ["192.0.2.1"], "domains": ["x.org"]}]})
+    assert files.read("/etc/resolv.conf") == "search x.org\nnameserver 192.0.2.1\n"
+    files.write("/usr/lib/systemd/systemd-resolved", "")
+    assert configure_network(files, {"interfaces": [interface]})[0] == [
+        "systemd-networkd.service",
+        "systemd-resolved.service",
+    ]
+    assert os.readlink(files.real("/etc/resolv.conf", follow_last=False)) == "../run/systemd/resolve/stub-resolv.conf"
+
+
+@pytest.mark.parametrize(
+    ("hostname", "line"), [("web", "127.0.1.1 web\n"), ("web.example.org", "127.0.1.1 web.example.org web\n")]
+)
+def test_host_names(hostname: str, line: str) -> None:
+    rendered = host_files(hostname)
+    assert rendered["/etc/hostname"] == f"{hostname}\n"
+    assert line in rendered["/etc/hosts"]
+
+
+# Services
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"), [("ssh", "ssh.service"), ("a.timer", "a.timer"), ("getty@tty1", "getty@tty1.service")]
+)
+def test_unit_names(name: str, unit: str) -> None:
+    assert unit_name(name) == unit
+
+
+def test_units_are_found_wherever_they_are(files: TreeFiles) -> None:
+    files.write("/usr/lib/systemd/system/getty@.service", "")
+    files.write("/etc/systemd/system/own.timer", "")
+    files.write("/etc/init.d/old", "", mode=0o755)
+    files.link("/etc/systemd/system/masked.service", "/dev/null")
+    known = ["getty@tty1.service", "own.timer", "old.service", "masked.service"]
+    assert [unit_exists(files, unit) for unit in known] == [True] * 4
+    assert not unit_exists(files, "getty.service")
+
+
+def test_a_unit_that_does_not_exist_is_named_with_its_like(files: TreeFiles) -> None:
+    files.write("/usr/lib/systemd/system/nginx.service", "")
+    message = (
+        r"^The unit ngnix.service of systemConfig.services.enable does not exist in the image. "
+        r"Similar units are nginx.service. Correct the name, or add the package"
+    )
+    with pytest.raises(ChrootError, match=message):
+        set_up_services(files, recorder()[1], {"enable": ["ngnix"]})
+
+
+def test_services(files: TreeFiles) -> None:
+    for name in ("a", "b", "c"):
+        files.write(f"/usr/lib/systemd/system/{name}.service", "")
+    made, sandbox = recorder()
+    set_up_services(files, sandbox, {"enable": ["a", "a"], "disable": ["b.service"], "mask": ["c"]})
+    assert made.commands == [
+        "systemctl --quiet enable -- a.service",
+        "systemctl --quiet disable -- b.service",
+        "systemctl --quiet mask -- c.service",
+    ]
+    set_up_services(files, sandbox, {"enable": []})
+    assert len(made.commands) == 3
+
+
+# Time zone and locale
+
+
+def test_timezone(files: TreeFiles) -> None:
+    files.write("/usr/share/zoneinfo/Europe/Berlin", "TZif")
+    set_timezone(files, "Europe/Berlin")
+    assert os.readlink(files.real("/etc/localtime", follow_last=False)) == "/usr/share/zoneinfo/Europe/Berlin"
+    assert files.read("/etc/timezone") == "Europe/Berlin\n"
+    with pytest.raises(ChrootError, match="The time zone 'Europe/Berln' does not exist in the image"):
+        set_timezone(files, "Europe/Berln")
+
+
+def test_built_in_locales_need_nothing(files: TreeFiles) -> None:
+    files.link("/etc/default/locale", "../locale.conf")
+    made, sandbox = recorder()
+    set_locale(files, sandbox, "C.UTF-8")
+    assert files.read("/etc/locale.conf") == "LANG=C.UTF-8\n"
+    assert files.is_link("/etc/default/locale")
+    assert made.commands == []
+
+
+def test_other_locales_are_made(files: TreeFiles) -> None:
+    made, sandbox = recorder()
+    with pytest.raises(ChrootError, match="The locale de_DE.UTF-8 is not in the image, and cannot be made without"):
+        set_locale(files, sandbox, "de_DE.UTF-8")
+    files.write("/usr/share/i18n/SUPPORTED", "de_DE.UTF-8 UTF-8\nca_ES.UTF-8@valencia UTF-8\n")
+    with pytest.raises(ChrootError, match="The locale 'xx_XX.UTF-8' does not exist"):
+        set_locale(files, sandbox, "xx_XX.UTF-8")
+    set_locale(files, sandbox, "de_DE.UTF-8")
+    assert made.commands == ["de_DE.UTF-8"]
+    assert files.read("/etc/locale.gen") == "de_DE.UTF-8 UTF-8\n"
+
+
+# Package sources
+
+PUBLIC = {
+    "name": "extra",
+    "url": "https://packages.example.com/debian",
+    "suite": "stable",
+    "components": ["main", "contrib"],
+    "gpgcheck": True,
+    "priority": 600,
+    "keys": [],
+}
+MIRROR = {"name": "bookworm", "mirror": "debian", "suite": "bookworm", "components": ["main"], "keys": []}
+
+
+def test_repositories_with_a_url_stay_with_their_keys(files: TreeFiles, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "key").write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n")
+    files.make_directory("/etc/apt")
+    configure_apt(files, [{**PUBLIC, "keys": [str(tmp_path / "key")]}, MIRROR])
+    assert files.read("/etc/apt/sources.list.d/extra.sources") == (
+        "Types: deb\nURIs: https://packages.example.com/debian\nSuites: stable\nComponents: main contrib\n"
+        "Signed-By: /etc/apt/keyrings/extra.asc\n"
+    )
+    assert files.read("/etc/apt/keyrings/extra.asc") == "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
+    expected = "Package: *\nPin: origin packages.example.com\nPin-Priority: 600\n"
+    assert files.read("/etc/apt/preferences.d/extra") == expected
+    assert files.glob("/etc/apt/sources.list.d", "*") == ["/etc/apt/sources.list.d/extra.sources"]
+
+
+def test_unsigned_repositories_say_so() -> None:
+    assert render_sources({**PUBLIC, "gpgcheck": False}, None).endswith("Trusted: yes\n")
+
+
+def test_mirrors_never_reach_the_image(files: TreeFiles) -> None:
+    configure_apt(files, [MIRROR])
+    assert not files.exists("/etc/apt")
+    files.make_directory("/etc/apt")
+    configure_apt(files, [MIRROR])
+    lines = files.read("/etc/apt/sources.list").splitlines()
+    assert lines
+    assert all(line.startswith("#") for line in lines)
+
+
+# What is taken out
+
+
+def test_nothing_of_the_build_stays(files: TreeFiles) -> None:
+    gone = [
+        "/etc/passwd-",
+        "/etc/ssh/ssh_host_rsa_key",
+        "/etc/ssh/ssh_host_rsa_key.pub",
+        "/var/cache/ldconfig/aux-cache",
+        "/var/lib/apt/lists/x_Packages",
+        "/var/lib/dpkg/status-old",
+        "/var/lib/systemd/random-seed",
+        "/var/log/apt/history.log",
+        "/var/log/dpkg.log",
+        "/run/lock/x",
+        "/tmp/x",
+        "/var/tmp/x/y",
+    ]
+    kept = ["/etc/passwd", "/etc/ssh/sshd_config", "/var/lib/dpkg/status", "/usr/lib/systemd/systemd"]
+    for path in [*gone, *kept]:
+        files.write(path, "x")
+    files.write("/etc/machine-id", "0123456789abcdef\n")
+    files.write("/var/lib/dbus/machine-id", "0123456789abcdef\n")
+    files.write("/var/log/wtmp", "x", mode=0o664, gid=43)
+    clean_up(files)
+    assert [path for path in gone if files.exists(path)] == []
+    assert [path for path in kept if not files.exists(path)] == []
+    assert files.read("/etc/machine-id") == ""
+    assert os.readlink(files.real("/var/lib/dbus/machine-id", follow_last=False)) == "/etc/machine-id"
+    log = os.stat(files.real("/var/log/wtmp"))
+    assert (log.st_size, log.st_mode & 0o777, log.st_gid) == (0, 0o664, 43)
+    before = os.stat(files.real("/etc/machine-id")).st_ino
+    clean_up(files)
+    assert os.stat(files.real("/etc/machine-id")).st_ino == before
+
+
+def test_host_keys_are_made_at_the_first_boot(files: TreeFiles) -> None:
+    generate_host_keys_at_boot(files)
+    assert not files.exists("/etc/systemd")
+    files.write("/usr/sbin/sshd", "", mode=0o755)
+    files.write("/usr/lib/systemd/system/ssh.service", "")
+    generate_host_keys_at_boot(files)
+    assert "ExecStart=/usr/bin/ssh-keygen -A\n" in files.read(
+        "/etc/systemd/system/ssh.service.wants/sshd-keygen.service"
+    )
+
+
+def test_a_distribution_that_makes_host_keys_is_left_alone(files: TreeFiles) -> None:
+    files.write("/usr/sbin/sshd", "", mode=0o755)
+    files.write("/usr/lib/systemd/system/sshd-keygen.service", "")
+    generate_host_keys_at_boot(files)
+    assert not files.exists("/etc/systemd")
+
+
+# Commands and scripts
+
+
+def test_commands_run_in_the_tree(tree: pathlib.Path, sandbox: Sandbox) -> None:
+    entries = [{"cmd": "echo one > /etc/x"}, {"cmd": "echo 'two  $HOME' >> /etc/x"}]
+    run_configurations(TreeFiles(str(tree)), sandbox, entries, progress=Progress("test"))
+    assert (tree / "etc/x").read_text() == "one\ntwo  $HOME\n"
+    with pytest.raises(
+        CommandError, match=r"The command systemConfig.configurations\[0\] \(false\) ended with status 1"
+    ):
+        run_configurations(TreeFiles(str(tree)), sandbox, [{"cmd": "false"}], progress=Progress("test"))
+
+
+def test_scripts_run_in_the_tree(tree: pathlib.Path, sandbox: Sandbox, tmp_path: pathlib.Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh -e\nfalse\necho not reached\n")
+    entries: list[dict[str, t.Any]] = [{"inline": "echo inline > /etc/y", "network": True}]
+    run_scripts(sandbox, entries, moment="postInstall", progress=Progress("test"))
+    assert (tree / "etc/y").read_text() == "inline\n"
+    with pytest.raises(CommandError, match=r"The script systemConfig.scripts.preInstall\[0\] \(script\) ended with"):
+        run_scripts(sandbox, [{"file": str(script)}], moment="preInstall", progress=Progress("test"))

@@ -1,0 +1,104 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The initramfs: which generator, which modules, and when it has to be made again."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
+    InitramfsSettings,
+    choose_generator,
+    kernels,
+    make_initramfs,
+    relevant_content,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
+
+pytestmark = needs_root
+
+
+@pytest.fixture
+def files(tree: pathlib.Path) -> TreeFiles:
+    """Return a tree with programs."""
+    return TreeFiles(str(tree))
+
+
+def test_the_root_file_system_and_the_templates_modules_are_in() -> None:
+    modules = InitramfsSettings("dracut", "btrfs", ("dm_crypt", "nvme")).modules()
+    assert {"btrfs", "dm_crypt", "virtio_blk", "nvme", "usb_storage"} <= set(modules)
+    assert len(modules) == len(set(modules))
+
+
+def test_the_generator_is_the_one_that_is_there(files: TreeFiles) -> None:
+    assert choose_generator(files, "auto") is None
+    files.write("/usr/bin/dracut", "", mode=0o755)
+    chosen = choose_generator(files, "auto")
+    assert chosen is not None
+    assert chosen.name == "dracut"
+    with pytest.raises(ChrootError, match="generator is initramfs-tools, which is not installed in the image. Add the"):
+        choose_generator(files, "initramfs-tools")
+
+
+def test_kernels_by_age(files: TreeFiles) -> None:
+    for version in ("6.1.0-9-amd64", "6.1.0-10-amd64", "6.1.0-10-cloud-amd64", "5.10.0-30-amd64"):
+        files.write(f"/boot/vmlinuz-{version}", "")
+    assert kernels(files) == ["5.10.0-30-amd64", "6.1.0-9-amd64", "6.1.0-10-amd64", "6.1.0-10-cloud-amd64"]
+
+
+@pytest.mark.parametrize(
+    ("path", "matters"),
+    [
+        ("etc/hostname", False),
+        ("etc/passwd", False),
+        ("etc/systemd/network/10-en.network", False),
+        ("usr/lib/locale/locale-archive", False),
+        ("srv/www/index.html", False),
+        ("etc/modprobe.d/blacklist.conf", True),
+        ("etc/initramfs-tools/conf.d/own", True),
+        ("etc/crypttab", True),
+        ("etc/udev/rules.d/10-own.rules", True),
+        ("etc/systemd/network/10-name.link", True),
+        ("usr/lib/firmware/new.bin", True),
+        ("usr/local/sbin/tool", True),
+    ],
+)
+def test_what_matters(tmp_path: pathlib.Path, path: str, matters: bool) -> None:
+    target = tmp_path / path
+    target.parent.mkdir(parents=True)
+    assert relevant_content([str(tmp_path)]) == {}
+    target.write_text("x")
+    before = relevant_content([str(tmp_path)])
+    assert bool(before) is matters
+    target.write_text("y")
+    assert (relevant_content([str(tmp_path)]) != before) is matters
+
+
+def test_mkinitramfs_gets_a_configuration_of_its_own(files: TreeFiles, sandbox: Sandbox) -> None:
+    files.write("/etc/initramfs-tools/initramfs.conf", "MODULES=most\n")
+    files.write("/etc/initramfs-tools/modules", "# mine\nmine")
+    files.write("/etc/initramfs-tools/conf.d/user", "")
+    script = "#!/bin/sh\nset -e\ncd $2\ncat conf.d/00-os-image-composer modules initramfs.conf > $4\nls conf.d >> $4\n"
+    files.write("/usr/sbin/mkinitramfs", script, mode=0o755)
+    files.write("/boot/vmlinuz-6.1", "")
+    files.link("/vmlinuz", "boot/vmlinuz-6.1")
+    assert make_initramfs(files, sandbox, InitramfsSettings("initramfs-tools", "xfs", ("mine2",))) == [
+        "/boot/initrd.img-6.1"
+    ]
+    lines = files.read("/initrd.img").splitlines()
+    assert {"MODULES=list", "COMPRESS=gzip", "FSTYPE=xfs", "RESUME=none", "mine", "mine2", "xfs", "user"} <= set(lines)
+    assert files.read("/etc/initramfs-tools/modules") == "# mine\nmine"
+    assert files.glob("/etc/initramfs-tools/conf.d", "*") == ["/etc/initramfs-tools/conf.d/user"]
+
+
+def test_a_generator_that_leaves_nothing(files: TreeFiles, sandbox: Sandbox) -> None:
+    files.write("/usr/bin/dracut", "#!/bin/sh\n", mode=0o755)
+    files.write("/boot/vmlinuz-6.1", "")
+    with pytest.raises(ChrootError, match=r"dracut left no initramfs /boot/initrd\.img-6\.1 for the kernel 6\.1"):
+        make_initramfs(files, sandbox, InitramfsSettings("dracut", "ext4", ()))

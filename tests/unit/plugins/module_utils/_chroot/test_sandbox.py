@@ -1,0 +1,144 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Commands in a tree, and what they cannot do there."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
+from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError
+from ansible_collections.os_image.composer.tests.support.tiny_debian import PYTHON_ENVIRONMENT, needs_root
+
+pytestmark = needs_root
+
+
+def shell(sandbox: Sandbox, script: str) -> str:
+    """Run a script and return what it says."""
+    return sandbox.run(["/bin/sh", "-c", script]).text
+
+
+def test_the_host_is_out_of_sight(sandbox: Sandbox, tmp_path: pathlib.Path) -> None:
+    seen = shell(sandbox, "cat /proc/self/mounts; ls /; ls /proc | grep -c '^[0-9]'")
+    assert str(tmp_path) not in seen
+    assert "tests" not in shell(sandbox, "cd /; ls -d ../../../../* ; ls /proc/1/root/")
+    mounts = [line.split()[1] for line in seen.splitlines() if line.count(" ") == 5]
+    assert mounts[0] == "/"
+    assert {mount for mount in mounts if mount.count("/") == 1} == {"/", "/dev", "/proc", "/run", "/sys", "/tmp"}
+
+
+def test_only_harmless_devices(sandbox: Sandbox) -> None:
+    devices = shell(sandbox, "ls /dev").split()
+    assert set(devices) == {
+        *("fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero")
+    }
+    assert shell(sandbox, "echo x > /dev/null && ls /dev/pts") == "ptmx\n"
+
+
+def test_the_environment_is_empty_but_for_ours(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_HOST", "x")
+    names = {line.partition("=")[0] for line in shell(sandbox, "env").splitlines()}
+    assert "SECRET_OF_THE_HOST" not in names
+    assert {"DEBIAN_FRONTEND", "SOURCE_DATE_EPOCH", "SYSTEMD_OFFLINE", "PATH"} <= names
+
+
+def test_sysfs_cannot_be_written(sandbox: Sandbox) -> None:
+    assert "Read-only file system" in shell(sandbox, "chmod 700 /sys/kernel 2>&1 || true")
+
+
+def test_only_a_loopback_device(sandbox: Sandbox) -> None:
+    seen = shell(sandbox, "cat /proc/net/dev")
+    assert [line.split(":")[0].strip() for line in seen.splitlines()[2:]] == ["lo"]
+    assert "UP" in shell(sandbox, "ip -o link show lo")
+
+
+def test_the_network_of_the_host_when_asked_for(sandbox: Sandbox, tree: pathlib.Path) -> None:
+    (tree / "etc/resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
+    done = sandbox.run(["cat", "/proc/net/dev", "/etc/resolv.conf"], network=True)
+    host = pathlib.Path("/proc/net/dev").read_text().splitlines()[2:]
+    assert {line.split(":")[0] for line in host} <= {line.split(":")[0] for line in done.text.splitlines()}
+    assert pathlib.Path("/etc/resolv.conf").read_text() in done.text
+
+
+def test_no_resolver_is_left_behind(sandbox: Sandbox, tree: pathlib.Path) -> None:
+    done = sandbox.run(["cat", "/etc/resolv.conf"], network=True)
+    assert done.text == pathlib.Path("/etc/resolv.conf").read_text()
+    assert not (tree / "etc/resolv.conf").exists()
+
+
+def test_nothing_but_the_tree_is_left(sandbox: Sandbox, tree: pathlib.Path) -> None:
+    before = pathlib.Path("/proc/self/mounts").read_text()
+    shell(sandbox, "touch /etc/kept /run/gone /tmp/gone /dev/gone; (sleep 1000 &)")
+    assert (tree / "etc/kept").exists()
+    assert [os.listdir(tree / name) for name in ("run", "tmp", "dev", "proc", "sys")] == [[], [], [], [], []]
+    assert pathlib.Path("/proc/self/mounts").read_text() == before
+    assert _processes("sleep 1000") == []
+
+
+def test_an_absolute_link_does_not_lead_a_stub_to_the_host(sandbox: Sandbox, tree: pathlib.Path) -> None:
+    (tree / "usr/bin/true").unlink()
+    (tree / "usr/bin/true").symlink_to("/usr/bin/false")
+    done = sandbox.run(["/usr/bin/true"], stubs=["/usr/bin/true", "/usr/bin/no-such-program"])
+    assert done.rc == 0
+    assert sandbox.run(["/usr/bin/true"], check=False).rc == 1
+    assert subprocess.run(["/usr/bin/false"], check=False).returncode == 1
+
+
+def test_files_and_input(sandbox: Sandbox) -> None:
+    files = {"/run/some/script": "#!/bin/sh\ncat; echo $0\n"}
+    assert sandbox.run(["/run/some/script"], files=files, data=b"secret\n").text == "secret\n/run/some/script\n"
+
+
+@pytest.mark.parametrize(("script", "status"), [("exit 3", 3), ("kill -9 $$", 137), ("exec /no/such/program", 127)])
+def test_failures_say_what_was_tried(sandbox: Sandbox, script: str, status: int) -> None:
+    with pytest.raises(CommandError, match=f"^Doing this ended with status {status}") as caught:
+        sandbox.run(["/bin/sh", "-c", script], what="Doing this")
+    assert caught.value.details["rc"] == status
+
+
+def test_setuid_programs_work(sandbox: Sandbox, tree: pathlib.Path) -> None:
+    assert "NoNewPrivs:\t0" in shell(sandbox, "cat /proc/self/status")
+
+
+def test_sync_costs_nothing(sandbox: Sandbox) -> None:
+    assert "Seccomp:\t2" in shell(sandbox, "sync; cat /proc/self/status")
+
+
+def test_kill_leaves_no_process_and_no_mount(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    script = (
+        "from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner\n"
+        f"Sandbox({str(tree)!r}, CommandRunner(), source_date_epoch=0).run(\n"
+        "    ['/bin/sh', '-c', 'touch /etc/started; (sleep 4321 &); sleep 4321; true'])\n"
+    )
+    before = pathlib.Path("/proc/self/mounts").read_text()
+    process = subprocess.Popen([sys.executable, "-c", script], env=PYTHON_ENVIRONMENT)
+    try:
+        _wait_for(lambda: (tree / "etc/started").exists())
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    _wait_for(lambda: not _processes("sleep 4321"))
+    assert pathlib.Path("/proc/self/mounts").read_text() == before
+    assert os.listdir(tree / "proc") == []
+
+
+def _processes(command: str) -> list[str]:
+    lines = subprocess.run(["ps", "-eo", "args"], stdout=subprocess.PIPE, check=True).stdout.decode().splitlines()
+    return [line for line in lines if line == command]
+
+
+def _wait_for(condition: object) -> None:
+    assert callable(condition)
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
