@@ -29,7 +29,8 @@ _CHUNK = 1 << 20
 _LEVEL = 0
 _GZIP_FORMAT = 31
 
-_TAR_OPTIONS = ("--numeric-owner", "--xattrs", "--xattrs-include=*", "--sort=name", "--format=posix")
+_TAR_OPTIONS = ("--numeric-owner", "--xattrs", "--xattrs-include=*", "--blocking-factor=512")
+_WRITE_OPTIONS = ("--sort=name", "--format=posix")
 # No times but the files' own: the same tree gives the same bytes.
 _PAX_OPTIONS = "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"
 
@@ -69,8 +70,18 @@ class ChrootTarball:
         try:
             with atomic_file(self.path, mode=0o600) as stream:
                 process = self._runner.start(
-                    [find_tool("tar", package="tar"), *_TAR_OPTIONS, _PAX_OPTIONS, "-C", root, "-b", "512", "-c", "."],
+                    [
+                        find_tool("tar", package="tar"),
+                        *_TAR_OPTIONS,
+                        *_WRITE_OPTIONS,
+                        _PAX_OPTIONS,
+                        "-C",
+                        root,
+                        "-c",
+                        ".",
+                    ],
                     stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
                 )
                 assert process.stdout is not None
                 with process:
@@ -93,7 +104,9 @@ class ChrootTarball:
         sha256 = hashlib.sha256()
         decompressor = zlib.decompressobj(_GZIP_FORMAT)
         process = self._runner.start(
-            [find_tool("tar", package="tar"), "-C", root, *_TAR_OPTIONS[:3], "-x", "-p"], stdin=subprocess.PIPE
+            [find_tool("tar", package="tar"), *_TAR_OPTIONS, "-C", root, "-x", "-p"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         assert process.stdin is not None
         try:

@@ -206,17 +206,26 @@ class _TreeBuilder:
                 self._progress.milestone("Chroot", f"Reusing the chroot environment ({len(packages)} packages)")
                 return layer
             with self.store.draft("chrootenv", digest, newest=epoch) as draft:
-                if self._tarball.holds(digest):
-                    self._progress.milestone("Chroot", "Restoring the chroot environment from its tarball")
-                    self._tarball.restore(draft.root)
-                    self.chrootenv_reused = True
-                else:
+                self.chrootenv_reused = self._restore_chroot_environment(draft, digest)
+                if not self.chrootenv_reused:
                     self._progress.milestone("Chroot", f"Creating the chroot environment ({len(packages)} packages)")
                     self._install_chroot_environment(draft, packages, epoch)
             layer = self._built(digest)
             if not self.chrootenv_reused:
                 self._tarball.write(layer.root, digest)
             return layer
+
+    def _restore_chroot_environment(self, draft: Draft, digest: str) -> bool:
+        if not self._tarball.holds(digest):
+            return False
+        self._progress.milestone("Chroot", "Restoring the chroot environment from its tarball")
+        try:
+            self._tarball.restore(draft.root)
+        except ChrootError as exc:
+            self._progress.milestone("Chroot", f"{exc} It is made again", level="warn")
+            _empty(draft.root)
+            return False
+        return True
 
     def _install_chroot_environment(self, draft: Draft, packages: list[LockedPackage], epoch: int) -> None:
         installer = self._installer(draft.root, epoch)
