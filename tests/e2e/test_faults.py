@@ -168,7 +168,7 @@ def test_killed_stages(pipeline: Pipeline, build_dir: str, image: BuiltImage, di
         assert not run.failed, run.message
     after = _digests(packages)
     assert {name: after.get(name) for name in cached} == cached
-    assert not glob.glob(os.path.join(pipeline.output_dir, ".*")), "something unfinished is in the output directory"
+    assert sorted(os.listdir(pipeline.output_dir)) == sorted(os.listdir(image.output_dir))
     # The same bytes as without all that.
     assert _digests(pipeline.output_dir) == _digests(image.output_dir)
 

@@ -36,8 +36,9 @@ _TAIL_LINES = 20
 # A line discipline takes at most 4095 characters of one line; commands are sent in pieces well below that.
 _PIECE = 1024
 
-_ASKED = r"[Pp]assword: ?"
-_REFUSED = r"Login incorrect|Authentication failure"
+# In the image's language. Without a password there is a shell at once, or something that ends in no colon.
+_ASKED = r"(?i:pass\w*[^\n\S]*:)|^(?!Last )[^\n\[\]]{2,40}: *\Z"
+_REFUSED = r"Login incorrect|Authentication failure|^(?!Last )[\w.-]+ (?i:login): *\Z"
 _PROMPT = r"[#$%>] ?\Z"
 _PATIENCE_SECONDS = 10.0
 

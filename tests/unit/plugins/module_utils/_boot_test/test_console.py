@@ -75,14 +75,14 @@ def test_tail_shows_the_last_lines_that_say_something(line: tuple[Console, socke
 class _Shell:
     """A real shell on a terminal of its own, behind a minimal login, connected to a socket like a serial line."""
 
-    def __init__(self, tmp_path: pathlib.Path, peer: socket.socket, *, password: str, noise: str = "") -> None:
+    def __init__(self, tmp_path: pathlib.Path, peer: socket.socket, *, password: str, asks: str) -> None:
         login = tmp_path / "login"
         login.write_text(
             "#!/bin/bash\n"
             "printf 'guest login: '; read -r user\n"
-            "if [ \"$user\" != free ]; then printf 'Password: '; read -r -s word; echo\n"
+            f"if [ \"$user\" != free ]; then printf '{asks}'; read -r -s word; echo\n"
             f"[ \"$word\" = {password!r} ] || {{ echo 'Login incorrect'; printf 'guest login: '; read -r user; }}; fi\n"
-            f"export PS1='$USER@guest:~# '; printf {noise!r}; exec bash --norc --noprofile -i\n",
+            f"export PS1='$USER@guest:~# '; exec bash --norc --noprofile -i\n",
             encoding="utf-8",
         )
         login.chmod(0o755)
@@ -115,9 +115,9 @@ class _Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: pathlib.Path) -> t.Iterator[Console]:
+def shell(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> t.Iterator[Console]:
     here, there = socket.socketpair()
-    guest = _Shell(tmp_path, there, password="open sesame")
+    guest = _Shell(tmp_path, there, password="open sesame", asks=getattr(request, "param", "Password: "))
     console = Console(here, io.StringIO())
     assert console.expect("login:", timeout=10)
     yield console
@@ -134,6 +134,12 @@ def test_commands_after_login(shell: Console) -> None:
     # Longer than a terminal takes in one line.
     done = shell.run(f"printf %s {'x' * 9000} | wc -c", timeout=20)
     assert (done.rc, done.output.strip()) == (0, "9000")
+
+
+@pytest.mark.parametrize("shell", ["Passwort: ", "Mot de passe : ", "Kennwort: "], indirect=True)
+def test_login_in_other_languages(shell: Console) -> None:
+    shell.log_in("admin", "open sesame", timeout=20)
+    assert shell.run("echo in", timeout=20).output == "in"
 
 
 def test_login_without_a_password(shell: Console) -> None:
