@@ -57,6 +57,29 @@ STORAGE_MODULES: t.Mapping[str, tuple[str, ...]] = {
     "USB and keyboards": ("xhci_pci", "ehci_pci", "uhci_hcd", "usb_storage", "uas", "usbhid", "hid_generic"),
 }
 
+# Puts modules into the initramfs for udev to load when their devices are there; those in the file "modules" would be
+# loaded always. Before version 0.148 initramfs-tools starts several programs for each module, which takes longer than
+# all the rest; so they are copied at once.
+_HOOK = """\
+#!/bin/sh
+[ "$1" != prereqs ] || exit 0
+. /usr/share/initramfs-tools/hook-functions
+modules="{modules}"
+if command -v apply_add_modules >/dev/null; then
+    manual_add_modules $modules
+    exit 0
+fi
+{{
+    modprobe --all --set-version="$version" --ignore-install --quiet --show-depends $modules
+    modprobe --all --set-version="$version" --quiet --show-depends $modules
+}} | sed -n 's,^insmod /\\([^ ]*\\).*,\\1,p' | sort -u > /run/composer.modules
+cd /
+cpio --quiet -pdm "$DESTDIR" < /run/composer.modules
+xargs -r modinfo -k "$version" -F firmware < /run/composer.modules | sort -u | while read -r firmware; do
+    add_firmware "$firmware" || true
+done
+"""
+
 # The modules of a file system; those that are part of the kernel are skipped.
 _FILE_SYSTEM_MODULES: t.Mapping[str, tuple[str, ...]] = {
     "ext2": ("ext4",),
@@ -181,17 +204,18 @@ class InitramfsTools(Generator):
         text = "".join(f"{name}={value}\n" for name, value in settings.items())
         script = [
             "set -e",
+            f"mkdir {self._CONFIGURATION}",
             f"cp -a /etc/initramfs-tools/. {self._CONFIGURATION}/",
-            f"mkdir -p {self._CONFIGURATION}/conf.d",
-            f"mv /run/composer.conf {self._CONFIGURATION}/conf.d/00-os-image-composer",
-            f"cat /run/composer.modules >> {self._CONFIGURATION}/modules",
+            f"mkdir -p {self._CONFIGURATION}/conf.d {self._CONFIGURATION}/hooks",
+            f"cp /run/composer.conf {self._CONFIGURATION}/conf.d/00-os-image-composer",
+            f"cp /run/composer.hook {self._CONFIGURATION}/hooks/os-image-composer",
             f"exec mkinitramfs -d {self._CONFIGURATION} -o {path} {kernel}",
         ]
         self._sandbox.run(
-            ["/bin/sh", "-c", f"mkdir {self._CONFIGURATION}; " + "\n".join(script)],
+            ["/bin/sh", "-c", "\n".join(script)],
             files={
                 "/run/composer.conf": text,
-                "/run/composer.modules": "\n".join(["", *self._settings.modules(), ""]),
+                "/run/composer.hook": _HOOK.format(modules=" ".join(self._settings.modules())),
             },
             environment={"TMPDIR": "/tmp"},  # noqa: S108  (a tmpfs of the sandbox)
             what=f"Making the initramfs of kernel {kernel}",

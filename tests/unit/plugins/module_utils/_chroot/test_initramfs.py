@@ -82,9 +82,9 @@ def test_what_matters(tmp_path: pathlib.Path, path: str, matters: bool) -> None:
 
 def test_mkinitramfs_gets_a_configuration_of_its_own(files: TreeFiles, sandbox: Sandbox) -> None:
     files.write("/etc/initramfs-tools/initramfs.conf", "MODULES=most\n")
-    files.write("/etc/initramfs-tools/modules", "# mine\nmine")
+    files.write("/etc/initramfs-tools/modules", "# mine\nmine\n")
     files.write("/etc/initramfs-tools/conf.d/user", "")
-    script = "#!/bin/sh\nset -e\ncd $2\ncat conf.d/00-os-image-composer modules initramfs.conf > $4\nls conf.d >> $4\n"
+    script = "#!/bin/sh\nset -e\ncd $2\ncat conf.d/0* modules initramfs.conf hooks/* > $4\nls conf.d >> $4\n"
     files.write("/usr/sbin/mkinitramfs", script, mode=0o755)
     files.write("/boot/vmlinuz-6.1", "")
     files.link("/vmlinuz", "boot/vmlinuz-6.1")
@@ -92,8 +92,11 @@ def test_mkinitramfs_gets_a_configuration_of_its_own(files: TreeFiles, sandbox: 
         "/boot/initrd.img-6.1"
     ]
     lines = files.read("/initrd.img").splitlines()
-    assert {"MODULES=list", "COMPRESS=gzip", "FSTYPE=xfs", "RESUME=none", "mine", "mine2", "xfs", "user"} <= set(lines)
-    assert files.read("/etc/initramfs-tools/modules") == "# mine\nmine"
+    assert {"MODULES=list", "COMPRESS=gzip", "FSTYPE=xfs", "RESUME=none", "mine", "user"} <= set(lines)
+    modules = next(line for line in lines if line.startswith("modules=")).partition("=")[2].strip('"').split()
+    assert {"virtio_blk", "mine2", "xfs"} <= set(modules)
+    assert "mine" not in modules
+    assert files.read("/etc/initramfs-tools/modules") == "# mine\nmine\n"
     assert files.glob("/etc/initramfs-tools/conf.d", "*") == ["/etc/initramfs-tools/conf.d/user"]
 
 
