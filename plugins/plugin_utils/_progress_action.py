@@ -17,12 +17,13 @@ itself.
 from __future__ import annotations
 
 import dataclasses
+import os
 import secrets
 import shlex
 import time
 import typing as t
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.module_utils.common.text.converters import to_text
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -271,7 +272,11 @@ class ProgressActionBase(ActionBase):
         patience = max(timeout, _LEASE_SECONDS_REMOTE) + 60
         last_contact = time.monotonic()
         vanished = 0
+        play = os.getppid()
         while True:
+            if os.getppid() != play:
+                # A killed play leaves its workers behind; this one must not keep the stage alive.
+                raise AnsibleActionFail(f"The play that started {watch.stage} is gone.")
             now = time.monotonic()
             step = watch.step(now=now)
             try:
