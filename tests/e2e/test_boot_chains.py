@@ -44,7 +44,7 @@ def test_grub(build: Build, workspace: Workspace) -> None:
         cmdline = guest.say("cat /proc/cmdline")
         # Only GRUB tells the kernel where it was loaded from.
         assert cmdline.startswith("BOOT_IMAGE=")
-        assert f"root=PARTUUID={image.partitions['rootfs']['uuid'].lower()}" in cmdline.lower()
+        assert f"root=PARTUUID={image.partitions['rootfs']['uuid']}".lower() in cmdline.lower()
         assert guest.say("systemctl --failed --no-legend --plain") == ""
 
 

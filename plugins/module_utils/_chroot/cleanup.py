@@ -15,7 +15,10 @@ _SSHD = "/usr/sbin/sshd"
 _KEYGEN_UNIT = "sshd-keygen.service"
 _UNIT_DIRECTORY = "/etc/systemd/system"
 
-_TEMPORARY_DIRECTORIES = ("/dev", "/run", "/tmp", "/var/tmp", "/var/lib/apt/lists", "/var/cache/apt/archives")  # noqa: S108
+_TEMPORARY_DIRECTORIES = ("/dev", "/run", "/tmp", "/var/tmp")  # noqa: S108
+
+# The directories in them belong to the package apt.
+_DOWNLOAD_DIRECTORIES = ("/var/lib/apt/lists", "/var/cache/apt/archives")
 
 # Copies that tools make before they write, and what they say; times and names of the build are in all of them.
 _LEFTOVERS = (
@@ -68,6 +71,8 @@ def clean_up(files: TreeFiles) -> None:
     """Remove what would make two images differ, or two machines alike."""
     for directory in _TEMPORARY_DIRECTORIES:
         files.empty(directory)
+    for directory in _DOWNLOAD_DIRECTORIES:
+        files.empty(directory, keep_directories=True)
     for directory, pattern in _LEFTOVERS:
         for path in files.glob(directory, pattern):
             files.remove(path)

@@ -160,17 +160,20 @@ class TreeFiles:
             return []
         return sorted(f"{directory.rstrip('/')}/{name}" for name in fnmatch.filter(names, pattern))
 
-    def empty(self, directory: str) -> None:
-        """Remove everything in a directory, and keep it."""
+    def empty(self, directory: str, *, keep_directories: bool = False) -> None:
+        """Remove everything in a directory, and keep it.
+
+        :param keep_directories: Keep the directories in it too, as they are.
+        """
         here = self.real(directory)
         if not os.path.isdir(here):
             return
         with os.scandir(here) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path)
-                else:
+                if not entry.is_dir(follow_symlinks=False):
                     os.unlink(entry.path)
+                elif not keep_directories:
+                    shutil.rmtree(entry.path)
 
     def account_id(self, database: str, name: str) -> int | None:
         """Return the number of a user or group of the tree.
