@@ -76,7 +76,7 @@ collections/ansible_collections/os_image/composer:
 # What `make test` needs on this machine.
 host: setup
 	@echo "Making this machine ready to build and boot images"
-	@$(PLAYBOOK) $(BECOME) playbooks/build_host.yml -e build_host_boot_test=true
+	@$(PLAYBOOK) $(BECOME) playbooks/build_host.yml -e @tests/packages.yml
 
 image: setup
 	@echo "Building $(TEMPLATE) into $(OUTPUT)"

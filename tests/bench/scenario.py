@@ -148,12 +148,21 @@ class Mmdebstrap:
         )
         with open(os.path.join(self._repository, "Packages"), "wb") as stream:
             stream.write(index.stdout)
+        # mmdebstrap takes the essential packages of the suite that it was asked for, so the repository has to be one.
+        options = [f"-oAPT::FTPArchive::Release::{name}=bookworm" for name in ("Suite", "Codename")]
+        release = subprocess.run(
+            ["apt-ftparchive", *options, "release", "."], cwd=self._repository, stdout=subprocess.PIPE, check=True
+        )
+        with open(os.path.join(self._repository, "Release"), "wb") as stream:
+            stream.write(release.stdout)
 
     def run(self) -> Sample:
         """Make the root file system once, measured."""
         target = self._bench.path("mmdebstrap")
         sample = measure(
             *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory"),
+            # Debian's own hook, which shows a local repository inside the new system.
+            "--hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount",
             *('--aptopt=APT::Install-Recommends "false"', f"--include={','.join(self._names)}"),
             *("bookworm", target, f"deb [trusted=yes] file://{self._repository} ./"),
         )

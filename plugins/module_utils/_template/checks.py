@@ -28,6 +28,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import ESP, PARTITION_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, show_size
+from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import template_problem
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
 
 #: A YAML path in the merged template and a message.
@@ -387,6 +388,14 @@ def kernel_can_boot(template: Mapping) -> t.Iterator[Finding]:
             ("systemConfig", "kernel", "uki"),
             "A unified kernel image is started by systemd-boot. Use bootloader.provider: systemd-boot, or uki: false.",
         )
+
+
+@rule("systemConfig.immutability", "systemConfig.kernel", "systemConfig.bootloader")
+def keys_protect_the_boot_chain(template: Mapping) -> t.Iterator[Finding]:
+    """What Secure Boot keys sign is all that is booted."""
+    problem = template_problem(template)
+    if problem:
+        yield ("systemConfig", "immutability", "secureBootDBKey"), problem
 
 
 @rule("systemConfig.initramfs", "systemConfig.packages")
