@@ -111,7 +111,7 @@ lint: setup-tests
 	@cd collections && ../$(VENV)/bin/mypy --config-file ../.mypy.ini --explicit-package-bases --namespace-packages \
 	    --no-error-summary -p ansible_collections.os_image.composer.plugins
 	@$(VENV)/bin/yamllint --strict .
-	@$(VENV)/bin/ansible-lint --offline --quiet
+	@$(VENV)/bin/ansible-lint --offline -q
 	@$(VENV)/bin/antsibull-changelog lint
 	@$(ANSIBLE_TEST) sanity
 

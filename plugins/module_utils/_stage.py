@@ -428,7 +428,8 @@ def run_stage(stage: Stage) -> Facts:
         before = stage.build.stamp(stage.name)
         reason = _rebuild_reason(stage, before, inputs, fingerprint)
         if reason is None or (options.rebuild == "never" and before is not None):
-            assert before is not None
+            if before is None:
+                raise AssertionError("before is known here")
             return _unchanged(stage, before, reason, started)
         stage.progress.write(f"=== {stage.name}: {reason}\n")
         try:
@@ -486,7 +487,8 @@ def _check_stage(stage: Stage, started: float) -> Facts:
         fingerprint = digest_of({"stage": stage.name, "version": stage.version, "inputs": inputs})
         reason = _rebuild_reason(stage, before, inputs, fingerprint)
         if reason is None or (stage.options.rebuild == "never" and before is not None):
-            assert before is not None
+            if before is None:
+                raise AssertionError("before is known here")
             return _unchanged(stage, before, reason, started)
         after = stage.plan()
     except DocumentError as exc:

@@ -108,12 +108,12 @@ RETURN = r"""
 template:
   description: Path of the template on the build host.
   returned: success
-  type: path
+  type: str
   sample: /var/lib/os-image-composer/inputs/9f86d081.../template/minimal.yml
 config_dir:
   description: Path of the configuration directory on the build host.
   returned: success
-  type: path
+  type: str
   sample: /var/lib/os-image-composer/inputs/9f86d081.../config
 digest:
   description: SHA-256 digest of everything that was collected.

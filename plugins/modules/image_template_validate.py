@@ -82,7 +82,7 @@ RETURN = r"""
 build_dir:
   description: The build directory, which all other stages take.
   returned: success
-  type: path
+  type: str
   sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal
 provider_id:
   description: The operating system, release and architecture of the image.

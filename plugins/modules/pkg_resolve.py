@@ -82,7 +82,7 @@ RETURN = r"""
 lock_file:
   description: The package lock.
   returned: success
-  type: path
+  type: str
   sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/packages.lock.json
 packages:
   description: How many packages the image gets.
@@ -121,7 +121,7 @@ package_changes:
 dot_file:
   description: The dependency graph.
   returned: success
-  type: path
+  type: str
   sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/chrootpkgs.dot
 rebuild_reason:
   description: Why the stage did its work, in words. Empty when there was nothing to do.

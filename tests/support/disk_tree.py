@@ -125,7 +125,7 @@ class Composed:
 def compose(
     tree: pathlib.Path,
     directory: pathlib.Path,
-    disk: t.Mapping[str, t.Any] = DISK,
+    disk: t.Mapping[str, t.Any] | None = None,
     *,
     provider: str = "systemd-boot",
     use_uki: bool = False,
@@ -134,7 +134,7 @@ def compose(
     epoch: int = EPOCH,
 ) -> Composed:
     """Compose a disk in C(directory)."""
-    layout = disk_layout(disk)
+    layout = disk_layout(DISK if disk is None else disk)
     identity = DiskIdentity.derive(layout, BUILD_DIGEST)
     paths = {name: directory / name for name in ("work", "upper", "overlay")}
     for path in paths.values():

@@ -72,7 +72,7 @@ def package_url(image: ImageIdentity, package: t.Mapping[str, t.Any]) -> str:
     qualifiers = {"arch": package["arch"], "distro": f"{image.os}-{image.release_version}"}
     if image.package_type == "rpm" and ":" in version:
         qualifiers["epoch"], version = version.split(":", 1)
-    source = str(package.get("source") or "").split(" ")[0]
+    source = str(package.get("source") or "").partition(" ")[0]
     if source and source != package["name"]:
         qualifiers["upstream"] = source
     joined = "&".join(f"{name}={quote(value)}" for name, value in sorted(qualifiers.items()))

@@ -472,7 +472,8 @@ class _ArtifactMaker:
         )
 
     def _compress(self, plan: ArtifactPlan, source: str, destination: str) -> CompressedFile:
-        assert plan.compression is not None
+        if plan.compression is None:
+            raise AssertionError("plan.compression is known here")
 
         def tell(done: int, total: int) -> None:
             self._progress.count(
@@ -494,7 +495,8 @@ class _ArtifactMaker:
 
 def _name_without_compression(plan: ArtifactPlan) -> str:
     """Return the file name that an artifact has before it is compressed."""
-    assert plan.compression is not None
+    if plan.compression is None:
+        raise AssertionError("plan.compression is known here")
     return plan.name[: -len(CODECS[plan.compression].extension) - 1]
 
 

@@ -83,7 +83,8 @@ class ChrootTarball:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
                 )
-                assert process.stdout is not None
+                if process.stdout is None:
+                    raise AssertionError("process.stdout is known here")
                 with process:
                     while chunk := process.stdout.read(_CHUNK):
                         size += _put(stream, sha256, compressor.compress(chunk))
@@ -108,7 +109,8 @@ class ChrootTarball:
             stdin=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        assert process.stdin is not None
+        if process.stdin is None:
+            raise AssertionError("process.stdin is known here")
         try:
             with process, open(self.path, "rb") as source:
                 while chunk := source.read(_CHUNK):

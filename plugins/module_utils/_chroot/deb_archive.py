@@ -332,7 +332,8 @@ def _unzstd(chunks: t.Iterator[bytes]) -> t.Iterator[bytes]:
         process = subprocess.Popen(  # noqa: S603
             [find_tool("zstd", package="zstd"), "-dcq"], stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-        assert process.stdout is not None
+        if process.stdout is None:
+            raise AssertionError("process.stdout is known here")
         try:
             while data := process.stdout.read(_WRITE):
                 yield data

@@ -206,8 +206,10 @@ def install_additional_files(files: TreeFiles, entries: t.Sequence[t.Mapping[str
                         "image.",
                         remedy="Name the user in systemConfig.users, or install the package that makes the account.",
                     )
-            assert uid is not None
-            assert gid is not None
+            if uid is None:
+                raise AssertionError("uid is known here")
+            if gid is None:
+                raise AssertionError("gid is known here")
             # Who may write the original does not matter in the image; whether it is a program does.
             wanted = int(entry["mode"], 8) if entry.get("mode") else stat.S_IMODE(mode) & 0o755
             files.copy(local, final, mode=wanted, uid=uid, gid=gid)

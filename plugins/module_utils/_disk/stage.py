@@ -15,10 +15,13 @@ import stat
 import typing as t
 
 # Importing a module makes its bootloader or file systems known.
+# pylint: disable=unused-import
 import ansible_collections.os_image.composer.plugins.module_utils._boot.grub
 import ansible_collections.os_image.composer.plugins.module_utils._boot.systemd_boot
 import ansible_collections.os_image.composer.plugins.module_utils._disk.ext
 import ansible_collections.os_image.composer.plugins.module_utils._disk.vfat  # noqa: F401
+
+# pylint: enable=unused-import
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version

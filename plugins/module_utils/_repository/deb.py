@@ -381,7 +381,8 @@ def _local_key(repository: _Repository, key: str, downloader: Downloader, *, off
                 remedy="Run os_image.composer.pkg_resolve once with a network for the same repositories.",
             )
         document = downloader.get(key, limit=_KEY_LIMIT, what=f"the key of the {repository.shown}")
-        assert document is not None and document.data is not None
+        if document is None or document.data is None:
+            raise AssertionError("document and document.data is known here")
         os.makedirs(repository.directory, exist_ok=True)
         write_file(path, document.data)
     return path
@@ -449,7 +450,8 @@ def _day(seconds: int) -> str:
 def _check_release(candidate: _Candidate, *, where: str, offline: bool, now: int) -> None:
     """Check that a Release is the one that was asked for, and neither stale nor older than one seen before."""
     repository, release = candidate.repository, candidate.release
-    assert release is not None
+    if release is None:
+        raise AssertionError("release is known here")
     names = {release.fields[name] for name in ("Suite", "Codename") if release.fields.get(name)}
     wanted = {repository.suite.strip("/")}
     if repository.suite.endswith("/updates"):
@@ -485,7 +487,8 @@ def _check_release(candidate: _Candidate, *, where: str, offline: bool, now: int
 def _wanted(candidate: _Candidate, package_arch: str) -> list[_Wanted]:
     """Choose the index files to use, one for each component and architecture."""
     repository, release = candidate.repository, candidate.release
-    assert release is not None
+    if release is None:
+        raise AssertionError("release is known here")
     if repository.is_flat:
         found = _choose(release, "Packages", "", package_arch) or _choose(release, "./Packages", "", package_arch)
         if found is None:
@@ -518,7 +521,8 @@ def _choose(release: _Release, path: str, component: str, arch: str) -> _Wanted 
 
 def _no_index(candidate: _Candidate, component: str, arch: str) -> RepositoryError:
     repository, release = candidate.repository, candidate.release
-    assert release is not None
+    if release is None:
+        raise AssertionError("release is known here")
     paths = [match for path in release.files if (match := re.fullmatch(r"(.+)/binary-([^/]+)/Packages.*", path))]
     components = sorted({match[1] for match in paths})
     architectures = sorted({match[2] for match in paths if match[1] == component})
@@ -562,7 +566,8 @@ def _fetch_indexes(
     downloads: dict[str, tuple[Download, _Candidate, _Wanted]] = {}
     for candidate, index in missing:
         repository, release = candidate.repository, candidate.release
-        assert release is not None
+        if release is None:
+            raise AssertionError("release is known here")
         os.makedirs(repository.directory, exist_ok=True)
         urls = [repository.release_url(candidate.base_url, index.path)]
         if release.fields.get("Acquire-By-Hash", "").lower() == "yes":
@@ -635,7 +640,8 @@ def _decompress(path: str, suffix: str) -> t.Iterator[bytes]:
     if suffix == ".zst":
         argv = [find_tool("zstd", package="zstd"), "-dcq", "--memory=256MB", path]
         with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
+            if process.stdout is None:
+                raise AssertionError("process.stdout is known here")
             try:
                 while True:
                     data = process.stdout.read(chunk)
@@ -661,7 +667,8 @@ def _accept(
 ) -> RepositoryMetadata:
     """Keep what was verified as the repository's state, and describe it."""
     repository, release, signed = candidate.repository, candidate.release, candidate.signed
-    assert release is not None and signed is not None
+    if release is None or signed is None:
+        raise AssertionError("release and signed is known here")
     metadata_digest = sha256_bytes(signed.content)
     if not offline:
         _keep(candidate, indexes, release)

@@ -328,7 +328,7 @@ class PackagePool(abc.ABC):
             names.append(repository.name if parts in ("", repository.name) else f"{repository.name} ({parts})")
         return ", ".join(names) or "none"
 
-    @functools.cache  # noqa: B019
+    @functools.cache  # noqa: B019  # pylint: disable=method-cache-max-size-none
     def solvable(self, number: int) -> t.Any:
         """Return libsolv's object."""
         return self.pool.id2solvable(number)
@@ -352,7 +352,7 @@ class PackagePool(abc.ABC):
         """Return the repository of a package."""
         return self._source(solvable).repository
 
-    @functools.cache  # noqa: B019
+    @functools.cache  # noqa: B019  # pylint: disable=method-cache-max-size-none
     def stanza(self, solvable: int) -> Stanza:
         """Read what the repository's index says about a package.
 

@@ -266,11 +266,11 @@ class PreferenceWalk:
     def _important(self, name: str) -> bool:
         return name == "apt" or name in self._marked("important") or name in self._marked("protected")
 
-    @functools.cache  # noqa: B019
+    @functools.cache  # noqa: B019  # pylint: disable=method-cache-max-size-none
     def _marked(self, mark: str) -> frozenset[str]:
         return frozenset(self._pool.marked(mark))
 
-    @functools.cache  # noqa: B019
+    @functools.cache  # noqa: B019  # pylint: disable=method-cache-max-size-none
     def _priority(self, solvable: int) -> int:
         return _PRIORITIES.get(self._pool.stanza(solvable).get("Priority", "").lower(), 5)
 

@@ -262,7 +262,8 @@ class PackageResolve(Stage):
 
     def _given_lock(self) -> Facts:
         """Read the lock that the user gives, and check that it is one for this template."""
-        assert self.lock_file is not None
+        if self.lock_file is None:
+            raise AssertionError("self.lock_file is known here")
         lock = read_lock(self.lock_file, provider_id=self.document.provider_id)
         asked = {request.text for request in template_requests(self.document.provider, self.document.template)}
         missing = sorted(asked.difference(lock["requested"]))

@@ -105,7 +105,8 @@ def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, directory: str) -> No
         raise TemplateError(f"The archive holds {member.name!r}, which is no plain file below its top.")
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     source = tar.extractfile(member)
-    assert source is not None
+    if source is None:
+        raise AssertionError("source is known here")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with source, os.fdopen(descriptor, "wb") as target:
         shutil.copyfileobj(source, target, 1 << 20)

@@ -246,7 +246,8 @@ class _Document:
         if isinstance(frame.container, Sequence):
             frame.container.add(value, Origin(self._file, line, path, source))
             return
-        assert frame.key is not None
+        if frame.key is None:
+            raise AssertionError("frame.key is known here")
         if not frame.skipping:
             frame.container.put(frame.key, value, Origin(self._file, frame.key_line, path, source))
         frame.key, frame.skipping = None, False

@@ -51,7 +51,7 @@ def unsupported(template: Mapping) -> t.Iterator[t.Tuple[Path, str]]:
     """Yield (YAML path, message) for each value that this version cannot build."""
     for entry in UNSUPPORTED:
         for path, value in _values(template, entry.field, ()):
-            name = next(step for step in reversed(entry.field) if step != "*")
+            name = [step for step in entry.field if step != "*"][-1]
             if entry.values is None:
                 yield path, f"The key {name} is not supported by this version. {entry.remedy}"
             elif value in entry.values:

@@ -31,7 +31,7 @@ def call(*argv: str, check: bool = True, data: bytes | None = None) -> str:
 
     :raises AssertionError: It ended with another status than 0, and C(check) is set.
     """
-    done = subprocess.run(argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     text = done.stdout.decode("utf-8", errors="replace")
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(argv)} ended with status {done.returncode}:\n{text}")
@@ -68,6 +68,7 @@ def run_playbook(name: str, variables: t.Mapping[str, t.Any], *options: str) -> 
     argv = ["ansible-playbook", os.path.join(ROOT, "playbooks", name), "-e", json.dumps(variables), *options]
     done = subprocess.run(
         argv,
+        check=False,
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,

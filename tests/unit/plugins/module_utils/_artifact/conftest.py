@@ -29,7 +29,7 @@ def sparse_image(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     tree = root / "tree"
     tree.mkdir()
     words = random.Random(7)
-    (tree / "text").write_text(" ".join(str(words.randrange(10**6)) for _ in range(200_000)))
+    (tree / "text").write_text(" ".join(str(words.randrange(10**6)) for _number in range(200_000)))
     path = root / "image.raw"
     with path.open("wb") as stream:
         stream.truncate(48 * MIB)

@@ -68,7 +68,11 @@ def test_descriptions(layers: list[pathlib.Path]) -> None:
         "\nPackage: other\nMaintainer: X <x@example.org>\n"
     )
     descriptions = read_deb_descriptions(_tree(layers), [{"name": "foo"}, {"name": "bar"}])
-    foo = descriptions["foo"]
-    assert (foo.maintainer, foo.summary, foo.homepage) == ("A B <a@example.org>", "short", "https://foo.example")
-    assert foo.license.expression == "NOASSERTION"
+    package = descriptions["foo"]
+    assert (package.maintainer, package.summary, package.homepage) == (
+        "A B <a@example.org>",
+        "short",
+        "https://foo.example",
+    )
+    assert package.license.expression == "NOASSERTION"
     assert descriptions["bar"].maintainer == ""

@@ -322,7 +322,7 @@ def test_killed_run(finished_build: FinishedBuild) -> None:
         "run_stage(stage.ImageFinalize(BuildDirectory(sys.argv[1]), StageOptions(), output_dir=sys.argv[2]))\n"
     )
     arguments = [sys.executable, "-c", program, finished_build.directory.path, str(finished_build.output_dir)]
-    killed = subprocess.run(arguments, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    killed = subprocess.run(arguments, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, check=False)
     assert killed.returncode == -9
     assert not [name for name in os.listdir(finished_build.output_dir) if not name.startswith(".")]
     _run(finished_build)

@@ -122,7 +122,7 @@ def test_kill_leaves_no_process_and_no_mount(tree: pathlib.Path, tmp_path: pathl
     before = pathlib.Path("/proc/self/mounts").read_text()
     process = subprocess.Popen([sys.executable, "-c", script], env=PYTHON_ENVIRONMENT)
     try:
-        _wait_for(lambda: (tree / "etc/started").exists())
+        _wait_for((tree / "etc/started").exists)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -151,7 +151,9 @@ def volume(tmp_path: pathlib.Path) -> t.Tuple[FatVolume, str]:
 
 def verify(image: str, path: str, certificate: pathlib.Path, work: pathlib.Path) -> subprocess.CompletedProcess[str]:
     subprocess.run(["mcopy", "-n", "-o", "-i", f"{image}@@1M", f"::{path}", str(work)], check=True, capture_output=True)
-    return subprocess.run(["sbverify", "--cert", str(certificate), str(work)], capture_output=True, text=True)
+    return subprocess.run(
+        ["sbverify", "--cert", str(certificate), str(work)], capture_output=True, text=True, check=False
+    )
 
 
 def test_the_programs_on_the_esp_are_signed(
@@ -169,7 +171,7 @@ def test_the_programs_on_the_esp_are_signed(
     with open(tmp_path / "fat", "wb") as stream, open(volume[1], "rb") as image:
         image.seek(1 << 20)
         shutil.copyfileobj(image, stream)
-    checked = subprocess.run(["fsck.fat", "-n", str(tmp_path / "fat")], capture_output=True, text=True)
+    checked = subprocess.run(["fsck.fat", "-n", str(tmp_path / "fat")], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
 
 
@@ -186,7 +188,7 @@ def test_sbsign_can_stand_in(pki: pathlib.Path, tmp_path: pathlib.Path) -> None:
     signer = Sbsign(keys_of(pki), CommandRunner(), epoch=EPOCH)
     signer.sign(LOADER, str(tmp_path / "signed"))
     command = ["sbverify", "--cert", str(pki / "db.crt"), str(tmp_path / "signed")]
-    assert subprocess.run(command, capture_output=True).returncode == 0
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     assert not signer.is_reproducible
 
 

@@ -76,7 +76,7 @@ def attempt(data: bytes) -> None:
 @given(st.data())
 def test_mutated_templates(data: st.DataObject) -> None:
     template = copy.deepcopy(data.draw(st.sampled_from(TEMPLATES)))
-    for _ in range(data.draw(st.integers(1, 3))):
+    for _number in range(data.draw(st.integers(1, 3))):
         path = data.draw(st.sampled_from(sorted(places(template), key=str)))
         holder = template
         for step in path[:-1]:
