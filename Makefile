@@ -122,6 +122,10 @@ unit: host setup-tests
 integration: host setup-tests
 	@echo "Running the integration tests"
 	@$(ANSIBLE_TEST) integration $(TARGET)
+ifeq ($(TARGET),)
+	@echo "Comparing the resolver's answers with apt's own"
+	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m pytest -q tests/integration/real_mirror
+endif
 
 e2e: host setup-tests
 	@echo "Building and booting whole images"
