@@ -39,8 +39,8 @@ import threading
 import typing as t
 import zlib
 
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sparse import Segment, segments, stop_if
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, ToolMissingError
+from ansible_collections.os_image.composer.plugins.module_utils._sparse import Segment, segments, stop_if
 
 _MIB = 1 << 20
 

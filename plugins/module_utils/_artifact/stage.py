@@ -45,16 +45,16 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom i
     PackageDescription,
     build_sbom,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sparse import (
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, DocumentError
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
+from ansible_collections.os_image.composer.plugins.module_utils._sparse import (
     allocated,
     clone_file,
     copy_sparse,
     sha256_sparse,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, DocumentError
-from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
-from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     BuildDirectory,
     Facts,

@@ -20,9 +20,9 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import show_size
-from ansible_collections.os_image.composer.plugins.module_utils._disk.sparse import copy_into
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
+from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
 
 
 @dataclasses.dataclass(frozen=True)

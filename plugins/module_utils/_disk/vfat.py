@@ -23,9 +23,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem
     register,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, show_size
-from ansible_collections.os_image.composer.plugins.module_utils._disk.sparse import copy_into
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
+from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
 
 # Fewer than 65525 clusters are FAT16 for every reader, whatever the boot sector says.
 _SMALLEST_FAT32 = 33 * MIB

@@ -13,7 +13,6 @@ import os
 import shutil
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sparse import clone_file, copy_sparse
 from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume import FatVolume
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import ESP
@@ -27,6 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_
     signer_version,
     template_problem,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._sparse import clone_file, copy_sparse
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Facts, Outcome, Stage, restore_outputs
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 

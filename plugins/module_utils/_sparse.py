@@ -193,11 +193,27 @@ def _copy_range(reader: int, writer: int, start: int, length: int, stop: threadi
         start += count
 
 
+def copy_into(source: str, image: str, offset: int) -> None:
+    """Write a file into an image at C(offset), leaving the image as it is where the file has holes."""
+    buffer = memoryview(bytearray(_BUFFER))
+    with open(source, "rb", buffering=0) as reader, open(image, "r+b", buffering=0) as writer:
+        for start, length in extents(reader.fileno()):
+            reader.seek(start)
+            writer.seek(offset + start)
+            while length:
+                count = reader.readinto(buffer[: min(_BUFFER, length)]) or 0
+                written = 0
+                while written < count:
+                    written += writer.write(buffer[written:count]) or 0
+                length -= count
+
+
 __all__ = (
     "CELL",
     "Segment",
     "allocated",
     "clone_file",
+    "copy_into",
     "copy_sparse",
     "extents",
     "segments",

@@ -13,15 +13,15 @@ import pathlib
 import threading
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._artifact import sparse
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sparse import (
+from ansible_collections.os_image.composer.plugins.module_utils import _sparse as sparse
+from ansible_collections.os_image.composer.plugins.module_utils._errors import CancelledError
+from ansible_collections.os_image.composer.plugins.module_utils._sparse import (
     CELL,
     Segment,
     copy_sparse,
     segments,
     sha256_sparse,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._errors import CancelledError
 
 
 def _file(path: pathlib.Path, size: int, data: dict[int, bytes], *, dense: bool = False) -> pathlib.Path:
