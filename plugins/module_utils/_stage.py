@@ -272,6 +272,8 @@ class Stage(abc.ABC):
     name: t.ClassVar[str]
     #: Raised whenever the same inputs give other outputs than before.
     version: t.ClassVar[int] = 1
+    #: The part of the pipeline, as milestones name it.
+    topic: t.ClassVar[str] = "Stage"
     #: Whether this is the stage that makes the build directory.
     is_first: t.ClassVar[bool] = False
 
@@ -407,6 +409,8 @@ def run_stage(stage: Stage) -> Facts:
             f"The build directory {stage.build} does not exist.",
             remedy="Take build_dir from the result of os_image.composer.image_template_validate.",
         )
+    # What makes files from here on, programs in the root tree too, must not depend on how somebody logged in.
+    os.umask(0o022)
     stage.build.prepare()
     lock = file_lock(
         stage.build.join(".lock"),
@@ -431,7 +435,7 @@ def run_stage(stage: Stage) -> Facts:
             if before is None:
                 raise AssertionError("before is known here")
             return _unchanged(stage, before, reason, started)
-        stage.progress.write(f"=== {stage.name}: {reason}\n")
+        stage.progress.milestone(stage.topic, f"Starting: {reason}")
         try:
             outcome = stage.execute()
         except ComposerError as exc:

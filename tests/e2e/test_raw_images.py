@@ -292,7 +292,7 @@ def test_network(guest: Guest) -> None:
         "done"
     )
     assert address.startswith("10.0.2.")
-    assert "DHCP4" in guest.say("networkctl status --no-pager 'en*'")
+    assert re.search(r"DHCPv?4", guest.say("networkctl status --no-pager --full 'en*'"))
 
 
 def test_time_zone_and_locale(guest: Guest) -> None:

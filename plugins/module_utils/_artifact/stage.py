@@ -175,6 +175,7 @@ class ImageFinalize(Stage):
     """
 
     name = "image_finalize"
+    topic = "Artifacts"
     version = 1
 
     def __init__(

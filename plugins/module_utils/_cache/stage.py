@@ -37,6 +37,7 @@ class PackageFetch(Stage):
     """
 
     name = "pkg_fetch"
+    topic = "Packages"
 
     def __init__(
         self,

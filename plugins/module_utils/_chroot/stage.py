@@ -70,6 +70,7 @@ class ChrootConfigure(Stage):
     """Makes the root tree."""
 
     name = "chroot_configure"
+    topic = "Chroot"
 
     def inputs(self) -> Facts:
         document, lock = self._documents()

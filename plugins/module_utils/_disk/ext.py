@@ -37,7 +37,7 @@ _FEATURES: t.Mapping[str, str] = {
     "ext3": "none,has_journal,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file",
     "ext4": (
         "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,"
-        "huge_file,dir_nlink,extra_isize"
+        "huge_file,dir_nlink,extra_isize,metadata_csum"
     ),
 }
 
@@ -86,7 +86,6 @@ class Ext(FileSystem):
         "mke2fs": "e2fsprogs",
         "debugfs": "e2fsprogs",
         "e2fsck": "e2fsprogs",
-        "tune2fs": "e2fsprogs",
     }
     version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"mke2fs": ("-V",)}
     label_length = 16
@@ -101,7 +100,7 @@ class Ext(FileSystem):
         configuration = volume.scratch_file("mke2fs.conf")
         with open(configuration, "w", encoding="ascii") as stream:
             stream.write(_CONFIGURATION)
-        # mke2fs and tune2fs take their clock from the first variable, e2fsck from the second.
+        # mke2fs takes its clock from the first variable, e2fsck from the second.
         runner = runner.with_environment(
             {
                 "MKE2FS_CONFIG": configuration,
@@ -138,16 +137,13 @@ class Ext(FileSystem):
             raise too_small(volume, self.required_size(volume.size, source.usage), source.usage)
 
     def _finish(self, volume: Volume, runner: CommandRunner) -> None:
-        """Index the directories, and add the checksums; both are dearer while mke2fs copies."""
+        """Index the directories, which mke2fs leaves to others."""
         address = _address(volume)
         what = f"Checking the file system on the partition {volume.name!r}"
         done = runner.run([find_tool("e2fsck", package="e2fsprogs"), "-f", "-y", "-D", address], check=False, what=what)
         # 1 means that something was changed: the directories.
         if done.rc not in (0, 1):
             raise CommandError(f"{what} ended with status {done.rc}: {done.text.strip()}")
-        if self.name == "ext4":
-            command = [find_tool("tune2fs", package="e2fsprogs"), "-O", "metadata_csum", address]
-            runner.run(command, what=f"Adding checksums to the file system on the partition {volume.name!r}")
 
 
 def _address(volume: Volume) -> str:

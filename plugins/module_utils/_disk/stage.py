@@ -48,6 +48,7 @@ class DiskCompose(Stage):
     """Composes the disk image."""
 
     name = "disk_compose"
+    topic = "Disk"
     version = 1
 
     def __init__(self, build: BuildDirectory, options: StageOptions) -> None:

@@ -113,6 +113,7 @@ class PackageResolve(Stage):
     """
 
     name = "pkg_resolve"
+    topic = "Packages"
 
     def __init__(
         self,

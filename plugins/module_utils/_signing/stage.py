@@ -37,6 +37,7 @@ class ImageSign(Stage):
     """Signs the EFI programs of the image."""
 
     name = "image_sign"
+    topic = "Signing"
     version = 1
 
     def inputs(self) -> Facts:

@@ -41,6 +41,7 @@ class TemplateValidate(Stage):
     """Writes C(template.json): the merged template, its provider, and digests of all files that it names."""
 
     name = "image_template_validate"
+    topic = "Template"
     is_first = True
 
     def __init__(

@@ -112,6 +112,7 @@ def test_milestones_are_told(build: BuildDirectory) -> None:
     run(build)
     lines = pathlib.Path(build.build_log).read_text().splitlines()
     assert [line.split(" ", 2)[2] for line in lines if " disk_compose " in line] == [
+        "[Disk] Starting: not built yet",
         "[Boot] Installing the bootloader systemd-boot",
         "[Disk] Partitioning the disk (96 MiB)",
         "[Disk] Writing partition 1: boot (fat32, 40 MiB)",
