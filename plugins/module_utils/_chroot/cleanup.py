@@ -98,7 +98,9 @@ def generate_host_keys_at_boot(files: TreeFiles) -> None:
     """Have the SSH server's keys made at the first boot: those of the image would be everybody's."""
     if not files.exists(_SSHD):
         return
-    if any(files.exists(f"{directory}/{_KEYGEN_UNIT}") for directory in ("/usr/lib/systemd/system", _UNIT_DIRECTORY)):
+    # A distribution's own unit of this name makes keys at what systemd takes for the first boot, which is not one for it
+    # when there is an empty machine-id; so it is overridden. The template's own unit is not.
+    if files.exists(f"{_UNIT_DIRECTORY}/{_KEYGEN_UNIT}"):
         return
     files.write(f"{_UNIT_DIRECTORY}/{_KEYGEN_UNIT}", _GENERATE_HOST_KEYS)
     for unit in ("ssh.service", "ssh.socket", "sshd.service"):
