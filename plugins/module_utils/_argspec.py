@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError, HostError
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Stage, StageOptions, run_stage
 
 OptionSpec = t.Dict[str, t.Any]

@@ -13,6 +13,8 @@ remedy. Helpers raise; only the ``main()`` of a module turns an error into ``fai
 
 from __future__ import annotations
 
+import errno
+import os
 import typing as t
 
 
@@ -86,6 +88,26 @@ class ArtifactError(ComposerError):
     """An artifact cannot be written, converted, or published."""
 
 
+class HostError(ComposerError):
+    """The build host refuses something that every stage may do: no space, no permission, a failing disk."""
+
+    @classmethod
+    def of(cls, exc: OSError) -> HostError:
+        """Say in words what an error of the operating system means to the user."""
+        where = f" {os.fsdecode(exc.filename)}" if isinstance(exc.filename, (str, bytes)) else ""
+        if exc.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0:
+            return cls(
+                f"The module runs as user {os.geteuid()}, who may not use{where or ' what it needs on the build host'}.",
+                remedy="Run the play with become: true, so that the module runs as root.",
+            )
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            return cls(
+                f"There is no space left on the build host{f', when writing{where}' if where else ''}.",
+                remedy="Free some, or put work_dir, cache_dir and the output directory where there is more.",
+            )
+        return cls(f"The build host refuses to go on{f' at{where}' if where else ''}: {exc.strerror or exc}.")
+
+
 __all__ = (
     "ArtifactError",
     "BootError",
@@ -95,6 +117,7 @@ __all__ = (
     "ComposerError",
     "DiskError",
     "DocumentError",
+    "HostError",
     "LockedError",
     "RepositoryError",
     "ResolveError",

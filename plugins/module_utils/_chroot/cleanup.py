@@ -98,8 +98,8 @@ def generate_host_keys_at_boot(files: TreeFiles) -> None:
     """Have the SSH server's keys made at the first boot: those of the image would be everybody's."""
     if not files.exists(_SSHD):
         return
-    # A distribution's own unit of this name makes keys at what systemd takes for the first boot, which is not one for it
-    # when there is an empty machine-id; so it is overridden. The template's own unit is not.
+    # A distribution's own unit of this name makes keys at what systemd takes for the first boot. With an empty
+    # machine-id there is none, so that unit is overridden. One that the template brings is not.
     if files.exists(f"{_UNIT_DIRECTORY}/{_KEYGEN_UNIT}"):
         return
     files.write(f"{_UNIT_DIRECTORY}/{_KEYGEN_UNIT}", _GENERATE_HOST_KEYS)

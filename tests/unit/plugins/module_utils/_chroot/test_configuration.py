@@ -381,7 +381,15 @@ def test_a_template_that_makes_host_keys_is_left_alone(files: TreeFiles) -> None
     files.write("/usr/sbin/sshd", "", mode=0o755)
     files.write("/etc/systemd/system/sshd-keygen.service", "")
     generate_host_keys_at_boot(files)
-    assert not files.exists("/etc/systemd")
+    assert files.read("/etc/systemd/system/sshd-keygen.service") == ""
+    assert not files.exists("/etc/systemd/system/ssh.service.wants")
+
+
+def test_the_distributions_own_unit_is_overridden(files: TreeFiles) -> None:
+    files.write("/usr/sbin/sshd", "", mode=0o755)
+    files.write("/usr/lib/systemd/system/sshd-keygen.service", "[Unit]\nConditionFirstBoot=yes\n")
+    generate_host_keys_at_boot(files)
+    assert "ConditionFirstBoot" not in files.read("/etc/systemd/system/sshd-keygen.service")
 
 
 # Commands and scripts
