@@ -53,6 +53,8 @@ def run_stage_module(module: AnsibleModule, factory: StageFactory) -> t.NoReturn
     except ComposerError as exc:
         # Without `exception`, which would tell the whole message twice; the traceback is taken from here all the same.
         module.fail_json(msg=str(exc), **exc.details)
+    except OSError as exc:
+        module.fail_json(msg=str(HostError.of(exc)))
     for warning in result.pop("warnings", []):
         # The controller puts them into the result's `warnings`, and displays them.
         module.warn(warning)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 import typing as t
@@ -36,6 +38,20 @@ def call(*argv: str, check: bool = True, data: bytes | None = None) -> str:
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(argv)} ended with status {done.returncode}:\n{text}")
     return text
+
+
+def _product_digest() -> str:
+    """Return a digest of everything that shapes an image: with other code, the same template may give another one."""
+    digest = hashlib.sha256()
+    for top in ("config", "plugins", "roles"):
+        for directory, directories, names in os.walk(os.path.join(ROOT, top)):
+            directories[:] = sorted(name for name in directories if name != "__pycache__")
+            for name in sorted(names):
+                path = os.path.join(directory, name)
+                digest.update(os.path.relpath(path, ROOT).encode())
+                with open(path, "rb") as stream:
+                    digest.update(hashlib.sha256(stream.read()).digest())
+    return digest.hexdigest()[:12]
 
 
 def host_state() -> dict[str, list[str]]:
@@ -149,14 +165,21 @@ class BuiltImage:
 
 @dataclasses.dataclass(frozen=True)
 class Workspace:
-    """The directories of the tests: below C(.cache), content-addressed, safe to delete at any time."""
+    """The directories of the tests: below C(.cache), safe to delete at any time.
+
+    What was built is shared between the tests and kept until the product changes.
+    """
 
     root: str
 
     @classmethod
     def prepare(cls) -> Workspace:
-        """Make the directories."""
-        workspace = cls(os.path.join(ROOT, ".cache", "e2e"))
+        """Make the directories, and remove those of another state of the product."""
+        parent = os.path.join(ROOT, ".cache", "e2e")
+        workspace = cls(os.path.join(parent, _product_digest()))
+        for name in os.listdir(parent) if os.path.isdir(parent) else []:
+            if name != os.path.basename(workspace.root):
+                shutil.rmtree(os.path.join(parent, name))
         for path in (workspace.work_dir, workspace.cache_dir, workspace.path("templates")):
             os.makedirs(path, exist_ok=True)
         return workspace

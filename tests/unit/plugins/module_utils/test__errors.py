@@ -1,0 +1,53 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._errors import HostError
+
+
+@pytest.mark.parametrize(
+    ("user", "code", "filename", "message"),
+    [
+        (
+            1000,
+            errno.EACCES,
+            "/var/lib/x",
+            "The module runs as user 1000, who may not use /var/lib/x. "
+            "Run the play with become: true, so that the module runs as root.",
+        ),
+        (
+            1000,
+            errno.EPERM,
+            None,
+            "The module runs as user 1000, who may not use what it needs on the build host. "
+            "Run the play with become: true, so that the module runs as root.",
+        ),
+        (0, errno.EPERM, b"/x", "The build host refuses to go on at /x: Operation not permitted."),
+        (
+            0,
+            errno.ENOSPC,
+            "/work/a",
+            "There is no space left on the build host, when writing /work/a. "
+            "Free some, or put work_dir, cache_dir and the output directory where there is more.",
+        ),
+        (
+            0,
+            errno.EDQUOT,
+            None,
+            "There is no space left on the build host. "
+            "Free some, or put work_dir, cache_dir and the output directory where there is more.",
+        ),
+        (0, errno.EIO, "/dev/x", "The build host refuses to go on at /dev/x: Input/output error."),
+    ],
+)
+def test_host_error(
+    monkeypatch: pytest.MonkeyPatch, user: int, code: int, filename: str | bytes | None, message: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert str(HostError.of(OSError(code, os.strerror(code), filename))) == message
