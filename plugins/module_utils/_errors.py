@@ -96,8 +96,9 @@ class HostError(ComposerError):
         """Say in words what an error of the operating system means to the user."""
         where = f" {os.fsdecode(exc.filename)}" if isinstance(exc.filename, (str, bytes)) else ""
         if exc.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0:
+            what = where or " what it needs on the build host"
             return cls(
-                f"The module runs as user {os.geteuid()}, who may not use{where or ' what it needs on the build host'}.",
+                f"The module runs as user {os.geteuid()}, who may not use{what}.",
                 remedy="Run the play with become: true, so that the module runs as root.",
             )
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
