@@ -56,7 +56,7 @@ has "changed: [testhost]"
 echo "A silent stage gives signs of life"
 play stage.yml -e seconds=301 -e gate="$work/gate" -e silent=true &
 player=$!
-signs() { [ "$(grep -c "^\[testhost\] slow_stage is still working ([0-9]* s)" "$output")" -ge "$1" ]; }
+signs() { [ "$(grep -c "^\[testhost\] slow_stage is still working ([0-9]* s, last: \[Stage\] Starting: .*)\$" "$output")" -ge "$1" ]; }
 wait_for 60 signs 2
 touch "$work/gate"
 wait "$player" || fail "the play failed"
