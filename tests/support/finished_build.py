@@ -149,6 +149,7 @@ class FinishedBuild:
             },
             "sources": [],
             "warnings": [],
+            "unsupported": [],
         }
         lock = {
             "schema_version": 1,

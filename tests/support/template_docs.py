@@ -77,7 +77,22 @@ followed by what yours adds. The role variable `image_build_overrides` is merged
 | `systemConfig.services` | both lists; what you say about a unit takes it out of the default's other lists |
 | `systemConfig.additionalFiles` | by `final`; your entry replaces the default's |
 | `systemConfig.configurations`, `scripts` | the default's, then yours |
-| `packageRepositories` | by `name`, else `codename`; your entry replaces the default's |
+| `systemConfig.security`, `signing` | field by field; `hardening` of both |
+| `packageRepositories`, `repositories` | by `name`, else `codename`; your entry replaces the default's |
+| `metadata` | yours |
+
+What the default template has and you do not want is named under `remove`; it is gone before yours is merged. An entry
+of your own with the same name then is not merged with the default's, but stands alone. Naming what is not there is an
+error.
+
+```yaml
+remove:
+  packages: [systemd-timesyncd, "python3-*"]
+  users: [installer]
+  additionalFiles: [/etc/motd]
+  configurations: ["ssh-keygen -A"]
+  partitions: [userdata]
+```
 
 ## Files
 
@@ -128,7 +143,7 @@ def _rows(fields: schema.Schema, prefix: str, required: t.Collection[str]) -> t.
 
 
 def _sections() -> t.Iterator[str]:
-    for name, section in schema.SECTIONS.items():
+    for name, section in {**schema.SECTIONS, **schema.MERGE_SECTIONS}.items():
         yield f"## `{name}`\n"
         yield f"{section['description']} Keys with * are required.\n"
         yield "| key | value | default | meaning |"
@@ -147,7 +162,7 @@ def _rules() -> t.Iterator[str]:
     for check, _sections_read in checks.ADVICE:
         yield f"- {(check.__doc__ or '').strip()}"
     yield "\n## Not supported yet\n"
-    yield "These are part of the template format, and refused with a remedy:\n"
+    yield "These can be validated, merged and resolved, but not built by this version; `pkg_fetch` refuses them:\n"
     for entry in support.UNSUPPORTED:
         path = ".".join(entry.field).replace(".*", "[]")
         values = ", ".join(f"`{json.dumps(value).strip(chr(34))}`" for value in entry.values or ())

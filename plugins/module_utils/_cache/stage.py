@@ -67,6 +67,7 @@ class PackageFetch(Stage):
         return {**result, "cached": result["verified"], "downloaded": 0, "bytes": 0}
 
     def execute(self) -> Outcome:
+        TemplateDocument.read(self.build).require_support()
         lock = self.build.read_document("packages.lock.json")
         packages: dict[CachedFile, Facts] = {_cached_file(package): package for package in lock["packages"]}
         cache = PackageCache(self._cache_directory())

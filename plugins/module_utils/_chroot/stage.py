@@ -105,6 +105,7 @@ class ChrootConfigure(Stage):
 
     def execute(self) -> Outcome:
         document, lock = self._documents()
+        document.require_support()
         if document.provider["family"] != "deb":
             raise ChrootError(f"Packages of the family {document.provider['family']} cannot be installed yet.")
         enter_mount_namespace()

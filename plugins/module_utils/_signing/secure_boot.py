@@ -40,11 +40,10 @@ class SecureBootKeys:
     @classmethod
     def from_template(cls, template: t.Mapping[str, t.Any]) -> SecureBootKeys | None:
         """Take the keys out of a merged template; V(None) when none are configured."""
-        section = template["systemConfig"].get("immutability") or {}
-        key, certificate = section.get("secureBootDBKey"), section.get("secureBootDBCrt")
-        if not key or not certificate:
+        section = template["systemConfig"]["signing"].get("secureBoot")
+        if not section:
             return None
-        return cls(key, certificate, section.get("secureBootDBCer") or None)
+        return cls(section["key"], section["certificate"], section.get("certificateDer"))
 
     def warnings(self) -> t.List[str]:
         """Tell in words what is unwise about the keys."""
@@ -62,7 +61,7 @@ class SecureBootKeys:
             if not os.path.isfile(path):
                 raise SigningError(
                     f"The Secure Boot key file {path} does not exist.",
-                    remedy="Correct the paths in systemConfig.immutability.",
+                    remedy="Correct the paths in systemConfig.signing.secureBoot (or immutability).",
                 )
         with open(self.key, "rb") as stream:
             if b"ENCRYPTED" in stream.read():
@@ -80,7 +79,7 @@ class SecureBootKeys:
         if public != certified:
             raise SigningError(
                 f"The private key {self.key} does not belong to the certificate {self.certificate}.",
-                remedy="Correct secureBootDBKey or secureBootDBCrt in systemConfig.immutability.",
+                remedy="Correct one of the two in systemConfig.signing.secureBoot (or immutability).",
             )
         der = runner.run([openssl, "x509", "-in", self.certificate, "-outform", "DER"], log_output=False).stdout
         if self.enrolment is not None:
@@ -115,7 +114,9 @@ def _ask(runner: CommandRunner, command: t.Sequence[str], problem: str) -> bytes
     try:
         return runner.run(command, log_output=False).stdout
     except CommandError as exc:
-        raise SigningError(problem, remedy="Correct the paths in systemConfig.immutability.") from exc
+        raise SigningError(
+            problem, remedy="Correct the paths in systemConfig.signing.secureBoot (or immutability)."
+        ) from exc
 
 
 def template_problem(template: t.Mapping[str, t.Any]) -> str | None:

@@ -33,12 +33,14 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.provid
     load_provider,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.references import file_references, find_file
+from ansible_collections.os_image.composer.plugins.module_utils._template.removal import take_out
 from ansible_collections.os_image.composer.plugins.module_utils._template.schema import (
     FULL_TEMPLATE,
     OVERRIDES,
     SECTIONS,
     USER_TEMPLATE,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import normalise, translate
 from ansible_collections.os_image.composer.plugins.module_utils._template.support import unsupported
 from ansible_collections.os_image.composer.plugins.module_utils._template.validation import fill_defaults, validate
 
@@ -54,6 +56,7 @@ class Assembly:
     :ivar default: The default template, defaults filled in, for showing what the user's changed.
     :ivar files: Absolute paths of the files that the template and the provider name, with their SHA-256.
     :ivar sources: The YAML files that were read.
+    :ivar unsupported: What is valid, but cannot be built by this version, in full sentences.
     """
 
     template: Mapping
@@ -62,6 +65,7 @@ class Assembly:
     files: t.Dict[str, str]
     sources: t.Tuple[str, ...]
     warnings: t.List[str]
+    unsupported: t.List[str]
 
 
 class _Assembler:
@@ -140,16 +144,14 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
     assembler = _Assembler(template_path, config_dir)
     user = load_yaml(assembler.template_path, what="The image template")
     upper: Mapping = from_data(overrides or {}, file=OVERRIDES_NAME)
-    assembler.problems += [Problem(origin_of(user, path), message) for path, message in unsupported(user)]
-    assembler.problems += [Problem(origin_of(upper, path), message) for path, message in unsupported(upper)]
-    assembler.form(user, USER_TEMPLATE)
-    assembler.form(upper, OVERRIDES)
+    for written, schema in ((user, USER_TEMPLATE), (upper, OVERRIDES)):
+        assembler.form(written, schema)
+        translate(written)
     target = assembler.target(user, upper)
-    if target is None or target.image_type != "raw":
+    if target is None:
         assembler.fail()
-    stacked = merge_templates(user, upper)
     try:
-        provider = load_provider(assembler.config_dir, stacked, target)
+        provider = load_provider(assembler.config_dir, merge_templates(user, upper), target)
         default = load_yaml(provider.default_template_path, what="The default template")
         wrong = validate(default, FULL_TEMPLATE)
         if wrong:
@@ -162,10 +164,16 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
             for item in exc.details.get("errors", [])
         ]
         assembler.fail()
-    merged = merge_templates(merge_templates(default, user), upper)
+    translate(default)
+    merged = default
+    for written in (user, upper):
+        kept, problems = take_out(merged, written)
+        assembler.problems += problems
+        merged = merge_templates(kept, written)
     _name_configuration(merged, default)
     for tree in (merged, default):
         fill_defaults(tree, FULL_TEMPLATE)
+        normalise(tree)
     assembler.files.update(provider.files)
     assembler.resolve_files(merged)
     skipped = assembler.skipped()
@@ -176,18 +184,20 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
     assembler.problems += validate(merged, FULL_TEMPLATE)
     if assembler.problems:
         assembler.fail()
-    _normalise(merged)
-    warnings = [
-        Problem(origin_of(merged, path), message).line for path, message in checks.findings(merged, checks.ADVICE)
-    ]
+    _complete(merged)
     return Assembly(
         template=merged,
         default=default,
         provider=provider,
         files=dict(sorted(assembler.files.items())),
         sources=(assembler.template_path, provider.default_template_path, *provider.sources),
-        warnings=warnings,
+        warnings=_lines(merged, checks.findings(merged, checks.ADVICE)),
+        unsupported=_lines(merged, unsupported(merged)),
     )
+
+
+def _lines(template: Mapping, findings: t.Iterable[checks.Finding]) -> t.List[str]:
+    return [Problem(origin_of(template, path), message).line for path, message in findings]
 
 
 def _name_configuration(merged: Mapping, default: Mapping) -> None:
@@ -200,12 +210,9 @@ def _name_configuration(merged: Mapping, default: Mapping) -> None:
             config.put("name", name, merged["image"].origins["name"])
 
 
-def _normalise(template: Mapping) -> None:
-    """Write, in place, what can be said in several ways in one."""
-    for artifact in template["disk"]["artifacts"]:
-        if "compression" in artifact:
-            artifact["compression"] = checks.COMPRESSIONS[artifact["compression"]]
-    if not template["disk"]["artifacts"]:
+def _complete(template: Mapping) -> None:
+    """Say, in place, what follows from the rest of a valid template."""
+    if template["target"]["imageType"] == "raw" and not template["disk"]["artifacts"]:
         origin = template["disk"].origin
         artifact = Mapping(origin)
         artifact.put("type", "raw", origin)
@@ -213,11 +220,6 @@ def _normalise(template: Mapping) -> None:
     for item in template["systemConfig"]["additionalFiles"]:
         # Part of the document, so that changing the permissions of a file changes the image.
         item.setdefault("mode", f"{stat.S_IMODE(os.stat(item['local']).st_mode) & 0o755:04o}")
-    bootloader = template["systemConfig"]["bootloader"]
-    if bootloader["provider"] == "grub2":
-        bootloader["provider"] = "grub"
-    for units in template["systemConfig"]["services"].values():
-        units[:] = [checks.full_unit_name(unit) for unit in units]
 
 
 __all__ = ("OVERRIDES_NAME", "Assembly", "assemble")

@@ -47,6 +47,8 @@ _SWAP = frozenset(("linux-swap", "swap"))
 # FAT32 begins at 65525 clusters of one sector; a root file system below this holds no system.
 _LEAST_SIZES = {"fat32": 33 * MIB, "vfat": 33 * MIB, "fat16": 5 * MIB}
 _LEAST_ROOT = 256 * MIB
+# Stands for a size that is not known, and larger than what partitions ask for.
+_ANY_SIZE = "1024TiB"
 _VIRTUAL = ("/dev", "/proc", "/run", "/sys")
 
 
@@ -120,16 +122,46 @@ def is_esp(partition: t.Mapping[str, t.Any]) -> bool:
     return "esp" in partition.get("flags", ())
 
 
+def _disk(template: Mapping) -> t.Mapping[str, t.Any] | None:
+    """Return the disk that the image makes, or that its installer does; V(None) when there is none.
+
+    How large the disk of the installed machine is need not be known.
+    """
+    disk = template["disk"]
+    if template["target"]["imageType"] == "raw":
+        return t.cast("t.Mapping[str, t.Any]", disk)
+    if not disk["partitions"]:
+        return None
+    return {**disk, "size": disk.get("size") or _ANY_SIZE}
+
+
 def _layout(template: Mapping) -> DiskLayout | None:
     """Return the layout of the disk; V(None) when it has none, which is another rule's business."""
-    return None if layout_problems(template["disk"]) else disk_layout(template["disk"])
+    disk = _disk(template)
+    return None if disk is None or layout_problems(disk) else disk_layout(disk)
 
 
-@rule("disk")
+@rule("disk", "target")
 def disk_can_be_laid_out(template: Mapping) -> t.Iterator[Finding]:
     """The disk has a size and partitions; these lie within it, do not overlap, and have ids and mount points."""
-    for problem in layout_problems(template["disk"]):
+    disk = _disk(template)
+    for problem in layout_problems(disk) if disk is not None else ():
         yield problem.path, problem.message
+
+
+@rule("disk", "target")
+def disk_fits_the_image_type(template: Mapping) -> t.Iterator[Finding]:
+    """An initrd has no disk; only a raw image has artifacts; only an installer has a disk to write to."""
+    kind, disk = template["target"]["imageType"], template["disk"]
+    if kind == "initrd" and disk["partitions"]:
+        yield ("disk", "partitions"), "An initrd has no disk, so partitions have no effect. Remove them."
+    if kind != "raw" and disk["artifacts"]:
+        yield (
+            ("disk", "artifacts"),
+            f"An image of the type {kind} is one file; artifacts have no effect. Remove them, or use imageType: raw.",
+        )
+    if kind != "iso" and "path" in disk:
+        yield ("disk", "path"), "disk.path is where an installer ISO writes to. Remove it, or use imageType: iso."
 
 
 @rule("disk")
@@ -214,7 +246,7 @@ def labels_fit_their_file_systems(template: Mapping) -> t.Iterator[Finding]:
             yield (*path, "fsLabel"), f"The label {label!r} may only have printable ASCII characters."
 
 
-@rule("disk")
+@rule("disk", "target")
 def partitions_are_large_enough(template: Mapping) -> t.Iterator[Finding]:
     """File systems have at least the size that they can be made with."""
     layout = _layout(template)
@@ -280,7 +312,7 @@ def types_fit_the_architecture(template: Mapping) -> t.Iterator[Finding]:
 def artifacts_are_unique(template: Mapping) -> t.Iterator[Finding]:
     """Each artifact is asked for once."""
     values = (
-        (("disk", "artifacts", index), (item["type"], COMPRESSIONS.get(item.get("compression"))))
+        (("disk", "artifacts", index), (item["type"], item.get("compression")))
         for index, item in enumerate(template["disk"]["artifacts"])
     )
     for path, (kind, compression) in _doubles(values):
@@ -288,10 +320,6 @@ def artifacts_are_unique(template: Mapping) -> t.Iterator[Finding]:
             path,
             f"The artifact {kind}{f' with {compression}' if compression else ''} is asked for twice. Remove one.",
         )
-
-
-#: The one name of each compression.
-COMPRESSIONS: t.Mapping[t.Optional[str], str] = {"gz": "gz", "gzip": "gz", "xz": "xz", "zst": "zstd", "zstd": "zstd"}
 
 
 # ---- systemConfig ----------------------------------------------------------------------------------------------------
@@ -390,12 +418,12 @@ def kernel_can_boot(template: Mapping) -> t.Iterator[Finding]:
         )
 
 
-@rule("systemConfig.immutability", "systemConfig.kernel", "systemConfig.bootloader")
+@rule("systemConfig.immutability", "systemConfig.signing", "systemConfig.kernel", "systemConfig.bootloader")
 def keys_protect_the_boot_chain(template: Mapping) -> t.Iterator[Finding]:
     """What Secure Boot keys sign is all that is booted."""
     problem = template_problem(template)
     if problem:
-        yield ("systemConfig", "immutability", "secureBootDBKey"), problem
+        yield ("systemConfig", "signing", "secureBoot", "key"), problem
 
 
 @rule("systemConfig.initramfs", "systemConfig.packages")
@@ -636,25 +664,16 @@ def _interface_addresses(path: Path, item: Mapping) -> t.Iterator[Finding]:
             yield (*place, "via"), f"The gateway of {route['to']} must be an IPv{network.version} address."
 
 
-_UNIT_SUFFIXES = ("service", "socket", "timer", "path", "target", "mount", "automount", "swap", "slice")
-
-
-def full_unit_name(name: str) -> str:
-    """Return a unit's name with its suffix; C(.service) when it has none."""
-    return name if name.rpartition(".")[2] in _UNIT_SUFFIXES else f"{name}.service"
-
-
 @rule("systemConfig.services")
 def services_do_not_conflict(template: Mapping) -> t.Iterator[Finding]:
     """A unit is in one of the lists, once."""
     seen: t.Dict[str, str] = {}
     for key in ("enable", "disable", "mask"):
         for index, unit in enumerate(template["systemConfig"]["services"][key]):
-            name = full_unit_name(unit)
-            if name in seen:
-                where = "twice in" if seen[name] == key else f"in {seen[name]} and in"
-                yield ("systemConfig", "services", key, index), f"The unit {name} is {where} {key}. Keep one."
-            seen[name] = key
+            if unit in seen:
+                where = "twice in" if seen[unit] == key else f"in {seen[unit]} and in"
+                yield ("systemConfig", "services", key, index), f"The unit {unit} is {where} {key}. Keep one."
+            seen[unit] = key
 
 
 @rule("systemConfig.additionalFiles", "disk")
@@ -770,11 +789,11 @@ def repository_keys_are_named(template: Mapping) -> t.Iterator[Finding]:
                 yield place, "Write gpgcheck: false, and no key, to trust a repository without signatures."
             elif name.startswith("<"):
                 yield place, f"{name} is a placeholder. Give the path of the repository's public key."
-            elif "://" in name:
+            elif "://" in name and not item["fingerprints"]:
                 yield (
                     place,
-                    "A key that is fetched at build time would be trusted blindly. Download it once, compare its "
-                    "fingerprint, and give the path of the file.",
+                    "A key that is fetched at build time would be trusted blindly. Add its fingerprint to "
+                    "fingerprints, as gpg --show-keys shows it, or give the path of a file.",
                 )
 
 
@@ -792,13 +811,11 @@ def repositories_are_signed(template: Mapping) -> t.Iterator[Finding]:
 
 __all__ = (
     "ADVICE",
-    "COMPRESSIONS",
     "RULES",
     "Finding",
     "advice",
     "crypt_method",
     "findings",
-    "full_unit_name",
     "is_esp",
     "rule",
 )

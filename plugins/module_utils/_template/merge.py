@@ -138,10 +138,13 @@ SYSTEM_CONFIG_RULES: t.Mapping[str, Rule] = {
     "scripts": fields({"preInstall": append, "postInstall": append}),
     "initramfs": fields(),
     "immutability": fields(),
+    "security": fields({"hardening": union}),
+    "signing": fields(),
 }
 
 #: How each section of a template is merged.
 SECTION_RULES: t.Mapping[str, Rule] = {
+    "metadata": replace,
     "image": fields(),
     "target": fields(),
     "disk": merge_disk,

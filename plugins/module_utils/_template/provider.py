@@ -36,8 +36,6 @@ PACKAGE_ARCHITECTURES: t.Mapping[str, t.Mapping[str, str]] = {
     "rpm": {"x86_64": "x86_64", "aarch64": "aarch64", "armv7hl": "armv7hl"},
 }
 
-# The name that an image type has in the file names of default templates.
-_IMAGE_TYPE_NAMES: t.Mapping[str, str] = {"raw": "raw", "iso": "iso", "img": "initrd"}
 
 _TEXT: Schema = {"type": "string", "minLength": 1}
 _TEXTS: Schema = {"type": "array", "items": _TEXT, "default": []}
@@ -71,7 +69,6 @@ _ARCHITECTURE = _closed(
     },
     "pkgType",
     "releaseVersion",
-    "codename",
     "chrootenvConfigFile",
 )
 
@@ -88,15 +85,17 @@ CHROOTENV_SCHEMA = _closed(
 
 _KEY = _closed(
     {
+        # A path relative to this file, or where the vendor publishes the key; the fingerprint decides in any case.
         "file": _TEXT,
+        "url": {"type": "string", "pattern": "^https://[^\\s]+$", "patternErrorMessage": "an https URL"},
         "fingerprint": {
             "type": "string",
             "pattern": "^[0-9A-F]{40}$",
             "patternErrorMessage": "40 hexadecimal digits in upper case",
         },
     },
-    "file",
     "fingerprint",
+    oneOf=[{"required": ["file"]}, {"required": ["url"]}],
 )
 
 REPOSITORIES_SCHEMA = _closed(
@@ -244,7 +243,7 @@ def load_provider(config_dir: str, template: Mapping, target: Target) -> Provide
         "package_arch": package_arch,
         "family": family,
         "release_version": settings["releaseVersion"],
-        "codename": settings["codename"],
+        "codename": settings.get("codename", ""),
         "essential": dict(chrootenv["essential"]),
         "initramfs": dict(settings["initramfs"]),
         "repositories": [
@@ -266,6 +265,9 @@ def _repository(repository: Mapping, path: str, *, config_dir: str, files: t.Dic
     """Return a provider's repository in the form of C(template.json), and note the digests of its keys."""
     keys = []
     for key in repository["keys"]:
+        if "url" in key:
+            keys.append(key["url"])
+            continue
         try:
             found = find_file(key["file"], directory=os.path.dirname(path), root=config_dir)
         except TemplateError as exc:
@@ -291,13 +293,29 @@ def _repository(repository: Mapping, path: str, *, config_dir: str, files: t.Dic
     return entry
 
 
+def expand_url(url: str, provider: t.Mapping[str, t.Any]) -> str:
+    """Fill the architecture and the release into the URL of a repository.
+
+    :param url: May hold C({arch}) (the original tool's) and dnf's C($basearch) and C($releasever).
+    :param provider: C(provider) of C(template.json).
+    """
+    words = {
+        "{arch}": provider["package_arch"],
+        "$basearch": provider["package_arch"],
+        "$releasever": provider["release_version"],
+    }
+    for word, value in words.items():
+        url = url.replace(word, value)
+    return url
+
+
 def _default_template(directory: str, template: Mapping, target: Target) -> str:
     """Return the path of the default template.
 
     :raises TemplateError: The provider has none for this image type and architecture.
     """
     folder = os.path.join(directory, "imageconfigs", "defaultconfigs")
-    path = os.path.join(folder, f"default-{_IMAGE_TYPE_NAMES[target.image_type]}-{target.arch}.yml")
+    path = os.path.join(folder, f"default-{target.image_type}-{target.arch}.yml")
     if not os.path.isfile(path):
         known = sorted(name for name in os.listdir(folder) if name.endswith(".yml")) if os.path.isdir(folder) else []
         raise _unknown(
@@ -316,6 +334,7 @@ __all__ = (
     "REPOSITORIES_SCHEMA",
     "Provider",
     "Target",
+    "expand_url",
     "known_names",
     "load_provider",
 )

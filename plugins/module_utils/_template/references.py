@@ -33,12 +33,21 @@ LOCAL_FILE_FIELDS: t.Tuple[t.Tuple[str, ...], ...] = (
     ("systemConfig", "immutability", "secureBootDBKey"),
     ("systemConfig", "immutability", "secureBootDBCrt"),
     ("systemConfig", "immutability", "secureBootDBCer"),
+    ("systemConfig", "signing", "secureBoot", "key"),
+    ("systemConfig", "signing", "secureBoot", "certificate"),
+    ("systemConfig", "signing", "secureBoot", "certificateDer"),
+    ("systemConfig", "signing", "checksums", "key"),
     ("packageRepositories", "*", "pkey"),
     ("packageRepositories", "*", "pkeys", "*"),
+    ("repositories", "*", "gpgkey"),
 )
 
 #: Those of them whose content is secret.
-SECRET_FILE_FIELDS: t.Tuple[t.Tuple[str, ...], ...] = (("systemConfig", "immutability", "secureBootDBKey"),)
+SECRET_FILE_FIELDS: t.Tuple[t.Tuple[str, ...], ...] = (
+    ("systemConfig", "immutability", "secureBootDBKey"),
+    ("systemConfig", "signing", "secureBoot", "key"),
+    ("systemConfig", "signing", "checksums", "key"),
+)
 
 
 @dataclasses.dataclass(frozen=True)

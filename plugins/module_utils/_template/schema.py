@@ -122,17 +122,13 @@ TARGET = _object(
             examples=["debian12", "debian13"],
         ),
         "arch": _choice("The architecture.", ["x86_64", "aarch64", "armv7hl"]),
-        "imageType": _choice("What is built: a disk, an ISO, or an initrd.", ["raw", "iso", "img"]),
+        "imageType": _choice(
+            "What is built: a disk, an ISO, or an initrd; img is the same as initrd.", ["raw", "iso", "initrd", "img"]
+        ),
     },
     required=["os", "dist", "arch", "imageType"],
 )
 
-# The other names say the same, or belong to what is not built yet; typeUUID stands for any of them.
-_PARTITION_TYPES = [
-    name
-    for name in PARTITION_TYPES
-    if name in ("bios", "esp", "xbootldr") or (name.startswith("linux") and name != "linux-generic")
-]
 # What the type says already has no effect as a flag, except for the ESP's, which all templates have.
 _PARTITION_FLAGS = [name for name in PARTITION_FLAGS if name not in ("root", "swap")]
 
@@ -153,7 +149,8 @@ PARTITION = _object(
             "maximum": 128,
         },
         "type": _choice(
-            "What the partition is for; by default what its flags and its file system say.", _PARTITION_TYPES
+            "What the partition is for; by default what its flags and its file system say.",
+            list(PARTITION_TYPES),
         ),
         "typeUUID": _string(
             "The GPT type as a UUID, for types that have no name here. It overrides type.",
@@ -161,8 +158,21 @@ PARTITION = _object(
             form="a UUID",
         ),
         "fsType": _choice(
-            "The file system. fat32 and vfat are the same.",
-            ["fat32", "fat16", "vfat", "ext2", "ext3", "ext4", "xfs", "btrfs", "linux-swap", "swap"],
+            "The file system; without one the partition is left empty. fat32 and vfat are the same.",
+            [
+                "fat32",
+                "fat16",
+                "vfat",
+                "ext2",
+                "ext3",
+                "ext4",
+                "xfs",
+                "btrfs",
+                "squashfs",
+                "erofs",
+                "linux-swap",
+                "swap",
+            ],
         ),
         "fsLabel": _string("The label of the file system.", maxLength=16, default=""),
         "start": _string(
@@ -214,7 +224,13 @@ ARTIFACT = _object(
 DISK = _object(
     "The disk, its partitions, and the files that the build leaves.",
     {
-        "name": _string("The name of the disk, for people.", maxLength=100, default=""),
+        "name": _string("The name of the disk, for people; in the manifest.", maxLength=100, default=""),
+        "path": _string(
+            "The disk of the machine that an installer ISO writes to; by default the only one that fits.",
+            pattern=r"^/dev/[A-Za-z0-9_./:-]+$",
+            form="a device such as /dev/nvme0n1, or a link below /dev/disk/",
+            examples=["/dev/sda"],
+        ),
         "size": _string("The size of the disk.", pattern=SIZE_PATTERN, form=_SIZE_FORM, examples=["4GiB"]),
         "partitionTableType": _choice("The kind of partition table.", ["gpt", "mbr"], default="gpt"),
         "artifacts": _list("The files that the build leaves. Without any, the raw image is left.", ARTIFACT),
@@ -225,6 +241,7 @@ DISK = _object(
 KERNEL = _object(
     "The kernel.",
     {
+        "name": _string("The name of the kernel, for people; in the manifest.", maxLength=100, default=""),
         "version": _string(
             "The version of the kernel packages, or its beginning. Without one, the newest is taken.",
             pattern=r"^([0-9][A-Za-z0-9.+~:-]*)?$",
@@ -435,6 +452,57 @@ IMMUTABILITY = _object(
     },
 )
 
+SECURITY = _object(
+    "Mandatory access control, and a set of stricter settings.",
+    {
+        "selinux": _choice(
+            "The mode of SELinux. disabled turns it off on the kernel command line too.",
+            ["enforcing", "permissive", "disabled"],
+        ),
+        "apparmor": _choice(
+            "Whether the kernel starts with AppArmor; without the key the kernel's own default holds.",
+            ["enabled", "disabled"],
+        ),
+        "hardening": _list(
+            "Sets of stricter settings: sysctl (the kernel's interfaces, links and network), kernel (memory is cleared "
+            "and shuffled, no vsyscalls; on its command line), modules (rare file systems and protocols cannot be "
+            "loaded), ssh (no passwords and no root), coredumps (none are kept).",
+            _choice("A set.", ["sysctl", "kernel", "modules", "ssh", "coredumps"]),
+        ),
+    },
+    default={},
+)
+
+SIGNING = _object(
+    "Signatures that the build makes.",
+    {
+        "secureBoot": _object(
+            "Signs the boot chain for UEFI Secure Boot, as the keys of immutability do.",
+            {
+                "key": _string("The private key (PEM, without a passphrase): " + _LOCAL_FORM + ".", minLength=1),
+                "certificate": _string("Its certificate (PEM): " + _LOCAL_FORM + ".", minLength=1),
+                "certificateDer": _string(
+                    "The certificate as DER, for enrolment in firmware: " + _LOCAL_FORM + ".", minLength=1
+                ),
+            },
+            required=["key", "certificate"],
+        ),
+        "checksums": _object(
+            "Signs SHA256SUMS, which has the digests of all published files.",
+            {
+                "key": _string(
+                    "The secret OpenPGP key (gpg --armor --export-secret-keys, without a passphrase): "
+                    + _LOCAL_FORM
+                    + ".",
+                    minLength=1,
+                ),
+            },
+            required=["key"],
+        ),
+    },
+    default={},
+)
+
 SYSTEM_CONFIG = _object(
     "What the system in the image is.",
     {
@@ -444,7 +512,7 @@ SYSTEM_CONFIG = _object(
             form=_NAME_FORM,
             maxLength=100,
         ),
-        "description": _string("What the image is for, for people.", default=""),
+        "description": _string("What the image is for, for people; in the manifest and the SBOM.", default=""),
         "hostname": _string("The host name.", maxLength=64, default=""),
         "timezone": _string("The time zone.", examples=["Europe/Berlin"], default=""),
         "locale": _string("The locale.", examples=["C.UTF-8", "de_DE.UTF-8"], default=""),
@@ -462,6 +530,8 @@ SYSTEM_CONFIG = _object(
         "scripts": SCRIPTS,
         "initramfs": INITRAMFS,
         "immutability": IMMUTABILITY,
+        "security": SECURITY,
+        "signing": SIGNING,
     },
     default={},
 )
@@ -476,7 +546,7 @@ PACKAGE_REPOSITORY = _object(
             maxLength=100,
         ),
         "codename": _string(
-            "The suite of a Debian repository.",
+            "The suite of a Debian repository, the name of an RPM one.",
             pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$",
             form="the name of a suite such as bookworm",
         ),
@@ -488,8 +558,10 @@ PACKAGE_REPOSITORY = _object(
             examples=["debian"],
         ),
         "path": _string("A directory of loose packages on the build host.", pattern=_ABSOLUTE, form=_ABSOLUTE_FORM),
-        "pkey": _string("The key that signs it: " + _LOCAL_FORM + ".", minLength=1),
-        "pkeys": _list("Further such keys.", _string("A key file.", minLength=1)),
+        "pkey": _string(
+            "The key that signs it: " + _LOCAL_FORM + "; or its URL, which needs fingerprints.", minLength=1
+        ),
+        "pkeys": _list("Further such keys.", _string("A key file or its URL.", minLength=1)),
         "fingerprints": _list(
             "Fingerprints of the keys that may sign it; by default every key in the key files.",
             _string("A fingerprint.", pattern=r"^[0-9A-Fa-f]{40}$", form="40 hexadecimal digits"),
@@ -519,8 +591,55 @@ PACKAGE_REPOSITORY = _object(
     oneOf=_one_of("url", "mirror", "path"),
 )
 
+REPOSITORY = _object(
+    "A package repository in the words of dnf: a short form of packageRepositories.",
+    {
+        "name": _string(
+            "The name of the repository in messages and documents; the suite of a Debian repository too.",
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+            form="letters, digits, dots, hyphens and underscores",
+            maxLength=100,
+        ),
+        "baseurl": _string("The base URL.", examples=["https://packages.example.com/el10/$basearch"]),
+        "gpgcheck": _boolean(
+            "Whether signatures are checked. Only turn that off for repositories of your own.", default=True
+        ),
+        "gpgkey": _string(
+            "The key that signs it: " + _LOCAL_FORM + "; or its URL, which needs fingerprints.", minLength=1
+        ),
+        "fingerprints": PACKAGE_REPOSITORY["properties"]["fingerprints"],
+    },
+    required=["name", "baseurl"],
+)
+
+METADATA = _object(
+    "What a catalogue of templates shows; in the manifest.",
+    {
+        "description": _string("What the template is for.", default=""),
+        "use_cases": _list("What it can be used for.", _string("A use.")),
+        "keywords": _list("Words that it is found by.", _string("A word.")),
+    },
+)
+
+REMOVE = _object(
+    "What is taken out of the default template. What is not there is an error.",
+    {
+        "packages": _list(
+            "Packages, as the default template names them, or globs.",
+            _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
+        ),
+        "users": _list("Accounts by name.", _string("A user.")),
+        "additionalFiles": _list("Additional files by final.", _string("A path.")),
+        "configurations": _list("Commands, word for word.", _string("A command.")),
+        "scripts": _list("Scripts by name.", _string("A name.")),
+        "partitions": _list("Partitions by id.", _string("An id.")),
+        "repositories": _list("Package repositories by name, else codename.", _string("A name.")),
+    },
+)
+
 #: The sections of a template, in the order in which they are written.
 SECTIONS: t.Mapping[str, Schema] = {
+    "metadata": {**METADATA, "default": {}},
     "image": IMAGE,
     "target": TARGET,
     "disk": {**DISK, "default": {}},
@@ -528,15 +647,21 @@ SECTIONS: t.Mapping[str, Schema] = {
     "packageRepositories": _list("Package repositories beside the provider's.", PACKAGE_REPOSITORY),
 }
 
+#: What only says how a template is merged, and is not part of the result.
+MERGE_SECTIONS: t.Mapping[str, Schema] = {
+    "repositories": _list("Package repositories in the words of dnf.", REPOSITORY),
+    "remove": {**REMOVE, "default": {}},
+}
+
 #: What a user writes. What is missing comes from the default template.
 USER_TEMPLATE = _object(
     "An image template.",
-    dict(SECTIONS),
+    {**SECTIONS, **MERGE_SECTIONS},
     required=["image", "target"],
 )
 
 #: What is merged over a template: any part of one.
-OVERRIDES = _object("Parts of an image template.", dict(SECTIONS))
+OVERRIDES = _object("Parts of an image template.", {**SECTIONS, **MERGE_SECTIONS})
 
 #: A template that stands for itself: a default template, or a merged one.
 FULL_TEMPLATE = _object(
@@ -548,22 +673,23 @@ FULL_TEMPLATE = _object(
 
 def json_schema() -> Schema:
     """Return the published JSON schema: that of a user's template, the complete one among its definitions."""
-    references = {name: {"$ref": f"#/$defs/{name}"} for name in SECTIONS}
+    known = {**SECTIONS, **MERGE_SECTIONS}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,
         "title": "Image template of os_image.composer",
         "$ref": "#/$defs/UserTemplate",
         "$defs": {
-            **copy.deepcopy(dict(SECTIONS)),
-            "UserTemplate": {**USER_TEMPLATE, "properties": dict(references)},
-            "FullTemplate": {**FULL_TEMPLATE, "properties": dict(references)},
+            **copy.deepcopy(known),
+            "UserTemplate": {**USER_TEMPLATE, "properties": {name: {"$ref": f"#/$defs/{name}"} for name in known}},
+            "FullTemplate": {**FULL_TEMPLATE, "properties": {name: {"$ref": f"#/$defs/{name}"} for name in SECTIONS}},
         },
     }
 
 
 __all__ = (
     "FULL_TEMPLATE",
+    "MERGE_SECTIONS",
     "OVERRIDES",
     "SCHEMA_ID",
     "SECTIONS",

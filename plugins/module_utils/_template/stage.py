@@ -28,6 +28,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.assemb
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import DOCUMENT, TemplateDocument
 from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import InputStore
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import show_path
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider import expand_url
 from ansible_collections.os_image.composer.plugins.module_utils._template.secrets import (
     hash_passwords,
     redacted,
@@ -165,7 +166,10 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
     provider["bootloader_packages"] = list(assembly.provider.bootloader_packages.get(bootloader, []))
     own = list(provider["repositories"])
     taken = {repository["name"] for repository in own}
-    provider["repositories"] = own + [_repository(item, taken) for item in template["packageRepositories"]]
+    repositories = own + [_repository(item, taken) for item in template["packageRepositories"]]
+    provider["repositories"] = [
+        {**entry, "url": expand_url(entry["url"], provider)} if "url" in entry else entry for entry in repositories
+    ]
     return TemplateDocument(
         provider_id=assembly.provider.target.provider_id,
         provider=provider,
@@ -175,7 +179,8 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
         work_dir=work_dir,
         config_dir=config_dir,
         sources=tuple({"path": path, "sha256": sha256_file(path)} for path in assembly.sources),
-        warnings=tuple(assembly.warnings),
+        warnings=(*assembly.warnings, *assembly.unsupported),
+        unsupported=tuple(assembly.unsupported),
     )
 
 

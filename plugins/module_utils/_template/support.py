@@ -5,7 +5,11 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What the schema knows and this version cannot build yet: one list, each entry with the way out."""
+"""What is valid and this version cannot build yet: one list, each entry with the way out.
+
+Such a template can be validated, merged and resolved. C(pkg_fetch) and C(chroot_configure) refuse it, so that nothing
+is downloaded or installed in vain.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +34,15 @@ class Unsupported:
 
 
 UNSUPPORTED: t.Tuple[Unsupported, ...] = (
-    Unsupported(("target", "imageType"), ("iso", "img"), "Use raw."),
+    Unsupported(("target", "imageType"), ("iso", "initrd"), "Use raw."),
     Unsupported(("target", "arch"), ("aarch64", "armv7hl"), "Use x86_64."),
     Unsupported(("disk", "partitionTableType"), ("mbr",), "Use gpt."),
-    Unsupported(("disk", "partitions", "*", "type"), ("bios",), "Use EFI, and a partition of the type esp."),
+    Unsupported(("disk", "path"), None, "Remove the key."),
+    Unsupported(
+        ("disk", "partitions", "*", "type"), ("bios", "bios-boot"), "Use EFI, and a partition of the type esp."
+    ),
     Unsupported(("disk", "partitions", "*", "flags", "*"), ("bios_grub", "legacy_boot"), "Remove the flag."),
-    Unsupported(("disk", "partitions", "*", "fsType"), ("xfs", "btrfs"), "Use ext4."),
+    Unsupported(("disk", "partitions", "*", "fsType"), ("xfs", "btrfs", "squashfs", "erofs"), "Use ext4."),
     Unsupported(("disk", "artifacts", "*", "type"), ("vhd", "vhdx", "vmdk", "vdi"), "Use raw or qcow2."),
     Unsupported(("disk", "artifacts", "*", "compression"), ("bz2",), "Use zstd, xz or gz."),
     Unsupported(("systemConfig", "bootloader", "bootType"), ("legacy",), "Use efi."),

@@ -94,6 +94,7 @@ class Image:
             },
             "sources": [],
             "warnings": [],
+            "unsupported": [],
         }
         leave(self.build, "image_template_validate", document=("template.json", content))
         lock: Facts = {"provider_id": "x", "packages": self.packages, "source_date_epoch": EPOCH + 86400}

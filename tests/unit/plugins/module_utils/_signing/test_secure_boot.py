@@ -63,7 +63,7 @@ def test_usable_keys_are_described(pki: pathlib.Path) -> None:
     [
         (
             ("nothing.key", "db.crt", "db.cer"),
-            r"nothing\.key does not exist\. Correct the paths in systemConfig\.immut",
+            r"nothing\.key does not exist\. Correct the paths in systemConfig\.signing",
         ),
         (
             ("locked.key", "db.crt", "db.cer"),
@@ -71,7 +71,7 @@ def test_usable_keys_are_described(pki: pathlib.Path) -> None:
         ),
         (
             ("db.key", "other.crt", "other.cer"),
-            r"db\.key does not belong to the certificate .*other\.crt\. Correct secure",
+            r"db\.key does not belong to the certificate .*other\.crt\. Correct one of the two",
         ),
         (
             ("db.key", "db.crt", "other.cer"),
@@ -97,10 +97,10 @@ def test_a_key_that_others_can_read_is_warned_about(pki: pathlib.Path, tmp_path:
 
 
 def template(keys: bool = True, provider: str = "systemd-boot", uki: bool = True) -> t.Dict[str, t.Any]:
-    immutability = {"secureBootDBKey": "/k", "secureBootDBCrt": "/c"} if keys else {}
+    signing = {"secureBoot": {"key": "/k", "certificate": "/c"}} if keys else {}
     return {
         "systemConfig": {
-            "immutability": immutability,
+            "signing": signing,
             "bootloader": {"bootType": "efi", "provider": provider},
             "kernel": {"uki": uki},
         }

@@ -35,7 +35,7 @@ class Signing:
             "systemConfig": {
                 "bootloader": {"bootType": "efi", "provider": "systemd-boot"},
                 "kernel": {"cmdline": "", "version": "", "uki": True},
-                "immutability": {},
+                "signing": {},
                 "additionalFiles": [],
             },
         }
@@ -45,13 +45,14 @@ class Signing:
 
     def use_keys(self) -> None:
         """Name the keys in the template."""
-        paths = {"secureBootDBKey": "db.key", "secureBootDBCrt": "db.crt", "secureBootDBCer": "db.cer"}
-        self.template["systemConfig"]["immutability"] = {key: str(self.pki / name) for key, name in paths.items()}
+        paths = {"key": "db.key", "certificate": "db.crt", "certificateDer": "db.cer"}
+        keys = {key: str(self.pki / name) for key, name in paths.items()}
+        self.template["systemConfig"]["signing"] = {"secureBoot": keys}
         self.write()
 
     def write(self) -> None:
         """Validate the template again."""
-        named = self.template["systemConfig"]["immutability"].values()
+        named = self.template["systemConfig"]["signing"].get("secureBoot", {}).values()
         leave_template(self.build, self.template, files={path: sha256_file(path) for path in named})
 
     def compose(self) -> None:
@@ -163,7 +164,7 @@ def test_keys_that_are_taken_out_again_leave_nothing(signing: Signing) -> None:
     signing.use_keys()
     signing.compose()
     signing.sign()
-    signing.template["systemConfig"]["immutability"] = {}
+    signing.template["systemConfig"]["signing"] = {}
     signing.write()
     signing.compose()
     result = signing.sign()

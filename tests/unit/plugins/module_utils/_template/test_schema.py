@@ -56,7 +56,7 @@ def test_every_section_has_a_merge_rule() -> None:
 
 def test_every_field_of_local_files_is_in_the_schema() -> None:
     for field in (*references.LOCAL_FILE_FIELDS, *references.SECRET_FILE_FIELDS):
-        part: schema.Schema = {"type": "object", "properties": dict(schema.SECTIONS)}
+        part: schema.Schema = {"type": "object", "properties": schema.USER_TEMPLATE["properties"]}
         for step in field:
             part = part["items"] if step == "*" else part["properties"][step]
         assert part["type"] == "string", field

@@ -1,0 +1,129 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Taking parts out of the template below: what C(remove) names is gone before the two are merged.
+
+What is removed can be added again by the same template, which then is all that there is of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Origin, Sequence
+from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem
+from ansible_collections.os_image.composer.plugins.module_utils._template.validation import nearest, shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Removable:
+    """A kind of thing that can be removed.
+
+    :ivar lists: YAML paths of the lists that hold such things.
+    :ivar keys: Keys of an item, the first of which that it has names it; none when the item is its own name.
+    :ivar globs: Whether it may be named by a glob.
+    """
+
+    lists: t.Tuple[t.Tuple[str, ...], ...]
+    keys: t.Tuple[str, ...] = ()
+    globs: bool = False
+
+    def name(self, item: t.Any) -> str:
+        """Return the name of an item."""
+        if not self.keys:
+            return str(item)
+        return str(next((item[key] for key in self.keys if item.get(key)), ""))
+
+    def matches(self, item: t.Any, name: str) -> bool:
+        """Tell whether an item is meant by a name."""
+        own = self.name(item)
+        return own == name or (self.globs and fnmatch.fnmatchcase(own, name))
+
+
+#: What each key of C(remove) takes away.
+REMOVABLES: t.Mapping[str, Removable] = {
+    "packages": Removable((("systemConfig", "packages"), ("systemConfig", "kernel", "packages")), globs=True),
+    "users": Removable((("systemConfig", "users"),), ("name",)),
+    "additionalFiles": Removable((("systemConfig", "additionalFiles"),), ("final",)),
+    "configurations": Removable((("systemConfig", "configurations"),), ("cmd",)),
+    "scripts": Removable(
+        (("systemConfig", "scripts", "preInstall"), ("systemConfig", "scripts", "postInstall")), ("name",)
+    ),
+    "partitions": Removable((("disk", "partitions"),), ("id",)),
+    "repositories": Removable((("packageRepositories",),), ("name", "codename")),
+}
+
+
+def take_out(lower: Mapping, upper: Mapping) -> t.Tuple[Mapping, t.List[Problem]]:
+    """Return the lower template without what the upper one removes, and what could not be removed.
+
+    C(remove) is dropped from the upper template, in place.
+    """
+    problems: t.List[Problem] = []
+    if "remove" not in upper:
+        return lower, problems
+    wanted = upper["remove"]
+    upper.drop("remove")
+    if wanted.get("partitions") and upper.get("disk", {}).get("partitions"):
+        problems.append(
+            Problem(
+                wanted.origins["partitions"],
+                "disk.partitions of this template replaces all inherited ones, so there is nothing to remove. "
+                "Remove one of the two.",
+            )
+        )
+    for kind, names in wanted.items():
+        for name, origin in names.entries():
+            lower, found = _without(lower, REMOVABLES[kind], name)
+            if not found:
+                problems.append(_missing(lower, kind, name, origin))
+    return lower, problems
+
+
+def _without(template: Mapping, removable: Removable, name: str) -> t.Tuple[Mapping, bool]:
+    found = False
+    for path in removable.lists:
+        items = _at(template, path)
+        kept = Sequence(items.origin)
+        for item, origin in items.entries():
+            if removable.matches(item, name):
+                found = True
+            else:
+                kept.add(item, origin)
+        if len(kept) < len(items):
+            template = _replaced(template, path, kept)
+    return template, found
+
+
+def _at(template: Mapping, path: t.Tuple[str, ...]) -> Sequence:
+    value: t.Any = template
+    for step in path:
+        if not isinstance(value, Mapping) or step not in value:
+            return Sequence(Origin("", 0, path))
+        value = value[step]
+    return t.cast(Sequence, value)
+
+
+def _replaced(template: Mapping, path: t.Tuple[str, ...], value: Sequence) -> Mapping:
+    """Return a copy of a template in which a list is another one; the template itself stays as it is."""
+    twin = template.copy()
+    step, rest = path[0], path[1:]
+    twin[step] = _replaced(twin[step], rest, value) if rest else value
+    return twin
+
+
+def _missing(template: Mapping, kind: str, name: str, origin: Origin) -> Problem:
+    removable = REMOVABLES[kind]
+    known = [removable.name(item) for path in removable.lists for item in _at(template, path)]
+    hint = nearest(name, [word for word in known if word and len(word) < 100])
+    message = f"There is nothing called {shown(name)} among the inherited {kind}. {hint or 'Remove the entry.'}"
+    return Problem(origin, message)
+
+
+__all__ = ("REMOVABLES", "Removable", "take_out")

@@ -1,0 +1,101 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""What a template can say in several ways, written in one: the stages know a single word for each thing.
+
+Values keep the place where they were written, so that messages about them name what the user wrote.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Sequence
+
+#: Other words for a type of image.
+IMAGE_TYPES: t.Mapping[str, str] = {"img": "initrd"}
+
+#: The one name of each compression.
+COMPRESSIONS: t.Mapping[str, str] = {"gz": "gz", "gzip": "gz", "xz": "xz", "zst": "zstd", "zstd": "zstd"}
+
+_BOOTLOADERS: t.Mapping[str, str] = {"grub2": "grub"}
+
+# A repository in the words of dnf -> in those of packageRepositories.
+_DNF_WORDS: t.Mapping[str, str] = {
+    "name": "codename",
+    "baseurl": "url",
+    "gpgcheck": "gpgcheck",
+    "gpgkey": "pkey",
+    "fingerprints": "fingerprints",
+}
+
+# The keys for Secure Boot as immutability has them -> as signing.secureBoot does.
+_SECURE_BOOT_WORDS: t.Mapping[str, str] = {
+    "secureBootDBKey": "key",
+    "secureBootDBCrt": "certificate",
+    "secureBootDBCer": "certificateDer",
+}
+
+_UNIT_SUFFIXES = ("service", "socket", "timer", "path", "target", "mount", "automount", "swap", "slice")
+
+
+def full_unit_name(name: str) -> str:
+    """Return a unit's name with its suffix; C(.service) when it has none."""
+    return name if name.rpartition(".")[2] in _UNIT_SUFFIXES else f"{name}.service"
+
+
+def translate(template: Mapping) -> None:
+    """Translate, in place, what decides how a template is merged: C(repositories), and the type of image."""
+    target = template.get("target")
+    if isinstance(target, Mapping) and "imageType" in target:
+        _replace(target, "imageType", IMAGE_TYPES)
+    if "repositories" not in template:
+        return
+    own = template.get("packageRepositories")
+    merged = own.copy() if isinstance(own, Sequence) else Sequence(template["repositories"].origin)
+    for item, origin in template["repositories"].entries():
+        entry = Mapping(item.origin)
+        for key in item:
+            entry.put(_DNF_WORDS[key], item[key], item.origins[key])
+        merged.add(entry, origin)
+    template.put("packageRepositories", merged, template.origins["repositories"])
+    template.drop("repositories")
+
+
+def normalise(template: Mapping) -> None:
+    """Write everything else, in place, in the one way that the stages know.
+
+    :param template: A merged template with all defaults.
+    """
+    for artifact in template["disk"]["artifacts"]:
+        _replace(artifact, "compression", COMPRESSIONS)
+    config = template["systemConfig"]
+    _replace(config["bootloader"], "provider", _BOOTLOADERS)
+    for units in config["services"].values():
+        units[:] = [full_unit_name(unit) for unit in units]
+    _move_secure_boot_keys(config)
+
+
+def _replace(holder: Mapping, key: str, words: t.Mapping[str, str]) -> None:
+    if key in holder:
+        holder[key] = words.get(holder[key], holder[key])
+
+
+def _move_secure_boot_keys(config: Mapping) -> None:
+    """Put the keys of immutability where those of signing are; signing's own win."""
+    old, new = config["immutability"], config["signing"]
+    origin = config.origins["immutability"]
+    moved = Mapping(origin)
+    for key, word in _SECURE_BOOT_WORDS.items():
+        if key in old:
+            moved.put(word, old[key], old.origins[key])
+            old.drop(key)
+    if moved and "secureBoot" not in new:
+        new.put("secureBoot", moved, origin)
+
+
+__all__ = ("COMPRESSIONS", "IMAGE_TYPES", "full_unit_name", "normalise", "translate")
