@@ -14,7 +14,8 @@ import json
 import pathlib
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template import checks, merge, schema, support
+from ansible_collections.os_image.composer.plugins.module_utils._template import merge, schema, support
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks import catalogue
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA_FILE = ROOT / "docs" / "schema" / "os-image-template.schema.json"
@@ -155,12 +156,12 @@ def _sections() -> t.Iterator[str]:
 
 def _rules() -> t.Iterator[str]:
     yield "## What is checked beside the form\n"
-    for check, _sections_read in checks.RULES:
-        yield f"- {(check.__doc__ or '').strip()}"
+    for rule in catalogue.RULES:
+        yield f"- {rule.sentence}"
     yield "- Every local file exists, can be read, and lies where it may."
     yield "\nThese are warnings:\n"
-    for check, _sections_read in checks.ADVICE:
-        yield f"- {(check.__doc__ or '').strip()}"
+    for rule in catalogue.ADVICE:
+        yield f"- {rule.sentence}"
     yield "\n## Not supported yet\n"
     yield "These can be validated, merged and resolved, but not built by this version; `pkg_fetch` refuses them:\n"
     for entry in support.UNSUPPORTED:

@@ -11,7 +11,7 @@ Everything that is known about a field stands with the field: its type, form, de
 the validation, the defaults of the merged template, the schema file for editors, and the reference page.
 
 To add a field: add it to the section below that it belongs to. Give it a C(default) when the merged template shall
-always hold it. What a schema cannot say (other fields, files) becomes a check in C(checks.py); how the default template
+always hold it. What a schema cannot say (other fields, files) becomes a check in C(checks/); how the default template
 and the user's go together is said in C(merge.py); fields that name local files are listed in C(references.py).
 """
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._template import checks
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks import catalogue
 from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._template.conftest import Build
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF/pgDVlBAs8oBF1ZILG8+0H1bbrddUTi6ZB/QRO5qSu admin@example.org"
@@ -213,8 +213,8 @@ def test_finals(final: str, expected: str, errors: t.Callable[..., list[str]], t
 
 def test_every_rule_has_a_bad_example() -> None:
     """A rule without an example of what it refuses would be a rule that nobody has seen at work."""
-    assert len(checks.RULES) >= 27
-    assert len(WRONG) + len(FINALS) > 2 * len(checks.RULES)
+    assert len(catalogue.RULES) >= 27
+    assert len(WRONG) + len(FINALS) > 2 * len(catalogue.RULES)
 
 
 GOOD: list[dict[str, t.Any]] = [

@@ -1,0 +1,52 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The packages that are asked for."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Finding, Subject, doubles
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+
+SUBJECT = Subject("Packages")
+
+
+def has_package(template: Mapping, *names: str) -> bool:
+    """Tell whether one of some packages is asked for by its name."""
+    patterns = [re.compile(re.escape(name).replace(r"\*", ".*") + r"\Z") for name in names]
+    asked = (package.split("=")[0].split(":")[0] for package in template["systemConfig"]["packages"])
+    return any(pattern.match(name) for name in asked for pattern in patterns)
+
+
+@SUBJECT.rule("systemConfig.packages", "systemConfig.kernel")
+def packages_are_named_once(template: Mapping) -> t.Iterator[Finding]:
+    """No package is asked for twice, or in two versions."""
+    config = template["systemConfig"]
+    for path, packages in (
+        (("systemConfig", "packages"), config["packages"]),
+        (("systemConfig", "kernel", "packages"), config["kernel"]["packages"]),
+    ):
+        for place, value in doubles(((*path, index), name) for index, name in enumerate(packages)):
+            yield place, f"The package {value} is named twice. Remove one."
+        pinned: t.Dict[str, str] = {}
+        for index, value in enumerate(packages):
+            name, equals, version = value.partition("=")
+            if not equals:
+                continue
+            if not version or not name or "=" in version:
+                yield (*path, index), f"{value!r} is no package with a version. Write name=version."
+            elif pinned.setdefault(name, version) != version:
+                yield (
+                    (*path, index),
+                    f"The package {name} is asked for in the versions {pinned[name]} and {version}. Keep one.",
+                )
+
+
+__all__ = ("SUBJECT", "has_package")

@@ -1,0 +1,100 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Package repositories: where they are, and who signs them."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Finding, Subject, doubles
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+
+SUBJECT = Subject("Package repositories")
+
+
+def _repositories(template: Mapping) -> t.List[t.Tuple[Path, Mapping]]:
+    return [(("packageRepositories", index), item) for index, item in enumerate(template["packageRepositories"])]
+
+
+@SUBJECT.rule("packageRepositories")
+def repositories_are_unique(template: Mapping) -> t.Iterator[Finding]:
+    """Each repository has a name of its own."""
+    names = ((path, item.get("name") or item["codename"]) for path, item in _repositories(template))
+    for path, name in doubles(names):
+        yield path, f"Two repositories are called {name!r}. Give one of them a name of its own by the key name."
+
+
+@SUBJECT.rule("packageRepositories")
+def repository_urls_are_sound(template: Mapping) -> t.Iterator[Finding]:
+    """URLs can be fetched, and hold no secrets."""
+    for path, item in _repositories(template):
+        url = item.get("url")
+        if url is None:
+            continue
+        match = re.match(r"(https?)://([^/\s?#]+)(/[^\s?#]*)?\Z", url)
+        if url.startswith("<"):
+            yield (*path, "url"), f"{url} is a placeholder. Give the URL of the repository, or remove the entry."
+        elif match is None:
+            yield (
+                (*path, "url"),
+                f"{url!r} is no URL of a repository. Write it like https://packages.example.com/debian.",
+            )
+        elif "@" in match.group(2):
+            yield (
+                (*path, "url"),
+                "The URL holds a user name or password, which would reach documents and logs. "
+                "Put them into ~/.netrc of the user that builds, and remove them here.",
+            )
+        elif match.group(1) == "http" and not item["gpgcheck"]:
+            yield (
+                (*path, "gpgcheck"),
+                "Unsigned packages that come over http can be changed by anybody. Use https, or gpgcheck: true.",
+            )
+
+
+@SUBJECT.rule("packageRepositories")
+def repository_keys_are_named(template: Mapping) -> t.Iterator[Finding]:
+    """Signatures are checked with keys in files; no keys without a check."""
+    for path, item in _repositories(template):
+        keys = [((*path, "pkey"), item["pkey"])] if "pkey" in item else []
+        keys += [((*path, "pkeys", index), name) for index, name in enumerate(item["pkeys"])]
+        if item["gpgcheck"] and not keys:
+            yield (
+                path,
+                f"The repository {item['codename']!r} has no key. Add pkey with the path of its public key, or "
+                "say gpgcheck: false to trust it without.",
+            )
+        elif not item["gpgcheck"] and (keys or item["fingerprints"]):
+            yield (*path, "gpgcheck"), "Keys have no effect with gpgcheck: false. Remove them, or check the signatures."
+        for place, name in keys:
+            if name.startswith("[trusted"):
+                yield place, "Write gpgcheck: false, and no key, to trust a repository without signatures."
+            elif name.startswith("<"):
+                yield place, f"{name} is a placeholder. Give the path of the repository's public key."
+            elif "://" in name and not item["fingerprints"]:
+                yield (
+                    place,
+                    "A key that is fetched at build time would be trusted blindly. Add its fingerprint to "
+                    "fingerprints, as gpg --show-keys shows it, or give the path of a file.",
+                )
+
+
+@SUBJECT.advice("packageRepositories")
+def repositories_are_signed(template: Mapping) -> t.Iterator[Finding]:
+    """A repository without signature checks is worth a word at each build."""
+    for path, item in _repositories(template):
+        if not item["gpgcheck"]:
+            yield (
+                (*path, "gpgcheck"),
+                f"Signatures of the repository {item['codename']!r} are not checked: whoever controls it controls the "
+                "image.",
+            )
+
+
+__all__ = ("SUBJECT",)
