@@ -13,9 +13,12 @@ import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Finding, Subject, doubles
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
 
 SUBJECT = Subject("Packages")
+
+# A glob with less than this in front of it asks for a good part of the repository.
+_LEAST_PREFIX = 3
 
 
 def has_package(template: Mapping, *names: str) -> bool:
@@ -25,14 +28,25 @@ def has_package(template: Mapping, *names: str) -> bool:
     return any(pattern.match(name) for name in asked for pattern in patterns)
 
 
-@SUBJECT.rule("systemConfig.packages", "systemConfig.kernel")
+def _lists(template: Mapping) -> t.Iterator[t.Tuple[Path, t.Sequence[str]]]:
+    config = template["systemConfig"]
+    yield ("systemConfig", "packages"), config["packages"]
+    yield ("systemConfig", "kernel", "packages"), config["kernel"]["packages"]
+
+
+@SUBJECT.rule(
+    "systemConfig.packages",
+    "systemConfig.kernel",
+    example="""
+    systemConfig:
+      packages:
+        - curl=7.88.1-10
+        - curl=8.14.1-2
+    """,
+)
 def packages_are_named_once(template: Mapping) -> t.Iterator[Finding]:
     """No package is asked for twice, or in two versions."""
-    config = template["systemConfig"]
-    for path, packages in (
-        (("systemConfig", "packages"), config["packages"]),
-        (("systemConfig", "kernel", "packages"), config["kernel"]["packages"]),
-    ):
+    for path, packages in _lists(template):
         for place, value in doubles(((*path, index), name) for index, name in enumerate(packages)):
             yield place, f"The package {value} is named twice. Remove one."
         pinned: t.Dict[str, str] = {}
@@ -46,6 +60,47 @@ def packages_are_named_once(template: Mapping) -> t.Iterator[Finding]:
                 yield (
                     (*path, index),
                     f"The package {name} is asked for in the versions {pinned[name]} and {version}. Keep one.",
+                )
+
+
+@SUBJECT.rule(
+    "systemConfig.packages",
+    "systemConfig.kernel",
+    example="""
+    systemConfig:
+      packages:
+        - "python3[0-9"
+    """,
+)
+def package_patterns_are_whole(template: Mapping) -> t.Iterator[Finding]:
+    """Brackets of a glob come in pairs."""
+    for path, packages in _lists(template):
+        for index, value in enumerate(packages):
+            if not re.match(r"[^\[\]]*(\[[^\[\]]+\][^\[\]]*)*\Z", value):
+                yield (
+                    (*path, index),
+                    f"The brackets of {value!r} do not belong together. Write a glob such as lib[ab]*.",
+                )
+
+
+@SUBJECT.advice(
+    "systemConfig.packages",
+    "systemConfig.kernel",
+    example="""
+    systemConfig:
+      packages:
+        - "g*"
+    """,
+)
+def package_patterns_are_narrow(template: Mapping) -> t.Iterator[Finding]:
+    """A glob says enough about the packages that are meant."""
+    for path, packages in _lists(template):
+        for index, value in enumerate(packages):
+            prefix = re.split(r"[*?\[]", value)[0]
+            if prefix != value and len(prefix) < _LEAST_PREFIX:
+                yield (
+                    (*path, index),
+                    f"{value!r} asks for every package whose name begins with {prefix!r}. Write more of the name.",
                 )
 
 

@@ -14,6 +14,17 @@ import typing as t
 #: Mount points of virtual file systems, whose content is not in the image.
 VIRTUAL = ("/dev", "/proc", "/run", "/sys")
 
+#: Directories that are symbolic links in all systems that are built here, and where they lead.
+LINKS: t.Mapping[str, str] = {
+    "/bin": "/usr/bin",
+    "/lib": "/usr/lib",
+    "/lib32": "/usr/lib32",
+    "/lib64": "/usr/lib64",
+    "/sbin": "/usr/sbin",
+    "/var/lock": "/run/lock",
+    "/var/run": "/run",
+}
+
 
 def is_normal(path: str) -> bool:
     """Tell whether an absolute path has no double slashes, no dots, and no slash at its end."""
@@ -25,4 +36,10 @@ def enclosing(path: str, directories: t.Iterable[str]) -> str | None:
     return next((name for name in directories if path == name or path.startswith(name + "/")), None)
 
 
-__all__ = ("VIRTUAL", "enclosing", "is_normal")
+def resolved(path: str) -> str:
+    """Follow the link that a path begins with."""
+    link = enclosing(path, LINKS)
+    return LINKS[link] + path[len(link) :] if link else path
+
+
+__all__ = ("LINKS", "VIRTUAL", "enclosing", "is_normal", "resolved")

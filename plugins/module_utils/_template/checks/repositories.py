@@ -17,12 +17,22 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.locate
 
 SUBJECT = Subject("Package repositories")
 
+# What is filled into a URL; see expand_url.
+_URL_WORDS = ("{arch}", "$basearch", "$releasever")
+
 
 def _repositories(template: Mapping) -> t.List[t.Tuple[Path, Mapping]]:
     return [(("packageRepositories", index), item) for index, item in enumerate(template["packageRepositories"])]
 
 
-@SUBJECT.rule("packageRepositories")
+@SUBJECT.rule(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - {codename: stable, url: https://packages.example.com/debian, pkey: keys/example.asc}
+      - {codename: stable, url: https://packages.example.net/debian, pkey: keys/example.asc}
+    """,
+)
 def repositories_are_unique(template: Mapping) -> t.Iterator[Finding]:
     """Each repository has a name of its own."""
     names = ((path, item.get("name") or item["codename"]) for path, item in _repositories(template))
@@ -30,14 +40,46 @@ def repositories_are_unique(template: Mapping) -> t.Iterator[Finding]:
         yield path, f"Two repositories are called {name!r}. Give one of them a name of its own by the key name."
 
 
-@SUBJECT.rule("packageRepositories")
+@SUBJECT.advice(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - {name: tools, codename: stable, url: https://packages.example.com/debian, pkey: keys/example.asc}
+      - {name: more, codename: stable, url: https://packages.example.com/debian/, pkey: keys/example.asc}
+    """,
+)
+def repositories_are_described_once(template: Mapping) -> t.Iterator[Finding]:
+    """No repository is there under two names."""
+    places = (
+        (path, (item["url"].rstrip("/"), item["codename"], item["component"]))
+        for path, item in _repositories(template)
+        if "url" in item
+    )
+    for path, (url, _codename, _component) in doubles(places):
+        yield path, f"The repository {url} is there under two names. Remove one."
+
+
+@SUBJECT.rule(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - codename: stable
+        url: https://builder:secret@packages.example.com/debian
+        pkey: keys/example.asc
+      - name: tools
+        codename: stable
+        url: "https://packages.example.com/{release}"
+        pkey: keys/example.asc
+    """,
+)
 def repository_urls_are_sound(template: Mapping) -> t.Iterator[Finding]:
-    """URLs can be fetched, and hold no secrets."""
+    """URLs can be fetched, have no blanks to be filled in, and hold no secrets."""
     for path, item in _repositories(template):
         url = item.get("url")
         if url is None:
             continue
         match = re.match(r"(https?)://([^/\s?#]+)(/[^\s?#]*)?\Z", url)
+        words = [word for word in re.findall(r"\{[^{}]*\}|\$\{?\w+\}?", url) if word not in _URL_WORDS]
         if url.startswith("<"):
             yield (*path, "url"), f"{url} is a placeholder. Give the URL of the repository, or remove the entry."
         elif match is None:
@@ -51,6 +93,12 @@ def repository_urls_are_sound(template: Mapping) -> t.Iterator[Finding]:
                 "The URL holds a user name or password, which would reach documents and logs. "
                 "Put them into ~/.netrc of the user that builds, and remove them here.",
             )
+        elif words:
+            yield (
+                (*path, "url"),
+                f"Nothing is known that could be filled in for {words[0]}. Write it out, or use one of "
+                f"{', '.join(_URL_WORDS)}.",
+            )
         elif match.group(1) == "http" and not item["gpgcheck"]:
             yield (
                 (*path, "gpgcheck"),
@@ -58,7 +106,18 @@ def repository_urls_are_sound(template: Mapping) -> t.Iterator[Finding]:
             )
 
 
-@SUBJECT.rule("packageRepositories")
+@SUBJECT.rule(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - codename: stable
+        url: https://packages.example.com/debian
+      - name: tools
+        codename: stable
+        url: https://packages.example.net/debian
+        pkey: https://packages.example.net/key.asc
+    """,
+)
 def repository_keys_are_named(template: Mapping) -> t.Iterator[Finding]:
     """Signatures are checked with keys in files; no keys without a check."""
     for path, item in _repositories(template):
@@ -85,7 +144,13 @@ def repository_keys_are_named(template: Mapping) -> t.Iterator[Finding]:
                 )
 
 
-@SUBJECT.advice("packageRepositories")
+@SUBJECT.advice(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - {codename: stable, url: https://packages.example.com/debian, gpgcheck: false}
+    """,
+)
 def repositories_are_signed(template: Mapping) -> t.Iterator[Finding]:
     """A repository without signature checks is worth a word at each build."""
     for path, item in _repositories(template):
@@ -94,6 +159,50 @@ def repositories_are_signed(template: Mapping) -> t.Iterator[Finding]:
                 (*path, "gpgcheck"),
                 f"Signatures of the repository {item['codename']!r} are not checked: whoever controls it controls the "
                 "image.",
+            )
+
+
+@SUBJECT.rule(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - codename: stable
+        url: https://packages.example.com/debian
+        pkey: keys/example.asc
+        allowPackages: [docker-ce=5.27]
+    """,
+)
+def allowed_packages_are_names(template: Mapping) -> t.Iterator[Finding]:
+    """What may be taken from a repository is named without versions."""
+    for path, item in _repositories(template):
+        for index, value in enumerate(item["allowPackages"]):
+            if "=" in value:
+                yield (
+                    (*path, "allowPackages", index),
+                    f"allowPackages knows names and globs, so {value} allows nothing. Remove the version here, and "
+                    "give it in systemConfig.packages.",
+                )
+
+
+@SUBJECT.advice(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - {codename: stable, url: https://packages.example.com/debian, pkey: keys/example.asc, priority: -1}
+      - {codename: testing, url: https://packages.example.com/debian, pkey: keys/example.asc, priority: 1001}
+    """,
+)
+def priorities_let_the_best_win(template: Mapping) -> t.Iterator[Finding]:
+    """A repository is used, and does not bring older packages than others have."""
+    for path, item in _repositories(template):
+        name, priority, place = item.get("name") or item["codename"], item["priority"], (*path, "priority")
+        if priority < 0:
+            yield place, f"Nothing is taken from {name!r} with a priority below 0. Remove the entry, or the priority."
+        elif priority > 1000:
+            yield (
+                place,
+                f"With a priority above 1000, packages of {name!r} are taken even where others are newer, security "
+                "updates included. Use 990 to prefer it.",
             )
 
 

@@ -11,12 +11,14 @@ A rule yields the YAML path of each culprit and a message: the thing, the reason
 sections that it reads have the right form.
 
 To add a rule: write a function in the module of its subject, with the decorator :meth:`Subject.rule` or
-:meth:`Subject.advice`. A new subject is a module of its own that is named in L(catalogue.py).
+:meth:`Subject.advice` and an example of what it refuses, which the page L(docs/template-checks.md) shows. A new subject
+is a module of its own that is named in L(catalogue.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
@@ -31,10 +33,12 @@ class Rule:
     """One thing that a template must, or should, live up to.
 
     :ivar sections: What it reads: sections of a template (V(disk)), or parts of systemConfig (V(systemConfig.users)).
+    :ivar example: The offending part of a template, as YAML. Nothing else is wrong with it.
     """
 
     check: Check
     sections: t.FrozenSet[str]
+    example: str
 
     @property
     def name(self) -> str:
@@ -60,21 +64,18 @@ class Subject:
         self.rules: t.List[Rule] = []
         self.advices: t.List[Rule] = []
 
-    def rule(self, *sections: str) -> t.Callable[[Check], Check]:
-        """Register a function as a rule whose findings are errors.
+    def rule(self, *sections: str, example: str) -> t.Callable[[Check], Check]:
+        """Register a function as a rule whose findings are errors; see :class:`Rule`."""
+        return self._register(self.rules, sections, example)
 
-        :param sections: What it reads; see :class:`Rule`.
-        """
-        return self._register(self.rules, sections)
-
-    def advice(self, *sections: str) -> t.Callable[[Check], Check]:
+    def advice(self, *sections: str, example: str) -> t.Callable[[Check], Check]:
         """Register a function as a rule whose findings are warnings."""
-        return self._register(self.advices, sections)
+        return self._register(self.advices, sections, example)
 
     @staticmethod
-    def _register(rules: t.List[Rule], sections: t.Iterable[str]) -> t.Callable[[Check], Check]:
+    def _register(rules: t.List[Rule], sections: t.Iterable[str], example: str) -> t.Callable[[Check], Check]:
         def register(check: Check) -> Check:
-            rules.append(Rule(check, frozenset(sections)))
+            rules.append(Rule(check, frozenset(sections), inspect.cleandoc(example)))
             return check
 
         return register

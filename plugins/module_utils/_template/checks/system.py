@@ -19,7 +19,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.locate
 SUBJECT = Subject("Host name, time zone and locale")
 
 
-@SUBJECT.rule("systemConfig.hostname")
+@SUBJECT.rule(
+    "systemConfig.hostname",
+    example="""
+    systemConfig:
+      hostname: web_1
+    """,
+)
 def hostname_has_its_form(template: Mapping) -> t.Iterator[Finding]:
     """A host name consists of labels as RFC 1123 has them."""
     name = template["systemConfig"]["hostname"]
@@ -32,7 +38,30 @@ def hostname_has_its_form(template: Mapping) -> t.Iterator[Finding]:
         )
 
 
-@SUBJECT.rule("systemConfig.timezone")
+@SUBJECT.advice(
+    "systemConfig.hostname",
+    example="""
+    systemConfig:
+      hostname: localhost
+    """,
+)
+def hostname_names_the_host(template: Mapping) -> t.Iterator[Finding]:
+    """A host name is not the one that every host has for itself."""
+    name = template["systemConfig"]["hostname"]
+    if name.split(".")[0] == "localhost":
+        yield (
+            ("systemConfig", "hostname"),
+            f"systemd takes the host name {name} for none at all, and lets DHCP decide. Give another one.",
+        )
+
+
+@SUBJECT.rule(
+    "systemConfig.timezone",
+    example="""
+    systemConfig:
+      timezone: Europe Berlin
+    """,
+)
 def timezone_has_its_form(template: Mapping) -> t.Iterator[Finding]:
     """A time zone is a name of the time zone database."""
     name = template["systemConfig"]["timezone"]
@@ -40,7 +69,14 @@ def timezone_has_its_form(template: Mapping) -> t.Iterator[Finding]:
         yield ("systemConfig", "timezone"), f"{name!r} is no time zone. Use a name such as Europe/Berlin or Etc/UTC."
 
 
-@SUBJECT.rule("systemConfig.locale", "systemConfig.packages")
+@SUBJECT.rule(
+    "systemConfig.locale",
+    "systemConfig.packages",
+    example="""
+    systemConfig:
+      locale: de_DE.UTF-8
+    """,
+)
 def locale_can_be_had(template: Mapping) -> t.Iterator[Finding]:
     """A locale has its form, and the image has what makes it."""
     name = template["systemConfig"]["locale"]

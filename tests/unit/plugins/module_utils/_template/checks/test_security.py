@@ -1,0 +1,102 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._template.checks.conftest import (
+    KEY,
+    Approve,
+    Judge,
+    Part,
+    Right,
+    config,
+    neighbours,
+)
+
+KEYS = {"key": "db.key", "certificate": "db.crt"}
+SIGNED = {"kernel": {"uki": True}, "signing": {"secureBoot": KEYS}}
+
+WRONG: list[tuple[Part, str]] = [
+    (
+        config(security={"selinux": "permissive", "apparmor": "enabled"}),
+        "The kernel runs either AppArmor or SELinux, which is permissive here.",
+    ),
+    (config(security={"selinux": "permissive"}), "SELinux without a policy stops the boot."),
+    (config(security={"apparmor": "enabled"}), "Nothing loads the profiles of AppArmor into the kernel."),
+    (
+        config(security={"apparmor": "enabled"}, packages=["apparmor"], kernel={"cmdline": "apparmor=0"}),
+        "apparmor=0 on the kernel command line contradicts security.apparmor: enabled.",
+    ),
+    (
+        config(security={"selinux": "disabled"}, kernel={"cmdline": "selinux=1"}),
+        "selinux=1 on the kernel command line contradicts security.selinux: disabled.",
+    ),
+    (config(security={"hardening": ["ssh"]}), "The set ssh has settings of OpenSSH's server"),
+    (
+        config(
+            security={"hardening": ["ssh"]},
+            packages=["openssh-server"],
+            users=[{"name": "root", "sshKeys": [KEY]}, {"name": "a", "password": "x"}],
+        ),
+        "but no other user has an SSH key: nobody can log in by SSH.",
+    ),
+    (config(signing={"secureBoot": KEYS}), "systemConfig.signing.secureBoot.key: Secure Boot keys are configured"),
+    (
+        config(
+            immutability={"secureBootDBKey": "db.key", "secureBootDBCrt": "db.crt"}, bootloader={"provider": "grub"}
+        ),
+        "but the bootloader grub cannot start what is signed with them.",
+    ),
+    (
+        config(signing={"checksums": {"key": "x.asc"}}, additionalFiles=[{"local": "./x.asc", "final": "/x"}]),
+        "systemConfig.additionalFiles[0].local: This is a private key that the build signs with",
+    ),
+    (
+        config(**{**SIGNED, "signing": {"secureBoot": KEYS, "checksums": {"key": "db.key"}}}),
+        "systemConfig.signing.checksums.key: secureBoot and checksums name the same file",
+    ),
+]
+
+RIGHT: Right = {
+    "one_security_module_is_chosen": [
+        config(security={"selinux": "disabled", "apparmor": "enabled"}, packages=["apparmor"]),
+        config(security={"selinux": "enforcing", "apparmor": "disabled"}, packages=["selinux-policy-targeted"]),
+    ],
+    "security_modules_have_their_policies": [
+        config(security={"selinux": "enforcing"}, packages=["selinux-policy"]),
+        config(security={"selinux": "disabled", "apparmor": "disabled"}),
+    ],
+    "kernel_command_line_agrees_with_security": [
+        config(kernel={"cmdline": "selinux=0"}),
+        config(security={"selinux": "disabled"}, kernel={"cmdline": "selinux=0"}),
+        config(security={"selinux": "enforcing"}, packages=["selinux-policy"], kernel={"cmdline": "enforcing=1"}),
+    ],
+    "ssh_hardening_has_a_server": [
+        config(security={"hardening": ["ssh"]}, packages=["openssh-server"]),
+        config(security={"hardening": ["sysctl"]}),
+    ],
+    "ssh_hardening_lets_somebody_in": [
+        config(security={"hardening": ["ssh"]}, packages=["openssh-server"], users=[{"name": "a", "sshKeys": [KEY]}]),
+        config(packages=["openssh-server"], users=[{"name": "a", "password": "x"}]),
+    ],
+    "keys_protect_the_boot_chain": [config(**SIGNED)],
+    "private_keys_stay_out_of_the_image": [
+        config(**SIGNED, additionalFiles=[{"local": "db.crt", "final": "/etc/keys/db.crt"}])
+    ],
+    "each_signature_has_its_key": [
+        config(**{**SIGNED, "signing": {"secureBoot": KEYS, "checksums": {"key": "db.asc"}}})
+    ],
+}
+
+
+@pytest.mark.parametrize(("part", "expected"), WRONG, ids=[text[:60] for _part, text in WRONG])
+def test_wrong(part: Part, expected: str, judge: Judge) -> None:
+    found = judge(part)
+    assert any(expected in line for line in found), found
+
+
+@pytest.mark.parametrize(("name", "part"), neighbours(RIGHT))
+def test_right(name: str, part: Part, approve: Approve) -> None:
+    approve(name, part)
