@@ -21,9 +21,9 @@ _LIMIT = 2047
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 
 
-def command_line_words(text: str) -> t.List[str]:
-    """Take a kernel command line apart as the kernel does."""
-    return _WORD.findall(text)
+def words_of(given: str) -> t.List[str]:
+    """Return the words of a command line, as the kernel tells them apart."""
+    return _WORD.findall(given)
 
 
 def kernel_command_line(root_partition_uuid: str | None, given: str) -> str:
@@ -41,7 +41,7 @@ def kernel_command_line(root_partition_uuid: str | None, given: str) -> str:
         raise BootError(
             f"The kernel command line has the control character {bad!r}.", remedy="Remove it from kernel.cmdline."
         )
-    words = command_line_words(given)
+    words = words_of(given)
     roots = [word for word in words if word.startswith("root=")]
     if not roots and root_partition_uuid is not None:
         roots = [f"root=PARTUUID={root_partition_uuid}"]
@@ -56,4 +56,4 @@ def kernel_command_line(root_partition_uuid: str | None, given: str) -> str:
     return line
 
 
-__all__ = ("command_line_words", "kernel_command_line")
+__all__ = ("kernel_command_line", "words_of")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import command_line_words
+from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import words_of
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.disk import (
     is_bios_boot,
     is_mbr,
@@ -50,7 +50,7 @@ _SERIAL = re.compile(r"tty(S|AMA|USB|LP|PS|mxc|O)[0-9]+(,[0-9]+([noe]([5-8]r?)?)
 
 def kernel_words(template: Mapping) -> t.List[str]:
     """Return the words of the kernel command line."""
-    return command_line_words(template["systemConfig"]["kernel"]["cmdline"])
+    return words_of(template["systemConfig"]["kernel"]["cmdline"])
 
 
 @SUBJECT.rule(
