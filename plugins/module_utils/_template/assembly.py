@@ -191,13 +191,27 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
         provider=provider,
         files=dict(sorted(assembler.files.items())),
         sources=(assembler.template_path, provider.default_template_path, *provider.sources),
-        warnings=_lines(merged, checks.findings(merged, checks.ADVICE)),
+        warnings=_lines(merged, (*checks.findings(merged, checks.ADVICE), *_without_repositories(merged, provider))),
         unsupported=_lines(merged, unsupported(merged)),
     )
 
 
 def _lines(template: Mapping, findings: t.Iterable[checks.Finding]) -> t.List[str]:
     return [Problem(origin_of(template, path), message).line for path, message in findings]
+
+
+def _without_repositories(template: Mapping, provider: Provider) -> t.Iterator[checks.Finding]:
+    """Yield a warning when there is nothing that packages could come from.
+
+    A provider has no repository when this collection cannot vouch for the key that signs it.
+    """
+    if not provider.data["repositories"] and not template["packageRepositories"]:
+        target = provider.target
+        yield (
+            ("target", "dist"),
+            f"{target.os}/{target.dist} brings no package repository, as none of its keys is known for certain. "
+            f"Add one with its pkey and fingerprints to packageRepositories; {provider.sources[-1]} shows how.",
+        )
 
 
 def _name_configuration(merged: Mapping, default: Mapping) -> None:

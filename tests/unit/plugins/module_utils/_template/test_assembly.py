@@ -90,7 +90,12 @@ packageRepositories:
     ("key", "value", "expected"),
     [
         ("os", "debain", "target.os: The operating system 'debain' is not known. Did you mean 'debian'?"),
-        ("os", "plan9", "target.os: The operating system 'plan9' is not known. Known are: debian."),
+        (
+            "os",
+            "plan9",
+            "target.os: The operating system 'plan9' is not known. Known are: azure-linux, debian, "
+            "edge-microvisor-toolkit, redhat-compatible-distro, ubuntu, wind-river-elxr.",
+        ),
         (
             "dist",
             "debian11",
