@@ -88,6 +88,7 @@ error.
 ```yaml
 remove:
   packages: [systemd-timesyncd, "python3-*"]
+  services: [systemd-timesyncd]
   users: [installer]
   additionalFiles: [/etc/motd]
   configurations: ["ssh-keygen -A"]

@@ -628,6 +628,7 @@ REMOVE = _object(
             "Packages, as the default template names them, or globs.",
             _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
         ),
+        "services": _list("Units, from whichever of the lists of services they are in.", _string("A unit.")),
         "users": _list("Accounts by name.", _string("A user.")),
         "additionalFiles": _list("Additional files by final.", _string("A path.")),
         "configurations": _list("Commands, word for word.", _string("A command.")),

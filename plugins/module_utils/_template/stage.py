@@ -164,9 +164,9 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
     provider = dict(assembly.provider.data)
     bootloader = template["systemConfig"]["bootloader"]["provider"]
     provider["bootloader_packages"] = list(assembly.provider.bootloader_packages.get(bootloader, []))
-    own = list(provider["repositories"])
-    taken = {repository["name"] for repository in own}
-    repositories = own + [_repository(item, taken) for item in template["packageRepositories"]]
+    repositories = list(provider["repositories"])
+    for item in template["packageRepositories"]:
+        repositories.append(_repository(item, {repository["name"] for repository in repositories}))
     provider["repositories"] = [
         {**entry, "url": expand_url(entry["url"], provider)} if "url" in entry else entry for entry in repositories
     ]
@@ -187,11 +187,16 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
 def _repository(item: Facts, taken: t.Collection[str]) -> Facts:
     """Return a repository of a template in the form that the provider's have.
 
-    :param taken: The names of the provider's.
+    :param taken: The names of those before it.
     """
-    name = item.get("name") or item["codename"]
+    name = base = item.get("name") or item["codename"]
     if name in taken:
-        name = f"{name}-{urllib.parse.urlsplit(item['url']).hostname if 'url' in item else item.get('mirror', 'local')}"
+        place = urllib.parse.urlsplit(item["url"]).hostname if "url" in item else item.get("mirror", "local")
+        name = base = f"{name}-{place}"
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
     return {
         "name": name,
         **{key: item[key] for key in ("mirror", "url", "path") if key in item},
