@@ -15,6 +15,7 @@ import pathlib
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._template import checks, merge, schema, support
+from ansible_collections.os_image.composer.tests.support.template_catalogue import CATALOGUE_FILE, catalogue_text
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA_FILE = ROOT / "docs" / "schema" / "os-image-template.schema.json"
@@ -32,7 +33,7 @@ SPDX-License-Identifier: GPL-3.0-or-later
 A template is one YAML file (UTF-8, at most 1 MiB, no symbolic link). It is merged over the default template of its
 operating system, `config/osv/{os}/{dist}/imageconfigs/defaultconfigs/default-{imageType}-{arch}.yml`, and the result
 is checked. Everything that is wrong is reported at once, with file, line and YAML path. Begin with a copy of
-`image-templates/debian12-x86_64-minimal-raw.yml`:
+`image-templates/debian12-x86_64-minimal-raw.yml`, or of another from [the catalogue](../image-templates/README.md):
 
 ```yaml
 # yaml-language-server: $schema=@SCHEMA@
@@ -182,9 +183,10 @@ def reference_text() -> str:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
     SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
     REFERENCE_FILE.write_text(reference_text(), encoding="utf-8")
+    CATALOGUE_FILE.write_text(catalogue_text(), encoding="utf-8")
 
 
 if __name__ == "__main__":
