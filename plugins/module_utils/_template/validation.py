@@ -26,8 +26,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.locate
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem
 from ansible_collections.os_image.composer.plugins.module_utils._template.schema import Schema
 
-# More errors than anybody reads; without a limit a document of nothing but errors would take long.
-_MAX_ERRORS = 200
+#: More errors than anybody reads; without a limit a document of nothing but errors would take long.
+MAX_ERRORS = 200
 
 _TYPES: t.Mapping[str, str] = {
     "string": "a text",
@@ -145,7 +145,7 @@ def validate(data: Mapping, schema: Schema) -> t.List[Problem]:
     """Return everything in which data does not have the form of a schema."""
     validator = _validator_class()(schema)
     problems = []
-    for error in itertools.islice(validator.iter_errors(data), _MAX_ERRORS):
+    for error in itertools.islice(validator.iter_errors(data), MAX_ERRORS):
         for steps, message in _explain(error, data):
             origin = origin_of(data, (*error.absolute_path, *steps))
             problems.append(Problem(origin, message))
@@ -167,4 +167,4 @@ def fill_defaults(value: t.Any, schema: Schema) -> None:
             fill_defaults(item, schema.get("items", {}))
 
 
-__all__ = ("fill_defaults", "nearest", "shown", "validate")
+__all__ = ("MAX_ERRORS", "fill_defaults", "nearest", "shown", "validate")
