@@ -37,8 +37,9 @@ options:
     vars:
       - name: os_image_composer_config
 seealso:
-  - plugin: os_image.composer.image_build
-    plugin_type: role
+  - name: Global configuration
+    description: What the settings are, where the file is looked for, and what wins over it.
+    link: https://github.com/os-image/os_image.composer/tree/main/docs/configuration.md
 """
 
 EXAMPLES = r"""
