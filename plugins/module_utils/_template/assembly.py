@@ -53,7 +53,7 @@ class Assembly:
     """A valid merged template with everything that it refers to. Passwords are as they were written.
 
     :ivar template: The merged template, defaults filled in, local files by absolute paths.
-    :ivar default: The default template, defaults filled in, for showing what the user's changed.
+    :ivar default: The default template as it would be without the user's, for showing what that changes.
     :ivar files: Absolute paths of the files that the template and the provider name, with their SHA-256.
     :ivar sources: The YAML files that were read.
     :ivar unsupported: What is valid, but cannot be built by this version, in full sentences.
@@ -185,6 +185,11 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
     if assembler.problems:
         assembler.fail()
     _complete(merged)
+    alone = _Assembler(assembler.template_path, assembler.config_dir)
+    alone.resolve_files(default)
+    # A file that is missing is of no concern when the user's template does without it.
+    if not alone.problems:
+        _complete(default)
     return Assembly(
         template=merged,
         default=default,

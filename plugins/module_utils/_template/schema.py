@@ -661,8 +661,11 @@ USER_TEMPLATE = _object(
     required=["image", "target"],
 )
 
-#: What is merged over a template: any part of one.
-OVERRIDES = _object("Parts of an image template.", {**SECTIONS, **MERGE_SECTIONS})
+#: What is merged over a template: any part of one, a single key of image or target too.
+OVERRIDES = _object(
+    "Parts of an image template.",
+    {**SECTIONS, **MERGE_SECTIONS, "image": {**IMAGE, "required": []}, "target": {**TARGET, "required": []}},
+)
 
 #: A template that stands for itself: a default template, or a merged one.
 FULL_TEMPLATE = _object(

@@ -53,7 +53,7 @@ def nearest(word: str, choices: t.Iterable[str]) -> str:
     return f"Did you mean {close[0]!r}?"
 
 
-def _describe(value: t.Any) -> str:
+def describe(value: t.Any) -> str:
     """Name the type of a value with its article."""
     if isinstance(value, Mapping):
         return "a mapping"
@@ -74,7 +74,7 @@ def _wrong_type(error: t.Any, origin: Origin) -> str:
         return f"The value is empty, but must be {expected}. Give one, or remove the key."
     if "password" in error.absolute_path:
         return f"The value must be {expected}. Write it in quotes."
-    message = f"The value is {_describe(error.instance)}, but must be {expected}."
+    message = f"The value is {describe(error.instance)}, but must be {expected}."
     if error.validator_value == "string" and isinstance(error.instance, (bool, int, float)):
         return f'{message} Write it in quotes: "{origin.source if origin.source is not None else error.instance}".'
     return message
@@ -167,4 +167,4 @@ def fill_defaults(value: t.Any, schema: Schema) -> None:
             fill_defaults(item, schema.get("items", {}))
 
 
-__all__ = ("MAX_ERRORS", "fill_defaults", "nearest", "shown", "validate")
+__all__ = ("MAX_ERRORS", "describe", "fill_defaults", "nearest", "shown", "validate")
