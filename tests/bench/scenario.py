@@ -206,7 +206,9 @@ class Apt:
 
 def resolve(pipeline: Pipeline, build_dir: str) -> Sample:
     """Resolve the request again, with the verified metadata that is on the disk."""
-    run = run_module("pkg_resolve", {**pipeline.args("pkg_resolve", build_dir), "rebuild": "always"})
+    # Nor does apt-get ask the repositories for news.
+    args = {**pipeline.args("pkg_resolve", build_dir), "rebuild": "always", "offline": True}
+    run = run_module("pkg_resolve", args)
     assert not run.failed, run.message
     return Sample(run.wall, run.cpu, run.peak)
 

@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._template import merge, schema, support
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.catalogue import RULES, SUBJECTS
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Rule
+from ansible_collections.os_image.composer.tests.support.template_catalogue import CATALOGUE_FILE, catalogue_text
 from ansible_collections.os_image.composer.tests.support.template_laboratory import findings_of_example
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -39,7 +40,7 @@ _HEADER = """\
 A template is one YAML file (UTF-8, at most 1 MiB, no symbolic link). It is merged over the default template of its
 operating system, `config/osv/{os}/{dist}/imageconfigs/defaultconfigs/default-{imageType}-{arch}.yml`, and the result
 is checked. Everything that is wrong is reported at once, with file, line and YAML path. Begin with a copy of
-`image-templates/debian12-x86_64-minimal-raw.yml`:
+`image-templates/debian12-x86_64-minimal-raw.yml`, or of another from [the catalogue](../image-templates/README.md):
 
 ```yaml
 # yaml-language-server: $schema=@SCHEMA@
@@ -95,6 +96,7 @@ error.
 ```yaml
 remove:
   packages: [systemd-timesyncd, "python3-*"]
+  services: [systemd-timesyncd]
   users: [installer]
   additionalFiles: [/etc/motd]
   configurations: ["ssh-keygen -A"]
@@ -217,10 +219,11 @@ def checks_text() -> str:
 
 
 def main() -> None:
-    """Write all files."""
+    """Write the files."""
     SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
     REFERENCE_FILE.write_text(reference_text(), encoding="utf-8")
     CHECKS_FILE.write_text(checks_text(), encoding="utf-8")
+    CATALOGUE_FILE.write_text(catalogue_text(), encoding="utf-8")
 
 
 if __name__ == "__main__":

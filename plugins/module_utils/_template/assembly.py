@@ -54,7 +54,7 @@ class Assembly:
     """A valid merged template with everything that it refers to. Passwords are as they were written.
 
     :ivar template: The merged template, defaults filled in, local files by absolute paths.
-    :ivar default: The default template, defaults filled in, for showing what the user's changed.
+    :ivar default: The default template as it would be without the user's, for showing what that changes.
     :ivar files: Absolute paths of the files that the template and the provider name, with their SHA-256.
     :ivar sources: The YAML files that were read.
     :ivar unsupported: What is valid, but cannot be built by this version, in full sentences.
@@ -186,19 +186,38 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
     if assembler.problems:
         assembler.fail()
     _complete(merged)
+    alone = _Assembler(assembler.template_path, assembler.config_dir)
+    alone.resolve_files(default)
+    # A file that is missing is of no concern when the user's template does without it.
+    if not alone.problems:
+        _complete(default)
     return Assembly(
         template=merged,
         default=default,
         provider=provider,
         files=dict(sorted(assembler.files.items())),
         sources=(assembler.template_path, provider.default_template_path, *provider.sources),
-        warnings=_lines(merged, findings(merged, ADVICE)),
+        warnings=_lines(merged, (*findings(merged, ADVICE), *_without_repositories(merged, provider))),
         unsupported=_lines(merged, unsupported(merged)),
     )
 
 
 def _lines(template: Mapping, findings: t.Iterable[Finding]) -> t.List[str]:
     return [Problem(origin_of(template, path), message).line for path, message in findings]
+
+
+def _without_repositories(template: Mapping, provider: Provider) -> t.Iterator[Finding]:
+    """Yield a warning when there is nothing that packages could come from.
+
+    A provider has no repository when this collection cannot vouch for the key that signs it.
+    """
+    if not provider.data["repositories"] and not template["packageRepositories"]:
+        target = provider.target
+        yield (
+            ("target", "dist"),
+            f"{target.os}/{target.dist} brings no package repository, as none of its keys is known for certain. "
+            f"Add one with its pkey and fingerprints to packageRepositories; {provider.sources[-1]} shows how.",
+        )
 
 
 def _name_configuration(merged: Mapping, default: Mapping) -> None:

@@ -72,7 +72,8 @@ def keyed(identity: t.Callable[[Mapping], t.Any], rule: Rule) -> Rule:
         merged = lower.copy()
         places = {identity(item): index for index, item in enumerate(lower)}
         for item, origin in upper.entries():
-            index = places.get(identity(item))
+            # Only one takes the place of the lower one; several of one name are told apart, or refused, later.
+            index = places.pop(identity(item), None)
             if index is None:
                 merged.add(item, origin)
             else:

@@ -18,7 +18,12 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Origin, Sequence
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem
-from ansible_collections.os_image.composer.plugins.module_utils._template.validation import nearest, shown
+from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import full_unit_name
+from ansible_collections.os_image.composer.plugins.module_utils._template.validation import (
+    MAX_ERRORS,
+    nearest,
+    shown,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +33,13 @@ class Removable:
     :ivar lists: YAML paths of the lists that hold such things.
     :ivar keys: Keys of an item, the first of which that it has names it; none when the item is its own name.
     :ivar globs: Whether it may be named by a glob.
+    :ivar spelling: Brings a name into the form in which names are compared.
     """
 
     lists: t.Tuple[t.Tuple[str, ...], ...]
     keys: t.Tuple[str, ...] = ()
     globs: bool = False
+    spelling: t.Callable[[str], str] = str
 
     def name(self, item: t.Any) -> str:
         """Return the name of an item."""
@@ -43,12 +50,15 @@ class Removable:
     def matches(self, item: t.Any, name: str) -> bool:
         """Tell whether an item is meant by a name."""
         own = self.name(item)
-        return own == name or (self.globs and fnmatch.fnmatchcase(own, name))
+        return self.spelling(own) == self.spelling(name) or (self.globs and fnmatch.fnmatchcase(own, name))
 
 
 #: What each key of C(remove) takes away.
 REMOVABLES: t.Mapping[str, Removable] = {
     "packages": Removable((("systemConfig", "packages"), ("systemConfig", "kernel", "packages")), globs=True),
+    "services": Removable(
+        tuple(("systemConfig", "services", key) for key in ("enable", "disable", "mask")), spelling=full_unit_name
+    ),
     "users": Removable((("systemConfig", "users"),), ("name",)),
     "additionalFiles": Removable((("systemConfig", "additionalFiles"),), ("final",)),
     "configurations": Removable((("systemConfig", "configurations"),), ("cmd",)),
@@ -83,6 +93,8 @@ def take_out(lower: Mapping, upper: Mapping) -> t.Tuple[Mapping, t.List[Problem]
             lower, found = _without(lower, REMOVABLES[kind], name)
             if not found:
                 problems.append(_missing(lower, kind, name, origin))
+            if len(problems) >= MAX_ERRORS:
+                return lower, problems
     return lower, problems
 
 

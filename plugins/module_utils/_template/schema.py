@@ -628,6 +628,7 @@ REMOVE = _object(
             "Packages, as the default template names them, or globs.",
             _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
         ),
+        "services": _list("Units, from whichever of the lists of services they are in.", _string("A unit.")),
         "users": _list("Accounts by name.", _string("A user.")),
         "additionalFiles": _list("Additional files by final.", _string("A path.")),
         "configurations": _list("Commands, word for word.", _string("A command.")),
@@ -660,8 +661,11 @@ USER_TEMPLATE = _object(
     required=["image", "target"],
 )
 
-#: What is merged over a template: any part of one.
-OVERRIDES = _object("Parts of an image template.", {**SECTIONS, **MERGE_SECTIONS})
+#: What is merged over a template: any part of one, a single key of image or target too.
+OVERRIDES = _object(
+    "Parts of an image template.",
+    {**SECTIONS, **MERGE_SECTIONS, "image": {**IMAGE, "required": []}, "target": {**TARGET, "required": []}},
+)
 
 #: A template that stands for itself: a default template, or a merged one.
 FULL_TEMPLATE = _object(

@@ -4,8 +4,7 @@
 
 """The resolver's answers beside apt's own, for requests against the mirror of this machine.
 
-apt gets the very indexes that the resolver has verified, an empty system, and no recommended packages. All state lies
-under C(.cache/) of the checkout.
+apt gets the very indexes that the resolver has verified, an empty system, and no recommended packages.
 """
 
 from __future__ import annotations
@@ -26,9 +25,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import DebPool
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request, requests_of, select
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.solve import solve
-from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
-from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT, Pipeline
+from ansible_collections.os_image.composer.tests.integration.real_mirror.conftest import STATE, resolved
 
 REQUESTS = (
     "systemd-sysv linux-image-amd64 udev dbus iproute2 openssh-server sudo apt",
@@ -81,15 +79,7 @@ class Oracle:
 @functools.cache
 def oracle(dist: str) -> Oracle:
     """Fetch and verify the metadata of a distribution, and lay it out for apt."""
-    directory = pathlib.Path(ROOT, ".cache", "apt-oracle", dist)
-    pipeline = Pipeline(
-        template=os.path.join(ROOT, "image-templates", f"{dist}-x86_64-minimal-raw.yml"),
-        work_dir=str(directory / "work"),
-        cache_dir=os.path.join(ROOT, ".cache", "packages"),
-        output_dir=str(directory / "output"),
-    )
-    runs = pipeline.run(until="pkg_resolve")
-    document = TemplateDocument.read(BuildDirectory(str(runs["image_template_validate"].result["build_dir"])))
+    document = TemplateDocument.read(resolved(f"{dist}-x86_64-minimal-raw"))
     metadata_dir = os.path.join(document.package_cache, "metadata")
     with Downloader() as downloader:
         repositories = refresh(
@@ -107,7 +97,7 @@ def oracle(dist: str) -> Oracle:
         for request in requests_of(document.provider, document.template, pool)
         if request.reason == "essential"
     ]
-    return Oracle(pool, tuple(essential), lay_out_for_apt(directory / "apt", repositories))
+    return Oracle(pool, tuple(essential), lay_out_for_apt(STATE / "apt" / dist, repositories))
 
 
 def lay_out_for_apt(root: pathlib.Path, repositories: t.Sequence[RepositoryMetadata]) -> pathlib.Path:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import typing as t
 
@@ -22,10 +23,14 @@ _LEAST_PREFIX = 3
 
 
 def has_package(template: Mapping, *names: str) -> bool:
-    """Tell whether one of some packages is asked for by its name."""
-    patterns = [re.compile(re.escape(name).replace(r"\*", ".*") + r"\Z") for name in names]
-    asked = (package.split("=")[0].split(":")[0] for package in template["systemConfig"]["packages"])
-    return any(pattern.match(name) for name in asked for pattern in patterns)
+    """Tell whether one of some packages is asked for by its name, or by a glob."""
+    asked = [package.split("=")[0].split(":")[0] for package in template["systemConfig"]["packages"]]
+    # Both may be globs: libssl* asks for what is wanted as libssl3.
+    return any(
+        fnmatch.fnmatchcase(given, name) or fnmatch.fnmatchcase(name.rstrip("*"), given)
+        for given in asked
+        for name in names
+    )
 
 
 def _lists(template: Mapping) -> t.Iterator[t.Tuple[Path, t.Sequence[str]]]:

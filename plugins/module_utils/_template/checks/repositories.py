@@ -29,15 +29,14 @@ def _repositories(template: Mapping) -> t.List[t.Tuple[Path, Mapping]]:
     "packageRepositories",
     example="""
     packageRepositories:
-      - {codename: stable, url: https://packages.example.com/debian, pkey: keys/example.asc}
-      - {codename: stable, url: https://packages.example.net/debian, pkey: keys/example.asc}
+      - {name: tools, codename: stable, url: https://packages.example.com/debian, pkey: keys/example.asc}
+      - {name: tools, codename: stable, url: https://packages.example.net/debian, pkey: keys/example.asc}
     """,
 )
 def repositories_are_unique(template: Mapping) -> t.Iterator[Finding]:
-    """Each repository has a name of its own."""
-    names = ((path, item.get("name") or item["codename"]) for path, item in _repositories(template))
-    for path, name in doubles(names):
-        yield path, f"Two repositories are called {name!r}. Give one of them a name of its own by the key name."
+    """Each name is that of one repository; those without a name may share a suite."""
+    for path, name in doubles(((*path, "name"), item.get("name")) for path, item in _repositories(template)):
+        yield path, f"Two repositories are called {name!r}. Give one of them a name of its own."
 
 
 @SUBJECT.advice(
@@ -49,14 +48,14 @@ def repositories_are_unique(template: Mapping) -> t.Iterator[Finding]:
     """,
 )
 def repositories_are_described_once(template: Mapping) -> t.Iterator[Finding]:
-    """No repository is there under two names."""
+    """No repository is there twice."""
     places = (
         (path, (item["url"].rstrip("/"), item["codename"], item["component"]))
         for path, item in _repositories(template)
         if "url" in item
     )
     for path, (url, _codename, _component) in doubles(places):
-        yield path, f"The repository {url} is there under two names. Remove one."
+        yield path, f"The repository {url} is there twice. Remove one."
 
 
 @SUBJECT.rule(

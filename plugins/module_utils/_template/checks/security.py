@@ -53,7 +53,7 @@ def one_security_module_is_chosen(template: Mapping) -> t.Iterator[Finding]:
         )
 
 
-@SUBJECT.rule(
+@SUBJECT.advice(
     "systemConfig.security",
     "systemConfig.packages",
     example="""
@@ -67,14 +67,14 @@ def security_modules_have_their_policies(template: Mapping) -> t.Iterator[Findin
     if _is_on(template, "selinux") and not has_package(template, "selinux-policy*"):
         yield (
             ("systemConfig", "security", "selinux"),
-            "SELinux without a policy stops the boot. Add a package that has one to systemConfig.packages: "
-            "selinux-policy-default (Debian), selinux-policy or selinux-policy-targeted (RPM).",
+            "SELinux needs a policy, but systemConfig.packages names none. Unless another package brings it, add "
+            "selinux-policy-default (Debian), or selinux-policy or selinux-policy-targeted (RPM).",
         )
     if _is_on(template, "apparmor") and not has_package(template, "apparmor", "apparmor-parser"):
         yield (
             ("systemConfig", "security", "apparmor"),
-            "Nothing loads the profiles of AppArmor into the kernel. Add the package apparmor to "
-            "systemConfig.packages.",
+            "Profiles of AppArmor are loaded by the package apparmor, which systemConfig.packages does not name. Add "
+            "it, unless another package brings it.",
         )
 
 

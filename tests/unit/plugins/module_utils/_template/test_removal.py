@@ -17,6 +17,7 @@ LOWER: dict[str, t.Any] = {
     "systemConfig": {
         "packages": ["vim", "python3-yaml", "python3-gnupg", "curl"],
         "kernel": {"packages": ["linux-image-amd64"]},
+        "services": {"enable": ["ssh.service", "cron.service"], "mask": ["x.timer"]},
         "users": [{"name": "root"}, {"name": "admin"}],
         "additionalFiles": [{"local": "a", "final": "/etc/motd"}],
         "configurations": [{"cmd": "ssh-keygen -A"}, {"cmd": "true"}],
@@ -35,6 +36,7 @@ def test_every_kind_of_the_schema_can_be_removed() -> None:
     [
         ("packages", "vim", ["python3-yaml", "python3-gnupg", "curl"]),
         ("packages", "python3-*", ["vim", "curl"]),
+        ("services", "ssh", ["cron.service"]),
         ("users", "root", [{"name": "admin"}]),
         ("additionalFiles", "/etc/motd", []),
         ("configurations", "ssh-keygen -A", [{"cmd": "true"}]),

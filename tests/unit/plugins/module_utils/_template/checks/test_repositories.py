@@ -28,12 +28,12 @@ WRONG: list[tuple[Part, str]] = [
     (repository(url=URL, pkey="<KEY>"), "<KEY> is a placeholder."),
     (repository(url=URL, gpgcheck=False, fingerprints=["A" * 40]), "Keys have no effect with gpgcheck: false."),
     (
-        {"packageRepositories": [{"codename": "x", "mirror": "debian", "gpgcheck": False}] * 2},
+        {"packageRepositories": [{"name": "x", "codename": "y", "mirror": "debian", "gpgcheck": False}] * 2},
         "Two repositories are called 'x'.",
     ),
     (
         {"packageRepositories": [{"name": name, "codename": "x", "url": URL, "pkey": "k"} for name in "ab"]},
-        "packageRepositories[1]: The repository https://packages.example.com/debian is there under two names.",
+        "packageRepositories[1]: The repository https://packages.example.com/debian is there twice.",
     ),
     (repository(mirror="debian", gpgcheck=False), "Signatures of the repository 'stable' are not checked"),
     (
@@ -46,7 +46,8 @@ WRONG: list[tuple[Part, str]] = [
 
 RIGHT: Right = {
     "repositories_are_unique": [
-        {"packageRepositories": [{"name": name, "codename": "x", "mirror": name, "gpgcheck": False} for name in "ab"]}
+        {"packageRepositories": [{"codename": "x", "mirror": name, "gpgcheck": False} for name in "ab"]},
+        {"packageRepositories": [{"name": name, "codename": "x", "mirror": name, "gpgcheck": False} for name in "ab"]},
     ],
     "repositories_are_described_once": [
         {

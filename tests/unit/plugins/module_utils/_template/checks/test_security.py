@@ -23,8 +23,8 @@ WRONG: list[tuple[Part, str]] = [
         config(security={"selinux": "permissive", "apparmor": "enabled"}),
         "The kernel runs either AppArmor or SELinux, which is permissive here.",
     ),
-    (config(security={"selinux": "permissive"}), "SELinux without a policy stops the boot."),
-    (config(security={"apparmor": "enabled"}), "Nothing loads the profiles of AppArmor into the kernel."),
+    (config(security={"selinux": "permissive"}), "SELinux needs a policy, but systemConfig.packages names none."),
+    (config(security={"apparmor": "enabled"}), "Profiles of AppArmor are loaded by the package apparmor"),
     (
         config(security={"apparmor": "enabled"}, packages=["apparmor"], kernel={"cmdline": "apparmor=0"}),
         "apparmor=0 on the kernel command line contradicts security.apparmor: enabled.",
@@ -66,6 +66,7 @@ RIGHT: Right = {
     ],
     "security_modules_have_their_policies": [
         config(security={"selinux": "enforcing"}, packages=["selinux-policy"]),
+        config(security={"selinux": "enforcing"}, packages=["selinux-*"]),
         config(security={"selinux": "disabled", "apparmor": "disabled"}),
     ],
     "kernel_command_line_agrees_with_security": [
