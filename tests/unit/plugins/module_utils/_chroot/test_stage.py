@@ -172,6 +172,23 @@ def test_another_host_name_makes_the_configuration_again_and_nothing_else(image:
         assert (root / "etc/made").read_text() == "made\n"
 
 
+def test_security_is_part_of_the_configuration(image: Image) -> None:
+    first = image.run()
+    image.config["security"] = {"hardening": ["sysctl", "coredumps"]}
+    image.add_file("/etc/sysctl.d/60-hardening.conf", "the template's own")
+    second = image.run()
+    assert second["rebuild_reason"] == "systemConfig.additionalFiles, systemConfig.security changed"
+    # An initramfs holds sysctl.d.
+    assert remade(first, second) == ["configuration", "initramfs"]
+    with image.tree() as root:
+        assert (root / "etc/sysctl.d/60-hardening-coredumps.conf").exists()
+        # The template has the last word.
+        assert (root / "etc/sysctl.d/60-hardening.conf").read_text() == "the template's own"
+    image.config["security"] = {"selinux": "enforcing", "hardening": []}
+    with pytest.raises(ChrootError, match="the image has no policy"):
+        image.run()
+
+
 def test_a_changed_file_is_noticed(image: Image) -> None:
     image.add_file("/srv/file", "one")
     first = image.run()
