@@ -64,7 +64,7 @@ def configure(
 
     :param root: Absolute path of the tree.
     :param config: The merged template's C(systemConfig).
-    :param repositories: The provider's and the template's repositories, as in C(template.json).
+    :param repositories: The provider's and the template's, as in C(template.json), with keys that are paths.
     :raises ChrootError: Something of it cannot be done; the message names it.
     :raises CommandError: A command of the template or of the tree failed.
     """
