@@ -11,22 +11,15 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import access_control_words, word_name
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardening import BLOCKED_MODULES
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.boot import kernel_words
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.packages import has_package
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Finding, Subject
-from ansible_collections.os_image.composer.plugins.module_utils._template.checks.users import SSH_SERVERS, users
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks.users import users
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
 
 SUBJECT = Subject("Security")
-
-# Words of the kernel command line that say another thing than a setting does.
-_CONTRADICTIONS: t.Mapping[t.Tuple[str, str], t.Tuple[str, ...]] = {
-    ("selinux", "enforcing"): ("selinux=0", "enforcing=0", "security=apparmor"),
-    ("selinux", "permissive"): ("selinux=0", "enforcing=1", "security=apparmor"),
-    ("selinux", "disabled"): ("selinux=1", "enforcing=1", "security=selinux"),
-    ("apparmor", "enabled"): ("apparmor=0", "security=selinux"),
-    ("apparmor", "disabled"): ("apparmor=1", "security=apparmor"),
-}
 
 
 def _is_on(template: Mapping, module: str) -> bool:
@@ -91,18 +84,55 @@ def security_modules_have_their_policies(template: Mapping) -> t.Iterator[Findin
     """,
 )
 def kernel_command_line_agrees_with_security(template: Mapping) -> t.Iterator[Finding]:
-    """The kernel command line does not turn off what is asked for, or on what is not."""
-    words = kernel_words(template)
-    for (module, setting), contradictions in _CONTRADICTIONS.items():
-        if template["systemConfig"]["security"].get(module) != setting:
-            continue
-        for word in contradictions:
-            if word in words:
+    """The kernel command line says nothing else about SELinux and AppArmor than systemConfig.security does."""
+    security, path = template["systemConfig"]["security"], ("systemConfig", "kernel", "cmdline")
+    wanted = {word_name(word): word for word in access_control_words(security)}
+    for word in kernel_words(template):
+        name, value = word_name(word), word.partition("=")[2]
+        if name == "enforcing" and _is_on(template, "selinux"):
+            yield (
+                path,
+                f"{word} overrules the mode that systemConfig.security sets, which changes once all files have labels. "
+                "Remove it.",
+            )
+        elif word != wanted.get(name, word):
+            yield (
+                path,
+                f"{word} contradicts systemConfig.security, which makes it {wanted[name]}. Remove one of the two.",
+            )
+        elif name == "lsm" and "security" in wanted:
+            module = wanted["security"].partition("=")[2]
+            if module not in value.split(","):
                 yield (
-                    ("systemConfig", "kernel", "cmdline"),
-                    f"{word} on the kernel command line contradicts security.{module}: {setting}. "
-                    f"Remove {word}: the build adds what is needed.",
+                    path,
+                    f"{word} leaves out {module}, which systemConfig.security asks for. Add it to the list, or remove "
+                    "the word.",
                 )
+
+
+@SUBJECT.rule(
+    "systemConfig.security",
+    "systemConfig.kernel",
+    example="""
+    systemConfig:
+      security:
+        hardening: [modules]
+      kernel:
+        enableExtraModules: nvme sctp
+    """,
+)
+def blocked_modules_are_not_wanted(template: Mapping) -> t.Iterator[Finding]:
+    """The initramfs is not asked to load what hardening keeps from being loaded."""
+    config = template["systemConfig"]
+    if "modules" not in config["security"]["hardening"]:
+        return
+    for name in config["kernel"]["enableExtraModules"].split():
+        if name.replace("-", "_") in BLOCKED_MODULES:
+            yield (
+                ("systemConfig", "kernel", "enableExtraModules"),
+                f"The module {name} is one that security.hardening keeps from being loaded. Remove it here, or modules "
+                "there.",
+            )
 
 
 @SUBJECT.advice(
@@ -127,7 +157,6 @@ def ssh_hardening_has_a_server(template: Mapping) -> t.Iterator[Finding]:
 @SUBJECT.advice(
     "systemConfig.security",
     "systemConfig.users",
-    "systemConfig.packages",
     example="""
     systemConfig:
       security:
@@ -137,15 +166,17 @@ def ssh_hardening_has_a_server(template: Mapping) -> t.Iterator[Finding]:
         - {name: admin, password: not-a-secret}
     """,
 )
-def ssh_hardening_lets_somebody_in(template: Mapping) -> t.Iterator[Finding]:
-    """Where SSH takes neither passwords nor root, another user has a key."""
-    hardened = "ssh" in template["systemConfig"]["security"]["hardening"] and has_package(template, *SSH_SERVERS)
-    somebody = any(user.get("password") or user["sshKeys"] for _path, user in users(template))
-    if hardened and somebody and not any(user["sshKeys"] for _path, user in users(template) if user["name"] != "root"):
+def somebody_can_log_in_by_ssh(template: Mapping) -> t.Iterator[Finding]:
+    """Where SSH takes neither passwords nor root, somebody else has a key."""
+    hardening, everybody = template["systemConfig"]["security"]["hardening"], [user for _path, user in users(template)]
+    if "ssh" not in hardening or any(user["sshKeys"] and user["name"] != "root" for user in everybody):
+        return
+    # Where nobody can log in at all, another rule says so.
+    if any(user.get("password") or user["sshKeys"] for user in everybody):
         yield (
-            ("systemConfig", "security", "hardening"),
-            "The set ssh refuses passwords and root, but no other user has an SSH key: nobody can log in by SSH. "
-            "Add sshKeys to a user.",
+            ("systemConfig", "security", "hardening", hardening.index("ssh")),
+            "ssh lets in neither passwords nor root, and nobody else has an SSH key: nobody can log in over the "
+            "network. Give a user sshKeys.",
         )
 
 

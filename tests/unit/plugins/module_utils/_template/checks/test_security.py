@@ -26,21 +26,33 @@ WRONG: list[tuple[Part, str]] = [
     (config(security={"selinux": "permissive"}), "SELinux needs a policy, but systemConfig.packages names none."),
     (config(security={"apparmor": "enabled"}), "Profiles of AppArmor are loaded by the package apparmor"),
     (
-        config(security={"apparmor": "enabled"}, packages=["apparmor"], kernel={"cmdline": "apparmor=0"}),
-        "apparmor=0 on the kernel command line contradicts security.apparmor: enabled.",
+        config(security={"apparmor": "enabled"}, kernel={"cmdline": "apparmor=0"}),
+        "apparmor=0 contradicts systemConfig.security, which makes it apparmor=1. Remove one of the two.",
     ),
     (
-        config(security={"selinux": "disabled"}, kernel={"cmdline": "selinux=1"}),
-        "selinux=1 on the kernel command line contradicts security.selinux: disabled.",
+        config(security={"selinux": "disabled"}, kernel={"cmdline": "quiet selinux=1"}),
+        "selinux=1 contradicts systemConfig.security, which makes it selinux=0. Remove one of the two.",
+    ),
+    (
+        config(security={"selinux": "enforcing"}, kernel={"cmdline": "enforcing=1"}),
+        "enforcing=1 overrules the mode that systemConfig.security sets",
+    ),
+    (
+        config(security={"apparmor": "enabled"}, kernel={"cmdline": "lsm=landlock,yama"}),
+        "lsm=landlock,yama leaves out apparmor, which systemConfig.security asks for.",
+    ),
+    (
+        config(security={"hardening": ["modules"]}, kernel={"enableExtraModules": "nvme sctp"}),
+        "The module sctp is one that security.hardening keeps from being loaded.",
     ),
     (config(security={"hardening": ["ssh"]}), "The set ssh has settings of OpenSSH's server"),
     (
         config(
-            security={"hardening": ["ssh"]},
+            security={"hardening": ["sysctl", "ssh"]},
             packages=["openssh-server"],
             users=[{"name": "root", "sshKeys": [KEY]}, {"name": "a", "password": "x"}],
         ),
-        "but no other user has an SSH key: nobody can log in by SSH.",
+        "systemConfig.security.hardening[1]: ssh lets in neither passwords nor root, and nobody else has an SSH key",
     ),
     (config(signing={"secureBoot": KEYS}), "systemConfig.signing.secureBoot.key: Secure Boot keys are configured"),
     (
@@ -72,13 +84,18 @@ RIGHT: Right = {
     "kernel_command_line_agrees_with_security": [
         config(kernel={"cmdline": "selinux=0"}),
         config(security={"selinux": "disabled"}, kernel={"cmdline": "selinux=0"}),
-        config(security={"selinux": "enforcing"}, packages=["selinux-policy"], kernel={"cmdline": "enforcing=1"}),
+        config(kernel={"cmdline": "enforcing=1"}),
+        config(security={"apparmor": "enabled"}, kernel={"cmdline": "apparmor=1 lsm=landlock,apparmor"}),
+    ],
+    "blocked_modules_are_not_wanted": [
+        config(security={"hardening": ["kernel", "modules"]}, kernel={"enableExtraModules": "nvme"}),
+        config(security={"hardening": ["kernel"]}, kernel={"enableExtraModules": "sctp"}),
     ],
     "ssh_hardening_has_a_server": [
         config(security={"hardening": ["ssh"]}, packages=["openssh-server"]),
         config(security={"hardening": ["sysctl"]}),
     ],
-    "ssh_hardening_lets_somebody_in": [
+    "somebody_can_log_in_by_ssh": [
         config(security={"hardening": ["ssh"]}, packages=["openssh-server"], users=[{"name": "a", "sshKeys": [KEY]}]),
         config(packages=["openssh-server"], users=[{"name": "a", "password": "x"}]),
     ],
