@@ -191,15 +191,18 @@ def _matches(item: Mapping, name: str) -> bool:
 )
 def entries_are_not_hidden(template: Mapping) -> t.Iterator[Finding]:
     """An entry for one interface stands before one whose pattern matches it: the first that fits is taken."""
-    interfaces = _interfaces(template)
-    for place, (path, item) in enumerate(interfaces):
-        for _path, before in interfaces[:place]:
-            if "name" in item and "match" in before and _matches(before, item["name"]):
-                yield (
-                    path,
-                    f"The entry for {before['match']} stands before this one and matches {item['name']} too, so this "
-                    "one is never used. Put it first.",
-                )
+    patterns: t.List[Mapping] = []
+    for path, item in _interfaces(template):
+        if "match" in item:
+            patterns.append(item)
+            continue
+        before = next((pattern for pattern in patterns if _matches(pattern, item["name"])), None)
+        if before is not None:
+            yield (
+                path,
+                f"The entry for {before['match']} stands before this one and matches {item['name']} too, so this "
+                "one is never used. Put it first.",
+            )
 
 
 @SUBJECT.advice(
