@@ -103,7 +103,7 @@ def file_systems_fit_their_use(template: Mapping) -> t.Iterator[Finding]:
     disk:
       size: 2GiB
       partitions:
-        - {id: boot, type: esp, fsType: fat32, fsLabel: efi, size: 256MiB, mountPoint: /boot/efi}
+        - {id: boot, type: esp, fsType: fat32, fsLabel: EFI/1, size: 256MiB, mountPoint: /boot/efi}
         - {id: root, fsType: xfs, fsLabel: root-file-system, end: "0", mountPoint: /}
     """,
 )
@@ -121,10 +121,11 @@ def labels_fit_their_file_systems(template: Mapping) -> t.Iterator[Finding]:
                 (*path, "fsLabel"),
                 f"The label {label!r} is longer than the {limit} bytes that {kind} can store. Shorten it.",
             )
-        elif kind in FAT and not re.match(r"[A-Z0-9_ -]+\Z", label):
+        elif kind in FAT and not re.match(r"[A-Za-z0-9_ -]+\Z", label):
             yield (
                 (*path, "fsLabel"),
-                f"The label {label!r} of a FAT file system may only have capital letters, digits, blanks, - and _.",
+                f"The label {label!r} of a FAT file system may only have letters, which are stored as capitals, digits, "
+                "blanks, - and _.",
             )
         elif not re.match(r"[!-~ ]+\Z", label):
             yield (*path, "fsLabel"), f"The label {label!r} may only have printable ASCII characters."

@@ -33,7 +33,7 @@ WRONG: list[tuple[Part, str]] = [
     (between(fsType="ext2", type="bios"), "GRUB itself is written to the BIOS boot partition 'x'"),
     (between(fsLabel="x"), "A label without a file system has no effect."),
     (disk({**ESP, "fsLabel": "TWELVE-CHARS"}, ROOT), "is longer than the 11 bytes that fat32 can store."),
-    (disk({**ESP, "fsLabel": "esp"}, ROOT), "may only have capital letters"),
+    (disk({**ESP, "fsLabel": "e.s.p"}, ROOT), "may only have letters, which are stored as capitals"),
     (disk(ESP, {**ROOT, "fsLabel": "r\u00f6\u00f6t"}), "may only have printable ASCII characters."),
     (disk(ESP, {**ROOT, "fsType": "squashfs", "fsLabel": "root"}), "squashfs cannot store a label."),
     (disk(ESP, {**ROOT, "fsType": "erofs", "fsLabel": "x" * 16}), "longer than the 15 bytes that erofs can store."),
