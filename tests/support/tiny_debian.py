@@ -16,7 +16,7 @@ import sys
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import LockedPackage
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import LockedPackage
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 
 #: The date of everything: 2024-01-01.

@@ -20,9 +20,10 @@ _ZONES = "/usr/share/zoneinfo"
 _BUILT_IN_LOCALES = re.compile(r"^(C|POSIX|C\.(UTF-8|utf8))$")
 
 
-def set_timezone(files: TreeFiles, timezone: str) -> None:
+def set_timezone(files: TreeFiles, timezone: str, *, name_file: str | None = None) -> None:
     """Set the system's time zone.
 
+    :param name_file: Where its name is written as well.
     :raises ChrootError: The image does not know it.
     """
     if not timezone:
@@ -34,20 +35,21 @@ def set_timezone(files: TreeFiles, timezone: str) -> None:
             remedy="Correct systemConfig.timezone, or add the package tzdata (tzdata-legacy for old names).",
         )
     files.link("/etc/localtime", zone)
-    files.write("/etc/timezone", f"{timezone}\n")
+    if name_file:
+        files.write(name_file, f"{timezone}\n")
 
 
-def set_locale(files: TreeFiles, sandbox: Sandbox, locale: str) -> None:
+def set_locale(files: TreeFiles, sandbox: Sandbox, locale: str, *, path: str) -> None:
     """Set the system's locale, and make it where the image only has its sources.
 
+    :param path: Where the system's locale is written.
     :raises ChrootError: The image has neither.
     """
     if not locale:
         return
     if not _BUILT_IN_LOCALES.match(locale) and not _has_locale(files, locale):
         _make_locale(files, sandbox, locale)
-    # Debian's own place; where that is a link to locale.conf, both are one.
-    files.write("/etc/default/locale", f"LANG={locale}\n", follow=True)
+    files.write(path, f"LANG={locale}\n", follow=True)
 
 
 def _has_locale(files: TreeFiles, locale: str) -> bool:

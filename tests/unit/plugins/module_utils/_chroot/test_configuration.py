@@ -15,6 +15,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup 
     clean_up,
     generate_host_keys_at_boot,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import DebInstaller
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.localization import set_locale, set_timezone
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.network import (
@@ -261,6 +262,8 @@ def test_services(files: TreeFiles) -> None:
 def test_timezone(files: TreeFiles) -> None:
     files.write("/usr/share/zoneinfo/Europe/Berlin", "TZif")
     set_timezone(files, "Europe/Berlin")
+    assert not files.exists("/etc/timezone")
+    set_timezone(files, "Europe/Berlin", name_file="/etc/timezone")
     assert os.readlink(files.real("/etc/localtime", follow_last=False)) == "/usr/share/zoneinfo/Europe/Berlin"
     assert files.read("/etc/timezone") == "Europe/Berlin\n"
     with pytest.raises(ChrootError, match="The time zone 'Europe/Berln' does not exist in the image"):
@@ -270,7 +273,7 @@ def test_timezone(files: TreeFiles) -> None:
 def test_built_in_locales_need_nothing(files: TreeFiles) -> None:
     files.link("/etc/default/locale", "../locale.conf")
     made, sandbox = recorder()
-    set_locale(files, sandbox, "C.UTF-8")
+    set_locale(files, sandbox, "C.UTF-8", path="/etc/default/locale")
     assert files.read("/etc/locale.conf") == "LANG=C.UTF-8\n"
     assert files.is_link("/etc/default/locale")
     assert made.commands == []
@@ -279,11 +282,11 @@ def test_built_in_locales_need_nothing(files: TreeFiles) -> None:
 def test_other_locales_are_made(files: TreeFiles) -> None:
     made, sandbox = recorder()
     with pytest.raises(ChrootError, match="The locale de_DE.UTF-8 is not in the image, and cannot be made without"):
-        set_locale(files, sandbox, "de_DE.UTF-8")
+        set_locale(files, sandbox, "de_DE.UTF-8", path="/etc/default/locale")
     files.write("/usr/share/i18n/SUPPORTED", "de_DE.UTF-8 UTF-8\nca_ES.UTF-8@valencia UTF-8\n")
     with pytest.raises(ChrootError, match="The locale 'xx_XX.UTF-8' does not exist"):
-        set_locale(files, sandbox, "xx_XX.UTF-8")
-    set_locale(files, sandbox, "de_DE.UTF-8")
+        set_locale(files, sandbox, "xx_XX.UTF-8", path="/etc/default/locale")
+    set_locale(files, sandbox, "de_DE.UTF-8", path="/etc/default/locale")
     assert made.commands == ["de_DE.UTF-8"]
     assert files.read("/etc/locale.gen") == "de_DE.UTF-8 UTF-8\n"
 
@@ -354,7 +357,7 @@ def test_nothing_of_the_build_stays(files: TreeFiles) -> None:
     files.write("/etc/machine-id", "0123456789abcdef\n")
     files.write("/var/lib/dbus/machine-id", "0123456789abcdef\n")
     files.write("/var/log/wtmp", "x", mode=0o664, gid=43)
-    clean_up(files)
+    clean_up(files, DebInstaller.leftovers)
     assert [path for path in gone if files.exists(path)] == []
     assert [path for path in kept if not files.exists(path)] == []
     assert files.read("/etc/machine-id") == ""
@@ -362,7 +365,7 @@ def test_nothing_of_the_build_stays(files: TreeFiles) -> None:
     log = os.stat(files.real("/var/log/wtmp"))
     assert (log.st_size, log.st_mode & 0o777, log.st_gid) == (0, 0o664, 43)
     before = os.stat(files.real("/etc/machine-id")).st_ino
-    clean_up(files)
+    clean_up(files, DebInstaller.leftovers)
     assert os.stat(files.real("/etc/machine-id")).st_ino == before
 
 
