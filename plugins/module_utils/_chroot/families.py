@@ -13,8 +13,9 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import DebInstaller
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Installer
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.rpm import RpmInstaller
 
 #: The installer of each family.
-INSTALLERS: t.Mapping[str, type[Installer]] = {"deb": DebInstaller}
+INSTALLERS: t.Mapping[str, type[Installer]] = {"deb": DebInstaller, "rpm": RpmInstaller}
 
 __all__ = ("INSTALLERS",)

@@ -41,6 +41,7 @@ class LockedPackage:
     sha256: str
     size: int
     path: str
+    repository: str = ""
 
     @classmethod
     def of(cls, entry: t.Mapping[str, t.Any], cache: str) -> LockedPackage:
@@ -52,6 +53,7 @@ class LockedPackage:
             sha256=entry["sha256"],
             size=entry["size"],
             path=os.path.join(cache, entry["filename"]),
+            repository=entry.get("repository", ""),
         )
 
 
@@ -118,8 +120,11 @@ class Installer(abc.ABC):
         """
 
     @classmethod
-    def layer_inputs(cls, repositories: Repositories) -> dict[str, t.Any]:
-        """Return what shapes the layers of packages beside the packages: a JSON value by name, no path, no URL."""
+    def layer_inputs(cls, repositories: Repositories, packages: t.Sequence[LockedPackage]) -> dict[str, t.Any]:
+        """Return what shapes a layer beside the packages themselves: JSON values by name.
+
+        :param packages: The packages of the layer.
+        """
         return {}
 
     @staticmethod

@@ -34,18 +34,20 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.files im
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
     InitramfsSettings,
     choose_generator,
-    kernels,
     make_initramfs,
     relevant_content,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import (
     Installer,
     LockedPackage,
+    Repositories,
     SpoiledTreeError,
     missing_file,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import Draft, Layer, LayerStore
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import enter_mount_namespace
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import with_local_keys
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_scripts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
@@ -169,11 +171,14 @@ class _TreeBuilder:
             newest=epoch,
             workers=self._workers,
             progress=self._progress,
-            repositories=self._repositories,
+            repositories=self._usable_repositories(),
         )
 
-    def _layer_inputs(self) -> Facts:
-        return t.cast(Facts, self._document.fingerprint(self._family.layer_inputs(self._repositories)))
+    def _usable_repositories(self) -> Repositories:
+        return with_local_keys(self._repositories, os.path.join(self._document.package_cache, "metadata"))
+
+    def _layer_inputs(self, packages: t.Sequence[LockedPackage]) -> Facts:
+        return t.cast(Facts, self._document.fingerprint(self._family.layer_inputs(self._repositories, packages)))
 
     def _date(self, *groups: t.Sequence[LockedPackage]) -> int:
         """Return the date of a layer of packages: that of its newest package.
@@ -200,7 +205,7 @@ class _TreeBuilder:
                 "packages": [[package.name, package.version, package.arch, package.sha256] for package in packages],
                 "date": epoch,
                 "architecture": self._document.provider["package_arch"],
-                **self._layer_inputs(),
+                **self._layer_inputs(packages),
             }
         )
         with self.store.building(digest):
@@ -263,7 +268,7 @@ class _TreeBuilder:
                 "packages": [[package.name, package.version, package.arch, package.sha256] for package in packages],
                 "scripts": self._document.fingerprint(scripts),
                 "date": epoch,
-                **self._layer_inputs(),
+                **self._layer_inputs(packages),
             }
         )
         with self.store.building(digest):
@@ -325,7 +330,7 @@ class _TreeBuilder:
                         root,
                         sandbox,
                         self._config,
-                        self._repositories,
+                        self._usable_repositories(),
                         family=self._family,
                         progress=self._progress,
                     )
@@ -335,7 +340,7 @@ class _TreeBuilder:
         tree = RootTree([layer.root for layer in below])
         with tree.mounted() as root:
             files = TreeFiles(root)
-            if not kernels(files):
+            if not kernel_images(root):
                 return None
             wanted = self._config.get("initramfs", {}).get("generator", "auto")
             if wanted == "auto":
@@ -347,13 +352,16 @@ class _TreeBuilder:
             )
             return None
         extra = self._config.get("kernel", {}).get("enableExtraModules", "").split()
-        settings = InitramfsSettings(generator.name, _root_fs_type(self._document), tuple(extra))
+        settings = InitramfsSettings(
+            generator.name, _root_fs_type(self._document), tuple(extra), self._family.initramfs_name
+        )
         digest = digest_of(
             {
                 "layer": "initramfs",
                 "version": LAYER_VERSION,
                 "below": below[1].digest,
                 "generator": settings.generator,
+                **({"revision": generator.revision} if generator.revision else {}),
                 "modules": settings.modules(),
                 "file system": settings.root_fs_type,
                 "configuration": relevant_content([layer.root for layer in below[2:]]),
