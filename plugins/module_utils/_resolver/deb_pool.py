@@ -187,7 +187,7 @@ class DebPool(PackagePool):
                 version=stanza["Version"],
                 arch=stanza["Architecture"],
                 repository=repository,
-                location=stanza["Filename"],
+                url=f"{repository.base_url}/{stanza['Filename']}",
                 filename=_filename(stanza["Package"], stanza["Version"], stanza["Architecture"]),
                 size=int(stanza["Size"]),
                 sha256=stanza["SHA256"].lower(),

@@ -38,7 +38,7 @@ class Package:
     """A package as its repository describes it.
 
     :ivar version: In full, with epoch and revision or release.
-    :ivar location: Path of the file below the repository's base URL.
+    :ivar url: Where it lies.
     :ivar filename: The name of its file in the package cache.
     :ivar installed_size: Bytes.
     :ivar source: The source package, as the family names it.
@@ -49,18 +49,13 @@ class Package:
     version: str
     arch: str
     repository: RepositoryMetadata
-    location: str
+    url: str
     filename: str
     size: int
     sha256: str
     installed_size: int
     source: str
     license: str = ""
-
-    @property
-    def url(self) -> str:
-        """Where the package lies."""
-        return f"{self.repository.base_url}/{self.location}"
 
 
 class Alternative(t.NamedTuple):

@@ -177,7 +177,7 @@ class Finder(abc.ABC):
         name = self._pool.name(solvable)
         versions = self._pool.versions(name)
         for number in versions:
-            if _begins_with(self._pool.version(number), wanted):
+            if begins_with(self._pool.version(number), wanted):
                 return number
         raise Refused(
             f"The kernel package {name!r} is not available in the version {wanted!r} that systemConfig.kernel.version "
@@ -219,7 +219,8 @@ def same_version(version: str, wanted: str) -> bool:
     return wanted in (version, without_epoch, version.rpartition("-")[0], without_epoch.rpartition("-")[0])
 
 
-def _begins_with(version: str, wanted: str) -> bool:
+def begins_with(version: str, wanted: str) -> bool:
+    """Tell whether a version begins with another, at the border of a part."""
     for form in (version, version.partition(":")[2]):
         if form.startswith(wanted) and (len(form) == len(wanted) or not form[len(wanted)].isalnum()):
             return True
@@ -234,6 +235,7 @@ __all__ = (
     "Refused",
     "Request",
     "Selection",
+    "begins_with",
     "best_reason",
     "listed",
     "requests_of",

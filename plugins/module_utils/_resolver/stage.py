@@ -40,6 +40,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.reques
     template_requests,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.resolver import Resolver
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm import RpmResolver
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     BuildDirectory,
     Facts,
@@ -53,7 +54,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.docume
 DOT_FILE = "chrootpkgs.dot"
 
 #: The resolver of each package family.
-RESOLVERS: t.Mapping[str, t.Type[Resolver]] = {"deb": DebResolver}
+RESOLVERS: t.Mapping[str, t.Type[Resolver]] = {"deb": DebResolver, "rpm": RpmResolver}
 
 
 def resolve(
@@ -67,7 +68,8 @@ def resolve(
 
     :param repositories: Verified metadata, the provider's first.
     :param cache_dir: Where the resolver keeps the binary form of package indexes.
-    :param source_date_epoch: The date of the image; the newest of the repositories' by default.
+    :param source_date_epoch: The date of the image; by default that of the newest package, or of the newest
+        repository where indexes do not tell when packages were made.
     :raises ResolveError: Packages are missing, or in conflict.
     """
     resolver: Resolver = RESOLVERS[document.provider["family"]](
@@ -86,7 +88,9 @@ def resolve(
         base_layer=_base_layer(resolver, graph, selection.of_reason("essential"), chosen),
         requested=list(dict.fromkeys(request.text for request in requests)),
         repositories=repositories,
-        source_date_epoch=source_date_epoch or max((repository.date for repository in repositories), default=0),
+        source_date_epoch=source_date_epoch
+        or pool.date_of(chosen)
+        or max((repository.date for repository in repositories), default=0),
     )
 
 
