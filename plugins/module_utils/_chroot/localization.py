@@ -16,6 +16,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 
 _ZONES = "/usr/share/zoneinfo"
+_LOCALES = "/usr/lib/locale"
+_SOURCES = "/usr/share/i18n"
 # Those that the C library has by itself.
 _BUILT_IN_LOCALES = re.compile(r"^(C|POSIX|C\.(UTF-8|utf8))$")
 
@@ -47,43 +49,68 @@ def set_locale(files: TreeFiles, sandbox: Sandbox, locale: str, *, path: str) ->
     """
     if not locale:
         return
-    if not _BUILT_IN_LOCALES.match(locale) and not _has_locale(files, locale):
+    if not _BUILT_IN_LOCALES.match(locale) and not _has_locale(files, sandbox, locale):
         _make_locale(files, sandbox, locale)
     files.write(path, f"LANG={locale}\n", follow=True)
 
 
-def _has_locale(files: TreeFiles, locale: str) -> bool:
+def _has_locale(files: TreeFiles, sandbox: Sandbox, locale: str) -> bool:
     name, _dot, charset = locale.partition(".")
     variants = {locale, f"{name}.{charset.lower().replace('-', '')}"}
-    return any(files.exists(f"/usr/lib/locale/{variant}/LC_CTYPE") for variant in variants) or files.exists(
-        "/usr/share/doc/locales-all"
-    )
+    if any(files.exists(f"{_LOCALES}/{variant}/LC_CTYPE") for variant in variants):
+        return True
+    # One file with many locales: Debian's locales-all, and the C library of other distributions.
+    if not files.exists(f"{_LOCALES}/locale-archive"):
+        return False
+    done = sandbox.run(["localedef", "--list-archive"], check=False, log_output=False, what="Listing the locales")
+    return bool(variants.intersection(done.text.split()))
 
 
 def _make_locale(files: TreeFiles, sandbox: Sandbox, locale: str) -> None:
-    supported = files.read("/usr/share/i18n/SUPPORTED").splitlines()
-    if not supported:
+    language = locale.partition("_")[0]
+    if not files.glob(f"{_SOURCES}/locales", "*"):
         raise ChrootError(
-            f"The locale {locale} is not in the image, and cannot be made without the package locales.",
-            remedy="Add the package locales to systemConfig.packages, or take C.UTF-8 as systemConfig.locale.",
+            f"The locale {locale} is not in the image, and cannot be made without its sources.",
+            remedy="Add the package that has it to systemConfig.packages (Debian and Ubuntu: locales; Fedora and "
+            f"Enterprise Linux: glibc-langpack-{language}; Azure Linux: glibc-i18n), or take C.UTF-8 as "
+            "systemConfig.locale.",
         )
-    line = next((entry for entry in supported if entry.split(" ")[0] == locale), None)
-    if line is None:
-        raise ChrootError(
-            f"The locale {locale!r} does not exist.",
-            remedy="Take one of those in /usr/share/i18n/SUPPORTED of the package locales, such as en_US.UTF-8.",
-        )
-    name, charset = line.split(" ", 1)
+    name, charset = _supported(files, locale)
     modifier = f"@{name.partition('@')[2]}" if "@" in name else ""
     source = name.partition("@")[0].partition(".")[0] + modifier
-    entries = files.read("/etc/locale.gen").splitlines()
-    if line not in (entry.strip() for entry in entries):
-        # Later upgrades of the C library make the locale again from this list.
-        files.write("/etc/locale.gen", "\n".join([*entries, line]) + "\n")
+    if files.exists("/usr/sbin/locale-gen"):
+        line = f"{name} {charset}"
+        entries = files.read("/etc/locale.gen").splitlines()
+        if line not in (entry.strip() for entry in entries):
+            # Later upgrades of the C library make the locale again from this list.
+            files.write("/etc/locale.gen", "\n".join([*entries, line]) + "\n")
+    aliases = "/usr/share/locale/locale.alias"
+    options = ["-A", aliases] if files.exists(aliases) else []
     sandbox.run(
-        ["localedef", "-i", source, "-c", "-f", charset, "-A", "/usr/share/locale/locale.alias", name],
+        ["localedef", "-i", source, "-c", "-f", charset, *options, name],
         what=f"Making the locale {locale}",
     )
+
+
+def _supported(files: TreeFiles, locale: str) -> tuple[str, str]:
+    """Return the name and the character set of a locale.
+
+    :raises ChrootError: The sources do not have it.
+    """
+    # Debian lists what there is; elsewhere a locale's own name tells.
+    for line in files.read(f"{_SOURCES}/SUPPORTED").splitlines():
+        name, _blank, charset = line.partition(" ")
+        if name == locale:
+            return name, charset
+    base, dot, charset = locale.partition("@")[0].partition(".")
+    modifier = f"@{locale.partition('@')[2]}" if "@" in locale else ""
+    if files.exists(f"{_SOURCES}/SUPPORTED") or not dot or not files.exists(f"{_SOURCES}/locales/{base}{modifier}"):
+        raise ChrootError(
+            f"The locale {locale!r} does not exist.",
+            remedy=f"Take one of those in {_SOURCES}/SUPPORTED or {_SOURCES}/locales of the image, such as "
+            "en_US.UTF-8.",
+        )
+    return locale, charset
 
 
 __all__ = ("set_locale", "set_timezone")

@@ -83,7 +83,7 @@ def test_new_accounts_in_the_order_of_the_template() -> None:
         {"name": "zoe", "groups": ["adm", "new"], "sudo": True, "shell": "/bin/sh", "passwordMaxAge": 90},
         {"name": "adam", "home": "/srv/adam"},
     ]
-    assert account_commands(users, existing={"root": 0}, groups=["root", "adm", "sudo"]) == [
+    assert account_commands(users, existing={"root": 0}, groups=["root", "adm"], sudo_group="sudo") == [
         "groupadd -- new",
         "useradd --create-home --home-dir /home/zoe --shell /bin/sh --user-group --groups adm,new,sudo -- zoe",
         "chage --maxdays 90 -- zoe",
@@ -93,7 +93,7 @@ def test_new_accounts_in_the_order_of_the_template() -> None:
 
 def test_accounts_of_packages_are_changed_and_not_made() -> None:
     users = [{"name": "www-data", "groups": ["adm"], "shell": "/bin/sh"}, {"name": "root", "sudo": True}]
-    assert account_commands(users, existing={"www-data": 33, "root": 0}, groups=["adm", "sudo"]) == [
+    assert account_commands(users, existing={"www-data": 33, "root": 0}, groups=["adm"], sudo_group="sudo") == [
         "usermod --append --groups adm --shell /bin/sh -- www-data"
     ]
 
@@ -114,6 +114,7 @@ def test_keys_and_sudo(files: TreeFiles) -> None:
     files.write("/usr/bin/sudo", "", mode=0o755)
     files.write("/etc/passwd", "a:x:1000:1001::/home/a:/bin/sh\nb:x:1002:1002::/home/b:/bin/sh\n")
     _made, sandbox = recorder()
+    files.write("/etc/sudoers", "Defaults env_reset\n%sudo\tALL=(ALL:ALL) ALL\n")
     users = [
         {"name": "a", "sudo": True, "sshKeys": ["ssh-ed25519 AAAA a@b\n", "ssh-rsa BBBB"]},
         {"name": "b", "sudo": True, "password": "$6$x$y"},
@@ -126,6 +127,24 @@ def test_keys_and_sudo(files: TreeFiles) -> None:
     # The one has no password to give; the other is in the group sudo.
     assert files.glob("/etc/sudoers.d", "*") == ["/etc/sudoers.d/90-a"]
     assert files.read("/etc/sudoers.d/90-a") == "a ALL=(ALL:ALL) NOPASSWD: ALL\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "group"),
+    [
+        ("/etc/sudoers.d/wheel", "%wheel  ALL=(ALL)       ALL", "wheel"),
+        ("/etc/sudoers", "# %wheel  ALL=(ALL)       ALL", ""),
+        ("/etc/sudoers", "%wheel ALL=(ALL) NOPASSWD: /usr/bin/id", ""),
+    ],
+)
+def test_who_is_in_no_group_of_sudoers_gets_a_rule(files: TreeFiles, path: str, line: str, group: str) -> None:
+    files.write("/usr/bin/sudo", "", mode=0o755)
+    files.write("/etc/group", "root:x:0:\nsudo:x:27:\nwheel:x:10:\n")
+    files.write(path, f"{line}\n")
+    made, sandbox = recorder()
+    create_users(files, sandbox, [{"name": "b", "sudo": True, "password": "$6$x$y"}])
+    assert (f"--groups {group} --" in made.commands[0]) if group else ("--groups" not in made.commands[0])
+    assert files.read("/etc/sudoers.d/90-b") == ("" if group else "b ALL=(ALL:ALL) ALL\n")
 
 
 def test_sudo_must_be_installed(files: TreeFiles) -> None:
@@ -284,11 +303,26 @@ def test_other_locales_are_made(files: TreeFiles) -> None:
     with pytest.raises(ChrootError, match="The locale de_DE.UTF-8 is not in the image, and cannot be made without"):
         set_locale(files, sandbox, "de_DE.UTF-8", path="/etc/default/locale")
     files.write("/usr/share/i18n/SUPPORTED", "de_DE.UTF-8 UTF-8\nca_ES.UTF-8@valencia UTF-8\n")
+    files.write("/usr/share/i18n/locales/de_DE", "")
+    files.write("/usr/sbin/locale-gen", "", mode=0o755)
     with pytest.raises(ChrootError, match="The locale 'xx_XX.UTF-8' does not exist"):
         set_locale(files, sandbox, "xx_XX.UTF-8", path="/etc/default/locale")
     set_locale(files, sandbox, "de_DE.UTF-8", path="/etc/default/locale")
     assert made.commands == ["de_DE.UTF-8"]
     assert files.read("/etc/locale.gen") == "de_DE.UTF-8 UTF-8\n"
+
+
+def test_locales_without_a_list_of_them(files: TreeFiles) -> None:
+    files.write("/usr/share/i18n/locales/de_DE", "")
+    files.write("/usr/share/i18n/locales/ca_ES@valencia", "")
+    for wanted in ("de_DE.UTF-8", "ca_ES.UTF-8@valencia"):
+        made, sandbox = recorder()
+        set_locale(files, sandbox, wanted, path="/etc/locale.conf")
+        assert made.commands == [wanted]
+    assert files.read("/etc/locale.conf") == "LANG=ca_ES.UTF-8@valencia\n"
+    assert not files.exists("/etc/locale.gen")
+    with pytest.raises(ChrootError, match="The locale 'xx_XX.UTF-8' does not exist"):
+        set_locale(files, recorder()[1], "xx_XX.UTF-8", path="/etc/locale.conf")
 
 
 # Package sources
