@@ -221,10 +221,11 @@ def build_package(
     return os.path.join(directory, f"{name}-{upstream}-{release}.{arch}.rpm")
 
 
-def sign_package(path: str, key: SigningKey, *, when: int | None = None) -> None:
+def sign_package(path: str, key: SigningKey, *, when: int | None = None, digest: str = "sha256") -> None:
     """Sign a package, header and payload.
 
     :param when: Seconds since 1970 to be taken for the present time.
+    :param digest: The hash of the signature.
     """
     faked = f" --faked-system-time {when}!" if when is not None else ""
     macros = {
@@ -233,6 +234,8 @@ def sign_package(path: str, key: SigningKey, *, when: int | None = None) -> None
         # Debian's rpm expects a program of another name.
         "__gpg": "/usr/bin/gpg",
         "_gpg_sign_cmd_extra_args": f"--batch --no-tty --pinentry-mode loopback{faked}",
+        "_gpg_digest_algo": digest,
+        "_dbpath": os.path.join(key.keyring.home, "rpmdb"),
     }
     defines = [word for macro, value in macros.items() for word in ("--define", f"{macro} {value}")]
     run("rpmsign", *defines, "--addsign", path)
