@@ -63,6 +63,27 @@ class SignedContent:
     signed_by: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class PublicKey:
+    """A public key with its subkeys.
+
+    :ivar fingerprint: That of the primary key.
+    :ivar problem: Why nothing may be signed with it, in words that follow its name; empty for a good key.
+    :ivar subkeys: What is wrong with each key of it, the primary one included, by fingerprint.
+    :ivar armored: The key alone, as an armored block.
+    """
+
+    fingerprint: str
+    problem: str
+    subkeys: t.Mapping[str, str]
+    armored: bytes
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        """All fingerprints."""
+        return frozenset(self.subkeys)
+
+
 @dataclasses.dataclass
 class _Signature:
     """One signature, as the status lines describe it."""
@@ -163,11 +184,57 @@ def verify_detached(
     return SignedContent(data, _judge(signatures, keyring, fingerprints, what=what))
 
 
+def read_public_keys(keyring: bytes, *, now: int | None = None) -> list[PublicKey]:
+    """Return the keys of a keyring one by one, and what GnuPG thinks of each.
+
+    :param keyring: See :func:`read_keyring`.
+    :param now: Seconds since 1970 to check expiry dates against, instead of the clock.
+    """
+    with tempfile.TemporaryDirectory(prefix="os-image-composer-gnupg-") as home:
+        gpg = _gpg(home, now=now)
+        gpg.import_keys(keyring)
+        keys = []
+        for entry in gpg.list_keys():
+            subkeys = {entry["fingerprint"]: _key_problem(entry)}
+            for key_id, _use, fingerprint, *_rest in entry["subkeys"]:
+                subkeys[fingerprint] = _key_problem(entry["subkey_info"][key_id])
+            keys.append(
+                PublicKey(
+                    fingerprint=entry["fingerprint"],
+                    problem=subkeys[entry["fingerprint"]],
+                    subkeys=subkeys,
+                    armored=gpg.export_keys(entry["fingerprint"]).encode("ascii"),
+                )
+            )
+    return keys
+
+
+def _key_problem(entry: t.Mapping[str, t.Any]) -> str:
+    """Say why a key may not sign; GnuPG's doc/DETAILS, "Field 2 - Validity"."""
+    if entry["trust"] == "e":
+        return f"has expired{_on_day(int(entry['expires']) if entry['expires'] else None)}"
+    return {"r": "was revoked", "i": "is not valid", "d": "is disabled"}.get(entry["trust"], "")
+
+
+def _on_day(seconds: int | None) -> str:
+    if seconds is None:
+        return ""
+    return f" on {datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc):%Y-%m-%d}"
+
+
 @functools.lru_cache(maxsize=1)
 def _prototype() -> t.Any:
     """Return an object of python-gnupg; making one runs C(gpg --version), so it is made once."""
     gnupg = import_library("gnupg", package="python3-gnupg")
     return gnupg.GPG(gpgbinary=find_tool("gpg", package="gnupg"))
+
+
+def _gpg(home: str, *, now: int | None) -> t.Any:
+    """Return an object of python-gnupg with a home of its own."""
+    gpg = copy.copy(_prototype())
+    gpg.gnupghome = home
+    gpg.options = [*_OPTIONS, *(("--faked-system-time", f"{now}!") if now is not None else ())]
+    return gpg
 
 
 def _run_gpg(
@@ -178,10 +245,8 @@ def _run_gpg(
         ring = os.path.join(home, "keys.gpg")
         with open(ring, "wb") as stream:
             stream.write(keyring)
-        gpg = copy.copy(_prototype())
-        gpg.gnupghome = home
+        gpg = _gpg(home, now=now)
         gpg.keyring = [ring]
-        gpg.options = [*_OPTIONS, *(("--faked-system-time", f"{now}!") if now is not None else ())]
         if signature is None:
             result = gpg.verify_file(io.BytesIO(data), extra_args=["--output", "-"])
             content = result.data
@@ -259,11 +324,7 @@ def _describe(signature: _Signature, pinned: t.Collection[str]) -> str:
     """Say in words why one signature is not accepted."""
     key = f"the key {signature.shown}"
     if signature.verdict == "EXPKEYSIG":
-        when = ""
-        if signature.key_expired is not None:
-            day = datetime.datetime.fromtimestamp(signature.key_expired, datetime.timezone.utc)
-            when = f" on {day:%Y-%m-%d}"
-        return f"{key} has expired{when}"
+        return f"{key} has expired{_on_day(signature.key_expired)}"
     if signature.verdict == "REVKEYSIG":
         return f"{key} was revoked"
     if signature.verdict == "EXPSIG":
@@ -293,4 +354,11 @@ _REMEDIES: t.Mapping[str, str] = {
 }
 
 
-__all__ = ("SignedContent", "read_keyring", "verify_clearsigned", "verify_detached")
+__all__ = (
+    "PublicKey",
+    "SignedContent",
+    "read_keyring",
+    "read_public_keys",
+    "verify_clearsigned",
+    "verify_detached",
+)
