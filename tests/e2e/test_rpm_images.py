@@ -63,9 +63,7 @@ def image(workspace: Workspace) -> t.Iterator[BuiltImage]:
     config_dir = workspace.path("rpm-config")
     write_provider(config_dir, distribution)
     with distribution.serve() as server:
-        yield workspace.build(
-            TEMPLATE, image_build_config_dir=config_dir, image_build_mirrors={MIRROR: server.url}
-        )
+        yield workspace.build(TEMPLATE, image_build_config_dir=config_dir, image_build_mirrors={MIRROR: server.url})
 
 
 # The files that a build leaves

@@ -121,19 +121,4 @@ class Rpm:
         return LockedPackage.of(self.lock_entry(path, layer=0, repository=repository), str(path.parent))
 
 
-def sign(paths: t.Sequence[pathlib.Path], *, home: str, key: str) -> None:
-    """Sign packages in their places.
-
-    :param home: The GnuPG home that has the secret key.
-    """
-    # Debian's rpm looks for a program that Debian does not have.
-    defines = ["--define", "__gpg /usr/bin/gpg", "--define", f"_gpg_name {key}", "--define", f"_gpg_path {home}"]
-    subprocess.run(
-        ["rpmsign", *defines, "--addsign", *map(str, paths)],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        env={"PATH": "/usr/bin:/bin", "HOME": home, "GNUPGHOME": home},
-    )
-
-
-__all__ = ("Rpm", "sign")
+__all__ = ("Rpm",)

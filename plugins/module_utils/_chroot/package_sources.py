@@ -14,17 +14,13 @@ wants some names them in the template, by C(packageRepositories) or C(additional
 
 from __future__ import annotations
 
-import glob
-import os
 import re
 import typing as t
 import urllib.parse
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
-from ansible_collections.os_image.composer.plugins.module_utils._download import redact
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
-from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
-from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import armored_keys
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import armored_keys
 
 _DEFAULT_PRIORITY = 500
 # What dnf takes where nothing is said; there the lowest number wins.
@@ -33,31 +29,6 @@ _NO_SOURCES = (
     "# The repositories that this image was built from are mirrors of its build host, and are not listed here.\n"
     "# Put the sources of your own into /etc/apt/sources.list.d/, see sources.list(5).\n"
 )
-
-
-def with_local_keys(repositories: t.Sequence[t.Mapping[str, t.Any]], metadata_dir: str) -> list[t.Mapping[str, t.Any]]:
-    """Return the repositories with the paths of all their keys; those named by their URLs have been fetched before.
-
-    :param metadata_dir: Where pkg_resolve keeps what it fetches.
-    :raises ChrootError: A key is not there.
-    """
-    return [
-        {**entry, "keys": [_local_key(entry, key, metadata_dir) for key in entry.get("keys") or ()]}
-        for entry in repositories
-    ]
-
-
-def _local_key(repository: t.Mapping[str, t.Any], key: str, metadata_dir: str) -> str:
-    if not key.startswith(("http://", "https://", "file:")):
-        return key
-    name = f"key-{sha256_bytes(key.encode('utf-8'))[:16]}.asc"
-    found = sorted(glob.glob(os.path.join(glob.escape(metadata_dir), "*", name)))
-    if not found:
-        raise ChrootError(
-            f"The key {redact(key)} of the repository {repository['name']} is not in the package cache.",
-            remedy="Run the module os_image.composer.pkg_resolve again with rebuild: always.",
-        )
-    return found[0]
 
 
 def public_repositories(repositories: t.Sequence[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
@@ -159,4 +130,4 @@ def _keys(repository: t.Mapping[str, t.Any]) -> bytes:
     return b"".join(parts)
 
 
-__all__ = ("configure_apt", "configure_dnf", "public_repositories", "render_repo", "render_sources", "with_local_keys")
+__all__ = ("configure_apt", "configure_dnf", "public_repositories", "render_repo", "render_sources")

@@ -34,7 +34,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.rpm_head
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox_init import TREE
 from ansible_collections.os_image.composer.plugins.module_utils._command import CompletedCommand, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
-from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import armored_keys
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import armored_keys
 
 #: Where the database of installed packages is while packages are installed. Distributions that have it elsewhere have a
 #: link here.
@@ -281,12 +281,13 @@ class RpmInstaller(Installer):
         """
         query = ["-qa", "--qf", _QUERY]
         if outside:
-            done = self._rpm(query, merge_output=False, what="Reading the package database")
+            done = self._rpm(query, merge_output=False, log_output=False, what="Reading the package database")
         else:
             done = self._sandbox.run(
                 ["rpm", "--dbpath", DATABASE, *query],
                 check=False,
                 merge_output=False,
+                log_output=False,
                 what="Reading the package database",
             )
         return sorted(line for line in done.text.splitlines() if line)

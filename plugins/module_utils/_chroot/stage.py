@@ -47,13 +47,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.installe
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import Draft, Layer, LayerStore
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import enter_mount_namespace
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import with_local_keys
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_scripts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import with_local_keys
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     Facts,
     Outcome,
@@ -175,7 +175,7 @@ class _TreeBuilder:
         )
 
     def _usable_repositories(self) -> Repositories:
-        return with_local_keys(self._repositories, os.path.join(self._document.package_cache, "metadata"))
+        return with_local_keys(self._repositories, self._document.metadata_dir)
 
     def _layer_inputs(self, packages: t.Sequence[LockedPackage]) -> Facts:
         return t.cast(Facts, self._document.fingerprint(self._family.layer_inputs(self._repositories, packages)))

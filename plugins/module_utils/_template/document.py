@@ -98,6 +98,11 @@ class TemplateDocument:
         return os.path.join(self.cache_dir, "pkgCache", self.provider_id)
 
     @property
+    def metadata_dir(self) -> str:
+        """The directory of the verified metadata of the provider's repositories, and of their keys."""
+        return os.path.join(self.package_cache, "metadata")
+
+    @property
     def provider_work(self) -> str:
         """The directory of the provider's layers and builds."""
         return os.path.join(self.work_dir, self.provider_id)

@@ -26,6 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.network 
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import (
     configure_apt,
+    configure_dnf,
     render_sources,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
@@ -42,6 +43,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.users im
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 pytestmark = needs_root
@@ -365,6 +367,25 @@ def test_mirrors_never_reach_the_image(files: TreeFiles) -> None:
     lines = files.read("/etc/apt/sources.list").splitlines()
     assert lines
     assert all(line.startswith("#") for line in lines)
+
+
+def test_dnf_gets_the_same_repositories(files: TreeFiles, keys: Keys) -> None:
+    public = {**PUBLIC, "url": "https://packages.example.com/azl3/$basearch", "allow_packages": ["kernel*", "bash"]}
+    public.update(keys=[keys.archive.public, keys.stranger.public], fingerprints=[keys.archive.fingerprint])
+    loose = {"name": "loose one", "url": "https://x.example.com", "gpgcheck": False, "priority": 500, "keys": []}
+    configure_dnf(files, [public, MIRROR, loose])
+    assert not files.exists("/etc/yum.repos.d")
+    files.write("/usr/bin/tdnf", "", mode=0o755)
+    configure_dnf(files, [public, MIRROR, loose])
+    assert files.glob("/etc/yum.repos.d", "*") == ["/etc/yum.repos.d/extra.repo", "/etc/yum.repos.d/loose-one.repo"]
+    assert files.read("/etc/yum.repos.d/extra.repo") == (
+        "[extra]\nname=extra\nbaseurl=https://packages.example.com/azl3/$basearch\nenabled=1\ngpgcheck=1\n"
+        "repo_gpgcheck=1\ngpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-extra\npriority=1\nincludepkgs=kernel* bash\n"
+    )
+    assert "gpgcheck=0\nrepo_gpgcheck=0\n" in files.read("/etc/yum.repos.d/loose-one.repo")
+    # The pinned key, and not the other that its file holds.
+    assert files.glob("/etc/pki/rpm-gpg", "*") == ["/etc/pki/rpm-gpg/RPM-GPG-KEY-extra"]
+    assert files.read("/etc/pki/rpm-gpg/RPM-GPG-KEY-extra").count("BEGIN PGP PUBLIC KEY BLOCK") == 1
 
 
 # What is taken out

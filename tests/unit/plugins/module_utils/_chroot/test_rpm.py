@@ -31,9 +31,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree imp
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.tests.support.rpm_repository import sign_package
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
 from ansible_collections.os_image.composer.tests.support.tiny_debian import EPOCH, Log, copy_programs, needs_root
-from ansible_collections.os_image.composer.tests.support.tiny_rpm import Rpm, sign
+from ansible_collections.os_image.composer.tests.support.tiny_rpm import Rpm
 
 pytestmark = needs_root
 
@@ -252,7 +253,8 @@ def test_packages_that_appear_by_themselves_are_named(bench: Bench) -> None:
 def signed(bench: Bench, keys: Keys, *packages: Rpm) -> list[LockedPackage]:
     """Build packages, signed by the archive's key, for a repository that is checked."""
     paths = [package.build(bench.cache) for package in packages]
-    sign(paths, home=keys.ring.home, key=keys.archive.fingerprint)
+    for path in paths:
+        sign_package(str(path), keys.archive)
     bench.repositories = [
         UNCHECKED,
         {
@@ -277,7 +279,7 @@ def test_rpm_itself_checks_signatures(bench: Bench, keys: Keys, kind: str) -> No
     (daemon,) = signed(bench, keys, DAEMON)
     path = DAEMON.build(bench.cache)
     if kind == "stranger":
-        sign([path], home=keys.ring.home, key=keys.stranger.fingerprint)
+        sign_package(str(path), keys.stranger)
     bad = DAEMON.locked(path, repository="signed")
     root = bench.chroot()
     installer = bench.installer(str(root))
