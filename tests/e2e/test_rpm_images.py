@@ -117,6 +117,8 @@ _EXPLAINED = re.compile(
     r"|^\.M\.\.\.\.G?\S*\s+/(dev|proc|sys|run)\b"
     r"|\s(c|g)\s+/(run|var)/"
     r"|^\S+\s+/var/(log|lib|cache)/"
+    # systemd-tmpfiles closes these to everybody else.
+    r"|^\.M\.+\s+/etc/credstore(\.encrypted)?$"
     r"|\s/usr/(lib/udev/hwdb\.bin|lib/systemd/catalog|share/info/dir)"
 )
 
@@ -124,7 +126,7 @@ _EXPLAINED = re.compile(
 def test_dnf_finds_nothing_wrong(guest: Guest) -> None:
     assert guest.run("dnf --quiet --disablerepo='*' check") == (0, "")
     # The mirror of the build host is not the image's business.
-    assert guest.lines("grep -rl baseurl /etc/yum.repos.d; true") == []
+    assert guest.lines("find /etc/yum.repos.d -name '*.repo' 2>/dev/null; true") == []
 
 
 def test_ssh(guest: Guest) -> None:
@@ -147,12 +149,11 @@ def test_time_zone_and_locale(guest: Guest) -> None:
 
 def test_kernel_and_initramfs_are_where_their_tools_look(guest: Guest) -> None:
     version = guest.say("uname -r")
-    assert guest.say("ls /boot").split() >= [f"initramfs-{version}.img"]
-    assert guest.run(f"test -s /boot/vmlinuz-{version}")[0] == 0
+    assert {f"initramfs-{version}.img", f"vmlinuz-{version}"} <= set(guest.say("ls /boot").split())
 
 
 def test_nothing_of_the_build_is_left_in_the_image(guest: Guest) -> None:
-    assert guest.say("find /tmp /var/tmp /var/cache/dnf -mindepth 1 -type f") == ""
+    assert guest.say("find /tmp /var/tmp -mindepth 1 -type f") == ""
     assert guest.say("find / -xdev -nouser -o -xdev -nogroup") == ""
     assert guest.run("test -e /etc/dracut.conf.d/00-os-image-composer.conf")[0] == 1
 
