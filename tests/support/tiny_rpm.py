@@ -72,11 +72,11 @@ class Rpm:
                 target.write_text(content)
             lines.append(f"{mark}{path}")
         if tree is not None:
-            for path in sorted(source.rglob("*")):
-                if path.is_symlink() or not path.is_dir():
-                    lines.append(f"/{path.relative_to(source)}")
-                elif not any(path.iterdir()):
-                    lines.append(f"%dir /{path.relative_to(source)}")
+            for entry in sorted(source.rglob("*")):
+                if entry.is_symlink() or not entry.is_dir():
+                    lines.append(f"/{entry.relative_to(source)}")
+                elif not any(entry.iterdir()):
+                    lines.append(f"%dir /{entry.relative_to(source)}")
         spec = [
             *(f"Name: {self.name}", f"Version: {self.version}", f"Release: {self.release}", "Summary: A test"),
             *(f"License: {self.license}", "Vendor: Tests", "URL: https://example.org/", "AutoReqProv: no"),
