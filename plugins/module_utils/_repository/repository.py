@@ -129,6 +129,8 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
     document: t.ClassVar[str]
     #: The files that are kept of the signed documents.
     kept: t.ClassVar[tuple[str, ...]]
+    #: How an index of loose packages is made.
+    loose: t.ClassVar[LoosePackages]
 
     def __init__(self, config: RepositoryConfig, *, metadata_dir: str, mirrors: Mirrors) -> None:
         self.name: str = config["name"]
@@ -384,6 +386,27 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         return state != before
 
 
+class LoosePackages(t.Protocol):
+    """How a family makes an index of the loose packages in a directory."""
+
+    #: How the names of its packages end.
+    suffix: str
+
+    def check(self, config: RepositoryConfig) -> None:
+        """Check what the template says about the signatures of such packages.
+
+        :raises RepositoryError: It cannot be done.
+        """
+
+    def index(self, directory: str, names: t.Sequence[str], *, arch: str, scratch: str) -> dict[str, bytes]:
+        """Return the indexes by component, the one that all need first.
+
+        :param names: The packages, by their paths below C(directory).
+        :param scratch: A directory for temporary files.
+        :raises RepositoryError: A file is no package.
+        """
+
+
 class Guard(t.Protocol):
     """Looks at bytes as they come."""
 
@@ -425,6 +448,7 @@ __all__ = (
     "Documents",
     "Guard",
     "Listed",
+    "LoosePackages",
     "Release",
     "ReleaseT",
     "Repository",

@@ -24,6 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
     PackageIndex,
     RepositoryMetadata,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import quote_path
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import (
     Alternative,
     Clause,
@@ -199,7 +200,7 @@ class RpmPool(PackagePool):
             version=version,
             arch=arch,
             repository=repository,
-            url=f"{base_url.rstrip('/')}/{location}",
+            url=f"{base_url.rstrip('/')}/{quote_path(location)}",
             filename=f"{name}-{version.rpartition(':')[2]}.{arch}.rpm",
             size=size,
             sha256=checksum.hex(),
