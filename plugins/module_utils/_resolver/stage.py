@@ -73,7 +73,9 @@ def resolve(
     :raises ResolveError: Packages are missing, or in conflict.
     """
     resolver: Resolver = RESOLVERS[document.provider["family"]](
-        arch=document.provider["package_arch"], cache_dir=cache_dir
+        arch=document.provider["package_arch"],
+        cache_dir=cache_dir,
+        weak=bool(document.template.get("systemConfig", {}).get("weakDependencies")),
     )
     pool = resolver.pool
     pool.load(repositories)
@@ -178,6 +180,7 @@ class PackageResolve(Stage):
                 for request in asked
             ],
             "essential packages": document.provider.get("essential") or {},
+            "weak dependencies": bool(document.template.get("systemConfig", {}).get("weakDependencies")),
             "dependency graph file": self.dot_file or "",
         }
         if self.lock_file is not None:
