@@ -16,7 +16,7 @@ import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import with_local_keys
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import with_kept_keys
 from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm_signature import (
     SignedRepository,
     verify_packages,
@@ -37,7 +37,8 @@ def check_rpm_signatures(
     """
     checked = [entry for entry in document.provider["repositories"] if entry.get("gpgcheck", True)]
     wanted = {}
-    for repository in with_local_keys(checked, document.metadata_dir):
+    for entry in checked:
+        repository = with_kept_keys(entry, metadata_dir=document.metadata_dir)
         signed = SignedRepository(
             repository["name"], tuple(repository["keys"]), tuple(repository.get("fingerprints") or ())
         )

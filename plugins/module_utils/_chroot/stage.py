@@ -47,13 +47,14 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.installe
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import Draft, Layer, LayerStore
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import enter_mount_namespace
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import public_repositories
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_scripts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
-from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
-from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import with_local_keys
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import with_kept_keys
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     Facts,
     Outcome,
@@ -90,6 +91,7 @@ class ChrootConfigure(Stage):
             },
             "file system of the root partition": _root_fs_type(document),
             "package repositories": document.fingerprint(document.provider["repositories"]),
+            "repository keys from the network": _kept_keys(document),
             "provider": {key: document.provider[key] for key in ("family", "package_arch")},
             **({"host tools": tools} if tools else {}),
             "source date epoch": lock["source_date_epoch"],
@@ -175,7 +177,8 @@ class _TreeBuilder:
         )
 
     def _usable_repositories(self) -> Repositories:
-        return with_local_keys(self._repositories, self._document.metadata_dir)
+        metadata_dir = self._document.metadata_dir
+        return [with_kept_keys(entry, metadata_dir=metadata_dir) for entry in self._repositories]
 
     def _layer_inputs(self, packages: t.Sequence[LockedPackage]) -> Facts:
         return t.cast(Facts, self._document.fingerprint(self._family.layer_inputs(self._repositories, packages)))
@@ -313,6 +316,7 @@ class _TreeBuilder:
                 "below": below[-1].digest,
                 "settings": self._document.fingerprint(settings),
                 "repositories": self._document.fingerprint(self._repositories),
+                "keys": _kept_keys(self._document),
                 "date": self._epoch,
             }
         )
@@ -387,6 +391,17 @@ class _TreeBuilder:
         if layer is None:
             raise ChrootError(f"The layer {digest} has gone right after it was made.", remedy="Run the stage again.")
         return layer
+
+
+def _kept_keys(document: TemplateDocument) -> dict[str, str]:
+    """Return the digests of the keys that are named by URL and reach the image, as far as they have been fetched."""
+    digests = {}
+    for repository in public_repositories(document.provider.get("repositories", [])):
+        local = with_kept_keys(repository, metadata_dir=document.metadata_dir)
+        for key, path in zip(repository.get("keys") or (), local["keys"]):
+            if path != key and os.path.exists(path):
+                digests[key] = sha256_file(path)
+    return digests
 
 
 def _key(package: t.Mapping[str, t.Any]) -> str:

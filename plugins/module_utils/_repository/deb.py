@@ -19,8 +19,11 @@ import os
 import re
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader, redact
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
 from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import (
@@ -68,11 +71,52 @@ class DebRelease(Release):
 DebCandidate = Candidate[DebRelease]
 
 
+class LooseDebs:
+    """Makes the index of loose packages from what dpkg-deb reads of each."""
+
+    suffix = ".deb"
+
+    def check(self, config: RepositoryConfig) -> None:
+        """Demand that the template gives up signatures: such packages have none of their own."""
+        if config.get("gpgcheck", True):
+            raise SignatureError(
+                f"The packages in the directory {config['path']} of the repository {config['name']!r} have no "
+                "signatures that could be checked.",
+                remedy="Set gpgcheck: false for this repository to trust the directory, or publish it as a signed "
+                "repository.",
+            )
+
+    def index(self, directory: str, names: t.Sequence[str], *, arch: str, scratch: str) -> dict[str, bytes]:  # noqa: ARG002
+        """Return a Packages file of the packages that the architecture can have."""
+        program = find_tool("dpkg-deb", package="dpkg")
+        runner = CommandRunner()
+
+        def stanza(name: str) -> str:
+            path = os.path.join(directory, name)
+            done = runner.run([program, "--field", path], check=False)
+            fields = done.text.strip("\n")
+            match = re.search(r"^Architecture: *(\S+)$", fields, re.MULTILINE)
+            if done.rc or match is None or "\n\n" in fields:
+                reason = done.error_text.strip().rpartition("error: ")[2] or "it has no Architecture"
+                raise RepositoryError(
+                    f"The file {path} is not a package: {reason}.", remedy="Remove the file, or replace it."
+                )
+            if match[1] not in (arch, "all"):
+                return ""
+            more = f"Filename: {quote_path(name)}\nSize: {os.path.getsize(path)}\nSHA256: {sha256_file(path)}\n"
+            own = re.sub(r"^(?:Filename|Size|SHA256|MD5sum|SHA1): .*\n?", "", fields, flags=re.MULTILINE)
+            return f"{own.rstrip()}\n{more}\n"
+
+        stanzas = run_parallel(stanza, list(names), workers=os.cpu_count() or 1)
+        return {"packages": "".join(stanzas).encode("utf-8")}
+
+
 class DebRepository(Repository[DebRelease]):
     """A repository with a Release file."""
 
     document = "Release"
     kept = ("InRelease", "Release", "Release.gpg")
+    loose = LooseDebs()
 
     @property
     def is_flat(self) -> bool:

@@ -25,6 +25,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.inde
     is_on_disk,
     prune_indexes,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._repository.loose import loose_repository
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
     PackageIndex,
@@ -66,10 +67,12 @@ def refresh_repositories(
     """
     known = mirrors if isinstance(mirrors, Mirrors) else Mirrors(mirrors)
     moment = int(time.time()) if now is None else now
-    items = [kind(config, metadata_dir=metadata_dir, mirrors=known) for config in repositories]
+    items = [
+        kind(config, metadata_dir=metadata_dir, mirrors=known) for config in repositories if not config.get("path")
+    ]
     if progress is not None:
         where = "from the cache" if offline else "from the repositories"
-        progress.milestone("Packages", f"Refreshing package metadata {where} ({len(items)} repositories)")
+        progress.milestone("Packages", f"Refreshing package metadata {where} ({len(repositories)} repositories)")
     os.makedirs(metadata_dir, exist_ok=True)
     completion = _Completion(metadata_dir, downloader, progress, offline=offline, lock_timeout=lock_timeout)
     with completion.lock():
@@ -82,7 +85,15 @@ def refresh_repositories(
         completion.fetch(
             [(candidate.repository, index) for candidate, indexes in zip(candidates, wanted) for index in indexes]
         )
-        return [_accept(candidate, indexes, completion, now=moment) for candidate, indexes in zip(candidates, wanted)]
+        accepted = iter(
+            [_accept(candidate, indexes, completion, now=moment) for candidate, indexes in zip(candidates, wanted)]
+        )
+        return [
+            loose_repository(kind.loose, config, package_arch=package_arch, metadata_dir=metadata_dir)
+            if config.get("path")
+            else next(accepted)
+            for config in repositories
+        ]
 
 
 class _Completion:

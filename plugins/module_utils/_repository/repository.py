@@ -26,7 +26,7 @@ import urllib.parse
 from ansible_collections.os_image.composer.plugins.module_utils._download import Document, Downloader, redact
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, write_file, write_json
-from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import local_key
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import is_url, local_keys
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
 from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import (
     SignedContent,
@@ -129,6 +129,8 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
     document: t.ClassVar[str]
     #: The files that are kept of the signed documents.
     kept: t.ClassVar[tuple[str, ...]]
+    #: How an index of loose packages is made.
+    loose: t.ClassVar[LoosePackages]
 
     def __init__(self, config: RepositoryConfig, *, metadata_dir: str, mirrors: Mirrors) -> None:
         self.name: str = config["name"]
@@ -145,6 +147,7 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         # Not the mirror's URL: another mirror of the same archive must not be older than this one was.
         identity = {"place": f"mirror:{self._mirror}" if self._mirror else self._url, "suite": self.suite}
         label = re.sub(r"[^A-Za-z0-9._-]+", "_", self.name)
+        self.metadata_dir = metadata_dir
         self.directory = os.path.join(metadata_dir, f"{label}-{digest_of(identity)[:8]}")
 
     @abc.abstractmethod
@@ -281,25 +284,39 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
                 f"For {where} no key is named, so its signature cannot be checked.",
                 remedy="Name its key files in the template, or set gpgcheck: false for this repository.",
             )
-        keyring = read_keyring(self.key_files(downloader, offline=offline), what=f"the {self.shown}")
-        return self.verified(documents, where=where, keyring=keyring, fingerprints=self.fingerprints, now=now)
 
-    def key_files(self, downloader: Downloader, *, offline: bool) -> list[str]:
+        def verify(*, anew: bool) -> SignedContent:
+            paths = self.key_files(downloader, offline=offline, anew=anew, now=now)
+            keyring = read_keyring(paths, what=f"the {self.shown}")
+            return self.verified(documents, where=where, keyring=keyring, fingerprints=self.fingerprints, now=now)
+
+        try:
+            return verify(anew=False)
+        except SignatureError:
+            if offline or not any(is_url(key) for key in self.keys):
+                raise
+        # Owners prolong keys and add subkeys to them: what is kept may be older than the signature.
+        return verify(anew=True)
+
+    def key_files(
+        self, downloader: Downloader, *, offline: bool, anew: bool = False, now: int | None = None
+    ) -> list[str]:
         """Return the paths of the key files; those that are named by URLs are fetched once and kept.
 
+        :param anew: Fetch them in any case.
+        :param now: Seconds since 1970 to check expiry dates against, instead of the clock.
         :raises SignatureError: A key is not there, or must not be believed.
         """
-        return [
-            local_key(
-                key,
-                what=f"the {self.shown}",
-                fingerprints=self.fingerprints,
-                directory=self.directory,
-                downloader=downloader,
-                offline=offline,
-            )
-            for key in self.keys
-        ]
+        return local_keys(
+            self.keys,
+            self.fingerprints,
+            metadata_dir=self.metadata_dir,
+            what=f"the {self.shown}",
+            downloader=downloader,
+            offline=offline,
+            anew=anew,
+            now=now,
+        )
 
     def _check_date(self, release: ReleaseT, *, where: str, offline: bool, now: int) -> None:
         """Check that a document is neither stale nor older than one seen before."""
@@ -369,6 +386,27 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         return state != before
 
 
+class LoosePackages(t.Protocol):
+    """How a family makes an index of the loose packages in a directory."""
+
+    #: How the names of its packages end.
+    suffix: str
+
+    def check(self, config: RepositoryConfig) -> None:
+        """Check what the template says about the signatures of such packages.
+
+        :raises RepositoryError: It cannot be done.
+        """
+
+    def index(self, directory: str, names: t.Sequence[str], *, arch: str, scratch: str) -> dict[str, bytes]:
+        """Return the indexes by component, the one that all need first.
+
+        :param names: The packages, by their paths below C(directory).
+        :param scratch: A directory for temporary files.
+        :raises RepositoryError: A file is no package.
+        """
+
+
 class Guard(t.Protocol):
     """Looks at bytes as they come."""
 
@@ -410,6 +448,7 @@ __all__ = (
     "Documents",
     "Guard",
     "Listed",
+    "LoosePackages",
     "Release",
     "ReleaseT",
     "Repository",

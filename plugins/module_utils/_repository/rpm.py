@@ -13,13 +13,17 @@ C(filelists) -> the digest of each package. Modules, comps and updateinfo are no
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import os
 import re
 import typing as t
 import urllib.parse
 import xml.etree.ElementTree as ET
 
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader, redact
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
+from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
 from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import (
@@ -101,11 +105,54 @@ class XmlGuard:
         self._tail = window[-self._OVERLAP :]
 
 
+class LooseRpms:
+    """Makes the metadata of loose packages by createrepo_c."""
+
+    suffix = ".rpm"
+
+    def check(self, config: RepositoryConfig) -> None:
+        """Do nothing: packages have signatures of their own."""
+
+    def index(self, directory: str, names: t.Sequence[str], *, arch: str, scratch: str) -> dict[str, bytes]:  # noqa: ARG002
+        """Return C(primary) and C(filelists)."""
+        listing = os.path.join(scratch, "packages")
+        write_file(listing, "".join(f"{name}\n" for name in names).encode("utf-8", errors="surrogateescape"))
+        program = find_tool("createrepo_c", package="createrepo-c")
+        # No time of the build host, so that equal packages give equal metadata.
+        fixed = ("--revision", "1", "--set-timestamp-to-revision")
+        done = CommandRunner().run(
+            [program, "--no-database", *fixed, "--pkglist", listing, "--outputdir", scratch, directory],
+            merge_output=True,
+            check=False,
+        )
+        described = _indexes_in(os.path.join(scratch, "repodata"), ("primary", "filelists")) if not done.rc else {}
+        # It warns of what is no package, and goes on.
+        if done.rc or described["primary"].count(b"<package type=") != len(names):
+            lines = [line.strip() for line in done.text.splitlines() if line.strip()]
+            bad = [line.partition("Cannot read package: ")[2] for line in lines if "Cannot read package: " in line]
+            words = "; ".join(bad or lines[-1:]) or "it does not say why"
+            raise RepositoryError(
+                f"createrepo_c cannot read all packages in the directory {directory}: {words}.",
+                remedy="Remove the files that are no packages, or replace the damaged ones.",
+            )
+        return described
+
+
+def _indexes_in(directory: str, kinds: t.Sequence[str]) -> dict[str, bytes]:
+    indexes = {}
+    for kind in kinds:
+        (name,) = (name for name in os.listdir(directory) if name.endswith(f"-{kind}.xml.gz"))
+        with gzip.open(os.path.join(directory, name)) as stream:
+            indexes[kind] = stream.read()
+    return indexes
+
+
 class RpmRepository(Repository[Repomd]):
     """A repository with a repomd.xml."""
 
     document = "repomd.xml"
     kept = ("repomd.xml", "repomd.xml.asc")
+    loose = LooseRpms()
 
     def ask(self, downloader: Downloader) -> Documents:
         base_url = self.resolve()

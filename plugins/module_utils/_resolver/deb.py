@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
 from ansible_collections.os_image.composer.plugins.module_utils._repository import deb as repository
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
@@ -25,7 +26,12 @@ class DebResolver(Resolver):
 
     pool_type = DebPool
 
-    def __init__(self, *, arch: str, cache_dir: str | None) -> None:
+    def __init__(self, *, arch: str, cache_dir: str | None, weak: bool = False) -> None:
+        if weak:
+            raise ResolveError(
+                "systemConfig.weakDependencies is for RPM distributions only.",
+                remedy="Remove the key, and name the recommended packages that the image shall have.",
+            )
         self.pool: DebPool = DebPool(arch=arch, cache_dir=cache_dir)
         self.finder = DebFinder(self.pool)
 

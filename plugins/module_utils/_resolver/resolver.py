@@ -29,11 +29,13 @@ class Resolver(abc.ABC):
     finder: Finder
 
     @abc.abstractmethod
-    def __init__(self, *, arch: str, cache_dir: str | None) -> None:
+    def __init__(self, *, arch: str, cache_dir: str | None, weak: bool = False) -> None:
         """Make the pool, and what finds packages in it.
 
         :param arch: The family's name of the architecture.
         :param cache_dir: Where the binary form of package indexes is kept; V(None) keeps nothing.
+        :param weak: Install what packages only recommend, too.
+        :raises ResolveError: The family does not do that.
         """
 
     @staticmethod

@@ -12,9 +12,9 @@ libsolv keeps everything that matters of a package, so that no index is parsed a
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
-import tempfile
 import typing as t
 import xml.sax.saxutils
 
@@ -24,6 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
     PackageIndex,
     RepositoryMetadata,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import quote_path
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import (
     Alternative,
     Clause,
@@ -51,7 +52,7 @@ class RpmPool(PackagePool):
 
     def __init__(self, *, arch: str, cache_dir: str | None) -> None:
         super().__init__(arch=arch, cache_dir=cache_dir)
-        self._repos: list[tuple[t.Any, RepositoryMetadata]] = []
+        self._repos: list[tuple[t.Any, str, RepositoryMetadata]] = []
         self._clauses: dict[int, list[Clause]] = {}
         self._files: set[str] = set()
         self._with_files: set[str] = set()
@@ -67,27 +68,40 @@ class RpmPool(PackagePool):
     def _fill(self, repo: t.Any, repository: RepositoryMetadata, index: PackageIndex) -> None:
         name = f"{index.sha256}.{self.family}"
         if self._cache.read(repo, name) is None:
-            self._read(
-                repo, index.path, 0, what=f"The package index {index.path} of the repository {repository.name!r}"
-            )
+            stream = self.solv.xfopen(index.path)
+            try:
+                parsed = repo.add_rpmmd(stream, None)
+            finally:
+                stream.close()
+            if not parsed:
+                raise RepositoryError(
+                    f"The package index {index.path} of the repository {repository.name!r} cannot be read: "
+                    f"{self.pool.errstr}.",
+                    remedy="The repository is damaged; tell its maintainers.",
+                )
             self._cache.write(repo, name, Beside({}, b""))
-        self._repos.append((repo, repository))
-
-    def _read(self, repo: t.Any, path: str, flags: int, *, what: str) -> None:
-        stream = self.solv.xfopen(path)
-        try:
-            parsed = repo.add_rpmmd(stream, None, flags)
-        finally:
-            stream.close()
-        if not parsed:
-            raise RepositoryError(
-                f"{what} cannot be read: {self.pool.errstr}.", remedy="The repository is damaged; tell its maintainers."
-            )
+        self._repos.append((repo, name, repository))
 
     def _link(self) -> None:
-        # Asking for the names later would take away who provides what.
-        self._files = {self.pool.id2str(number) for number in self.pool.addfileprovides_queue()}
-        self.pool.createwhatprovides()
+        # Asking for them later would take away who provides what.
+        numbers = self.pool.addfileprovides_queue()
+        self._files = {self.pool.id2str(number) for number in numbers}
+        for repo, name, _repository in self._repos:
+            self._keep_file_provides(repo, name, numbers)
+        super()._link()
+
+    def _keep_file_provides(self, repo: t.Any, name: str, numbers: t.Sequence[int]) -> None:
+        """Keep which packages have the files that others depend on: looking for them takes longer than all the rest."""
+        data = repo.first_repodata()
+        if data is None:
+            return
+        key = self.solv.REPOSITORY_ADDEDFILEPROVIDES
+        new = set(numbers).difference(data.lookup_idarray(self.solv.SOLVID_META, key))
+        if new:
+            for number in sorted(new):
+                data.add_idarray(self.solv.SOLVID_META, key, number)
+            data.internalize()
+            self._cache.write(repo, name, Beside({}, b""))
 
     # -- files
 
@@ -96,35 +110,39 @@ class RpmPool(PackagePool):
 
         :raises RepositoryError: A repository's file lists cannot be had.
         """
-        wanted = {path for path in paths if not is_primary_file(path)}
-        if wanted <= self._with_files:
+        wanted = {path for path in paths if not is_primary_file(path)} - self._with_files
+        if not wanted:
             return
         self._with_files |= wanted
-        for repo, repository in self._repos:
+        for repo, _name, repository in self._repos:
             index = repository.further("filelists") if repository.further is not None else None
-            if index is not None:
-                self._add_file_lists(repo, repository, index)
-        self._link()
+            if index is None:
+                continue
+            packages = {self._checksum(solvable): solvable for solvable in repo.solvables_iter()}
+            for checksum, path in self._owners(index, wanted):
+                if checksum in packages:
+                    packages[checksum].add_provides(self.pool.Dep(path))
+        self._clauses.clear()
+        self.pool.createwhatprovides()
 
-    def _add_file_lists(self, repo: t.Any, repository: RepositoryMetadata, index: PackageIndex) -> None:
-        name = f"{index.sha256}.{digest_of(sorted(self._with_files))[:16]}.files"
-        what = f"The file list {index.path} of the repository {repository.name!r}"
-        flags = self.solv.Repo.REPO_EXTEND_SOLVABLES
-        kept = self._cache.path(name)
-        if kept is not None and os.path.exists(kept):
-            os.utime(kept)
-            self._read(repo, kept, flags, what=what)
-            return
-        # File lists are large, and only a handful of files matters.
-        reduced = _reduced_file_list(index.path, self._with_files)
-        with tempfile.NamedTemporaryFile(prefix="os-image-composer-files-") as stream:
-            stream.write(reduced)
-            stream.flush()
-            self._read(repo, stream.name, flags, what=what)
+    def _checksum(self, solvable: t.Any) -> str:
+        checksum = solvable.lookup_checksum(self.solv.SOLVABLE_CHECKSUM)
+        return "" if checksum is None else t.cast(str, checksum.hex())
+
+    def _owners(self, index: PackageIndex, wanted: t.Collection[str]) -> list[tuple[str, str]]:
+        """Return the packages, by their checksums, that have some files, each with the file."""
+        kept = self._cache.path(f"{index.sha256}.{digest_of(sorted(wanted))[:16]}.files")
+        if kept is not None:
+            with contextlib.suppress(OSError, ValueError), open(kept, encoding="utf-8") as stream:
+                owners = [(checksum, path) for checksum, path in json.load(stream)]
+                os.utime(kept)
+                return owners
+        owners = list(_owners_in(index.path, wanted))
         if kept is not None:
             # A cache that cannot be written costs time, not correctness.
             with contextlib.suppress(OSError), atomic_file(kept) as target:
-                target.write(reduced)
+                target.write(json.dumps(owners).encode("ascii"))
+        return owners
 
     def unknown_files(self) -> set[str]:
         """Return the files that dependencies name and primary indexes do not."""
@@ -182,7 +200,7 @@ class RpmPool(PackagePool):
             version=version,
             arch=arch,
             repository=repository,
-            url=f"{base_url.rstrip('/')}/{location}",
+            url=f"{base_url.rstrip('/')}/{quote_path(location)}",
             filename=f"{name}-{version.rpartition(':')[2]}.{arch}.rpm",
             size=size,
             sha256=checksum.hex(),
@@ -231,12 +249,12 @@ class RpmPool(PackagePool):
 
     def providers(self, text: str) -> list[int]:
         """Return the packages that provide a name or have a file."""
-        if text.startswith("/"):
-            # libsolv knows only those files by their names that some package depends on.
-            found = self.pool.select(text, self.solv.Selection.SELECTION_FILELIST).solvables()
-            return [solvable.id for solvable in found if self._may_choose(solvable)]
         dep = self.pool.Dep(text, False)
-        return [] if dep is None else [solvable.id for solvable in self.pool.whatprovides(dep)]
+        found = [] if dep is None else self.pool.whatprovides(dep)
+        if text.startswith("/"):
+            # libsolv knows only those files of the primary indexes by their names that some package depends on.
+            found += self.pool.select(text, self.solv.Selection.SELECTION_FILELIST).solvables()
+        return list(dict.fromkeys(solvable.id for solvable in found if self._may_choose(solvable)))
 
     def obsoleters(self, solvables: t.Iterable[int]) -> list[int]:
         """Return the packages that obsolete some packages, by their names as RPM does it."""
@@ -250,6 +268,23 @@ class RpmPool(PackagePool):
                         found[other.id] = None
         return list(found)
 
+    def names(self) -> set[str]:
+        """Return the names of all packages that may be chosen."""
+        return {solvable.name for solvable in self.pool.solvables_iter() if self._may_choose(solvable)}
+
+    def kept_out(self, name: str) -> list[tuple[str, str, bool]]:
+        """Return the packages of a name that may not be chosen.
+
+        :returns: Architecture and repository of each, and whether only the repository is in the way.
+        """
+        return sorted(
+            {
+                (solvable.arch, self.repository(solvable.id).name, solvable.arch in (self.arch, "noarch"))
+                for solvable in self.pool.solvables_iter()
+                if solvable.name == name and not self._may_choose(solvable)
+            }
+        )
+
     def _may_choose(self, solvable: t.Any) -> bool:
         return bool(solvable.installable()) and solvable.id not in self._excluded
 
@@ -259,28 +294,17 @@ def is_primary_file(path: str) -> bool:
     return _PRIMARY_FILE.match(path) is not None
 
 
-def _reduced_file_list(path: str, wanted: t.Collection[str]) -> bytes:
-    """Return a file list with only some files."""
-    sought = {xml.sax.saxutils.escape(name).encode("utf-8") for name in wanted}
-    parts = [_FILE_LISTS_HEAD.encode("ascii")]
+def _owners_in(path: str, wanted: t.Collection[str]) -> t.Iterator[tuple[str, str]]:
+    """Search a file list."""
+    sought = {xml.sax.saxutils.escape(name).encode("utf-8"): name for name in wanted}
     package = b""
-    is_open = False
     for attributes, name in _entries(path):
         if attributes:
-            if is_open:
-                parts.append(b"</package>\n")
-            is_open = False
             package = attributes
         elif name in sought:
-            if not is_open:
-                match = _PACKAGE_ID.search(package)
-                if match is None:
-                    continue
-                parts.append(b'<package pkgid="' + match[1] + b'">')
-                is_open = True
-            parts.append(b"<file>" + name + b"</file>")
-    parts.append(b"</package>\n</filelists>\n" if is_open else b"</filelists>\n")
-    return b"".join(parts)
+            match = _PACKAGE_ID.search(package)
+            if match is not None:
+                yield match[1].decode("ascii"), sought[name]
 
 
 def _entries(path: str) -> t.Iterator[tuple[bytes, bytes]]:

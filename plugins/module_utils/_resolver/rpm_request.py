@@ -19,6 +19,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.reques
     Refused,
     Request,
     begins_with,
+    listed,
     same_version,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm_pool import RpmPool, is_primary_file
@@ -103,19 +104,23 @@ class RpmFinder(Finder):
         versions = self._of_arch(self._pool.versions(name), arch)
         if not versions:
             return []
-        fitting = [number for number in versions if self._fits(number, version)]
+        fitting = self._fitting(versions, version)
         if not fitting:
             raise Refused(
                 f"The package {name!r} is not available in the version {version!r}; available: "
                 f"{self._available(versions)}."
             )
-        return [tuple(fitting)]
+        return [fitting]
 
-    def _fits(self, solvable: int, version: str) -> bool:
-        known = self._pool.version(solvable)
-        return same_version(known, version) or any(
-            fnmatch.fnmatchcase(form, version) for form in (known, known.partition(":")[2] or known)
-        )
+    def _fitting(self, solvables: t.Iterable[int], version: str) -> Choice:
+        """Return the packages of a version, which may be a glob."""
+        fitting = []
+        for solvable in solvables:
+            known = self._pool.version(solvable)
+            forms = (known, known.partition(":")[2] or known)
+            if same_version(known, version) or any(fnmatch.fnmatchcase(form, version) for form in forms):
+                fitting.append(solvable)
+        return tuple(fitting)
 
     def _with_version(self, text: str) -> list[Choice]:
         """Read C(name-version), C(name-version-release), and both with C(.arch): the longest name that has it."""
@@ -136,12 +141,15 @@ class RpmFinder(Finder):
 
     def _by_glob(self, text: str) -> list[Choice]:
         pattern, _equals, version = text.partition("=")
-        matching = [name for name in sorted(fnmatch.filter(self.names, pattern)) if self._pool.versions(name)]
-        if not matching:
+        found = []
+        for name in sorted(fnmatch.filter(self.names, pattern)):
+            versions = self._pool.versions(name)
+            choice = self._fitting(versions, version) if version else self._with_obsoleters(versions)
+            if choice:
+                found.append(choice)
+        if not found:
             raise Refused(f"No package matches the pattern {text!r}.")
-        if version:
-            return [choice for name in matching for choice in self._with_relation(f"{name}={version}")]
-        return [self._with_obsoleters(self._pool.versions(name)) for name in matching]
+        return found
 
     def _provided(self, text: str) -> list[Choice]:
         """Take what provides a name, or has a file; the solver decides between several."""
@@ -156,6 +164,13 @@ class RpmFinder(Finder):
     def _missing(self, text: str) -> str:
         if text.startswith("/"):
             return f"No package has the file {text!r}."
+        others = self._pool.kept_out(text)
+        excluded = listed([repository for _arch, repository, installable in others if installable])
+        if excluded:
+            return f"The package {text!r} is in {excluded}, but allowPackages or a negative priority keeps it out."
+        if others:
+            found = listed([f"{arch} ({repository})" for arch, repository, _installable in others])
+            return f"The package {text!r} is there for another architecture only: {found}."
         return super()._missing(text)
 
 

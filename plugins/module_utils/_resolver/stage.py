@@ -73,7 +73,9 @@ def resolve(
     :raises ResolveError: Packages are missing, or in conflict.
     """
     resolver: Resolver = RESOLVERS[document.provider["family"]](
-        arch=document.provider["package_arch"], cache_dir=cache_dir
+        arch=document.provider["package_arch"],
+        cache_dir=cache_dir,
+        weak=bool(document.template.get("systemConfig", {}).get("weakDependencies")),
     )
     pool = resolver.pool
     pool.load(repositories)
@@ -144,10 +146,6 @@ class PackageResolve(Stage):
         return self._document
 
     @property
-    def _metadata_dir(self) -> str:
-        return os.path.join(self.document.package_cache, "metadata")
-
-    @property
     def _resolver(self) -> t.Type[Resolver]:
         return RESOLVERS[self.document.provider["family"]]
 
@@ -163,7 +161,7 @@ class PackageResolve(Stage):
                 self._repositories = self._resolver.refresh(
                     self.document.provider["repositories"],
                     package_arch=self.document.provider["package_arch"],
-                    metadata_dir=self._metadata_dir,
+                    metadata_dir=self.document.metadata_dir,
                     mirrors=known,
                     downloader=downloader,
                     # A check leaves nothing behind, so it goes by what is there.
@@ -182,6 +180,7 @@ class PackageResolve(Stage):
                 for request in asked
             ],
             "essential packages": document.provider.get("essential") or {},
+            "weak dependencies": bool(document.template.get("systemConfig", {}).get("weakDependencies")),
             "dependency graph file": self.dot_file or "",
         }
         if self.lock_file is not None:
@@ -265,7 +264,7 @@ class PackageResolve(Stage):
         repositories = self.repositories()
         count = sum(len(repository.indexes) for repository in repositories)
         self.progress.milestone("Packages", f"Resolving packages against {count} package indexes")
-        lock = resolve(self.document, repositories, cache_dir=os.path.join(self._metadata_dir, "solv"))
+        lock = resolve(self.document, repositories, cache_dir=os.path.join(self.document.metadata_dir, "solv"))
         before = self._previous_lock()
         if before is not None and not any(package_changes(before, lock).values()):
             # Repositories are published anew every day; an image of the same packages keeps its date.

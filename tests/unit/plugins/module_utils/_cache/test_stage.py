@@ -22,6 +22,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import (
 )
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_json
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import kept_key
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     BuildDirectory,
     Facts,
@@ -346,9 +347,9 @@ def test_an_unchanged_run_is_cheap(server: FileServer, tmp_path: pathlib.Path) -
 @pytest.fixture
 def rpm_site(server: FileServer, tmp_path: pathlib.Path, keys: Keys) -> Site:
     """Return a site with one repository that is checked, and one that is not."""
-    (tmp_path / "cache/pkgCache" / PROVIDER / "metadata/base-1").mkdir(parents=True)
-    name = f"key-{hashlib.sha256(KEY_URL.encode()).hexdigest()[:16]}.asc"
-    kept = tmp_path / "cache/pkgCache" / PROVIDER / "metadata/base-1" / name
+    metadata_dir = tmp_path / "cache/pkgCache" / PROVIDER / "metadata"
+    kept = pathlib.Path(kept_key(KEY_URL, [keys.archive.fingerprint], metadata_dir=str(metadata_dir)))
+    kept.parent.mkdir(parents=True)
     kept.write_bytes(pathlib.Path(keys.archive.public).read_bytes())
     repositories = [
         {"name": "base", "gpgcheck": True, "keys": [KEY_URL], "fingerprints": [keys.archive.fingerprint]},
@@ -383,7 +384,8 @@ def test_other_keys_are_a_reason_to_check_again(rpm_site: Site, keys: Keys) -> N
     rpm_site.add_rpm(Rpm("good"), "base", keys.archive)
     rpm_site.lock()
     rpm_site.fetch()
-    repositories = [{**rpm_site.provider["repositories"][0], "fingerprints": [keys.stranger.fingerprint]}]
+    other = {"keys": [keys.archive.public], "fingerprints": [keys.stranger.fingerprint]}
+    repositories = [{**rpm_site.provider["repositories"][0], **other}]
     again = Site(rpm_site.server, rpm_site.root, {"family": "rpm", "repositories": repositories})
     again.packages = rpm_site.packages
     again.lock()
