@@ -22,8 +22,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.compre
     compress_file,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.description import (
+    DESCRIPTIONS,
     LayeredTree,
-    read_deb_descriptions,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import FORMATS, convert
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import (
@@ -44,7 +44,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.publis
 )
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
     ImageIdentity,
-    PackageDescription,
     build_sbom,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
@@ -366,10 +365,8 @@ class ImageFinalize(Stage):
             description=document.section("systemConfig").get("description", ""),
         )
         self.progress.milestone("Artifacts", "Writing the bill of materials")
-        descriptions: t.Dict[str, PackageDescription] = {}
-        if provider["family"] == "deb":
-            tree = LayeredTree([layer["path"] for layer in earlier.chroot.result["layers"]])
-            descriptions = read_deb_descriptions(tree, lock["packages"])
+        tree = LayeredTree([layer["path"] for layer in earlier.chroot.result["layers"]])
+        descriptions = DESCRIPTIONS[provider["family"]](tree, lock["packages"])
         public = [repository["name"] for repository in provider["repositories"] if repository.get("url")]
         sbom = build_sbom(identity, lock["packages"], descriptions, public_repositories=public)
         files.append(stage.write(_sbom_name(base_name), sbom))

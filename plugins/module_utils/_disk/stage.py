@@ -24,6 +24,7 @@ import ansible_collections.os_image.composer.plugins.module_utils._disk.vfat  # 
 # pylint: enable=unused-import
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import security_words
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._disk.compose import (
@@ -34,6 +35,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.compose im
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition, disk_layout
+from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import show_size
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     BuildDirectory,
@@ -98,9 +100,11 @@ class DiskCompose(Stage):
             runner=CommandRunner(log=self.progress),
             progress=self.progress,
         )
+        with tree.mounted() as root:
+            contexts = FileContexts.of(TreeFiles(root))
         try:
-            with tree.mounted(upper=upper, work=work) as root:
-                boot = composer.compose(root, image)
+            with tree.mounted(upper=upper, work=work, only_metadata=contexts is not None) as root:
+                boot = composer.compose(root, image, contexts)
         finally:
             self._clear(scratch, upper, work)
         self.progress.milestone("Disk", f"Composed {image}")

@@ -77,8 +77,11 @@ def _one_of(*names: str) -> t.List[Schema]:
 
 _NAME = r"^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?$"
 _NAME_FORM = "letters, digits, hyphens and underscores, beginning and ending with a letter or digit"
-_PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9+_.:~*?=\[\]-]*$"
-_PACKAGE_FORM = "a package name, name=version, name-version, or a glob such as linux-headers-*"
+_PACKAGE = r"^(?:/[A-Za-z0-9+_.,@%~/-]+|[A-Za-z0-9][A-Za-z0-9+_.:~^*?=\[\]()/-]*)$"
+_PACKAGE_FORM = (
+    "a package name, name=version, name-version, a glob such as linux-headers-*, or in RPM distributions what a "
+    "package provides, a file for example"
+)
 _USER = r"^[a-z_][a-z0-9_-]{0,30}\$?$"
 _USER_FORM = "lower case letters, digits, hyphens and underscores, beginning with a letter or underscore, at most 32"
 _ABSOLUTE = r"^/[^\u0000]*$"
@@ -519,6 +522,9 @@ SYSTEM_CONFIG = _object(
         "packages": _list(
             "Packages, beside those of the default template.",
             _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
+        ),
+        "weakDependencies": _boolean(
+            "Whether packages that others only recommend are installed, too. In RPM distributions only.", default=False
         ),
         "kernel": KERNEL,
         "bootloader": BOOTLOADER,

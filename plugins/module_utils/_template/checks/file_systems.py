@@ -124,8 +124,8 @@ def labels_fit_their_file_systems(template: Mapping) -> t.Iterator[Finding]:
         elif kind in FAT and not re.match(r"[A-Za-z0-9_ -]+\Z", label):
             yield (
                 (*path, "fsLabel"),
-                f"The label {label!r} of a FAT file system may only have letters, which are stored as capitals, digits, "
-                "blanks, - and _.",
+                f"The label {label!r} of a FAT file system may only have letters, which are stored as capitals, "
+                "digits, blanks, - and _.",
             )
         elif not re.match(r"[!-~ ]+\Z", label):
             yield (*path, "fsLabel"), f"The label {label!r} may only have printable ASCII characters."
