@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the distribution does by itself: packages that Debian does not have, and what its maintainer scripts would do."""
+"""What the distribution does by itself: packages that Debian has not, and what its maintainer scripts would do."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ HOME_URL="https://composer.invalid/"
 
 _PRESET = """\
 enable NetworkManager.service
-enable chrony.service
-enable cronie.service
+enable chronyd.service
+enable crond.service
 enable dbus.socket
 enable getty@.service
 enable logrotate.timer
@@ -230,6 +230,7 @@ def _user(name: str, home: str = "/", *groups: str) -> str:
     return "%pre\n" + "\n".join(lines)
 
 
+_CRONTAB = "%pre\ngetent group crontab >/dev/null || groupadd --system crontab"
 _NEEDS_USERS = ("shadow-utils", "glibc-common")
 
 #: By RPM name: how packages of Debian become those of the distribution.
@@ -241,16 +242,37 @@ CHANGES: t.Mapping[str, Change] = {
         directories={"/etc/ssl": 0o755, "/etc/ssl/certs": 0o755, "/etc/ca-certificates/update.d": 0o755},
         scriptlets=(_CERTIFICATES,),
     ),
-    "chrony": Change(requires_pre=_NEEDS_USERS, scriptlets=(_user("_chrony", "/var/lib/chrony"),)),
+    "chrony": Change(
+        requires_pre=_NEEDS_USERS,
+        moves={"/usr/lib/systemd/system/chrony.service": "/usr/lib/systemd/system/chronyd.service"},
+        edits={"/usr/lib/systemd/system/chronyd.service": [("Alias=chronyd.service\n", "")]},
+        copies={
+            "/usr/share/chrony/chrony.conf": "/etc/chrony/chrony.conf",
+            "/usr/share/chrony/chrony.keys": "/etc/chrony/chrony.keys",
+        },
+        owners={
+            "/etc/chrony/chrony.keys": (0o640, "root", "_chrony"),
+            "/var/lib/chrony": (0o750, "_chrony", "_chrony"),
+        },
+        scriptlets=(_user("_chrony", "/var/lib/chrony"),),
+    ),
     "coreutils": Change(provides=("coreutils-single",)),
     "cronie": Change(
         provides=("cronie-anacron",),
+        moves={"/usr/lib/systemd/system/cronie.service": "/usr/lib/systemd/system/crond.service"},
         requires_pre=_NEEDS_USERS,
-        owners={"/usr/bin/crontab": (0o2755, "root", "crontab")},
-        scriptlets=("%pre\ngetent group crontab >/dev/null || groupadd --system crontab",),
+        owners={
+            "/usr/bin/crontab": (0o2755, "root", "crontab"),
+            "/var/spool/cron/crontabs": (0o1730, "root", "crontab"),
+        },
+        scriptlets=(_CRONTAB,),
+    ),
+    "crontabs": Change(
+        requires_pre=_NEEDS_USERS,
+        owners={"/var/spool/cron/crontabs": (0o1730, "root", "crontab")},
+        scriptlets=(_CRONTAB,),
     ),
     "cryptsetup": Change(provides=("veritysetup",)),
-    "dbus-system-bus-common": Change(),
     "dbus": Change(
         requires_pre=_NEEDS_USERS,
         owners={"/usr/lib/dbus-1.0/dbus-daemon-launch-helper": (0o4754, "root", "messagebus")},
@@ -275,7 +297,10 @@ CHANGES: t.Mapping[str, Change] = {
         moves={"/usr/lib/systemd/system/ssh.service": "/usr/lib/systemd/system/sshd.service"},
         edits={
             "/usr/lib/systemd/system/sshd.service": [("Alias=sshd.service\n", "")],
-            "/usr/lib/systemd/system/sshd-keygen.service": [("WantedBy=ssh.service ", "WantedBy=")],
+            "/usr/lib/systemd/system/sshd-keygen.service": [
+                ("WantedBy=ssh.service ", "WantedBy="),
+                ("ConditionFirstBoot=yes", "ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key"),
+            ],
         },
         copies={"/usr/share/openssh/sshd_config": "/etc/ssh/sshd_config"},
     ),
@@ -304,7 +329,10 @@ CHANGES: t.Mapping[str, Change] = {
     ),
     "systemd": Change(
         requires=("systemd-sysv", "systemd-pam", "systemd-udev", "dbus"),
-        provides=("systemd-networkd",),
+        owners={
+            "/etc/credstore": (0o700, "root", "root"),
+            "/etc/credstore.encrypted": (0o700, "root", "root"),
+        },
         scriptlets=(_SYSTEMD,),
         presets=False,
     ),
@@ -431,6 +459,12 @@ def own_packages() -> list[Plan]:
             "Makes an initramfs for every kernel that is installed",
             requires=("coreutils", "dracut"),
             change=Change(scriptlets=(_INITRAMFS,)),
+        ),
+        # Debian's systemd has both daemons of the network; other distributions have them, and that of the time, apart.
+        _own(
+            "systemd-networkd",
+            "The daemons of systemd for a machine in a network",
+            requires=("systemd", "systemd-timesyncd"),
         ),
         _own("selinux-policy-targeted", "Contexts of files", change=policy, requires=("policycoreutils",)),
         _configuration(

@@ -184,10 +184,6 @@ def _plan(path: str, digest: str, control: Control, translator: Translator) -> P
     if name == "kernel":
         change = kernel_change(fields["Package"].removeprefix("linux-image-"))
     broken = [fields.get(field, "") for field in ("Conflicts", "Breaks")]
-    weak = {
-        field: translator.weak(", ".join(filter(None, (fields.get(field, ""),))))
-        for field in ("Recommends", "Suggests")
-    }
     return Plan(
         name=name,
         epoch=epoch,
@@ -197,13 +193,10 @@ def _plan(path: str, digest: str, control: Control, translator: Translator) -> P
         summary=control.summary,
         description=control.description,
         url=fields.get("Homepage", ""),
-        requires=[
-            "filesystem",
-            *translator.requires(fields.get("Pre-Depends", "")),
-            *translator.requires(fields.get("Depends", "")),
-        ],
-        recommends=weak["Recommends"],
-        suggests=weak["Suggests"],
+        requires=translator.requires(fields.get("Depends", "")),
+        requires_pre=["filesystem", *translator.requires(fields.get("Pre-Depends", ""))],
+        recommends=translator.weak(fields.get("Recommends", "")),
+        suggests=translator.weak(fields.get("Suggests", "")),
         provides=translator.provides(fields.get("Provides", ""), own=name),
         conflicts=translator.conflicts(broken, own=name),
         obsoletes=translator.obsoletes(fields.get("Replaces", ""), broken, own=name),
@@ -212,6 +205,8 @@ def _plan(path: str, digest: str, control: Control, translator: Translator) -> P
         conffiles=control.conffiles,
         change=change,
         foreign_directories=DIRECTORIES,
+        # Its thousands of modules depend on nothing that rpmbuild could find.
+        auto=name != "kernel",
     )
 
 
@@ -229,7 +224,10 @@ def _needed(plans: t.Mapping[str, Plan], roots: t.Iterable[str]) -> set[str]:
             continue
         found.add(name)
         plan = plans[name]
-        for requirement in (*plan.requires, *plan.change.requires, *plan.change.requires_pre):
+        for requirement in (
+            *(*plan.requires, *plan.requires_pre),
+            *(*plan.change.requires, *plan.change.requires_pre),
+        ):
             for word in requirement.strip("()").split(" or "):
                 todo.extend(providers[word.split()[0]])
     return found
@@ -239,20 +237,19 @@ def _builder() -> str:
     """Return what stands for this program and rpmbuild in digests."""
     summed = hashlib.sha256(subprocess.run(["rpmbuild", "--version"], capture_output=True, check=True).stdout)
     for module in (debian_package, relations, rpm_package):
-        with open(module.__file__, "rb") as stream:
+        with open(str(module.__file__), "rb") as stream:
             summed.update(stream.read())
     return summed.hexdigest()
 
 
 def _build_all(plans: t.Sequence[Plan], digests: t.Mapping[str, str], directory: str) -> None:
     """Put all packages into a directory, unsigned; those that were built before are taken from the cache."""
-    unsigned = os.path.join(CACHE, "unsigned")
     folder = os.path.join(directory, "packages")
-    os.makedirs(unsigned, exist_ok=True)
+    os.makedirs(os.path.join(CACHE, "unsigned"), exist_ok=True)
     os.makedirs(folder)
 
     def provide(plan: Plan) -> None:
-        cached = os.path.join(unsigned, f"{digests[plan.name]}.rpm")
+        cached = _unsigned(digests[plan.name])
         if not os.path.exists(cached):
             build(plan, cached)
         shutil.copyfile(cached, os.path.join(folder, plan.filename))
@@ -264,6 +261,15 @@ def _build_all(plans: t.Sequence[Plan], digests: t.Mapping[str, str], directory:
         failures = [str(job.exception()) for job in concurrent.futures.as_completed(jobs) if job.exception()]
     if failures:
         raise RuntimeError("\n".join(failures))
+
+
+def _unsigned(digest: str) -> str:
+    return os.path.join(CACHE, "unsigned", f"{digest}.rpm")
+
+
+def unsigned_package(plan: Plan) -> str:
+    """Return the path of a package of the distribution as it was before it was signed."""
+    return _unsigned(plan.digest(_builder()))
 
 
 def _sign_and_index(directory: str) -> None:
@@ -341,4 +347,11 @@ def main() -> None:
 if __name__ == "__main__":
     main()
 
-__all__ = ("CACHE", "RpmDistribution", "fetch_debian_packages", "plan_distribution", "rpm_distribution")
+__all__ = (
+    "CACHE",
+    "RpmDistribution",
+    "fetch_debian_packages",
+    "plan_distribution",
+    "rpm_distribution",
+    "unsigned_package",
+)

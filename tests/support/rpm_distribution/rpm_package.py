@@ -115,6 +115,7 @@ class Plan:
     description: str = ""
     url: str = ""
     requires: t.Sequence[str] = ()
+    requires_pre: t.Sequence[str] = ()
     recommends: t.Sequence[str] = ()
     suggests: t.Sequence[str] = ()
     provides: t.Sequence[str] = ()
@@ -231,7 +232,7 @@ def _spec(plan: Plan, tree: str, entries: t.Mapping[str, Entry]) -> str:
     change = plan.change
     for tag, values in (
         ("Requires", [*plan.requires, *change.requires]),
-        ("Requires(pre)", change.requires_pre),
+        ("Requires(pre)", [*plan.requires_pre, *change.requires_pre]),
         ("Recommends", plan.recommends),
         ("Suggests", plan.suggests),
         ("Provides", [*plan.provides, *change.provides]),
