@@ -38,15 +38,20 @@ from ansible_collections.os_image.composer.tests.e2e.test_raw_images import (
     test_users,
 )
 from ansible_collections.os_image.composer.tests.support.rpm_distribution.distribution import rpm_distribution
-from ansible_collections.os_image.composer.tests.support.rpm_provider import MIRROR, TARGET, write_provider
+from ansible_collections.os_image.composer.tests.support.rpm_distribution.provider import (
+    DIST,
+    MIRROR,
+    OS,
+    write_provider,
+)
 
 pytestmark = pytest.mark.case("rpm-raw")
 
 TEMPLATE = TestTemplate(
     "e2e-rpm",
-    TARGET["dist"],
+    DIST,
     {
-        "target": {"os": TARGET["os"]},
+        "target": {"os": OS},
         "systemConfig": {
             "locale": "C.UTF-8",
             "packages": ["core-packages-base-image", "dnf", "dracut", "openssh-server", "sudo"],
