@@ -45,7 +45,7 @@ def dnf_answers(url: str, requests: t.Sequence[t.Sequence[str]], *, weak: bool =
     if done.returncode:
         raise AssertionError(f"dnf has failed:\n{done.stderr}")
     return [
-        answer if isinstance(answer, str) else {(name, evr, arch) for name, evr, arch in answer}
+        answer if isinstance(answer, str) else {(str(name), str(evr), str(arch)) for name, evr, arch in answer}
         for answer in json.loads(done.stdout)
     ]
 

@@ -134,7 +134,7 @@ class RpmPool(PackagePool):
         kept = self._cache.path(f"{index.sha256}.{digest_of(sorted(wanted))[:16]}.files")
         if kept is not None:
             with contextlib.suppress(OSError, ValueError), open(kept, encoding="utf-8") as stream:
-                owners = [(checksum, path) for checksum, path in json.load(stream)]
+                owners = [(str(checksum), str(path)) for checksum, path in json.load(stream)]
                 os.utime(kept)
                 return owners
         owners = list(_owners_in(index.path, wanted))

@@ -66,10 +66,12 @@ def answers(distribution: RpmDistribution) -> dict[str, set[Chosen] | str]:
     return dict(zip([*names, "an image"], found))
 
 
-def _run(*argv: str, **options: t.Any) -> subprocess.CompletedProcess[str]:
+def _run(*argv: str, check: bool = False, **options: t.Any) -> subprocess.CompletedProcess[str]:
     # Debian's rpm has a database in the home directory, which is none of the tests' business.
     env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
-    return subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options)
+    return subprocess.run(
+        argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=check, **options
+    )
 
 
 def _query(path: str, form: str) -> str:

@@ -162,7 +162,7 @@ def test_a_flipped_bit(signed: str, keys: Keys, tmp_path: pathlib.Path, part: st
     data = pathlib.Path(signed).read_bytes()
     where = parts(data)[part]
     path = tmp_path / "hello.rpm"
-    for offset in {where[0], where[len(where) // 2], where[-1]}:
+    for offset in (where[0], where[len(where) // 2], where[-1]):
         changed = bytearray(data)
         changed[offset] ^= 0x01
         path.write_bytes(bytes(changed))
