@@ -33,7 +33,9 @@ extends_documentation_fragment:
 options:
   mirrors:
     description:
-      - URLs of mirrors by the names that repositories use, for example C(debian) and C(debian-security).
+      - URLs of mirrors by the names that repositories use, for example C(debian) and C(debian-security). The name of a
+        repository that has a URL stands for it as well, so that a vendor's repository can be had from a mirror of
+        your own; it is still verified with the vendor's keys.
       - For a mirror that is not named here the build host's own package sources are used. On a host with C(.repo) files
         it is the repository with that id.
     type: dict

@@ -174,6 +174,10 @@ class Mirrors:
         self._yum_sources: list[YumSource] | None = None
         self._apt_options: dict[str, str] | None = None
 
+    def is_given(self, name: str) -> bool:
+        """Tell whether the option names a URL for a mirror or a repository."""
+        return bool(self._given.get(name))
+
     def url(self, name: str) -> str:
         """Return the base URL of a mirror, without a trailing slash.
 

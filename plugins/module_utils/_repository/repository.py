@@ -205,7 +205,11 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
 
         :raises RepositoryError: There is none, or it holds credentials.
         """
-        url = self._mirrors.url(self._mirror) if self._mirror else self._url
+        if self._mirror:
+            url: str | None = self._mirrors.url(self._mirror)
+        else:
+            # A mirror of one's own can stand for a vendor's repository too; its keys stay the vendor's.
+            url = self._mirrors.url(self.name) if self._mirrors.is_given(self.name) else self._url
         if not url:
             raise RepositoryError(
                 f"The repository {self.name!r} has neither a url nor a mirror.",

@@ -546,7 +546,8 @@ PACKAGE_REPOSITORY = _object(
     "A package repository beside the provider's.",
     {
         "name": _string(
-            "The name of the repository in messages and documents; by default the codename.",
+            "The name of the repository in messages and documents; by default the codename. One that the provider has "
+            "is replaced by this one.",
             pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
             form="letters, digits, dots, hyphens and underscores",
             maxLength=100,

@@ -180,7 +180,8 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
     provider = dict(assembly.provider.data)
     bootloader = template["systemConfig"]["bootloader"]["provider"]
     provider["bootloader_packages"] = list(assembly.provider.bootloader_packages.get(bootloader, []))
-    repositories = list(provider["repositories"])
+    replaced = {item.get("name") for item in template["packageRepositories"]}
+    repositories = [entry for entry in provider["repositories"] if entry["name"] not in replaced]
     for item in template["packageRepositories"]:
         repositories.append(_repository(item, {repository["name"] for repository in repositories}))
     provider["repositories"] = [

@@ -228,6 +228,12 @@ def test_a_mirror_name(site: Site) -> None:
     assert metadata.base_url == site.server.url
 
 
+def test_a_mirror_of_ones_own_for_a_repository_with_a_url(site: Site) -> None:
+    config = {**site.config, "url": "https://vendor.invalid/packages"}
+    (metadata,) = site.refresh_all(config, mirrors={config["name"]: site.server.url})
+    assert metadata.base_url == site.server.url
+
+
 # ---- signatures
 
 

@@ -124,6 +124,15 @@ def test_the_document(run: Run, tmp_path: pathlib.Path) -> None:
     assert os.stat(os.path.join(result["build_dir"], "template.json")).st_mode & 0o777 == 0o600
 
 
+def test_a_repository_of_the_provider_can_be_replaced(run: Run, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "in").mkdir(exist_ok=True)
+    (tmp_path / "in" / "key.asc").write_text("key")
+    own = {"name": "bookworm", "codename": "bookworm", "url": "https://mirror.example.org/debian", "pkey": "key.asc"}
+    repositories = document_of(run(packageRepositories=[own])).provider["repositories"]
+    assert [entry["name"] for entry in repositories] == ["bookworm-updates", "bookworm-security", "bookworm"]
+    assert repositories[2]["url"] == "https://mirror.example.org/debian"
+
+
 def test_secrets_are_nowhere(run: Run) -> None:
     result = run(systemConfig={"users": [{"name": "a", "password": "Tr0ub4dor&3"}]})
     hashed = document_of(result).section("systemConfig", "users")[0]["password"]
