@@ -159,14 +159,13 @@ def _accept(
         used = [os.path.basename(repository.index_path(index)) for index in (*indexes, *optional.values())]
         if repository.keep(candidate, used):
             prune_indexes(repository, used)
-    if progress is not None:
-        if release.valid_until is not None and release.valid_until < now:
-            progress.milestone(
-                "Packages",
-                f"The metadata of the {repository.shown} has expired ({day(release.valid_until)}); it is used because "
-                "this is an offline run",
-                level="warn",
-            )
+    if progress is not None and release.valid_until is not None and release.valid_until < now:
+        progress.milestone(
+            "Packages",
+            f"The metadata of the {repository.shown} has expired ({day(release.valid_until)}); it is used because "
+            "this is an offline run",
+            level="warn",
+        )
 
     def further(component: str) -> PackageIndex | None:
         index = optional.get(component)
