@@ -74,6 +74,15 @@ def refresh_repositories(
         where = "from the cache" if offline else "from the repositories"
         progress.milestone("Packages", f"Refreshing package metadata {where} ({len(repositories)} repositories)")
     os.makedirs(metadata_dir, exist_ok=True)
+    if progress is not None:
+        for config in repositories:
+            if not config.get("gpgcheck", True):
+                progress.milestone(
+                    "Packages",
+                    f"The signature of the repository {config['name']!r} is not checked, as the template says "
+                    "(gpgcheck: false)",
+                    level="warn",
+                )
     completion = _Completion(metadata_dir, downloader, progress, offline=offline, lock_timeout=lock_timeout)
     with completion.lock():
         candidates = run_parallel(
@@ -150,20 +159,13 @@ def _accept(
         used = [os.path.basename(repository.index_path(index)) for index in (*indexes, *optional.values())]
         if repository.keep(candidate, used):
             prune_indexes(repository, used)
-    if progress is not None:
-        if not repository.gpgcheck:
-            progress.milestone(
-                "Packages",
-                f"The signature of the {repository.shown} is not checked, as the template says (gpgcheck: false)",
-                level="warn",
-            )
-        if release.valid_until is not None and release.valid_until < now:
-            progress.milestone(
-                "Packages",
-                f"The metadata of the {repository.shown} has expired ({day(release.valid_until)}); it is used because "
-                "this is an offline run",
-                level="warn",
-            )
+    if progress is not None and release.valid_until is not None and release.valid_until < now:
+        progress.milestone(
+            "Packages",
+            f"The metadata of the {repository.shown} has expired ({day(release.valid_until)}); it is used because "
+            "this is an offline run",
+            level="warn",
+        )
 
     def further(component: str) -> PackageIndex | None:
         index = optional.get(component)

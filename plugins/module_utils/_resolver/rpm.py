@@ -59,7 +59,9 @@ class RpmResolver(Resolver):
         """Ask for one package of each choice, and for the best one: no older version because a newer does not fit."""
         job = self.pool.solv.Job
         flags = job.SOLVER_INSTALL | job.SOLVER_SOLVABLE_ONE_OF | job.SOLVER_FORCEBEST
-        return [self.pool.pool.Job(flags, self.pool.pool.towhatprovides(list(choice))) for choice in selection.choices]
+        return [
+            self.pool.pool.Job(flags, self.pool.pool.towhatprovides(sorted(choice))) for choice in selection.choices
+        ]
 
 
 __all__ = ("RpmResolver",)

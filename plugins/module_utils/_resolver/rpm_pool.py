@@ -15,17 +15,19 @@ import contextlib
 import json
 import os
 import re
+import tempfile
 import typing as t
 import xml.sax.saxutils
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
-from ansible_collections.os_image.composer.plugins.module_utils._io import atomic_file, digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._io import atomic_file, digest_of, sha256_bytes
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
     PackageIndex,
     RepositoryMetadata,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import quote_path
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import (
+    DEFAULT_PRIORITY,
     Alternative,
     Clause,
     Package,
@@ -65,43 +67,97 @@ class RpmPool(PackagePool):
 
     # -- filling
 
+    def load(self, repositories: t.Sequence[RepositoryMetadata]) -> None:
+        """Take in all repositories: as dnf does, the most preferred one first, which matters between equals."""
+        super().load(sorted(repositories, key=lambda repository: -(repository.priority or DEFAULT_PRIORITY)))
+
     def _fill(self, repo: t.Any, repository: RepositoryMetadata, index: PackageIndex) -> None:
         name = f"{index.sha256}.{self.family}"
         if self._cache.read(repo, name) is None:
-            stream = self.solv.xfopen(index.path)
-            try:
-                parsed = repo.add_rpmmd(stream, None)
-            finally:
-                stream.close()
-            if not parsed:
-                raise RepositoryError(
-                    f"The package index {index.path} of the repository {repository.name!r} cannot be read: "
-                    f"{self.pool.errstr}.",
-                    remedy="The repository is damaged; tell its maintainers.",
-                )
-            self._cache.write(repo, name, Beside({}, b""))
+            self._parse(repo, name, repository, index)
         self._repos.append((repo, name, repository))
 
+    def _parse(self, repo: t.Any, name: str, repository: RepositoryMetadata, index: PackageIndex) -> None:
+        """Read an index by way of libsolv's binary form, and keep that.
+
+        Writing it brings relations into another order, which depends on what else is in the pool; and where nothing
+        else decides between packages, that order does. So every index is parsed in a pool of its own: the answer
+        depends neither on what is in the cache nor on how it came there.
+        """
+        pool = self.solv.Pool()
+        pool.setdisttype(self.solv.Pool.DISTTYPE_RPM)
+        parsed = pool.add_repo("index")
+        stream = self.solv.xfopen(index.path)
+        try:
+            success = parsed.add_rpmmd(stream, None)
+        finally:
+            stream.close()
+        if not success:
+            raise RepositoryError(
+                f"The package index {index.path} of the repository {repository.name!r} cannot be read: {pool.errstr}.",
+                remedy="The repository is damaged; tell its maintainers.",
+            )
+        with tempfile.TemporaryFile() as scratch:
+            for mode, action in (("w", parsed.write), ("r", repo.add_solv)):
+                # libsolv closes the descriptor that it gets.
+                stream = self.solv.xfopen_fd("solv", os.dup(scratch.fileno()), mode)
+                try:
+                    action(stream)
+                finally:
+                    stream.close()
+                scratch.seek(0)
+        self._cache.write(parsed, name, Beside({}, b""))
+
     def _link(self) -> None:
+        known = [self._restore_file_provides(repo, name) for repo, name, _repository in self._repos]
         # Asking for them later would take away who provides what.
         numbers = self.pool.addfileprovides_queue()
         self._files = {self.pool.id2str(number) for number in numbers}
-        for repo, name, _repository in self._repos:
-            self._keep_file_provides(repo, name, numbers)
+        for (repo, name, _repository), before in zip(self._repos, known):
+            if not before >= self._files:
+                self._keep_file_provides(repo, name, self._files | before)
         super()._link()
 
-    def _keep_file_provides(self, repo: t.Any, name: str, numbers: t.Sequence[int]) -> None:
-        """Keep which packages have the files that others depend on: looking for them takes longer than all the rest."""
-        data = repo.first_repodata()
-        if data is None:
+    # Looking for files that others depend on takes longer than all the rest, so what was found is kept, by the
+    # positions of the packages in their index.
+
+    def _restore_file_provides(self, repo: t.Any, name: str) -> set[str]:
+        """Add what an earlier run has found, and return the files that it looked for."""
+        path, data = self._cache.path(f"{name}.provides"), repo.first_repodata()
+        if path is None or data is None:
+            return set()
+        try:
+            with open(path, encoding="utf-8") as stream:
+                checksum, text = stream.readline().strip(), stream.read()
+            if checksum != sha256_bytes(text.encode("utf-8")):
+                return set()
+            kept = json.loads(text)
+        except (OSError, ValueError):
+            return set()
+        os.utime(path)
+        first = next((solvable.id for solvable in repo.solvables_iter()), 0)
+        for file, positions in kept["owners"].items():
+            dep = self.pool.Dep(file)
+            for position in positions:
+                self.pool.id2solvable(first + position).add_provides(dep, 1)
+        for file in kept["files"]:
+            key = self.solv.REPOSITORY_ADDEDFILEPROVIDES
+            data.add_idarray(self.solv.SOLVID_META, key, self.pool.str2id(file))
+        data.internalize()
+        return set(kept["files"])
+
+    def _keep_file_provides(self, repo: t.Any, name: str, files: t.Collection[str]) -> None:
+        path = self._cache.path(f"{name}.provides")
+        if path is None:
             return
-        key = self.solv.REPOSITORY_ADDEDFILEPROVIDES
-        new = set(numbers).difference(data.lookup_idarray(self.solv.SOLVID_META, key))
-        if new:
-            for number in sorted(new):
-                data.add_idarray(self.solv.SOLVID_META, key, number)
-            data.internalize()
-            self._cache.write(repo, name, Beside({}, b""))
+        owners: dict[str, list[int]] = {}
+        for position, solvable in enumerate(repo.solvables_iter()):
+            for dep in solvable.lookup_deparray(self.solv.SOLVABLE_PROVIDES, 1):
+                owners.setdefault(dep.str(), []).append(position)
+        text = json.dumps({"files": sorted(files), "owners": owners})
+        # A cache that cannot be written costs time, not correctness.
+        with contextlib.suppress(OSError), atomic_file(path) as target:
+            target.write(f"{sha256_bytes(text.encode('utf-8'))}\n{text}".encode())
 
     # -- files
 
@@ -151,18 +207,17 @@ class RpmPool(PackagePool):
     def files_needed(self, solvables: t.Iterable[int], *, weak: bool) -> bool:
         """Tell whether anything that could be installed for some packages depends on an unknown file."""
         unknown = self.unknown_files()
-        if not unknown:
-            return False
+        if not unknown or weak:
+            # What a package supplements is not known from what it is installed with: then all of them count.
+            return bool(unknown)
         keys = [self.solv.SOLVABLE_REQUIRES, self.solv.SOLVABLE_CONFLICTS]
-        if weak:
-            keys.append(self.solv.SOLVABLE_RECOMMENDS)
         seen = set(solvables)
         queue = list(seen)
         known: set[int] = set()
         while queue:
             solvable = self.solvable(queue.pop())
             for key in keys:
-                for dep in solvable.lookup_idarray(key):
+                for dep in solvable.lookup_idarray(key, 0):
                     if dep in known:
                         continue
                     known.add(dep)

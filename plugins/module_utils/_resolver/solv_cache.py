@@ -122,7 +122,10 @@ class SolvCache:
         oldest = time.time() - _CACHE_DAYS * 86400
         with contextlib.suppress(OSError), os.scandir(self.directory) as entries:
             for entry in entries:
-                if entry.name.endswith((".files", ".index", ".names", ".solv")) and entry.stat().st_mtime < oldest:
+                if (
+                    entry.name.endswith((".files", ".index", ".names", ".provides", ".solv"))
+                    and entry.stat().st_mtime < oldest
+                ):
                     os.unlink(entry.path)
 
 

@@ -213,7 +213,13 @@ class PackageResolve(Stage):
         return describe_change(name, before, after)
 
     def plan(self) -> Facts:
-        return _facts(self._resolve())
+        try:
+            return _facts(self._resolve())
+        except RepositoryError as exc:
+            # A check goes by what is there, and an index that only these packages need may not be.
+            if self.offline:
+                raise
+            raise DocumentError(f"The package metadata has to be fetched first: {exc}") from exc
 
     def execute(self) -> Outcome:
         before = self._previous_lock()

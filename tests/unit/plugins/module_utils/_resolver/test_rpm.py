@@ -440,7 +440,7 @@ def test_an_index_that_is_no_xml(tmp_path: pathlib.Path) -> None:
         resolver_of(repository)
 
 
-@pytest.mark.parametrize("suffix", ["index", "solv", "files"])
+@pytest.mark.parametrize("suffix", ["index", "solv", "files", "provides"])
 def test_a_damaged_cache_is_made_anew(tmp_path: pathlib.Path, suffix: str) -> None:
     repository = rpm_repository(tmp_path, "app\nRequires: /opt/x\n\nowner\nFiles: /opt/x")
     cache = tmp_path / "cache"

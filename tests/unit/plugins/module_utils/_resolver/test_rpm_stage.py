@@ -101,6 +101,7 @@ def published(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> pathlib.P
     add("app", "2:1.0-1", built=BUILT + 5, Requires="lib >= 1, (plugin if missing)", Recommends="nice")
     add("lib", Requires="/bin/sh")
     add("nice")
+    add("deep", Requires="/usr/share/nice/data")
     add("boot")
     add("kernel", "6.6.1-1")
     add("kernel", "6.12.1-1", built=BUILT + 99)
@@ -186,6 +187,16 @@ def test_a_check_leaves_nothing(build: Build) -> None:
     result = build.run(check=True)
     assert result["changed"] is True
     assert "nice" not in [entry["name"] for entry in build.lock()["packages"]]
+
+
+def test_a_check_does_without_file_lists(build: Build, server: FileServer) -> None:
+    build.run()
+    build.packages.append("deep")
+    result = build.run(check=True)
+    assert result["changed"] is True
+    assert "The package metadata has to be fetched first" in result["rebuild_reason"]
+    assert not any("filelists" in path for path in server.paths())
+    assert build.run()["package_changes"]["added"] == ["deep 1.0-1", "nice 1.0-1"]
 
 
 def test_what_cannot_be_resolved(build: Build) -> None:
