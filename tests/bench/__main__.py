@@ -19,6 +19,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.tests.bench.measure import Sample, Target, measure, median
 from ansible_collections.os_image.composer.tests.bench.report import Report
+from ansible_collections.os_image.composer.tests.bench.rpm_scenario import RPM_DNF, RPM_TREE, RpmBench
 from ansible_collections.os_image.composer.tests.bench.scenario import (
     ADDED_PACKAGES,
     Apt,
@@ -29,6 +30,7 @@ from ansible_collections.os_image.composer.tests.bench.scenario import (
     resolve,
     total,
 )
+from ansible_collections.os_image.composer.tests.support.rpm_distribution.distribution import rpm_distribution
 from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT, STAGES, Run, run_module
 
 _EMPTY = "from nothing, downloads included"
@@ -49,6 +51,8 @@ _NOTES = [
     "The package cache and the verified repository metadata are at hand in every scenario but the first. mmdebstrap "
     "gets the same packages from a local repository without signatures, apt-get the same package lists.",
     "Cold, changed and peer runs alternate, so that a change in the machine's speed meets all of them.",
+    "RPM packages are those of the tests' distribution; dnf gets them from the same repository on the disk, with its "
+    "metadata at hand, and checks signatures too. dnf makes no initramfs and configures nothing.",
     "mmdebstrap makes a root file system; the stages make a partitioned disk image that boots, with manifest, SBOM and "
     "checksums.",
 ]
@@ -145,6 +149,16 @@ def main() -> int:
     _playbook(bench, template)
     samples[_PLAY] += [_playbook(bench, template) for _number in range(options.runs)]
 
+    _say("Building RPM packages, and images of them")
+    distribution = rpm_distribution()
+    with distribution.serve() as server:
+        rpm = RpmBench(bench, distribution, server.url)
+        names = rpm.names()
+        # The first run of dnf fills its cache.
+        rpm.dnf(names)
+        for number in range(options.runs):
+            rpm.measure(number, samples, names)
+
     rows = {name: (median(found), len(found)) for name, found in samples.items()}
     report = Report(len(lock["packages"]), rows, cold, _targets(rows, cold), _NOTES)
     report.write(options.output)
@@ -167,6 +181,7 @@ def _targets(rows: t.Mapping[str, tuple[Sample, int]], cold: t.Mapping[str, Run]
         Target("resolving, wall", cost[_RESOLVE].wall, 1, "s"),
         Target("resolving, times as fast as apt-get", cost[_APT].wall / cost[_RESOLVE].wall, 5, "x", at_least=True),
         Target("largest process of any module", peak, 400, "MiB"),
+        Target("RPM packages: resolve to initramfs, CPU of dnf's", cost[RPM_TREE].cpu / cost[RPM_DNF].cpu, 0.7, "x"),
         Target("Ansible's overhead, wall", cost[_PLAY].wall - cost[_NOTHING].wall, 12, "s"),
     ]
 

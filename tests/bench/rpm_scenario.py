@@ -1,0 +1,111 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The RPM image that is measured, and dnf, which installs the same packages from the same repository."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible_collections.os_image.composer.tests.bench.measure import Sample, measure
+from ansible_collections.os_image.composer.tests.bench.scenario import Bench, read_json, total
+from ansible_collections.os_image.composer.tests.support.rpm_distribution.distribution import RpmDistribution
+from ansible_collections.os_image.composer.tests.support.rpm_distribution.provider import (
+    MIRROR,
+    write_provider,
+    write_template,
+)
+from ansible_collections.os_image.composer.tests.support.stage_driver import Pipeline
+
+RPM_COLD = "RPM packages, cold: packages at hand, nothing built"
+RPM_TREE = "RPM packages, cold: resolve, fetch, install, configure, initramfs"
+RPM_NOTHING = "RPM packages, nothing changed"
+RPM_FILE = "RPM packages, one file changed"
+RPM_DNF = "dnf --installroot of the same RPM packages (no initramfs)"
+
+_TREE_STAGES = ("pkg_resolve", "pkg_fetch", "chroot_configure")
+_PACKAGES = ["core-packages-base-image", "dnf", "openssh-server", "sudo"]
+
+# What dnf finds in the new root; it has no option for the macros of rpm. See Debian's /usr/lib/rpm/macros for the
+# database in the home directory.
+_MACROS = "%_dbpath /var/lib/rpm\n%_netsharedpath /sys:/proc:/dev\n%_pkgverify_level all\n"
+_INSTALL = r"""
+root=$1; shift
+mount --make-rprivate / && mkdir -p "$root"/dev "$root"/proc "$root"/run "$root"/sys &&
+mount -t proc proc "$root/proc" && mount -t sysfs -o ro sysfs "$root/sys" &&
+mount -t tmpfs tmpfs "$root/run" && mount -t tmpfs tmpfs "$root/dev" || exit
+for name in null zero full random urandom tty; do
+    touch "$root/dev/$name" && mount --bind "/dev/$name" "$root/dev/$name" || exit
+done
+ln -s /proc/self/fd "$root/dev/fd"
+exec dnf --quiet --assumeyes --installroot "$root" "$@"
+"""
+
+
+class RpmBench:
+    """Images of the test distribution."""
+
+    def __init__(self, bench: Bench, distribution: RpmDistribution, url: str) -> None:
+        self._bench = bench
+        self._distribution = distribution
+        self._url = url
+        os.makedirs(bench.path("rpm"), exist_ok=True)
+        self._config_dir = write_provider(bench.path("rpm", "config"), distribution)
+
+    def pipeline(self, *, work: str, motd: str = "first") -> Pipeline:
+        """Write the template of the image and return its stages.
+
+        :param motd: What a file of the image says.
+        """
+        path = write_template(
+            self._bench.path("rpm", f"{work}.yml"),
+            packages=_PACKAGES,
+            configurations=[{"cmd": f"echo {motd} > /etc/motd"}],
+        )
+        return Pipeline(
+            template=path,
+            work_dir=self._bench.path("rpm", work),
+            cache_dir=self._bench.path("rpm", "cache"),
+            output_dir=self._bench.path("rpm", "output", work),
+            config_dir=self._config_dir,
+            stage_args={"pkg_resolve": {"mirrors": {MIRROR: self._url}}},
+        )
+
+    def names(self) -> list[str]:
+        """Return the packages of the image."""
+        runs = self.pipeline(work="names").run(until="pkg_fetch")
+        build_dir = str(runs["image_template_validate"].result["build_dir"])
+        return [package["name"] for package in read_json(build_dir, "packages.lock.json")["packages"]]
+
+    def measure(self, number: int, samples: t.MutableMapping[str, t.List[Sample]], names: t.Sequence[str]) -> None:
+        """Measure everything once."""
+        samples[RPM_DNF].append(self.dnf(names))
+        self._bench.drop("rpm", "cold")
+        cold = self.pipeline(work="cold").run()
+        samples[RPM_COLD].append(total(cold))
+        samples[RPM_TREE].append(total({name: cold[name] for name in _TREE_STAGES}))
+        samples[RPM_NOTHING].append(total(self.pipeline(work="cold").run()))
+        samples[RPM_FILE].append(total(self.pipeline(work="cold", motd=f"changed {number}").run()))
+
+    def dnf(self, names: t.Sequence[str]) -> Sample:
+        """Let dnf install the same packages once, measured."""
+        home, root = self._bench.path("rpm", "home"), self._bench.path("rpm", "root")
+        os.makedirs(home, exist_ok=True)
+        os.makedirs(root)
+        with open(os.path.join(home, ".rpmmacros"), "w", encoding="utf-8") as stream:
+            stream.write(_MACROS)
+        sample = measure(
+            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _INSTALL, "sh", root),
+            *(f"--repofrompath=bench,file://{self._distribution.directory}", "--repo=bench", "--releasever=1"),
+            *("--setopt=install_weak_deps=False", "--setopt=bench.gpgcheck=1"),
+            *(f"--setopt=bench.gpgkey=file://{self._distribution.key}", f"--setopt=cachedir={home}/cache"),
+            *("install", *names),
+            environment={"HOME": home, "LC_ALL": "C.UTF-8"},
+        )
+        self._bench.drop("rpm", "root")
+        return sample
+
+
+__all__ = ("RPM_COLD", "RPM_DNF", "RPM_FILE", "RPM_NOTHING", "RPM_TREE", "RpmBench")
