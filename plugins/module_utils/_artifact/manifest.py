@@ -71,6 +71,11 @@ def repository_facts(
             warnings.append(
                 f"The repository {repository['name']} is not verified: the template says gpgcheck: false for it."
             )
+        elif not entry["signed_by"]:
+            warnings.append(
+                f"The metadata of the repository {repository['name']} is not signed (repoGpgcheck: false); only its "
+                "packages were verified."
+            )
     return facts, warnings
 
 

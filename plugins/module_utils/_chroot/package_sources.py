@@ -86,7 +86,7 @@ def render_repo(repository: t.Mapping[str, t.Any], keyring: str | None) -> str:
         f"baseurl={repository['url']}",
         "enabled=1",
         f"gpgcheck={int(checked)}",
-        f"repo_gpgcheck={int(checked)}",
+        f"repo_gpgcheck={int(checked and repository.get('repo_gpgcheck', True))}",
     ]
     if keyring:
         lines.append(f"gpgkey=file://{keyring}")

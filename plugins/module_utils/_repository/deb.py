@@ -24,6 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._download import
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
+from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
 from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import (
@@ -117,6 +118,15 @@ class DebRepository(Repository[DebRelease]):
     document = "Release"
     kept = ("InRelease", "Release", "Release.gpg")
     loose = LooseDebs()
+
+    def __init__(self, config: RepositoryConfig, *, metadata_dir: str, mirrors: Mirrors) -> None:
+        super().__init__(config, metadata_dir=metadata_dir, mirrors=mirrors)
+        if not config.get("repo_gpgcheck", True):
+            raise RepositoryError(
+                f"repoGpgcheck: false has no meaning for the {self.shown}: DEB packages have no signatures of their "
+                "own, so that nothing would be left to trust.",
+                remedy="Remove it, or set gpgcheck: false to trust a repository of your own without signatures.",
+            )
 
     @property
     def is_flat(self) -> bool:

@@ -83,6 +83,13 @@ def refresh_repositories(
                     "(gpgcheck: false)",
                     level="warn",
                 )
+            elif not config.get("repo_gpgcheck", True):
+                progress.milestone(
+                    "Packages",
+                    f"The metadata of the repository {config['name']!r} is not signed (repoGpgcheck: false); only its "
+                    "packages are verified",
+                    level="warn",
+                )
     completion = _Completion(metadata_dir, downloader, progress, offline=offline, lock_timeout=lock_timeout)
     with completion.lock():
         candidates = run_parallel(

@@ -139,6 +139,8 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         self.priority: int = config.get("priority", 500)
         self.allow_packages: tuple[str, ...] = tuple(config.get("allow_packages") or ())
         self.gpgcheck: bool = config.get("gpgcheck", True)
+        #: Whether the metadata has to be signed; where it is not, the packages' own signatures have to do.
+        self.signed_metadata: bool = self.gpgcheck and config.get("repo_gpgcheck", True)
         self.keys: tuple[str, ...] = tuple(config.get("keys") or ())
         self.fingerprints: tuple[str, ...] = tuple(config.get("fingerprints") or ())
         self._mirror: str | None = config.get("mirror")
@@ -164,7 +166,10 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
 
     @abc.abstractmethod
     def unsigned(self, documents: Documents) -> bytes:
-        """Return the content of documents whose signature nobody wants to see (C(gpgcheck: false))."""
+        """Return the content of documents whose signature nobody wants to see.
+
+        That is so with C(gpgcheck: false), and with C(repoGpgcheck: false).
+        """
 
     @abc.abstractmethod
     def parse(self, content: bytes, *, where: str) -> ReleaseT:
@@ -271,7 +276,7 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         """
         documents = self.stored() if offline else self.ask(downloader)
         where = f"the {self.shown} ({documents.base_url})"
-        if self.gpgcheck:
+        if self.signed_metadata:
             signed = self._verify(documents, downloader, where=where, offline=offline, now=faked)
         else:
             signed = SignedContent(self.unsigned(documents), ())

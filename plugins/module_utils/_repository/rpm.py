@@ -177,9 +177,9 @@ class RpmRepository(Repository[Repomd]):
         else:
             documents, asked = {"repomd.xml": answer.data or b""}, validators_of(answer)
         fresh = documents["repomd.xml"] != known
-        if self.gpgcheck and not fresh and "repomd.xml.asc" in stored:
+        if self.signed_metadata and not fresh and "repomd.xml.asc" in stored:
             documents["repomd.xml.asc"] = stored["repomd.xml.asc"]
-        elif self.gpgcheck:
+        elif self.signed_metadata:
             signature = downloader.get(
                 f"{url}.asc",
                 limit=_SIGNATURE_LIMIT,
@@ -196,7 +196,8 @@ class RpmRepository(Repository[Repomd]):
         if "repomd.xml.asc" not in content:
             raise SignatureError(
                 f"{where[:1].upper()}{where[1:]} is not signed: it has no repodata/repomd.xml.asc file.",
-                remedy="Check the URL; a repository without signatures needs gpgcheck: false in the template.",
+                remedy="Check the URL. Where the vendor signs packages only, name the repository in the template with "
+                "repoGpgcheck: false; one without any signatures needs gpgcheck: false.",
             )
         return verify_detached(
             content["repomd.xml"], content["repomd.xml.asc"], what=f"The repomd.xml of {where}", **common

@@ -111,6 +111,7 @@ REPOSITORIES_SCHEMA = _closed(
                     "components": _TEXTS,
                     "priority": {"type": "integer", "minimum": -9999, "maximum": 9999, "default": 500},
                     "gpgcheck": {"type": "boolean", "default": True},
+                    "repoGpgcheck": {"type": "boolean", "default": True},
                     "keys": {"type": "array", "items": _KEY, "default": []},
                 },
                 "name",
@@ -287,6 +288,7 @@ def _repository(repository: Mapping, path: str, *, config_dir: str, files: t.Dic
         priority=repository["priority"] or 500,
         allow_packages=[],
         gpgcheck=repository["gpgcheck"],
+        repo_gpgcheck=repository["repoGpgcheck"],
         keys=sorted(set(keys)),
         fingerprints=sorted({key["fingerprint"] for key in repository["keys"]}),
     )

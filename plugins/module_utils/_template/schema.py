@@ -576,6 +576,11 @@ PACKAGE_REPOSITORY = _object(
         "gpgcheck": _boolean(
             "Whether signatures are checked. Only turn that off for repositories of your own.", default=True
         ),
+        "repoGpgcheck": _boolean(
+            "Whether the metadata of an RPM repository has to be signed too. Some vendors sign their packages only, "
+            "which are verified all the same; but whoever controls the server can then hold updates back.",
+            default=True,
+        ),
         "component": _string(
             "Components of a Debian repository, with blanks between them.",
             pattern=r"^[A-Za-z0-9_./-]+( [A-Za-z0-9_./-]+)*$",
@@ -611,6 +616,7 @@ REPOSITORY = _object(
         "gpgcheck": _boolean(
             "Whether signatures are checked. Only turn that off for repositories of your own.", default=True
         ),
+        "repo_gpgcheck": _boolean("Whether the metadata has to be signed too, as repoGpgcheck.", default=True),
         "gpgkey": _string(
             "The key that signs it: " + _LOCAL_FORM + "; or its URL, which needs fingerprints.", minLength=1
         ),

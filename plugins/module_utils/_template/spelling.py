@@ -29,6 +29,7 @@ _DNF_WORDS: t.Mapping[str, str] = {
     "name": "codename",
     "baseurl": "url",
     "gpgcheck": "gpgcheck",
+    "repo_gpgcheck": "repoGpgcheck",
     "gpgkey": "pkey",
     "fingerprints": "fingerprints",
 }

@@ -222,6 +222,7 @@ def _repository(item: Facts, taken: t.Collection[str]) -> Facts:
         "priority": item["priority"] or 500,
         "allow_packages": item["allowPackages"],
         "gpgcheck": item["gpgcheck"],
+        "repo_gpgcheck": item["repoGpgcheck"],
         "keys": sorted({*item["pkeys"], *([item["pkey"]] if "pkey" in item else [])}),
         "fingerprints": sorted(fingerprint.upper() for fingerprint in item["fingerprints"]),
     }

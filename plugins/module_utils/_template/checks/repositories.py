@@ -159,6 +159,12 @@ def repositories_are_signed(template: Mapping) -> t.Iterator[Finding]:
                 f"Signatures of the repository {item['codename']!r} are not checked: whoever controls it controls the "
                 "image.",
             )
+        elif not item["repoGpgcheck"]:
+            yield (
+                (*path, "repoGpgcheck"),
+                f"The metadata of the repository {item['codename']!r} is not signed: whoever controls it can hold "
+                "updates back.",
+            )
 
 
 @SUBJECT.rule(

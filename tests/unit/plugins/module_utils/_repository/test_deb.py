@@ -343,6 +343,13 @@ def test_no_keys(site: Site) -> None:
     assert "no key is named, so its signature cannot be checked. Name its key files" in site.refused(keys=[])
 
 
+def test_unsigned_metadata_is_no_choice(site: Site) -> None:
+    with pytest.raises(
+        RepositoryError, match=r"repoGpgcheck: false has no meaning for the repository 'test': DEB pack"
+    ):
+        site.refresh(repo_gpgcheck=False)
+
+
 @pytest.mark.parametrize("form", ["none", "inline", "detached"])
 def test_gpgcheck_false_is_possible_and_told(site: Site, form: str) -> None:
     site.repository.publish(None if form == "none" else site.keys.stranger, inline=form == "inline")

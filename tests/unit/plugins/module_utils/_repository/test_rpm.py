@@ -228,6 +228,13 @@ def test_a_mirror_name(site: Site) -> None:
     assert metadata.base_url == site.server.url
 
 
+def test_unsigned_metadata_is_taken_where_the_packages_are_signed(site: Site) -> None:
+    (metadata,) = site.refresh_all({**site.config, "repo_gpgcheck": False})
+    assert metadata.gpgcheck
+    assert metadata.signed_by == ()
+    assert not any(path.endswith(".asc") for path in site.server.paths())
+
+
 def test_a_mirror_of_ones_own_for_a_repository_with_a_url(site: Site) -> None:
     config = {**site.config, "url": "https://vendor.invalid/packages"}
     (metadata,) = site.refresh_all(config, mirrors={config["name"]: site.server.url})

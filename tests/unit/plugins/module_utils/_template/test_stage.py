@@ -106,6 +106,7 @@ def test_the_document(run: Run, tmp_path: pathlib.Path) -> None:
         "priority": 500,
         "allow_packages": [],
         "gpgcheck": True,
+        "repo_gpgcheck": True,
         "keys": [str(tmp_path / "in" / "key.asc")],
         "fingerprints": [],
     }
