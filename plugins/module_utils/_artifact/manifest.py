@@ -22,7 +22,7 @@ class Artifact:
     """A finished artifact.
 
     :ivar name: Its file name.
-    :ivar format: A key of C(FORMATS).
+    :ivar format: A key of C(FORMATS), or C(iso), C(initrd), C(kernel).
     :ivar compression: A key of C(CODECS), or V(None).
     """
 
@@ -92,10 +92,12 @@ def build_manifest(
     signed: t.Sequence[str],
     artifacts: t.Sequence[Artifact],
     warnings: t.Sequence[str],
+    iso: t.Mapping[str, t.Any] | None = None,
 ) -> bytes:
     """Return the manifest as a JSON document.
 
     :param tools: The programs and libraries of the build host that shaped the outputs, with their versions.
+    :param iso: What disk_compose tells about an ISO.
     """
     document = {
         "schema_version": MANIFEST_VERSION,
@@ -115,6 +117,7 @@ def build_manifest(
         ],
         "partitions": list(partitions),
         "boot": dict(boot),
+        **({"iso": dict(iso)} if iso else {}),
         "signed": list(signed),
         "artifacts": [artifact.as_facts(artifact.name) for artifact in artifacts],
         "warnings": list(warnings),

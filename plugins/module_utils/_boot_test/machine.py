@@ -119,6 +119,14 @@ def disk_format(image: str, wanted: str = "auto") -> str:
         ) from None
 
 
+def kernel_beside(initrd: str) -> str:
+    """Return where the kernel of an initrd image lies: beside it, with the suffix C(.vmlinuz)."""
+    base = initrd
+    for suffix in (".img", ".initrd"):
+        base = base[: -len(suffix)] if base.lower().endswith(suffix) else base
+    return f"{base}.vmlinuz"
+
+
 def machine_argv(spec: MachineSpec, *, console: int, monitor: int) -> list[str]:
     """Return QEMU's command line.
 
@@ -283,6 +291,7 @@ __all__ = (
     "MachineSpec",
     "choose_accelerator",
     "disk_format",
+    "kernel_beside",
     "machine_argv",
     "started_machine",
 )

@@ -25,6 +25,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import show_size
 from ansible_collections.os_image.composer.plugins.module_utils._disk.tree_image import TreeImage, Workplace
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
 from ansible_collections.os_image.composer.plugins.module_utils._iso import install_program
 from ansible_collections.os_image.composer.plugins.module_utils._iso.live_system import LiveSystem, live_system
 from ansible_collections.os_image.composer.plugins.module_utils._iso.medium import IsoMedium
@@ -37,7 +38,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._iso.menu import
 from ansible_collections.os_image.composer.plugins.module_utils._iso.options import IsoOptions
 from ansible_collections.os_image.composer.plugins.module_utils._iso.squashfs import make_squashfs
 from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import TargetDisk, target_disk
-from ansible_collections.os_image.composer.plugins.module_utils._sparse import sha256_sparse
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Facts, Outcome
 
 _KERNEL = "boot/vmlinuz"
@@ -57,7 +57,7 @@ class Payload:
 
     :ivar name: Its path on the medium.
     :ivar size: Bytes of the disk image, unpacked.
-    :ivar sha256: Of the disk image, unpacked.
+    :ivar sha256: Of the file on the medium.
     :ivar target: How it is laid out.
     :ivar result: What composing it returned: partitions and boot.
     """
@@ -107,7 +107,10 @@ class IsoImage(TreeImage):
         require_grub(self.arch)
 
     def inputs(self) -> Facts:
-        return {"iso": dataclasses.asdict(self.options)}
+        facts: Facts = {"iso": dataclasses.asdict(self.options)}
+        if self.options.is_installer:
+            facts["installing program"] = digest_of(sorted(install_program.FILES.items()))
+        return facts
 
     def facts(self) -> Facts:
         options = self.options
@@ -138,11 +141,7 @@ class IsoImage(TreeImage):
         writer = TreeWriter(root, workplace.epoch)
         writer.write("/etc/fstab", _FSTAB.encode("ascii"))
         if payload is not None:
-            for path, text in (
-                (install_program.PROGRAM_PATH, install_program.PROGRAM),
-                (install_program.SERVICE_PATH, install_program.SERVICE),
-                (install_program.TARGET_PATH, install_program.TARGET),
-            ):
+            for path, text in install_program.FILES.items():
                 writer.write(path, text.encode("utf-8"))
         writer.finish()
         workplace.progress.milestone("ISO", "Writing the root file system of the live system")
@@ -216,8 +215,8 @@ class IsoImage(TreeImage):
         image = self.document.section("image")
         name = f"install/{image['name']}-{image['version']}.raw.{CODECS[compression].extension}"
         workplace.progress.milestone("ISO", f"Packing the disk that is installed ({show_size(os.path.getsize(raw))})")
-        compress_file(raw, medium.path(name), compression, workers=workplace.workers)
-        payload = Payload(name, os.path.getsize(raw), sha256_sparse(raw), target, result)
+        packed = compress_file(raw, medium.path(name), compression, workers=workplace.workers)
+        payload = Payload(name, os.path.getsize(raw), packed.sha256, target, result)
         os.unlink(raw)
         medium.add_text(install_program.SETTINGS, self._settings(payload))
         return payload

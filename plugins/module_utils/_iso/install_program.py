@@ -14,18 +14,16 @@ installed.
 
 from __future__ import annotations
 
-#: Where the program lies in the live system.
-PROGRAM_PATH = "/usr/lib/image-install/image-install"
-SERVICE_PATH = "/usr/lib/systemd/system/image-install.service"
-TARGET_PATH = "/usr/lib/systemd/system/image-install.target"
+import typing as t
 
 #: What the kernel command line of an installation has to say beside the mode.
-TARGET_WORD = "systemd.unit=image-install.target"
+#: Systemd's own words about jobs that take long would come between a question and its answer.
+TARGET_WORD = "systemd.unit=image-install.target systemd.show_status=false"
 
 #: Where the medium has the image and what is to be known about it.
 SETTINGS = "install/settings"
 
-SERVICE = """\
+_SERVICE = """\
 # Made when the image was built.
 [Unit]
 Description=Install this system onto a disk of the machine
@@ -38,7 +36,7 @@ StandardInput=null
 TimeoutStartSec=infinity
 """
 
-TARGET = """\
+_TARGET = """\
 # Made when the image was built.
 [Unit]
 Description=Installation of this system
@@ -143,7 +141,8 @@ disks() {
 }
 
 describe() {
-    echo "/dev/$1 ($(mebibytes "$(lsblk -d -n -r -b -o SIZE "/dev/$1")") $(lsblk -d -n -o MODEL "/dev/$1" | tr -s ' '))"
+    model=$(lsblk -d -n -o MODEL "/dev/$1" | sed 's/^ *//; s/ *$//')
+    echo "/dev/$1 ($(mebibytes "$(lsblk -d -n -r -b -o SIZE "/dev/$1")")${model:+, $model})"
 }
 
 # Choosing the disk
@@ -261,10 +260,11 @@ show_progress() {
     done
 }
 
+# Both have checksums of what they unpack, and say when these are wrong.
 unpack() {
     case $IMAGE in
-        *.zst) zstd -q -d -c "$medium/$IMAGE" ;;
-        *) gzip -d -c "$medium/$IMAGE" ;;
+        *.zst) zstd -q -d -c ;;
+        *) gzip -d -c ;;
     esac || : >"$WORK/failed"
 }
 
@@ -283,8 +283,8 @@ write_image() {
     show_progress &
     showing=$!
     # All zeros are written, too: a disk that was used before holds something else there.
-    unpack | tee "$WORK/copy" | dd of="/dev/$target" bs=4M iflag=fullblock oflag=direct conv=fsync status=none \
-        || : >"$WORK/failed"
+    tee "$WORK/copy" <"$medium/$IMAGE" | unpack \
+        | dd of="/dev/$target" bs=4M iflag=fullblock oflag=direct conv=fsync status=none || : >"$WORK/failed"
     wait "$summing"
     kill "$showing"
     [ ! -e "$WORK/failed" ] || spoil "Writing failed: the medium or the disk /dev/$target is damaged."
@@ -370,13 +370,11 @@ set_boot_entry
 finish
 """
 
-__all__ = (
-    "PROGRAM",
-    "PROGRAM_PATH",
-    "SERVICE",
-    "SERVICE_PATH",
-    "SETTINGS",
-    "TARGET",
-    "TARGET_PATH",
-    "TARGET_WORD",
-)
+#: The files that a live system needs to install: its path -> content.
+FILES: t.Mapping[str, str] = {
+    "/usr/lib/image-install/image-install": PROGRAM,
+    "/usr/lib/systemd/system/image-install.service": _SERVICE,
+    "/usr/lib/systemd/system/image-install.target": _TARGET,
+}
+
+__all__ = ("FILES", "PROGRAM", "SETTINGS", "TARGET_WORD")

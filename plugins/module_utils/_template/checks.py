@@ -28,7 +28,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import ESP, PARTITION_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, show_size
-from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import template_problem
+from ansible_collections.os_image.composer.plugins.module_utils._iso.options import iso_type
+from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import growing_partition, parse_end
+from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import (
+    SecureBootKeys,
+    template_problem,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
 
 #: A YAML path in the merged template and a message.
@@ -162,6 +167,61 @@ def disk_fits_the_image_type(template: Mapping) -> t.Iterator[Finding]:
         )
     if kind != "iso" and "path" in disk:
         yield ("disk", "path"), "disk.path is where an installer ISO writes to. Remove it, or use imageType: iso."
+
+
+@rule("disk", "target", "iso", "image")
+def iso_can_be_made(template: Mapping) -> t.Iterator[Finding]:
+    """The iso section has an effect, and an installer has a disk to install whose size can be told."""
+    section, disk = template["iso"], template["disk"]
+    if template["target"]["imageType"] != "iso":
+        for key in ("type", "volumeId"):
+            if key in section:
+                yield ("iso", key), f"iso.{key} has an effect on ISO images only. Remove it, or use imageType: iso."
+        return
+    if iso_type(template) == "live":
+        if "path" in disk:
+            yield ("disk", "path"), "A live ISO writes to no disk. Remove disk.path, or use iso.type: installer."
+        return
+    if not disk["partitions"]:
+        yield ("iso", "type"), "An installer needs to know the disk's layout. Give disk.partitions, or use type: live."
+    elif _layout(template) is not None:
+        yield from _installed_disk(disk)
+
+
+def _installed_disk(disk: Mapping) -> t.Iterator[Finding]:
+    grows = growing_partition(disk)
+    if grows is None and not disk.get("size") and any(parse_end(item) == 0 for item in disk["partitions"]):
+        yield (
+            ("disk", "partitions"),
+            "Nothing tells how large the disk must be: its last partition has no end, and cannot grow. Give disk.size, "
+            "or give the last partition a size.",
+        )
+
+
+@rule("systemConfig.initramfs", "target")
+def installer_needs_no_initrd(template: Mapping) -> t.Iterator[Finding]:
+    """The installer runs in the image's own live system, so that it is not built from another template."""
+    if "template" in template["systemConfig"]["initramfs"]:
+        yield (
+            ("systemConfig", "initramfs", "template"),
+            "The installer runs in the image's own live system, and is not built from a template of its own. Remove "
+            "the key; iso.unattended and disk.path say what the installer does.",
+        )
+
+
+@rule("target", "systemConfig.immutability", "systemConfig.signing")
+def only_disks_are_signed(template: Mapping) -> t.Iterator[Finding]:
+    """Secure Boot keys sign the boot chain of a disk; that of an ISO or an initrd begins outside of it."""
+    kind = template["target"]["imageType"]
+    if kind != "raw" and SecureBootKeys.from_template(template) is not None:
+        what = {
+            "iso": "an ISO starts by GRUB, which cannot start a kernel that is signed with them",
+            "initrd": "an initrd is started by a boot loader that is not part of it",
+        }[kind]
+        yield (
+            ("systemConfig", "signing", "secureBoot", "key"),
+            f"Secure Boot keys are configured, but {what}. Remove them, or use imageType: raw.",
+        )
 
 
 @rule("disk")
