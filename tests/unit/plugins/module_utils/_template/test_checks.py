@@ -38,7 +38,29 @@ def repository(**values: t.Any) -> dict[str, t.Any]:
     return {"packageRepositories": [{"codename": "stable", **values}]}
 
 
+def iso(section: dict[str, t.Any] | None = None, **sections: t.Any) -> dict[str, t.Any]:
+    """An ISO with the default template's disk, unless another is given."""
+    target = {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": "iso"}
+    return {"target": target, "iso": section or {}, **sections}
+
+
 WRONG: list[tuple[dict[str, t.Any], str]] = [
+    # iso
+    ({"iso": {"type": "live"}}, "iso.type: iso.type has an effect on ISO images only. Remove it, or use imageType"),
+    ({"iso": {"volumeId": "X"}}, "iso.volumeId: iso.volumeId has an effect on ISO images only."),
+    (iso({"type": "live"}, disk={"path": "/dev/sda"}), "disk.path: A live ISO writes to no disk."),
+    (
+        iso({"type": "installer"}, remove={"partitions": ["boot", "rootfs"]}),
+        "iso.type: An installer needs to know the disk's layout.",
+    ),
+    (
+        iso(disk={"partitions": [ESP, {**ROOT, "end": "1GiB"}, {"id": "s", "fsType": "swap", "end": "0"}]}),
+        "disk.partitions: Nothing tells how large the disk must be: its last partition has no end, and cannot grow.",
+    ),
+    (
+        iso(systemConfig={"initramfs": {"template": "default-initrd-x86_64.yml"}}),
+        "systemConfig.initramfs.template: The installer runs in the image's own live system",
+    ),
     # disk
     (disk(ESP, {**ROOT, "start": "256MiB"}), "disk.partitions[1].start: The partition 'root' starts at 256 MiB"),
     (disk(ESP, {**ROOT, "end": "3GiB"}), "Use end: '0' for the rest of the disk, or enlarge disk.size."),
@@ -213,7 +235,7 @@ def test_finals(final: str, expected: str, errors: t.Callable[..., list[str]], t
 
 def test_every_rule_has_a_bad_example() -> None:
     """A rule without an example of what it refuses would be a rule that nobody has seen at work."""
-    assert len(checks.RULES) >= 27
+    assert len(checks.RULES) >= 30
     assert len(WRONG) + len(FINALS) > 2 * len(checks.RULES)
 
 
@@ -252,6 +274,10 @@ GOOD: list[dict[str, t.Any]] = [
     ),
     config(services={"enable": ["ssh", "getty@tty2.service"], "disable": ["apt-daily.timer"]}),
     repository(mirror="debian", gpgcheck=False, priority=-1),
+    iso(),
+    iso({"type": "live", "volumeId": "KIOSK_1"}),
+    iso(remove={"partitions": ["boot", "rootfs"]}),
+    iso({"unattended": False, "afterInstall": "reboot"}, disk={"path": "/dev/disk/by-id/x", "size": "8GiB"}),
 ]
 
 
