@@ -233,6 +233,19 @@ def test_finals(final: str, expected: str, errors: t.Callable[..., list[str]], t
     assert any(line.startswith("systemConfig.additionalFiles[2].final: ") and expected in line for line in found), found
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("iso", "an ISO starts by GRUB"), ("initrd", "an initrd is started by a")]
+)
+def test_only_disks_are_signed(kind: str, reason: str, errors: t.Callable[..., list[str]], tmp_path: t.Any) -> None:
+    for name in ("db.key", "db.crt"):
+        (tmp_path / name).write_text("x")
+    target = {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": kind}
+    keys = {"key": "db.key", "certificate": "db.crt"}
+    found = errors(target=target, systemConfig={"signing": {"secureBoot": keys}})
+    expected = f"systemConfig.signing.secureBoot.key: Secure Boot keys are configured, but {reason}"
+    assert any(line.startswith(expected) for line in found), found
+
+
 def test_every_rule_has_a_bad_example() -> None:
     """A rule without an example of what it refuses would be a rule that nobody has seen at work."""
     assert len(checks.RULES) >= 30
