@@ -22,7 +22,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel imp
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._disk.compose import TreeWriter
 from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import ESP
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import show_size
+from ansible_collections.os_image.composer.plugins.module_utils._disk.size import SECTOR, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._disk.tree_image import TreeImage, Workplace
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
@@ -224,7 +224,9 @@ class IsoImage(TreeImage):
     def _settings(self, payload: Payload) -> str:
         """Return what the installing program has to know, quoted for the shell."""
         options = self.options
-        esp = next((entry["number"] for entry in payload.result["partitions"] if entry["type"] == ESP), "")
+        partitions = payload.result["partitions"]
+        esp = next((entry["number"] for entry in partitions if entry["type"] == ESP), "")
+        grown = next((entry for entry in partitions if entry["number"] == payload.target.grows), None)
         values = {
             "TITLE": options.title,
             "VOLUME_ID": options.volume_id,
@@ -234,6 +236,7 @@ class IsoImage(TreeImage):
             "LEAST": payload.target.least,
             "TABLE": payload.target.disk.get("partitionTableType") or "gpt",
             "GROWS": payload.target.grows or "",
+            "GROWS_FROM": grown["start"] // SECTOR if grown else "",
             "ESP": esp,
             "LOADER": "\\" + fallback_path(self.arch).replace("/", "\\"),
             "DISK": options.disk_path,

@@ -303,7 +303,9 @@ grow() {
             || spoil "The second partition table cannot be moved to the end of the disk."
     fi
     if [ -n "$GROWS" ]; then
-        printf ', +\n' | sfdisk -q --no-reread -N "$GROWS" "/dev/$target" \
+        # Up to the last whole MiB that the second partition table leaves.
+        end=$((($(blockdev --getsz "/dev/$target") - 34) / 2048 * 2048))
+        printf ', %s\n' "$((end - GROWS_FROM))" | sfdisk -q --no-reread -N "$GROWS" "/dev/$target" \
             || say "The partition $GROWS could not be enlarged; the rest of the disk stays free."
     fi
 }

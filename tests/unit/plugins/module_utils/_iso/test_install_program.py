@@ -109,6 +109,7 @@ class Machine:
             "LEAST": least,
             "TABLE": "gpt",
             "GROWS": 2,
+            "GROWS_FROM": 102400,
             "ESP": 1,
             "LOADER": "x",
             "DISK": disk,

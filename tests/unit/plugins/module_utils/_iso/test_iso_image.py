@@ -140,12 +140,16 @@ def test_an_installer_holds_its_disk(compose: t.Callable[..., Facts], tmp_path: 
     assert "x-systemd.growfs" in say("debugfs", "-R", "cat /etc/fstab", address)
     # The program that installs is the live system's alone.
     assert "File not found" in say("debugfs", "-R", "stat /usr/lib/image-install", address)
-    chosen = {name: known[name] for name in ("TITLE", "VOLUME_ID", "TABLE", "GROWS", "ESP", "LOADER", "DISK", "AFTER")}
+    chosen = {
+        name: known[name]
+        for name in ("TITLE", "VOLUME_ID", "TABLE", "GROWS", "GROWS_FROM", "ESP", "LOADER", "DISK", "AFTER")
+    }
     assert chosen == {
         "TITLE": "kiosk 1.0",
         "VOLUME_ID": "KIOSK_1_0",
         "TABLE": "gpt",
         "GROWS": "2",
+        "GROWS_FROM": "83968",
         "ESP": "1",
         "LOADER": "\\EFI\\BOOT\\BOOTX64.EFI",
         "DISK": "",
