@@ -18,6 +18,7 @@ SYSTEM_PYTHON := /usr/bin/python3
 # Without a password at hand, sudo asks for one; as root it is not needed.
 BECOME = $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 RESULT := build/last-image.json
+DIRECTORIES = -e image_build_work_dir=$(CURDIR)/build/work -e image_build_cache_dir=$(CURDIR)/.cache/packages
 
 # Progress is live through a pipe, too.
 export PYTHONUNBUFFERED := 1
@@ -25,10 +26,11 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests host image boot test lint unit integration e2e bench clean distclean
+.PHONY: help setup setup-tests host image validate boot test lint unit integration e2e bench clean distclean
 
 help:
 	@echo "make image [TEMPLATE=file] [OUTPUT=directory] [EXTRA='-e ...']   build an image on this machine"
+	@echo "make validate [TEMPLATE=file] [EXTRA=--diff]                     show what a template is merged to"
 	@echo "make boot                                                        boot the last image in QEMU"
 	@echo "make test                                                        lint, unit, integration and e2e"
 	@echo "make lint | unit | integration [TARGET=name] | e2e [ONLY=case,...] | bench | clean | distclean"
@@ -83,13 +85,16 @@ image: setup
 	@$(PLAYBOOK) $(BECOME) playbooks/build-image.yml \
 	    -e image_build_template=$(abspath $(TEMPLATE)) \
 	    -e image_build_output_dir=$(abspath $(OUTPUT)) \
-	    -e image_build_work_dir=$(CURDIR)/build/work \
-	    -e image_build_cache_dir=$(CURDIR)/.cache/packages \
+	    $(DIRECTORIES) \
 	    -e image_build_result_file=$(CURDIR)/$(RESULT) \
 	    $(EXTRA)
 	@$(if $(or $(findstring --check,$(EXTRA)),$(findstring --tags,$(EXTRA))),,$(VENV)/bin/python -c 'import json, sys; \
 	    result = json.load(open(sys.argv[1])); \
 	    print("Output directory:", result["output_dir"]); print("Image:", result["image"])' $(RESULT))
+
+validate: setup
+	@$(PLAYBOOK) $(BECOME) playbooks/validate-template.yml \
+	    -e image_build_template=$(abspath $(TEMPLATE)) $(DIRECTORIES) $(EXTRA)
 
 # The console is shown live by tail, which ends with the shell that started it.
 boot: setup
@@ -123,8 +128,9 @@ integration: host setup-tests
 	@echo "Running the integration tests"
 	@$(ANSIBLE_TEST) integration $(TARGET)
 ifeq ($(TARGET),)
-	@echo "Comparing the resolver's answers with apt's own"
-	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m pytest -q tests/integration/real_mirror
+	@echo "Comparing the resolver's answers with apt's and dnf's own"
+	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m pytest -q tests/integration/real_mirror \
+	    tests/integration/rpm_distribution
 endif
 
 e2e: host setup-tests

@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
         _validation, options = self.validate_argument_spec(
             argument_spec={
                 "template": {"type": "str"},
-                "content": {"type": "dict"},
+                "content": {"type": "raw"},
                 "base_dir": {"type": "path"},
                 "config_dir": {"type": "path"},
                 "work_dir": {"type": "str", "required": True},
@@ -68,8 +68,11 @@ class ActionModule(ActionBase):
     def _collect(self, template: str | None, options: Result, config_dir: str) -> Bundle:
         if template is not None:
             return collect_file(template, config_dir=config_dir, decrypt=self._decrypt)
+        content = options["content"]
+        if not isinstance(content, (dict, str)):
+            raise AnsibleActionFail(f"content is a {type(content).__name__}, but must be a mapping or YAML text.")
         return collect_content(
-            options["content"],
+            content,
             base_dir=options["base_dir"] or self._loader.get_basedir(),
             config_dir=config_dir,
             decrypt=self._decrypt,

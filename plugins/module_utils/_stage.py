@@ -311,6 +311,10 @@ class Stage(abc.ABC):
         """Return those of the module's values that are known before the work is done, for check mode."""
         return {}
 
+    def diff(self, before: Facts, after: Facts) -> Facts:
+        """Return what C(--diff) shows, from the facts of the last run and of this one."""
+        return {"before": before, "after": after}
+
     def describe_change(self, name: str, before: t.Any, after: t.Any) -> str:
         """Say in words how the input C(name) has changed, for C(rebuild_reason)."""
         return describe_change(name, before, after)
@@ -453,7 +457,7 @@ def run_stage(stage: Stage) -> Facts:
         "msg": f"{stage.name}: {did if idle else f'{did}: {reason}'}",
         "rebuild_reason": reason,
         "duration": stamp.duration,
-        "diff": {"before": before.facts if before else {}, "after": outcome.facts},
+        "diff": stage.diff(before.facts if before else {}, outcome.facts),
     }
 
 
@@ -478,7 +482,7 @@ def _unchanged(stage: Stage, stamp: Stamp, reason: str | None, started: float) -
         "msg": message,
         "rebuild_reason": "",
         "duration": round(time.monotonic() - started, 3),
-        "diff": {"before": stamp.facts, "after": stamp.facts},
+        "diff": stage.diff(stamp.facts, stamp.facts),
     }
 
 
@@ -506,7 +510,7 @@ def _check_stage(stage: Stage, started: float) -> Facts:
         "msg": f"{stage.name}: would build: {reason}",
         "rebuild_reason": reason,
         "duration": round(time.monotonic() - started, 3),
-        "diff": {"before": old, "after": old if after is None else after},
+        "diff": stage.diff(old, old if after is None else after),
     }
 
 

@@ -45,8 +45,11 @@ options:
     type: path
   content:
     description:
-      - The image template itself.
-    type: dict
+      - The image template itself, as a mapping or as YAML text. On the build host it becomes a file that is named like
+        the image, C({image.name}.yml).
+      - Passwords of users may be values that ansible-vault has encrypted (C(!vault)). Other values may not, because
+        results and logs would show them; secrets other than passwords belong into encrypted files.
+    type: raw
   base_dir:
     description:
       - The directory on the controller that relative paths in O(content) begin at. By default that of the playbook.
@@ -136,7 +139,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "template": {"type": "path"},
-            "content": {"type": "dict"},
+            "content": {"type": "raw"},
             "base_dir": {"type": "path"},
             "config_dir": {"type": "path"},
             "work_dir": {"type": "path", "required": True},

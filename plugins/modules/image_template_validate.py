@@ -51,6 +51,14 @@ options:
         one.
     type: dict
     default: {}
+  show:
+    description:
+      - Display the merged template as YAML, and in diff mode what it changes in the default template. Passwords are
+        hidden, and what is empty is left out.
+      - The action plugin of this module does it, so that the text can be read in a terminal and in AWX, and copied.
+    type: bool
+    default: false
+    version_added: 0.2.0
 seealso:
   - module: os_image.composer.image_template_copy
   - module: os_image.composer.pkg_resolve
@@ -65,7 +73,7 @@ EXAMPLES = r"""
     cache_dir: /var/cache/os-image-composer
   register: image_template
 
-- name: Show what would be built with another host name, and how that differs from the default template
+- name: Display what would be built with another host name, and how that differs from the default template
   os_image.composer.image_template_validate:
     template: /srv/templates/debian12-x86_64-minimal-raw.yml
     config_dir: /srv/composer/config
@@ -74,6 +82,7 @@ EXAMPLES = r"""
     overrides:
       systemConfig:
         hostname: kiosk
+    show: true
   check_mode: true
   diff: true
 """
@@ -156,6 +165,8 @@ def main() -> None:
                 "work_dir": {"type": "path", "required": True},
                 "cache_dir": {"type": "path", "required": True},
                 "overrides": {"type": "dict", "default": {}},
+                # The action plugin displays the result; nothing about it depends on this.
+                "show": {"type": "bool", "default": False},
             },
         ),
         # Overrides may hold passwords: neither the system's log nor the result shows them. Declaring them as values

@@ -14,14 +14,16 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 import tarfile
 import typing as t
 
+from ansible.parsing.vault import VaultHelper
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import CONFIG_FOLDER, TEMPLATE_FOLDER
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import parse_yaml, read_yaml_bytes
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Origin, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
 from ansible_collections.os_image.composer.plugins.module_utils._template.references import file_references, find_file
 
@@ -30,6 +32,12 @@ OWN_CONFIG = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.pat
 
 # The first bytes of a file that ansible-vault has encrypted.
 _VAULT_HEADER = b"$ANSIBLE_VAULT;"
+
+# What a template that is no file is called in error messages.
+_CONTENT = "content"
+
+# Names of images that can be names of files.
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\Z")
 
 #: Returns the path of a file's decrypted content.
 Decrypt = t.Callable[[str], str]
@@ -105,18 +113,53 @@ def collect_file(path: str, *, config_dir: str, decrypt: Decrypt) -> Bundle:
     )
 
 
-def collect_content(content: t.Mapping[str, t.Any], *, base_dir: str, config_dir: str, decrypt: Decrypt) -> Bundle:
-    """Collect a template that is given as data.
+def collect_content(
+    content: t.Mapping[str, t.Any] | str, *, base_dir: str, config_dir: str, decrypt: Decrypt
+) -> Bundle:
+    """Collect a template that is given as data, or as YAML text. It is named after its image.
 
     :param base_dir: The directory that relative paths in it begin at.
-    :raises TemplateError: It names files that are not there; the message lists all of them.
+    :raises TemplateError: It is not valid YAML, names files that are not there, or holds encrypted values that would
+        not be kept secret; the message lists all of them.
     """
-    # JSON is YAML. Whatever is no JSON type, such as a value that ansible-vault has encrypted, stands for its text.
-    data = json.dumps(content, indent=2, default=str, ensure_ascii=False).encode("utf-8") + b"\n"
-    template = parse_yaml(data, path="content", what="The image template")
+    if isinstance(content, str):
+        data = content.encode("utf-8")
+    else:
+        problems = [Problem(Origin(_CONTENT, 0, path), _NO_SECRET) for path in _secrets(content, ())]
+        if problems:
+            raise template_error("The image template", problems)
+        # JSON is YAML. Whatever is no JSON type, such as a date, stands for its text.
+        data = json.dumps(content, indent=2, default=str, ensure_ascii=False).encode("utf-8") + b"\n"
+    template = parse_yaml(data, path=_CONTENT, what="The image template")
+    image = template.get("image")
+    name = image.get("name") if isinstance(image, Mapping) else None
+    stem = name if isinstance(name, str) and _FILE_NAME.match(name) else "template"
     return _collect(
-        template, data, name="template.yml", base_dir=os.path.abspath(base_dir), config_dir=config_dir, decrypt=decrypt
+        template,
+        data,
+        name=f"{stem}.yml",
+        base_dir=os.path.abspath(base_dir),
+        config_dir=config_dir,
+        decrypt=decrypt,
     )
+
+
+_NO_SECRET = (
+    "The value is encrypted by ansible-vault, but only passwords of users are hidden from results and logs. Put what "
+    "is secret into a file that ansible-vault encrypts, and name that in additionalFiles or scripts."
+)
+
+
+def _secrets(value: t.Any, path: Path) -> t.Iterator[Path]:
+    """Yield where values stand that ansible-vault has encrypted, but that stages would show."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _secrets(item, (*path, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _secrets(item, (*path, index))
+    elif path[-1:] != ("password",) and VaultHelper.get_ciphertext(value, with_tags=False) is not None:
+        yield path
 
 
 def _collect(template: Mapping, data: bytes, *, name: str, base_dir: str, config_dir: str, decrypt: Decrypt) -> Bundle:

@@ -78,6 +78,9 @@ class FinishedBuild:
         self.image_type = "raw"
         #: What disk_compose has returned beside.
         self.composed: dict[str, t.Any] = {}
+        self.metadata: dict[str, t.Any] = {}
+        self.config: dict[str, t.Any] = {}
+        self.files: dict[str, str] = {}
         self.repositories: list[dict[str, t.Any]] = [
             {"name": "stable", "mirror": "debian", "suite": "bookworm", "gpgcheck": True}
         ]
@@ -139,12 +142,13 @@ class FinishedBuild:
                 "repositories": self.repositories,
             },
             "template": {
+                "metadata": self.metadata,
                 "image": {"name": "appliance", "version": self.version},
                 "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": self.image_type},
                 "disk": {"name": "d", "artifacts": self.artifacts},
-                "systemConfig": {"name": "minimal"},
+                "systemConfig": {"name": "minimal", "kernel": {}, "signing": {}, **self.config},
             },
-            "files": {},
+            "files": self.files,
             "directories": {
                 "cache_dir": str(self.root / "cache"),
                 "work_dir": str(self.root / "work"),

@@ -34,12 +34,14 @@ class PackageDescription:
     :ivar maintainer: C(Name <address>); may be empty.
     :ivar homepage: A URL; may be empty.
     :ivar summary: One line; may be empty.
+    :ivar vendor: The organisation that made the package; may be empty.
     """
 
     maintainer: str = ""
     homepage: str = ""
     summary: str = ""
     license: DeclaredLicense = DeclaredLicense()
+    vendor: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,7 @@ class ImageIdentity:
     :ivar release_version: Its release, for example C(12).
     :ivar package_type: The type of the packages in a package URL: C(deb) or C(rpm).
     :ivar epoch: C(SOURCE_DATE_EPOCH).
+    :ivar description: What the image is for; may be empty.
     """
 
     name: str
@@ -60,6 +63,7 @@ class ImageIdentity:
     build_digest: str
     collection_version: str
     epoch: int
+    description: str = ""
 
 
 def package_url(image: ImageIdentity, package: t.Mapping[str, t.Any]) -> str:
@@ -80,12 +84,15 @@ def package_url(image: ImageIdentity, package: t.Mapping[str, t.Any]) -> str:
     return f"pkg:{image.package_type}/{quote(image.os)}/{name}@{quote(version)}?{joined}"
 
 
-def _supplier(maintainer: str) -> str:
-    match = _MAINTAINER.fullmatch(maintainer)
+def _supplier(description: PackageDescription) -> str:
+    # Parentheses enclose an address in SPDX.
+    vendor = " ".join(re.sub(r"[()]", " ", description.vendor).split())
+    if vendor:
+        return f"Organization: {vendor}"
+    match = _MAINTAINER.fullmatch(description.maintainer)
     if not match or not match["name"]:
         return "NOASSERTION"
     kind = "Organization" if _ORGANISATION.search(match["name"]) or "@lists." in match["email"] else "Person"
-    # Parentheses enclose the address in SPDX.
     name = re.sub(r"[()]", "", match["name"]).strip(' "')
     return f"{kind}: {name} ({match['email']})"
 
@@ -134,7 +141,7 @@ def _package(
         "SPDXID": identifier,
         "name": package["name"],
         "versionInfo": package["version"],
-        "supplier": _supplier(description.maintainer),
+        "supplier": _supplier(description),
         "downloadLocation": location or "NOASSERTION",
         "filesAnalyzed": False,
         "checksums": [{"algorithm": "SHA256", "checksumValue": package["sha256"]}],
@@ -222,6 +229,7 @@ def build_sbom(
                 "licenseDeclared": "NOASSERTION",
                 "copyrightText": "NOASSERTION",
                 "primaryPackagePurpose": "OPERATING-SYSTEM",
+                **({"description": image.description} if image.description else {}),
             },
             *entries,
         ],

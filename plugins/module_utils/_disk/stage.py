@@ -22,6 +22,8 @@ import ansible_collections.os_image.composer.plugins.module_utils._disk.vfat  # 
 
 # pylint: enable=unused-import
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import bootloader
+from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import security_words
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._disk.compose import (
@@ -32,6 +34,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.compose im
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition, disk_layout
+from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import show_size
 from ansible_collections.os_image.composer.plugins.module_utils._disk.tree_image import (
     TreeImage,
@@ -71,7 +74,8 @@ class DiskCompose(Stage):
             "root tree": {layer["name"]: layer["digest"] for layer in chroot.result["layers"]},
             "disk": _without_artifacts(document.section("disk")),
             "bootloader": document.section("systemConfig", "bootloader"),
-            "kernel": document.section("systemConfig", "kernel"),
+            "kernel": _without_name(document.section("systemConfig", "kernel")),
+            "kernel words of systemConfig.security": list(_boot_options(document).security_words),
             "build digest": document.build_digest(lock),
             "source date": lock["source_date_epoch"],
             "host tools": self._tool_versions(document, image),
@@ -128,9 +132,11 @@ class DiskCompose(Stage):
             runner=CommandRunner(log=self.progress),
             progress=self.progress,
         )
+        with tree.mounted() as root:
+            contexts = FileContexts.of(TreeFiles(root))
         try:
-            with tree.mounted(upper=upper, work=work) as root:
-                boot = composer.compose(root, image)
+            with tree.mounted(upper=upper, work=work, only_metadata=contexts is not None) as root:
+                boot = composer.compose(root, image, contexts)
         finally:
             self._clear(scratch, upper, work)
         return _result(image, layout, identity, boot)
@@ -176,6 +182,10 @@ def _without_artifacts(disk: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     return {key: value for key, value in disk.items() if key not in ("artifacts", "name")}
 
 
+def _without_name(kernel: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    return {key: value for key, value in kernel.items() if key != "name"}
+
+
 def _boot_options(document: TemplateDocument) -> BootOptions:
     system = document.section("systemConfig")
     loader = system.get("bootloader") or {}
@@ -189,6 +199,7 @@ def _boot_options(document: TemplateDocument) -> BootOptions:
         kernel_version=kernel.get("version") or "",
         use_uki=bool(kernel.get("uki")),
         keep_fstab="/etc/fstab" in finals,
+        security_words=security_words(system.get("security") or {}, arch=document.provider["arch"]),
     )
 
 

@@ -56,9 +56,14 @@ class IsoOptions:
 
 
 def iso_type(template: t.Mapping[str, t.Any] | Mapping) -> str:
-    """Return what kind of ISO a merged template asks for: C(live) or C(installer)."""
+    """Return what kind of ISO a merged template asks for: C(live) or C(installer).
+
+    The original's ISO is an installer always, and says so by the template for the installer's initrd.
+    """
     wanted = (template.get("iso") or {}).get("type")
-    return str(wanted or ("installer" if template["disk"].get("partitions") else "live"))
+    initramfs = (template.get("systemConfig") or {}).get("initramfs") or {}
+    is_installer = template["disk"].get("partitions") or initramfs.get("template")
+    return str(wanted or ("installer" if is_installer else "live"))
 
 
 def volume_id(name: str) -> str:

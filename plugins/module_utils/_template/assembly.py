@@ -16,7 +16,8 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
-from ansible_collections.os_image.composer.plugins.module_utils._template import checks
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks.catalogue import ADVICE, RULES
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Finding, findings
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
     Mapping,
@@ -53,7 +54,7 @@ class Assembly:
     """A valid merged template with everything that it refers to. Passwords are as they were written.
 
     :ivar template: The merged template, defaults filled in, local files by absolute paths.
-    :ivar default: The default template, defaults filled in, for showing what the user's changed.
+    :ivar default: The default template as it would be without the user's, for showing what that changes.
     :ivar files: Absolute paths of the files that the template and the provider name, with their SHA-256.
     :ivar sources: The YAML files that were read.
     :ivar unsupported: What is valid, but cannot be built by this version, in full sentences.
@@ -177,7 +178,7 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
     assembler.files.update(provider.files)
     assembler.resolve_files(merged)
     skipped = assembler.skipped()
-    for path, message in checks.findings(merged, checks.RULES, without=skipped):
+    for path, message in findings(merged, RULES, without=skipped):
         assembler.problems.append(Problem(origin_of(merged, path), message))
     if assembler.problems:
         assembler.fail()
@@ -185,22 +186,27 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
     if assembler.problems:
         assembler.fail()
     _complete(merged)
+    alone = _Assembler(assembler.template_path, assembler.config_dir)
+    alone.resolve_files(default)
+    # A file that is missing is of no concern when the user's template does without it.
+    if not alone.problems:
+        _complete(default)
     return Assembly(
         template=merged,
         default=default,
         provider=provider,
         files=dict(sorted(assembler.files.items())),
         sources=(assembler.template_path, provider.default_template_path, *provider.sources),
-        warnings=_lines(merged, (*checks.findings(merged, checks.ADVICE), *_without_repositories(merged, provider))),
+        warnings=_lines(merged, (*findings(merged, ADVICE), *_without_repositories(merged, provider))),
         unsupported=_lines(merged, unsupported(merged)),
     )
 
 
-def _lines(template: Mapping, findings: t.Iterable[checks.Finding]) -> t.List[str]:
+def _lines(template: Mapping, findings: t.Iterable[Finding]) -> t.List[str]:
     return [Problem(origin_of(template, path), message).line for path, message in findings]
 
 
-def _without_repositories(template: Mapping, provider: Provider) -> t.Iterator[checks.Finding]:
+def _without_repositories(template: Mapping, provider: Provider) -> t.Iterator[Finding]:
     """Yield a warning when there is nothing that packages could come from.
 
     A provider has no repository when this collection cannot vouch for the key that signs it.

@@ -288,10 +288,11 @@ def read_yaml_bytes(path: str, *, what: str) -> bytes:
     return data
 
 
-def parse_yaml(data: bytes, *, path: str, what: str) -> Mapping:
+def parse_yaml(data: bytes, *, path: str, what: str, keys: str = "image and target") -> Mapping:
     """Parse the content of a YAML file whose top level is a mapping.
 
     :param path: Path of the file, for error messages and origins.
+    :param keys: Some keys that it may have, for an error message.
     :raises TemplateError: It is not valid; the error lists everything that was found, with lines.
     """
 
@@ -326,19 +327,20 @@ def parse_yaml(data: bytes, *, path: str, what: str) -> Mapping:
         if parser is not None:
             parser.dispose()
     if not isinstance(document.root, Mapping):
-        refused(1, "The top level must be a mapping with keys such as image and target.")
+        refused(1, f"The top level must be a mapping with keys such as {keys}.")
     if document.problems:
         raise template_error(f"{what} {path}", document.problems)
     return document.root
 
 
-def load_yaml(path: str, *, what: str) -> Mapping:
+def load_yaml(path: str, *, what: str, keys: str = "image and target") -> Mapping:
     """Read and parse a YAML file whose top level is a mapping.
 
     :param what: The subject of error messages, for example C(The image template).
+    :param keys: Some keys that it may have, for an error message.
     :raises TemplateError: It cannot be read or is not valid.
     """
-    return parse_yaml(read_yaml_bytes(path, what=what), path=path, what=what)
+    return parse_yaml(read_yaml_bytes(path, what=what), path=path, what=what, keys=keys)
 
 
 __all__ = (

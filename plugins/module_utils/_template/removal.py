@@ -19,7 +19,11 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Origin, Sequence
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem
 from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import full_unit_name
-from ansible_collections.os_image.composer.plugins.module_utils._template.validation import nearest, shown
+from ansible_collections.os_image.composer.plugins.module_utils._template.validation import (
+    MAX_ERRORS,
+    nearest,
+    shown,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +93,8 @@ def take_out(lower: Mapping, upper: Mapping) -> t.Tuple[Mapping, t.List[Problem]
             lower, found = _without(lower, REMOVABLES[kind], name)
             if not found:
                 problems.append(_missing(lower, kind, name, origin))
+            if len(problems) >= MAX_ERRORS:
+                return lower, problems
     return lower, problems
 
 

@@ -49,10 +49,13 @@ def full_unit_name(name: str) -> str:
 
 
 def translate(template: Mapping) -> None:
-    """Translate, in place, what decides how a template is merged: C(repositories), and the type of image."""
-    target = template.get("target")
-    if isinstance(target, Mapping) and "imageType" in target:
-        _replace(target, "imageType", IMAGE_TYPES)
+    """Translate, in place, what decides how a template is merged: the type of image, units, and C(repositories).
+
+    :param template: Its sections have their forms, or are not there.
+    """
+    _replace(template.get("target", {}), "imageType", IMAGE_TYPES)
+    for units in template.get("systemConfig", {}).get("services", {}).values():
+        units[:] = [full_unit_name(unit) for unit in units]
     if "repositories" not in template:
         return
     own = template.get("packageRepositories")
@@ -75,12 +78,10 @@ def normalise(template: Mapping) -> None:
         _replace(artifact, "compression", COMPRESSIONS)
     config = template["systemConfig"]
     _replace(config["bootloader"], "provider", _BOOTLOADERS)
-    for units in config["services"].values():
-        units[:] = [full_unit_name(unit) for unit in units]
     _move_secure_boot_keys(config)
 
 
-def _replace(holder: Mapping, key: str, words: t.Mapping[str, str]) -> None:
+def _replace(holder: t.Dict[str, t.Any], key: str, words: t.Mapping[str, str]) -> None:
     if key in holder:
         holder[key] = words.get(holder[key], holder[key])
 

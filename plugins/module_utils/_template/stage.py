@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import typing as t
 import urllib.parse
@@ -29,13 +30,15 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.docume
 from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import InputStore
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import show_path
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider import expand_url
+from ansible_collections.os_image.composer.plugins.module_utils._template.rendering import as_yaml, diff_result
 from ansible_collections.os_image.composer.plugins.module_utils._template.secrets import (
     hash_passwords,
     redacted,
 )
 
-# The result stays far below what a callback or AWX cuts off.
-_RESULT_LIMIT = 40_000
+# The result stays far below what a callback or AWX cuts off: bytes of the template in it, and of that with the diff.
+_TEMPLATE_LIMIT = 38_000
+_RESULT_LIMIT = 45_000
 
 
 class TemplateValidate(Stage):
@@ -130,7 +133,7 @@ class TemplateValidate(Stage):
         if self._document is None:
             return {"build_dir": self.build.path, "provider_id": "", "template": {}, "warnings": []}
         shown = redacted(self.document.template)
-        if len(str(shown)) > _RESULT_LIMIT:
+        if len(json.dumps(shown)) > _TEMPLATE_LIMIT:
             shown = {key: shown[key] for key in ("image", "target", "disk")}
         return {
             "build_dir": self.build.path,
@@ -140,8 +143,21 @@ class TemplateValidate(Stage):
         }
 
     def plan(self) -> Facts:
-        """Return what the template says differently from the default template."""
-        return {"template": _difference(self._default, redacted(self.document.template))}
+        """Return nothing: what C(--diff) shows does not depend on the last run."""
+        return {}
+
+    def diff(self, before: Facts, after: Facts) -> Facts:
+        """Return the default template as it would be alone, and the merged one, as YAML."""
+        if self._document is None:
+            return super().diff(before, after)
+        template, default = (source["path"] for source in self.document.sources[:2])
+        return diff_result(
+            as_yaml(self._default),
+            as_yaml(redacted(self.document.template), directory=os.path.dirname(template)),
+            before_name=os.path.basename(default),
+            after_name=os.path.basename(template),
+            limit=_RESULT_LIMIT - len(json.dumps(self.planned_result())),
+        )
 
     def describe_change(self, name: str, before: t.Any, after: t.Any) -> str:
         """Name the fields of the template that have changed."""
@@ -230,19 +246,6 @@ def _with_digested_passwords(value: t.Any) -> t.Any:
     if isinstance(value, list):
         return [_with_digested_passwords(item) for item in value]
     return value
-
-
-def _difference(before: t.Any, after: t.Any) -> t.Any:
-    """Return those parts of C(after) that are not in C(before)."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        return {
-            key: _difference(before.get(key), value)
-            for key, value in after.items()
-            if key not in before or before[key] != value
-        }
-    if isinstance(before, list) and isinstance(after, list):
-        return [item for item in after if item not in before]
-    return after
 
 
 def _changes(before: t.Any, after: t.Any, path: t.Tuple[t.Union[str, int], ...]) -> t.Iterator[str]:

@@ -45,9 +45,6 @@ UNSUPPORTED: t.Tuple[Unsupported, ...] = (
     Unsupported(("disk", "artifacts", "*", "compression"), ("bz2",), "Use zstd, xz or gz."),
     Unsupported(("systemConfig", "bootloader", "bootType"), ("legacy",), "Use efi."),
     Unsupported(("systemConfig", "immutability", "enabled"), (True,), "Use false."),
-    Unsupported(
-        ("packageRepositories", "*", "path"), None, "Publish the directory as a signed repository, and give its url."
-    ),
 )
 
 

@@ -26,8 +26,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.locate
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem
 from ansible_collections.os_image.composer.plugins.module_utils._template.schema import Schema
 
-# More errors than anybody reads; without a limit a document of nothing but errors would take long.
-_MAX_ERRORS = 200
+#: More errors than anybody reads; without a limit a document of nothing but errors would take long.
+MAX_ERRORS = 200
 
 _TYPES: t.Mapping[str, str] = {
     "string": "a text",
@@ -53,7 +53,7 @@ def nearest(word: str, choices: t.Iterable[str]) -> str:
     return f"Did you mean {close[0]!r}?"
 
 
-def _describe(value: t.Any) -> str:
+def describe(value: t.Any) -> str:
     """Name the type of a value with its article."""
     if isinstance(value, Mapping):
         return "a mapping"
@@ -74,7 +74,7 @@ def _wrong_type(error: t.Any, origin: Origin) -> str:
         return f"The value is empty, but must be {expected}. Give one, or remove the key."
     if "password" in error.absolute_path:
         return f"The value must be {expected}. Write it in quotes."
-    message = f"The value is {_describe(error.instance)}, but must be {expected}."
+    message = f"The value is {describe(error.instance)}, but must be {expected}."
     if error.validator_value == "string" and isinstance(error.instance, (bool, int, float)):
         return f'{message} Write it in quotes: "{origin.source if origin.source is not None else error.instance}".'
     return message
@@ -145,7 +145,7 @@ def validate(data: Mapping, schema: Schema) -> t.List[Problem]:
     """Return everything in which data does not have the form of a schema."""
     validator = _validator_class()(schema)
     problems = []
-    for error in itertools.islice(validator.iter_errors(data), _MAX_ERRORS):
+    for error in itertools.islice(validator.iter_errors(data), MAX_ERRORS):
         for steps, message in _explain(error, data):
             origin = origin_of(data, (*error.absolute_path, *steps))
             problems.append(Problem(origin, message))
@@ -167,4 +167,4 @@ def fill_defaults(value: t.Any, schema: Schema) -> None:
             fill_defaults(item, schema.get("items", {}))
 
 
-__all__ = ("fill_defaults", "nearest", "shown", "validate")
+__all__ = ("MAX_ERRORS", "describe", "fill_defaults", "nearest", "shown", "validate")

@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 ROOT = pathlib.Path(__file__).parents[3]
+OWN_CONFIGURATION = ROOT / "config" / "os-image-composer.yml"
+LOOKUP = re.compile(r"\{\{ lookup\('os_image\.composer\.configuration', '([a-z_.]+)'\) \}\}")
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 
 
@@ -25,10 +27,42 @@ def options(role: str) -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"])
 
 
+def shipped(default: t.Any) -> t.Any:
+    """Return a default; what is looked up in the global configuration as the collection's own has it."""
+    found = LOOKUP.fullmatch(default) if isinstance(default, str) else None
+    if found is None:
+        return default
+    value = yaml.safe_load(OWN_CONFIGURATION.read_text(encoding="utf-8"))
+    for key in found[1].split("."):
+        value = value[key]
+    return value
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_defaults_equal_the_specification(role: str) -> None:
     specified = {name: option["default"] for name, option in options(role).items() if "default" in option}
-    assert load(role, "defaults/main.yml") == specified
+    assert {name: shipped(value) for name, value in load(role, "defaults/main.yml").items()} == specified
+
+
+def test_the_global_configuration_shapes_the_defaults() -> None:
+    looked_up = {
+        name: found[1]
+        for role in ROLES
+        for name, value in load(role, "defaults/main.yml").items()
+        if (found := LOOKUP.fullmatch(str(value)))
+    }
+    assert looked_up == {
+        "build_host_cache_dir": "cache_dir",
+        "build_host_work_dir": "work_dir",
+        "image_boot_test_temp_dir": "temp_dir",
+        "image_build_cache_dir": "cache_dir",
+        "image_build_config_dir": "config_dir",
+        "image_build_log_file": "logging.file",
+        "image_build_log_level": "logging.level",
+        "image_build_temp_dir": "temp_dir",
+        "image_build_work_dir": "work_dir",
+        "image_build_workers": "workers",
+    }
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -7,8 +7,10 @@ from __future__ import annotations
 import io
 import pathlib
 import tarfile
+import typing as t
 
 import pytest
+from ansible._internal._datatag._tags import VaultedValue
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.plugin_utils._template_bundle import (
     OWN_CONFIG,
@@ -130,11 +132,38 @@ def test_a_template_as_data(template: pathlib.Path) -> None:
     }
     bundle = collect_content(content, base_dir=str(template.parent), config_dir=OWN_CONFIG, decrypt=refuse)
     found = members(bundle)
-    assert bundle.name == "template.yml"
+    assert bundle.name == "a.yml"
     assert found["template/files/x"][0] == b"x"
     # An unknown operating system: enough to tell which ones are known.
     assert "config/osv/debian/debian13/config.yml" in found
     assert "config/osv/debian/keys/bookworm-archive.asc" not in found
+
+
+def test_a_template_as_text(template: pathlib.Path) -> None:
+    bundle = collect_content(TEMPLATE, base_dir=str(template.parent), config_dir=OWN_CONFIG, decrypt=refuse)
+    assert bundle.name == "a.yml"
+    assert members(bundle)["template/a.yml"][0] == TEMPLATE.encode()
+    with pytest.raises(TemplateError, match="content:2: .*This is not valid YAML"):
+        collect_content("image: {\n", base_dir="/", config_dir=OWN_CONFIG, decrypt=refuse)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "", 7, "a/b", None])
+def test_a_template_whose_image_has_no_name_for_a_file(name: t.Any) -> None:
+    bundle = collect_content({"image": {"name": name}}, base_dir="/", config_dir=OWN_CONFIG, decrypt=refuse)
+    assert bundle.name == "template.yml"
+
+
+def test_encrypted_values_of_a_template_as_data() -> None:
+    secret = VaultedValue(ciphertext="$ANSIBLE_VAULT;1.1;AES256\n6162\n").tag("s3cret")
+    users = [{"name": "root", "password": secret}]
+    content = {"image": {"name": "a"}, "systemConfig": {"users": users}}
+    found = members(collect_content(content, base_dir="/", config_dir=OWN_CONFIG, decrypt=refuse))
+    assert b'"password": "s3cret"' in found["template/a.yml"][0]
+    content["systemConfig"]["configurations"] = [{"cmd": secret}]
+    with pytest.raises(TemplateError, match="only passwords of users are hidden") as caught:
+        collect_content(content, base_dir="/", config_dir=OWN_CONFIG, decrypt=refuse)
+    assert [error["path"] for error in caught.value.details["errors"]] == ["systemConfig.configurations[0].cmd"]
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_directory_without_providers(template: pathlib.Path, tmp_path: pathlib.Path) -> None:

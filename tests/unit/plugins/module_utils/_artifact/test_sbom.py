@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import time
@@ -13,6 +14,7 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.license import declared_license
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.rpm_license import tagged_license
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
     ImageIdentity,
     PackageDescription,
@@ -109,6 +111,27 @@ def test_valid(tmp_path: pathlib.Path) -> None:
 )
 def test_package_urls(package: dict[str, t.Any], url: str) -> None:
     assert package_url(IMAGE, package) == url
+
+
+def test_rpm_packages_are_valid_too(tmp_path: pathlib.Path) -> None:
+    image = dataclasses.replace(IMAGE, os="azure-linux", release_version="3.0", package_type="rpm")
+    packages = [_package("zlib", "1:1.3.1-1.azl3", arch="x86_64"), _package("bash", "5.2-1.azl3", depends=["zlib"])]
+    descriptions = {
+        "zlib": PackageDescription(vendor="Microsoft (Corporation)", license=tagged_license("zlib and BSD")),
+        "bash": PackageDescription(
+            vendor="Microsoft",
+            license=tagged_license("(GPLv3+ or LicenseRef-Fedora-UltraPermissive) and Public Domain"),
+        ),
+    }
+    path = tmp_path / "rpm.spdx.json"
+    path.write_bytes(build_sbom(image, packages, descriptions))
+    assert _validate(path) == []
+    entries = {entry["name"]: entry for entry in json.loads(path.read_bytes())["packages"]}
+    assert entries["zlib"]["supplier"] == "Organization: Microsoft Corporation"
+    assert entries["zlib"]["licenseDeclared"] == "Zlib AND LicenseRef-BSD"
+    assert entries["zlib"]["externalRefs"][0]["referenceLocator"] == (
+        "pkg:rpm/azure-linux/zlib@1.3.1-1.azl3?arch=x86_64&distro=azure-linux-3.0&epoch=1"
+    )
 
 
 def test_another_build_has_another_namespace() -> None:

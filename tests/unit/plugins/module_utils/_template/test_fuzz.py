@@ -6,11 +6,15 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 import time
 import typing as t
 
+import pytest
 import yaml
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions
@@ -122,3 +126,44 @@ def test_large_documents_are_refused_quickly() -> None:
         started = time.process_time()
         attempt(text.encode())
         assert time.process_time() - started < 1.0, text[:40]
+
+
+_BEGIN = "image: {name: a, version: '1'}\ntarget: {os: debian, dist: debian12, arch: x86_64, imageType: raw}\n"
+
+# The loader takes at most 20000 items, so this is the most of each kind that reaches schema, merge and checks.
+_MOST = {
+    "packages": ("systemConfig: {packages: [", "p{0}, ", "]}"),
+    "removed packages": ("remove: {packages: [", "p{0}, ", "]}"),
+    "removed globs": ("remove: {packages: [", "p*{0}, ", "]}"),
+    "services": ("systemConfig: {services: {enable: [", "s{0}, ", "]}}"),
+    "users": ("systemConfig: {users: [", "{{name: u{0}, sshKeys: [x]}}, ", "]}"),
+    "one user": ("systemConfig: {users: [", "{{name: u}}, ", "]}"),
+    "files": ("systemConfig: {additionalFiles: [", "{{local: f{0}, final: /a/{0}}}, ", "]}"),
+    "partitions": ("disk: {size: 4GiB, partitions: [", "{{id: p{0}, size: 1MiB}}, ", "]}"),
+    "interfaces": ("systemConfig: {network: {interfaces: [", "{{name: e{0}, addresses: [192.0.2.1/8]}}, ", "]}}"),
+    "repositories": ("packageRepositories: [", "{{codename: c{0}, url: 'http://x'}}, ", "]"),
+    "commands": ("systemConfig: {configurations: [", "{{cmd: '{0}'}}, ", "]}"),
+    "unknown keys": ("systemConfig: {", "k{0}: 1, ", "}"),
+}
+
+
+@pytest.mark.parametrize("kind", _MOST)
+def test_the_largest_templates_are_judged_in_a_second_and_200_mib(kind: str, tmp_path: pathlib.Path) -> None:
+    begin, item, end = _MOST[kind]
+    nodes = 2 * item.count("{{") + 2 * item.count(", ") + 1
+    text = _BEGIN + begin + "".join(item.format(number) for number in range(19_900 // nodes)) + end
+    # The process itself knows its peak; what wait4 tells includes that of this one, from before the exec.
+    program = (
+        f"import sys; from {__name__} import attempt; attempt(open(sys.argv[1], 'rb').read()); "
+        "open(sys.argv[2], 'w').write(open('/proc/self/status').read())"
+    )
+    path, status_path = tmp_path / "large.yml", tmp_path / "status"
+    path.write_text(text)
+    process = subprocess.Popen([sys.executable, "-c", program, str(path), str(status_path)])
+    _pid, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    (peak,) = [line.split()[1] for line in status_path.read_text().splitlines() if line.startswith("VmHWM:")]
+    assert int(peak) < 200 * 1024
+    # Importing pytest and hypothesis takes about as long again as judging.
+    assert usage.ru_utime + usage.ru_stime < 3.0

@@ -9,6 +9,7 @@ import typing as t
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import from_data, origin_of
 from ansible_collections.os_image.composer.plugins.module_utils._template.merge import merge_templates
+from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._template.conftest import Build
 
 
 def merged(lower: dict[str, t.Any], upper: dict[str, t.Any]) -> t.Any:
@@ -117,3 +118,7 @@ def test_neither_template_is_changed_and_origins_stay() -> None:
     assert origin_of(result, ("systemConfig", "packages", 1)).file == "user"
     assert origin_of(result, ("systemConfig", "packages", 1)).path == ("systemConfig", "packages", 0)
     assert origin_of(result, ("systemConfig", "hostname")).file == "default"
+
+
+def test_overrides_may_say_a_part_of_a_section(build: Build) -> None:
+    assert build(overrides={"image": {"version": "2.1"}}).template["image"] == {"name": "web", "version": "2.1"}

@@ -67,6 +67,13 @@ def test_one_word_for_each_thing(build: Build) -> None:
     assert template["systemConfig"]["services"]["mask"] == ["x.timer"]
 
 
+def test_units_are_the_same_with_and_without_their_suffix(build: Build) -> None:
+    template = build(systemConfig={"services": {"disable": ["systemd-timesyncd"]}}).template
+    services = template["systemConfig"]["services"]
+    assert services["disable"] == ["systemd-timesyncd.service"]
+    assert "systemd-timesyncd.service" not in services["enable"]
+
+
 @pytest.mark.parametrize(("name", "full"), [("ssh", "ssh.service"), ("a.b", "a.b.service"), ("x.socket", "x.socket")])
 def test_units_have_suffixes(name: str, full: str) -> None:
     assert full_unit_name(name) == full

@@ -141,10 +141,36 @@ def test_secrets_are_nowhere(run: Run) -> None:
     assert other["rebuild_reason"] == "template changed: systemConfig.users[0].password"
 
 
-def test_the_difference_to_the_default_template(run: Run) -> None:
-    difference = run(systemConfig={"hostname": "kiosk", "packages": ["curl"]})["diff"]["after"]["template"]
-    assert difference["systemConfig"] == {"hostname": "kiosk", "name": "web", "packages": ["curl"]}
-    assert "disk" not in difference
+def test_the_difference_to_the_default_template(run: Run, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "motd").write_text("Hello")
+    config = {
+        "hostname": "kiosk",
+        "packages": ["curl"],
+        "users": [{"name": "a", "password": "Tr0ub4dor&3"}],
+        "additionalFiles": [{"local": "motd", "final": "/etc/motd"}],
+    }
+    diff = run(systemConfig=config)["diff"]
+    assert (diff["before_header"], diff["after_header"]) == ("default-raw-x86_64.yml", "web.yml")
+    before, after = yaml.safe_load(diff["before"]), yaml.safe_load(diff["after"])
+    assert before["systemConfig"]["hostname"] == "debian"
+    assert after["systemConfig"]["hostname"] == "kiosk"
+    assert after["systemConfig"]["packages"] == [*before["systemConfig"]["packages"], "curl"]
+    assert after["systemConfig"]["users"] == [{"name": "a", "password": "(hidden)", "sudo": False}]
+    assert after["systemConfig"]["additionalFiles"][0]["local"] == "motd"
+    assert after["disk"] == before["disk"]
+    # It does not depend on the last run, nor on whether there was something to do.
+    assert run(systemConfig=config)["diff"] == diff
+    assert run(check=True, systemConfig=config)["diff"] == diff
+
+
+@pytest.mark.parametrize("count", [100, 300, 1000, 15_000])
+def test_results_stay_small(run: Run, count: int) -> None:
+    packages = [f"package-number-{number}" for number in range(count)]
+    result = run(systemConfig={"packages": packages})
+    assert len(json.dumps(result)) < 50_000
+    assert ("systemConfig" in result["template"]) == (count <= 1000)
+    assert ("prepared" in result["diff"]) == (count > 300)
 
 
 def test_fingerprints_and_the_build_digest_know_no_paths(run: Run, tmp_path: pathlib.Path) -> None:
@@ -163,6 +189,15 @@ def test_fingerprints_and_the_build_digest_know_no_paths(run: Run, tmp_path: pat
     assert one.build_digest(lock) != one.build_digest(newer)
     artifacts = document_of(run(disk={"artifacts": [{"type": "qcow2"}]}, **sections))
     assert artifacts.build_digest(lock) == one.build_digest(lock)
+    (tmp_path / "in" / "signing.key").write_text("secret")
+    words = {
+        "description": "What it is for.",
+        "kernel": {"name": "edge"},
+        "signing": {"checksums": {"key": "signing.key"}},
+    }
+    config = {**sections["systemConfig"], **words}
+    described = document_of(run(metadata={"description": "For all.", "keywords": ["kiosk"]}, systemConfig=config))
+    assert described.build_digest(lock) == one.build_digest(lock)
     (tmp_path / "in" / "f").write_text("2")
     assert document_of(run(**sections)).build_digest(lock) != one.build_digest(lock)
 
