@@ -70,7 +70,7 @@ def live_iso_writes_to_no_disk(template: Mapping) -> t.Iterator[Finding]:
     iso:
       type: installer
     remove:
-      partitions: [boot, rootfs]
+      partitions: [boot, root]
     """,
 )
 def installer_knows_its_disk(template: Mapping) -> t.Iterator[Finding]:
@@ -104,6 +104,8 @@ def _has_no_size(disk: Mapping) -> bool:
     target:
       imageType: iso
     systemConfig:
+      kernel:
+        uki: true
       signing:
         secureBoot: {key: keys/db.key, certificate: keys/db.crt}
     """,

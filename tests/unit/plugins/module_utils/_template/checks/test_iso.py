@@ -22,7 +22,7 @@ from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._temp
 )
 
 ISO = target(imageType="iso")
-NO_PARTITIONS: Part = {"remove": {"partitions": ["boot", "rootfs"]}}
+NO_PARTITIONS: Part = {"remove": {"partitions": ["boot", "root"]}}
 SWAP = {"id": "s", "fsType": "swap", "start": "1GiB", "end": "0"}
 UNSIZED: Part = {"disk": {"partitions": [ESP, SMALL_ROOT, SWAP]}}
 TEMPLATE = config(initramfs={"template": "default-initrd-x86_64.yml"})
