@@ -35,6 +35,7 @@ TOOLS: t.Mapping[str, t.Tuple[str, t.Tuple[str, ...]]] = {
     "mcopy": ("mtools", ("--version",)),
     "mke2fs": ("e2fsprogs", ("-V",)),
     "mkfs.vfat": ("dosfstools", ("--help",)),
+    "mksquashfs": ("squashfs-tools", ("-version",)),
     "mkswap": ("util-linux", ("--version",)),
     "mount": ("mount", ("--version",)),
     "qemu-img": ("qemu-utils", ("--version",)),
@@ -45,6 +46,7 @@ TOOLS: t.Mapping[str, t.Tuple[str, t.Tuple[str, ...]]] = {
     "sfdisk": ("fdisk", ("--version",)),
     "tar": ("tar", ("--version",)),
     "unshare": ("util-linux", ("--version",)),
+    "xorriso": ("xorriso", ("-version",)),
     "xz": ("xz-utils", ("--version",)),
     "zstd": ("zstd", ("--version",)),
 }

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: disk_compose
-short_description: Compose the disk image from the root tree
+short_description: Compose the disk image, the ISO or the initrd from the root tree
 version_added: 0.1.0
 author:
   - The os_image.composer authors (@os-image)
 description:
   - Lays out the disk that the template describes, installs the bootloader, writes C(/etc/fstab), and writes each
     partition with its part of the root tree into a raw, sparse image file in the build directory.
+  - For C(imageType) C(iso), writes an ISO that boots by BIOS and UEFI, from a CD and from a USB stick. It holds the
+    root tree as a live system, which runs from the medium and writes nothing to the machine. An installer (see the
+    template's C(iso.type)) also holds the disk that the template describes, no larger than its content needs, and a
+    program that writes it to a disk of the machine.
+  - For C(imageType) C(initrd), writes the whole root tree into an archive that the kernel unpacks into memory.
   - Nothing is mounted where others could see it, and no loop device is used, so that a build can be stopped at any
     time.
   - All identifiers in the image derive from what is in it, and all times are the date of the packages, so that the
@@ -43,12 +48,42 @@ EXAMPLES = r"""
 
 RETURN = r"""
 image:
-  description: Path of the raw image in the build directory.
+  description: Path of the raw image, the ISO or the initrd in the build directory.
   returned: success
   type: str
   sample: /var/lib/os-image/work/debian-debian12-x86_64/imagebuild/minimal/disk/image.raw
+kernel:
+  description: Path of the kernel that starts an initrd.
+  returned: success, for an initrd
+  type: str
+  sample: /var/lib/os-image/work/debian-debian12-x86_64/imagebuild/rescue/disk/vmlinuz
+iso:
+  description: What the ISO is.
+  returned: success, for an ISO
+  type: dict
+  contains:
+    type:
+      description: V(live) or V(installer).
+      type: str
+    volume_id:
+      description: Its volume identifier.
+      type: str
+    live_system:
+      description: The generator whose initramfs mounts the root file system of the live system.
+      type: str
+    installs:
+      description:
+        - What an installer writes, with the C(path) on the medium and the C(sha256) of that file, the C(size) that is
+          written, and C(least_disk_size), which the machine's disk must have.
+      type: dict
+  sample:
+    type: live
+    volume_id: KIOSK_1_0
+    live_system: initramfs-tools
 partitions:
-  description: The partitions, in the template's order.
+  description:
+    - The partitions, in the template's order; for an installer those of the disk that it writes. Empty when there is no
+      disk.
   returned: success
   type: list
   elements: dict
@@ -100,7 +135,7 @@ boot:
   type: dict
   contains:
     loader:
-      description: The bootloader.
+      description: The bootloader; for an ISO that of the ISO. Empty for an initrd.
       type: str
     entries:
       description: The entries of its menu, the default one first.

@@ -15,6 +15,7 @@ author:
 description:
   - Boots an image with QEMU on the build host, and waits until its serial console shows a login prompt or another
     marker. Can then log in over the serial console and run commands.
+  - Boots disks, ISO images (as a CD or as a USB stick), and initrds with their kernel.
   - The image is never written to. What the guest writes is kept in an unnamed temporary file that vanishes with the
     virtual machine. The guest gets a network with DHCP, from which it reaches nothing.
   - The image has to use the first serial port as its console, for example with C(console=ttyS0) on its kernel command
@@ -46,6 +47,8 @@ options:
     choices:
       - auto
       - img
+      - initrd
+      - iso
       - qcow2
       - raw
       - vdi
@@ -114,6 +117,37 @@ options:
     description:
       - The password of O(login_user).
     type: str
+  attach:
+    description:
+      - What the image is for the virtual machine.
+    type: str
+    choices:
+      auto: An ISO is a CD, everything else a disk.
+      disk: A disk of the machine.
+      cdrom: A CD.
+      usb: A USB stick.
+    default: auto
+  kernel:
+    description:
+      - Path of a kernel on the build host that is started without a boot loader.
+      - By default, an initrd is started with the kernel beside it, with the suffix C(.vmlinuz); everything else
+        boots by itself.
+    type: path
+  cmdline:
+    description:
+      - The command line of O(kernel), or of an initrd's kernel.
+    type: str
+    default: console=ttyS0
+  target_disk:
+    description:
+      - Path on the build host of a second disk, which the guest may write to, for what an installer installs. The file
+        is made anew, sparse and empty, and stays. Boot it afterwards as O(image).
+    type: path
+  target_size:
+    description:
+      - The size of O(target_disk), in MiB.
+    type: int
+    default: 4096
   temp_dir:
     description:
       - A directory on the build host for what the guest writes while it runs.
@@ -136,6 +170,17 @@ EXAMPLES = r"""
       - curl --silent --fail http://localhost/
     login_user: admin
     login_password: "{{ vault_admin_password }}"
+
+- name: Install from an ISO onto an empty disk
+  os_image.composer.image_boot_test:
+    image: /srv/images/edge-1.0.iso
+    target_disk: /var/tmp/installed.raw
+    marker: "reboot: Power down"
+    timeout: 900
+
+- name: Boot what was installed
+  os_image.composer.image_boot_test:
+    image: /var/tmp/installed.raw
 """
 
 RETURN = r"""
@@ -193,7 +238,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.console import LOGIN_PROMPT
-from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import DISK_FORMATS
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import ATTACHMENTS, DISK_FORMATS
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.session import BootTest, run_boot_test
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
@@ -221,15 +266,28 @@ def main() -> None:
             "login_user": {"type": "str", "default": "root"},
             "login_password": {"type": "str", "no_log": True},
             "temp_dir": {"type": "path"},
+            "attach": {"type": "str", "choices": ["auto", *ATTACHMENTS], "default": "auto"},
+            "kernel": {"type": "path"},
+            "cmdline": {"type": "str", "default": "console=ttyS0"},
+            "target_disk": {"type": "path"},
+            "target_size": {"type": "int", "default": 4096},
         },
         supports_check_mode=True,
     )
     params = dict(module.params)
     image = os.path.abspath(params.pop("image"))
     output_dir = params.pop("output_dir") or os.path.join(os.path.dirname(image), "boot-test")
-    test = BootTest(image=image, output_dir=output_dir, image_format=params.pop("format"), **params)
+    test = BootTest(
+        image=image,
+        output_dir=output_dir,
+        image_format=params.pop("format"),
+        attachment=params.pop("attach"),
+        target_size=params.pop("target_size") << 20,
+        **params,
+    )
+    changed = test.target_disk is not None
     if module.check_mode:
-        module.exit_json(changed=False, msg=f"image_boot_test: would boot {image}")
+        module.exit_json(changed=changed, msg=f"image_boot_test: would boot {image}")
     kept = {"console_log": test.console_log, "screenshot": test.screenshot}
     try:
         with cancellable("image_boot_test", lease_file=None, lease_timeout=0):
@@ -237,7 +295,7 @@ def main() -> None:
     except ComposerError as exc:
         module.fail_json(msg=str(exc), **kept, **exc.details)
     module.exit_json(
-        changed=False,
+        changed=changed,
         msg=f"image_boot_test: {image} was up after {report.seconds} s ({report.accelerator})",
         seconds=report.seconds,
         accelerator=report.accelerator,

@@ -15,7 +15,8 @@ author:
 description:
   - Makes the artifacts that C(disk.artifacts) of the template asks for, and publishes them in the output directory
     with a manifest, an SPDX 2.3 bill of materials, C(packages.lock.json), C(chrootpkgs.dot) and C(SHA256SUMS).
-    When the template asks for none, the uncompressed raw image is published.
+    When the template asks for none, the uncompressed raw image is published. Of an ISO, the ISO is published, and of an
+    initrd the C(.initrd.img) and its kernel, C(.vmlinuz).
   - With C(systemConfig.signing.checksums) in the template, C(SHA256SUMS.asc) is a detached OpenPGP signature of
     C(SHA256SUMS), dated like the image.
   - Files get their final names only when all of them are whole. When anything fails before, what was published last is
@@ -85,7 +86,9 @@ artifacts:
       description: Absolute path on the build host.
       type: str
     format:
-      description: One of V(raw), V(qcow2), V(vhd), V(vhdx), V(vmdk), V(vdi).
+      description:
+        - One of V(raw), V(qcow2), V(vhd), V(vhdx), V(vmdk), V(vdi); for images that are no disks V(iso), or V(initrd)
+          and V(kernel).
       type: str
     compression:
       description: One of V(gz), V(xz), V(zstd); V(null) when the artifact is not compressed as a whole.

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import shutil
 import typing as t
@@ -21,6 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "case(name): the case that a test belongs to")
+    config.addinivalue_line("markers", "rotates(group): of the tests of a group, one runs a day; all, when asked for")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -37,6 +39,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if wanted:
         config.hook.pytest_deselected(items=[item for item in items if cases[item.nodeid] not in wanted])
         items[:] = [item for item in items if cases[item.nodeid] in wanted]
+    else:
+        _rotate(config, items)
+
+
+def _rotate(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep one test of each group: ways of doing the same that take long, another one each day."""
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if mark := item.get_closest_marker("rotates"):
+            groups.setdefault(mark.args[0], []).append(item)
+    day = datetime.datetime.now(tz=datetime.timezone.utc).toordinal()
+    left_out = [item for group in groups.values() for item in group if item is not group[day % len(group)]]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")

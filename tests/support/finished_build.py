@@ -75,6 +75,9 @@ class FinishedBuild:
         subprocess.run(["cp", "--sparse=always", str(image), str(self.image)], check=True)
         self.artifacts: list[dict[str, str]] = [{"type": "raw"}]
         self.version = "1.0"
+        self.image_type = "raw"
+        #: What disk_compose has returned beside.
+        self.composed: dict[str, t.Any] = {}
         self.metadata: dict[str, t.Any] = {}
         self.config: dict[str, t.Any] = {}
         self.files: dict[str, str] = {}
@@ -141,7 +144,7 @@ class FinishedBuild:
             "template": {
                 "metadata": self.metadata,
                 "image": {"name": "appliance", "version": self.version},
-                "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": "raw"},
+                "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": self.image_type},
                 "disk": {"name": "d", "artifacts": self.artifacts},
                 "systemConfig": {"name": "minimal", "kernel": {}, "signing": {}, **self.config},
             },
@@ -210,7 +213,7 @@ class FinishedBuild:
         image = str(self.image)
         partitions = [{"id": "rootfs", "number": 1, "start": MIB, "size": 8 * MIB, "uuid": "u", "mount_point": "/"}]
         boot = {"loader": "systemd-boot", "entries": ["e"], "kernel_version": "6.1", "cmdline": "quiet"}
-        composed = {"image": image, "partitions": partitions, "boot": boot}
+        composed = {"image": image, "partitions": partitions, "boot": boot, **self.composed}
         signed = {"signed": [], "certificates": [], "image": image}
         return {
             "disk_compose": (

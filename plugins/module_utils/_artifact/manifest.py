@@ -22,7 +22,7 @@ class Artifact:
     """A finished artifact.
 
     :ivar name: Its file name.
-    :ivar format: A key of C(FORMATS).
+    :ivar format: A key of C(FORMATS), or C(iso), C(initrd), C(kernel).
     :ivar compression: A key of C(CODECS), or V(None).
     """
 
@@ -112,6 +112,7 @@ def build_manifest(
     signature: t.Mapping[str, str] | None,
     artifacts: t.Sequence[Artifact],
     warnings: t.Sequence[str],
+    iso: t.Mapping[str, t.Any] | None = None,
 ) -> bytes:
     """Return the manifest as a JSON document.
 
@@ -119,6 +120,7 @@ def build_manifest(
     :param signed: The EFI programs that are signed for Secure Boot.
     :param signature: The signature of the checksums: its file and the fingerprint of its key.
     :param tools: The programs and libraries of the build host that shaped the outputs, with their versions.
+    :param iso: What disk_compose tells about an ISO.
     """
     document = {
         "schema_version": MANIFEST_VERSION,
@@ -139,6 +141,7 @@ def build_manifest(
         ],
         "partitions": list(partitions),
         "boot": dict(boot),
+        **({"iso": dict(iso)} if iso else {}),
         "signed": list(signed),
         "signature": None if signature is None else dict(signature),
         "artifacts": [artifact.as_facts(artifact.name) for artifact in artifacts],

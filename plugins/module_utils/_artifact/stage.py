@@ -85,11 +85,18 @@ class ArtifactPlan:
     """An artifact as the template asks for it.
 
     :ivar name: Its file name.
+    :ivar source: What of the result of disk_compose it is made from.
     """
 
     name: str
     format: str
     compression: t.Optional[str]
+    source: str = "image"
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether it is another format than the build directory has."""
+        return self.format in FORMATS and self.format != "raw"
 
     @property
     def described(self) -> str:
@@ -97,18 +104,26 @@ class ArtifactPlan:
         return f"{self.format}, {self.compression}" if self.compression else self.format
 
 
-def plan_artifacts(base_name: str, wanted: t.Sequence[t.Mapping[str, t.Any]]) -> list[ArtifactPlan]:
-    """Return the artifacts of an image; an uncompressed raw image when the template asks for none.
+def check_base_name(base_name: str) -> None:
+    """Check that files can be named after an image.
 
-    :param base_name: The image's name and version.
-    :param wanted: C(disk.artifacts) of the template.
-    :raises ArtifactError: A type or a compression is not supported.
+    :raises ArtifactError: They cannot.
     """
     if os.path.basename(base_name) != base_name or base_name.startswith("."):
         raise ArtifactError(
             f"The image's name and version, {base_name!r}, cannot be a file name.",
             remedy="Leave slashes and a leading full stop out of image.name and image.version.",
         )
+
+
+def plan_artifacts(base_name: str, wanted: t.Sequence[t.Mapping[str, t.Any]]) -> list[ArtifactPlan]:
+    """Return the artifacts of an image; an uncompressed raw image when the template asks for none.
+
+    :param base_name: The image's name and version.
+    :param wanted: C(disk.artifacts) of the template.
+    :raises ArtifactError: A type or a compression is not supported, or files cannot be named after the image.
+    """
+    check_base_name(base_name)
     plans: t.Dict[str, ArtifactPlan] = {}
     for entry in wanted or [{"type": "raw"}]:
         kind = str(entry.get("type"))
@@ -127,6 +142,13 @@ def plan_artifacts(base_name: str, wanted: t.Sequence[t.Mapping[str, t.Any]]) ->
             name = f"{name}.{CODECS[compression].extension}"
         plans[name] = ArtifactPlan(name, kind, compression)
     return list(plans.values())
+
+
+#: What images that are no disks are published as: imageType -> format, suffix, and what of disk_compose it is.
+_TREE_IMAGES: t.Mapping[str, t.Sequence[t.Tuple[str, str, str]]] = {
+    "iso": (("iso", "iso", "image"),),
+    "initrd": (("initrd", "initrd.img", "image"), ("kernel", "vmlinuz", "kernel")),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +184,13 @@ class _Build:
 
     @property
     def plans(self) -> list[ArtifactPlan]:
+        kind = self.document.section("target")["imageType"]
+        if kind in _TREE_IMAGES:
+            check_base_name(self.base_name)
+            return [
+                ArtifactPlan(f"{self.base_name}.{suffix}", name, None, source)
+                for name, suffix, source in _TREE_IMAGES[kind]
+            ]
         return plan_artifacts(self.base_name, self.document.section("disk").get("artifacts") or [])
 
     @property
@@ -388,6 +417,7 @@ class ImageFinalize(Stage):
             packages=lock["packages"],
             partitions=earlier.disk.result["partitions"],
             boot=earlier.disk.result["boot"],
+            iso=earlier.disk.result.get("iso"),
             signed=earlier.sign.result.get("signed") or [],
             signature={"path": SIGNATURE, "signed_by": signer.fingerprint} if signer else None,
             artifacts=artifacts,
@@ -418,6 +448,7 @@ class _ArtifactMaker:
         self._stage = stage
         self._plans = plans
         self._image: str = earlier.sign.result["image"]
+        self._sources: t.Mapping[str, str] = {**earlier.disk.result, "image": self._image}
         self._build_digest = earlier.document.build_digest(earlier.lock)
         self._epoch: int = earlier.lock["source_date_epoch"]
         self._runner = CommandRunner(log=owner.progress)
@@ -442,9 +473,9 @@ class _ArtifactMaker:
         for plan in self._plans:
             if plan.compression or plan.format == "qcow2":
                 needed += stored // _BEST_RATIO
-            if plan.format == "raw" and not plan.compression and self._is_elsewhere():
-                needed += stored
-            if plan.format not in ("raw", "qcow2") or (plan.format == "qcow2" and plan.compression):
+            if not plan.is_converted and not plan.compression and self._is_elsewhere():
+                needed += allocated(self._sources[plan.source])
+            if plan.is_converted and (plan.format != "qcow2" or plan.compression):
                 needed += stored
         status = os.statvfs(self._stage.path)
         free = status.f_bavail * status.f_frsize
@@ -467,13 +498,13 @@ class _ArtifactMaker:
 
     def _made(self, plan: ArtifactPlan) -> Artifact:
         path = self._stage.join(plan.name)
-        source = self._image
-        if plan.format != "raw" and plan.compression:
+        source = self._sources[plan.source]
+        if plan.is_converted and plan.compression:
             # Under the name that it has when it is unpacked, as VMDK holds its name.
             source = os.path.join(self._stage.path, f".{plan.name}", _name_without_compression(plan))
             os.mkdir(os.path.dirname(source))
             self._convert(plan, source, compact=False)
-        elif plan.format != "raw":
+        elif plan.is_converted:
             with self._all_processors if _uses_all_processors(plan) else contextlib.nullcontext():
                 self._convert(plan, path, compact=True)
         if plan.compression:
@@ -482,23 +513,23 @@ class _ArtifactMaker:
             if source != self._image:
                 os.unlink(source)
             return Artifact(plan.name, plan.format, plan.compression, compressed.size, compressed.sha256)
-        if plan.format == "raw":
+        if not plan.is_converted:
             self._progress.milestone("Artifacts", f"Writing {plan.name}")
-            self._take_raw(path)
+            self._take(source, path)
         sha256 = sha256_sparse(path, stop=self._stop)
         return Artifact(plan.name, plan.format, None, os.path.getsize(path), sha256)
 
-    def _take_raw(self, path: str) -> None:
-        """Publish the raw image itself, with a second copy of its data only where there is no other way."""
-        if clone_file(self._image, path):
+    def _take(self, source: str, path: str) -> None:
+        """Publish an image itself, with a second copy of its data only where there is no other way."""
+        if clone_file(source, path):
             return
         try:
             # Stages never write into a file that they have finished, they make a new one: what is published stays.
-            os.link(self._image, path)
+            os.link(source, path)
         except OSError as exc:
             if exc.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
                 raise
-            copy_sparse(self._image, path, stop=self._stop)
+            copy_sparse(source, path, stop=self._stop)
 
     def _convert(self, plan: ArtifactPlan, destination: str, *, compact: bool) -> None:
         self._progress.milestone("Artifacts", f"Converting to {plan.format}")
@@ -543,7 +574,7 @@ def _name_without_compression(plan: ArtifactPlan) -> str:
 
 
 def _uses_all_processors(plan: ArtifactPlan) -> bool:
-    return plan.compression is not None or bool(FORMATS[plan.format].compact)
+    return plan.compression is not None or (plan.is_converted and bool(FORMATS[plan.format].compact))
 
 
 def _sbom_name(base_name: str) -> str:
@@ -553,7 +584,7 @@ def _sbom_name(base_name: str) -> str:
 def _tool_versions(plans: t.Sequence[ArtifactPlan]) -> t.Dict[str, str]:
     """Return the programs and libraries that shape these artifacts."""
     tools = {}
-    if any(plan.format != "raw" for plan in plans):
+    if any(plan.is_converted for plan in plans):
         tools["qemu-img"] = tool_version([find_tool("qemu-img", package="qemu-utils"), "--version"])
     for compression in sorted({plan.compression for plan in plans if plan.compression}):
         name, version = CODECS[compression].tool()

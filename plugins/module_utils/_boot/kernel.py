@@ -26,7 +26,7 @@ class Kernel:
 
     :ivar version: As C(uname -r) shows it.
     :ivar image: Absolute path in the tree.
-    :ivar initrd: Absolute path in the tree.
+    :ivar initrd: Absolute path in the tree; empty when nobody has looked for it.
     """
 
     version: str
@@ -40,23 +40,32 @@ def find_kernels(tree: str) -> t.List[Kernel]:
     :param tree: The tree's path on the host.
     :raises BootError: There is none, or one has no initrd.
     """
+    kernels = []
+    for kernel in find_kernel_images(tree):
+        initrds = [f"/boot/{form.format(kernel.version)}" for form in _INITRDS]
+        initrd = next((path for path in initrds if _is_file(tree, path)), None)
+        if initrd is None:
+            raise BootError(
+                f"The kernel {kernel.version} has no initrd: the root tree has none of {', '.join(initrds)}.",
+                remedy="Install an initramfs generator (initramfs-tools or dracut-core) into the image.",
+            )
+        kernels.append(dataclasses.replace(kernel, initrd=initrd))
+    return kernels
+
+
+def find_kernel_images(tree: str) -> t.List[Kernel]:
+    """Return the kernels in a root tree, the newest first, without looking for their initrds.
+
+    :param tree: The tree's path on the host.
+    :raises BootError: There is none.
+    """
     images = kernel_images(tree)
     if not images:
         raise BootError(
             "The root tree has no kernel: neither /boot/vmlinuz-* nor /usr/lib/modules/*/vmlinuz exists.",
             remedy="Add a kernel to kernel.packages, for example linux-image-amd64 or kernel.",
         )
-    kernels = []
-    for version in reversed(images):
-        initrds = [f"/boot/{form.format(version)}" for form in _INITRDS]
-        initrd = next((path for path in initrds if _is_file(tree, path)), None)
-        if initrd is None:
-            raise BootError(
-                f"The kernel {version} has no initrd: the root tree has none of {', '.join(initrds)}.",
-                remedy="Install an initramfs generator (initramfs-tools or dracut-core) into the image.",
-            )
-        kernels.append(Kernel(version, images[version], initrd))
-    return kernels
+    return [Kernel(version, images[version], "") for version in reversed(images)]
 
 
 def default_kernel_first(kernels: t.Sequence[Kernel], wanted: str) -> t.List[Kernel]:
@@ -84,4 +93,4 @@ def _is_file(tree: str, path: str) -> bool:
     return os.path.isfile(tree + resolve_in_tree(tree, path))
 
 
-__all__ = ("Kernel", "default_kernel_first", "find_kernels")
+__all__ = ("Kernel", "default_kernel_first", "find_kernel_images", "find_kernels")

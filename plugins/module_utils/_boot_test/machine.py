@@ -33,15 +33,24 @@ _UEFI_FIRMWARE: t.Sequence[tuple[str, str]] = (
     ("/usr/share/qemu/ovmf-x86_64-4m-code.bin", "/usr/share/qemu/ovmf-x86_64-4m-vars.bin"),
 )
 
-#: QEMU's name of each disk format by the suffix of the image's file name.
+#: QEMU's name of each disk format by the suffix of the image's file name. An initrd is no disk, but the kernel's.
 DISK_FORMATS: t.Mapping[str, str] = {
     ".img": "raw",
+    ".initrd": "initrd",
+    ".iso": "raw",
     ".qcow2": "qcow2",
     ".raw": "raw",
     ".vdi": "vdi",
     ".vhd": "vpc",
     ".vhdx": "vhdx",
     ".vmdk": "vmdk",
+}
+
+#: How an image is given to the machine, and what that is for the machine.
+ATTACHMENTS: t.Mapping[str, t.Tuple[str, ...]] = {
+    "disk": ("-device", "virtio-blk-pci,drive=disk,bootindex=0"),
+    "cdrom": ("-device", "ide-cd,drive=disk,bootindex=0"),
+    "usb": ("-device", "qemu-xhci", "-device", "usb-storage,drive=disk,bootindex=0,removable=on"),
 }
 
 _COMPRESSED = (".bz2", ".gz", ".xz", ".zst")
@@ -60,6 +69,11 @@ class MachineSpec:
 
     :ivar image: Path of the disk image; V(None) for a machine without a disk. The file is never written to.
     :ivar disk_format: QEMU's name of the image's format.
+    :ivar attachment: A key of C(ATTACHMENTS).
+    :ivar kernel: Path of a kernel that is started without firmware's help; V(None) to boot from the disk.
+    :ivar initrd: Path of its initrd.
+    :ivar cmdline: Its command line.
+    :ivar target_disks: Raw disks, which the machine does write to.
     :ivar firmware: C(uefi) or C(bios).
     :ivar memory: MiB.
     :ivar accelerator: C(tcg) or C(kvm).
@@ -71,6 +85,11 @@ class MachineSpec:
     memory: int = 1024
     cpus: int = 2
     accelerator: str = "tcg"
+    attachment: str = "disk"
+    kernel: str | None = None
+    initrd: str | None = None
+    cmdline: str = ""
+    target_disks: t.Tuple[str, ...] = ()
 
 
 def disk_format(image: str, wanted: str = "auto") -> str:
@@ -83,6 +102,8 @@ def disk_format(image: str, wanted: str = "auto") -> str:
     """
     if wanted != "auto":
         return DISK_FORMATS[f".{wanted}"]
+    if image.lower().endswith(".initrd.img"):
+        return "initrd"
     suffix = os.path.splitext(image)[1].lower()
     if suffix in _COMPRESSED:
         raise BootError(
@@ -96,6 +117,14 @@ def disk_format(image: str, wanted: str = "auto") -> str:
             f"The name of the image {image} does not tell its format.",
             remedy=f"Set the option format to one of {', '.join(known[1:] for known in DISK_FORMATS)}.",
         ) from None
+
+
+def kernel_beside(initrd: str) -> str:
+    """Return where the kernel of an initrd image lies: beside it, with the suffix C(.vmlinuz)."""
+    base = initrd
+    for suffix in (".img", ".initrd"):
+        base = base[: -len(suffix)] if base.lower().endswith(suffix) else base
+    return f"{base}.vmlinuz"
 
 
 def machine_argv(spec: MachineSpec, *, console: int, monitor: int) -> list[str]:
@@ -124,7 +153,14 @@ def machine_argv(spec: MachineSpec, *, console: int, monitor: int) -> list[str]:
         argv += ("-drive", f"if=pflash,unit=1,format=raw,snapshot=on,file={_escaped(variables)}")
     if spec.image is not None:
         argv += ("-drive", f"if=none,id=disk,format={spec.disk_format},snapshot=on,file={_escaped(spec.image)}")
-        argv += ("-device", "virtio-blk-pci,drive=disk,bootindex=0")
+        argv += ATTACHMENTS[spec.attachment]
+    for number, path in enumerate(spec.target_disks):
+        # Nothing is to be kept of a machine that dies, so that the guest need not wait for the host's disk.
+        argv += ("-drive", f"if=none,id=target{number},format=raw,cache=unsafe,file={_escaped(path)}")
+        argv += ("-device", f"virtio-blk-pci,drive=target{number}")
+    if spec.kernel is not None:
+        argv += ("-kernel", spec.kernel, "-append", spec.cmdline)
+        argv += ("-initrd", spec.initrd) if spec.initrd is not None else ()
     return argv
 
 
@@ -249,11 +285,13 @@ def _kvm_problem(firmware: str, runner: CommandRunner) -> str | None:
 
 
 __all__ = (
+    "ATTACHMENTS",
     "DISK_FORMATS",
     "Machine",
     "MachineSpec",
     "choose_accelerator",
     "disk_format",
+    "kernel_beside",
     "machine_argv",
     "started_machine",
 )

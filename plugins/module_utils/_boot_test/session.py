@@ -25,6 +25,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machi
     MachineSpec,
     choose_accelerator,
     disk_format,
+    kernel_beside,
     started_machine,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
@@ -56,6 +57,11 @@ class BootTest:
     :ivar accelerator: C(tcg), C(kvm), or C(auto).
     :ivar commands: Shell commands to run after logging in.
     :ivar temp_dir: Where what the guest writes is kept while it runs.
+    :ivar attachment: C(auto), or a key of C(ATTACHMENTS).
+    :ivar kernel: Path of a kernel to start; V(None) to boot from the image, or for the one beside an initrd.
+    :ivar cmdline: Its command line.
+    :ivar target_disk: Path of an empty disk that is made anew, and that the machine does write to.
+    :ivar target_size: Its bytes.
     """
 
     image: str
@@ -71,6 +77,11 @@ class BootTest:
     login_user: str = "root"
     login_password: str | None = None
     temp_dir: str | None = None
+    attachment: str = "auto"
+    kernel: str | None = None
+    cmdline: str = "console=ttyS0"
+    target_disk: str | None = None
+    target_size: int = 4 << 30
 
     @property
     def console_log(self) -> str:
@@ -131,9 +142,23 @@ def _machine_spec(test: BootTest, runner: CommandRunner) -> MachineSpec:
             f"The image {test.image} does not exist.",
             remedy="Build it first, or correct the option image.",
         )
+    image_format = disk_format(test.image, test.image_format)
+    is_initrd = image_format == "initrd"
+    kernel = test.kernel or (kernel_beside(test.image) if is_initrd else None)
+    if kernel is not None and not os.path.isfile(kernel):
+        raise BootError(
+            f"The kernel {kernel} for {test.image} does not exist.",
+            remedy="Publish it beside the initrd, or set the option kernel.",
+        )
+    by_default = "cdrom" if test.image.lower().endswith(".iso") else "disk"
     return MachineSpec(
-        image=test.image,
-        disk_format=disk_format(test.image, test.image_format),
+        image=None if is_initrd else test.image,
+        disk_format=image_format,
+        attachment=by_default if test.attachment == "auto" else test.attachment,
+        kernel=kernel,
+        initrd=test.image if is_initrd else None,
+        cmdline=test.cmdline,
+        target_disks=(test.target_disk,) if test.target_disk else (),
         firmware=test.firmware,
         memory=test.memory,
         cpus=test.cpus,
@@ -150,6 +175,20 @@ def _prepare_output(test: BootTest) -> None:
                 os.unlink(path)
     except OSError as exc:
         raise BootError(f"Cannot write to the output directory {test.output_dir}: {exc.strerror}.") from exc
+    if test.target_disk:
+        _make_empty_disk(test.target_disk, test.target_size)
+
+
+def _make_empty_disk(path: str, size: int) -> None:
+    try:
+        if os.path.lexists(path) and not os.path.isfile(path):
+            raise BootError(
+                f"{path} is no file, and is not overwritten.", remedy="Give target_disk the path of a file."
+            )
+        with open(path, "wb") as stream:
+            stream.truncate(size)
+    except OSError as exc:
+        raise BootError(f"Cannot make the disk {path}: {exc.strerror}.") from exc
 
 
 def _wait_until_up(test: BootTest, machine: Machine) -> str:

@@ -139,14 +139,16 @@ class InitramfsSettings:
 
     :ivar generator: V(initramfs-tools) or V(dracut).
     :ivar root_fs_type: The file system of the root partition.
-    :ivar extra_modules: The template's C(kernel.enableExtraModules).
+    :ivar extra_modules: The template's C(kernel.enableExtraModules), and what a live system needs.
     :ivar name: Its name in /boot; C({}) is the version of the kernel.
+    :ivar generator_modules: What the generator itself has to be told to put in; dracut's modules.
     """
 
     generator: str
     root_fs_type: str
     extra_modules: tuple[str, ...]
     name: str = "initrd.img-{}"
+    generator_modules: tuple[str, ...] = ()
 
     def modules(self) -> list[str]:
         """Return the names of the modules, without duplicates."""
@@ -253,6 +255,7 @@ class Dracut(Generator):
                 self._settings.root_fs_type,
                 "--drivers",
                 " ".join(self._settings.modules()),
+                *(["--add", " ".join(self._settings.generator_modules)] if self._settings.generator_modules else []),
                 path,
             ],
             what=f"Making the initramfs of kernel {kernel}",

@@ -54,6 +54,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree imp
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._iso.live_system import LIVE_MODULES, live_system
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import with_kept_keys
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     Facts,
@@ -90,6 +91,7 @@ class ChrootConfigure(Stage):
                 "kernel.enableExtraModules": config.get("kernel", {}).get("enableExtraModules", ""),
             },
             "file system of the root partition": _root_fs_type(document),
+            "image type": document.section("target")["imageType"],
             "package repositories": document.fingerprint(document.provider["repositories"]),
             "repository keys from the network": _kept_keys(document),
             "provider": {key: document.provider[key] for key in ("family", "package_arch")},
@@ -140,6 +142,7 @@ class _TreeBuilder:
         self.chrootenv_reused = False
         self._document = document
         self._config = document.section("systemConfig")
+        self._image_type = document.section("target")["imageType"]
         self._progress = stage.progress
         self._workers = stage.options.workers
         self._epoch = int(lock["source_date_epoch"])
@@ -159,7 +162,8 @@ class _TreeBuilder:
         packages = self._package_layer(chrootenv)
         configuration = self._configuration_layer([chrootenv, packages])
         layers = [chrootenv, packages, configuration]
-        initramfs = self._initramfs_layer(layers)
+        # An initrd image is unpacked by the kernel itself, and needs no initramfs.
+        initramfs = self._initramfs_layer(layers) if self._image_type != "initrd" else None
         return [*layers, initramfs] if initramfs else layers
 
     def _sandbox(self, root: str, epoch: int) -> Sandbox:
@@ -349,7 +353,8 @@ class _TreeBuilder:
             wanted = self._config.get("initramfs", {}).get("generator", "auto")
             if wanted == "auto":
                 wanted = self._document.provider.get("initramfs", {}).get("generator", "auto")
-            generator = choose_generator(files, wanted)
+            live = live_system(root, wanted) if self._image_type == "iso" else None
+            generator = choose_generator(files, live.generator if live else wanted)
         if generator is None:
             self._progress.milestone(
                 "Chroot", "The image has a kernel, but no initramfs: no generator is installed", level="warn"
@@ -357,7 +362,11 @@ class _TreeBuilder:
             return None
         extra = self._config.get("kernel", {}).get("enableExtraModules", "").split()
         settings = InitramfsSettings(
-            generator.name, _root_fs_type(self._document), tuple(extra), self._family.initramfs_name
+            generator.name,
+            _root_fs_type(self._document),
+            (*(LIVE_MODULES if live else ()), *extra),
+            self._family.initramfs_name,
+            tuple(live.generator_module.split()) if live else (),
         )
         digest = digest_of(
             {
@@ -366,7 +375,7 @@ class _TreeBuilder:
                 "below": below[1].digest,
                 "generator": settings.generator,
                 **({"revision": generator.revision} if generator.revision else {}),
-                "modules": settings.modules(),
+                "modules": [*settings.modules(), *settings.generator_modules],
                 "file system": settings.root_fs_type,
                 "configuration": relevant_content([layer.root for layer in below[2:]]),
             }

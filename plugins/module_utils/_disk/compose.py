@@ -193,7 +193,7 @@ class DiskComposer:
                 scratch=self.scratch,
             )
         )
-        writer = _TreeWriter(tree, self.epoch)
+        writer = TreeWriter(tree, self.epoch)
         for partition in self.layout.partitions:
             if partition.mount_point:
                 writer.make_directory(partition.mount_point)
@@ -277,7 +277,7 @@ def _depth(partition: Partition) -> t.Tuple[int, str]:
     return (len(mount_point.rstrip("/").split("/")), mount_point)
 
 
-class _TreeWriter:
+class TreeWriter:
     """Writes files into a root tree without leaving the time of writing in it."""
 
     def __init__(self, tree: str, epoch: int) -> None:
@@ -333,4 +333,4 @@ class _TreeWriter:
         return f"{place}/{posixpath.basename(path)}"
 
 
-__all__ = ("BootOptions", "ComposedBoot", "DiskComposer", "DiskIdentity", "is_below")
+__all__ = ("BootOptions", "ComposedBoot", "DiskComposer", "DiskIdentity", "TreeWriter", "is_below")

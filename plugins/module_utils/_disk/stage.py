@@ -5,13 +5,12 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""The stage disk_compose: from the root tree to a raw disk image."""
+"""The stage disk_compose: from the root tree to a raw disk image, an ISO, or an initrd."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import stat
 import typing as t
 
 # Importing a module makes its bootloader or file systems known.
@@ -37,6 +36,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition, disk_layout
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import show_size
+from ansible_collections.os_image.composer.plugins.module_utils._disk.tree_image import (
+    TreeImage,
+    Workplace,
+    copy_attributes,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._initrd.image import InitrdImage
+from ansible_collections.os_image.composer.plugins.module_utils._iso.image import IsoImage
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     BuildDirectory,
     Facts,
@@ -62,8 +68,9 @@ class DiskCompose(Stage):
         document = TemplateDocument.read(self.build)
         chroot = self.build.require("chroot_configure")
         lock = self.build.read_document("packages.lock.json")
-        layout = disk_layout(document.section("disk"))
+        image = tree_image(document)
         return {
+            **(image.inputs() if image is not None else {}),
             "root tree": {layer["name"]: layer["digest"] for layer in chroot.result["layers"]},
             "disk": _without_artifacts(document.section("disk")),
             "bootloader": document.section("systemConfig", "bootloader"),
@@ -71,26 +78,51 @@ class DiskCompose(Stage):
             "kernel words of systemConfig.security": list(_boot_options(document).security_words),
             "build digest": document.build_digest(lock),
             "source date": lock["source_date_epoch"],
-            "host tools": self._tool_versions(layout, document),
+            "host tools": self._tool_versions(document, image),
         }
 
     def plan(self) -> Facts | None:
         document = TemplateDocument.read(self.build)
-        return _facts(disk_layout(document.section("disk")))
+        image = tree_image(document)
+        return image.facts() if image is not None else _facts(disk_layout(document.section("disk")))
 
     def execute(self) -> Outcome:
         document = TemplateDocument.read(self.build)
         lock = self.build.read_document("packages.lock.json")
         tree = RootTree.from_stamp(self.build.require("chroot_configure"))
-        layout = disk_layout(document.section("disk"))
+
+        def compose_disk(disk: t.Mapping[str, t.Any], image: str) -> Facts:
+            return self._compose_disk(document, lock, tree, disk, image)
+
+        other = tree_image(document)
+        if other is not None:
+            directory = self.build.join("disk")
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            runner = CommandRunner(log=self.progress)
+            workers = self.options.workers
+            return other.make(Workplace(document, lock, tree, directory, workers, runner, self.progress, compose_disk))
+        image, disk = self.build.join("disk", "image.raw"), document.section("disk")
+        result = compose_disk(disk, image)
+        self.progress.milestone("Disk", f"Composed {image}")
+        return Outcome(result=result, outputs={image: None}, facts=_facts(disk_layout(disk)))
+
+    def _compose_disk(
+        self,
+        document: TemplateDocument,
+        lock: Facts,
+        tree: RootTree,
+        disk: t.Mapping[str, t.Any],
+        image: str,
+    ) -> Facts:
+        """Compose a raw disk at C(image); returns the stage's result."""
+        layout = disk_layout(disk)
         identity = DiskIdentity.derive(layout, document.build_digest(lock))
-        image = self.build.join("disk", "image.raw")
         scratch, upper, work = (self.build.join("disk", name) for name in ("work", "upper", "overlay"))
         self._clear(scratch, upper, work)
         for path in (scratch, upper, work):
             os.makedirs(path, mode=0o700)
         # The root directory of the mounted tree is the uppermost one.
-        _copy_attributes(tree.layers[-1], upper)
+        copy_attributes(tree.layers[-1], upper)
         composer = DiskComposer(
             layout,
             identity,
@@ -107,8 +139,7 @@ class DiskCompose(Stage):
                 boot = composer.compose(root, image, contexts)
         finally:
             self._clear(scratch, upper, work)
-        self.progress.milestone("Disk", f"Composed {image}")
-        return Outcome(result=_result(image, layout, identity, boot), outputs={image: None}, facts=_facts(layout))
+        return _result(image, layout, identity, boot)
 
     @staticmethod
     def _clear(*directories: str) -> None:
@@ -116,12 +147,19 @@ class DiskCompose(Stage):
         for directory in directories:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def _tool_versions(self, layout: DiskLayout, document: TemplateDocument) -> t.Dict[str, str]:
+    def _tool_versions(self, document: TemplateDocument, image: TreeImage | None) -> t.Dict[str, str]:
         """Versions of the programs of the build host that shape the image."""
-        commands: t.Dict[str, t.Tuple[str, t.Sequence[str]]] = {"sfdisk": ("fdisk", ("--version",))}
-        parts: t.List[t.Any] = [file_system(part.fs_type) for part in layout.partitions if part.fs_type]
-        options = _boot_options(document)
-        parts.append(bootloader(options.boot_type, options.provider))
+        commands: t.Dict[str, t.Tuple[str, t.Sequence[str]]] = {}
+        parts: t.List[t.Any] = []
+        disk = document.section("disk") if image is None else image.disk
+        if image is not None:
+            image.check_host()
+            parts.append(image)
+        if disk is not None:
+            commands["sfdisk"] = ("fdisk", ("--version",))
+            parts += [file_system(entry["fsType"]) for entry in disk["partitions"] if entry.get("fsType")]
+            options = _boot_options(document)
+            parts.append(bootloader(options.boot_type, options.provider))
         for part in parts:
             for tool, package in part.tools.items():
                 find_tool(tool, package=package)
@@ -133,11 +171,11 @@ class DiskCompose(Stage):
         }
 
 
-def _copy_attributes(source: str, destination: str) -> None:
-    status = os.stat(source)
-    os.chown(destination, status.st_uid, status.st_gid)
-    os.chmod(destination, stat.S_IMODE(status.st_mode))
-    os.utime(destination, ns=(status.st_atime_ns, status.st_mtime_ns))
+def tree_image(document: TemplateDocument) -> TreeImage | None:
+    """Return the image that a template asks for; V(None) when that is a disk."""
+    kind = document.section("target")["imageType"]
+    classes: t.Sequence[t.Type[TreeImage]] = (IsoImage, InitrdImage)
+    return next((cls(document) for cls in classes if cls.name == kind), None)
 
 
 def _without_artifacts(disk: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:

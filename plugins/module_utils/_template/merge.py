@@ -149,6 +149,7 @@ SECTION_RULES: t.Mapping[str, Rule] = {
     "image": fields(),
     "target": fields(),
     "disk": merge_disk,
+    "iso": fields(),
     "systemConfig": fields(SYSTEM_CONFIG_RULES),
     "packageRepositories": keyed(_by("name", "codename"), _whole),
 }

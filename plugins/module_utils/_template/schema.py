@@ -229,7 +229,8 @@ DISK = _object(
     {
         "name": _string("The name of the disk, for people; in the manifest.", maxLength=100, default=""),
         "path": _string(
-            "The disk of the machine that an installer ISO writes to; by default the only one that fits.",
+            "The disk of the machine that an installer ISO writes to; by default the only one that fits, which is "
+            "neither the boot medium nor removable.",
             pattern=r"^/dev/[A-Za-z0-9_./:-]+$",
             form="a device such as /dev/nvme0n1, or a link below /dev/disk/",
             examples=["/dev/sda"],
@@ -238,6 +239,31 @@ DISK = _object(
         "partitionTableType": _choice("The kind of partition table.", ["gpt", "mbr"], default="gpt"),
         "artifacts": _list("The files that the build leaves. Without any, the raw image is left.", ARTIFACT),
         "partitions": _list("The partitions, in the order of their numbers.", PARTITION, maxItems=128),
+    },
+)
+
+ISO = _object(
+    "What an ISO is: a system that runs from the medium, or one that installs itself onto the disk section's disk.",
+    {
+        "type": _choice(
+            "live runs from the medium, and writes nothing to the machine; installer also holds the image as a disk, "
+            "and writes that to a disk of the machine. By default an installer when disk.partitions are given.",
+            ["live", "installer"],
+        ),
+        "volumeId": _string(
+            "The volume identifier of the ISO; by default made of image.name and image.version.",
+            pattern=r"^[A-Z0-9_]{1,32}$",
+            form="at most 32 capital letters, digits and underscores",
+            examples=["KIOSK_1_0"],
+        ),
+        "unattended": _boolean(
+            "Whether the installer starts by itself, without a question; otherwise it asks on the console which disk "
+            "to overwrite. The boot menu offers both, and the system without an installation.",
+            default=True,
+        ),
+        "afterInstall": _choice(
+            "What the machine does when the installation is complete.", ["poweroff", "reboot"], default="poweroff"
+        ),
     },
 )
 
@@ -422,7 +448,11 @@ INITRAMFS = _object(
             ["auto", "initramfs-tools", "dracut"],
             default="auto",
         ),
-        "template": _string("For ISO images: the template that the installer's initrd is built from.", minLength=1),
+        "template": _string(
+            "Of the original's ISO templates, in which it names what the installer's initrd is built from: makes the "
+            "ISO an installer. The installer runs in the image's own live system, and nothing is built from it.",
+            minLength=1,
+        ),
     },
     default={},
 )
@@ -657,6 +687,7 @@ SECTIONS: t.Mapping[str, Schema] = {
     "image": IMAGE,
     "target": TARGET,
     "disk": {**DISK, "default": {}},
+    "iso": {**ISO, "default": {}},
     "systemConfig": SYSTEM_CONFIG,
     "packageRepositories": _list("Package repositories beside the provider's.", PACKAGE_REPOSITORY),
 }

@@ -247,14 +247,17 @@ class Guest:
 
 
 @contextlib.contextmanager
-def boot(image: BuiltImage, log_dir: str, *, disk: str | None = None) -> t.Iterator[Guest]:
+def boot(image: BuiltImage, log_dir: str, *, disk: str | None = None, **machine_options: t.Any) -> t.Iterator[Guest]:
     """Boot an image and log root in.
 
     :param disk: The artifact to boot; the raw one by default.
+    :param machine_options: Of the machine, as C(MachineSpec) has them.
     """
     os.makedirs(log_dir, exist_ok=True)
     path = disk or image.raw
-    spec = MachineSpec(path, "qcow2" if path.endswith(".qcow2") else "raw")
+    # With a kernel of its own, an initrd is no disk.
+    spec = MachineSpec(None if machine_options.get("kernel") else path, "qcow2" if path.endswith(".qcow2") else "raw")
+    spec = dataclasses.replace(spec, **machine_options)
     log_path = os.path.join(log_dir, f"{os.path.basename(path)}.console.log")
     with (
         open(log_path, "w", encoding="utf-8") as log,

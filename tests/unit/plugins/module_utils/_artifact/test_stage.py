@@ -76,6 +76,37 @@ def _check_sums(build: FinishedBuild) -> None:
     subprocess.run(command, cwd=build.output_dir, check=True, stdout=subprocess.DEVNULL)
 
 
+def test_an_iso_is_published_as_it_is(finished_build: FinishedBuild) -> None:
+    finished_build.image_type = "iso"
+    finished_build.composed = {"partitions": [], "iso": {"type": "live", "volume_id": "X"}}
+    finished_build.write_documents()
+    result = _run(finished_build)
+    assert [(artifact["format"], artifact["compression"]) for artifact in result["artifacts"]] == [("iso", None)]
+    assert set(_published(finished_build)) == {*DOCUMENTS, "appliance-1.0.iso"}
+    _check_sums(finished_build)
+    assert sha256_file(str(finished_build.output_dir / "appliance-1.0.iso")) == sha256_file(str(finished_build.image))
+    manifest = json.loads((finished_build.output_dir / "appliance-1.0.manifest.json").read_text())
+    assert manifest["iso"] == {"type": "live", "volume_id": "X"}
+    assert "qemu-img" not in manifest["tools"]
+    assert not _run(finished_build)["changed"]
+
+
+def test_an_initrd_is_published_with_its_kernel(finished_build: FinishedBuild, tmp_path: pathlib.Path) -> None:
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(b"kernel")
+    finished_build.image_type = "initrd"
+    finished_build.composed = {"partitions": [], "kernel": str(kernel)}
+    finished_build.write_documents()
+    result = _run(finished_build)
+    assert [(os.path.basename(item["path"]), item["format"]) for item in result["artifacts"]] == [
+        ("appliance-1.0.initrd.img", "initrd"),
+        ("appliance-1.0.vmlinuz", "kernel"),
+    ]
+    assert (finished_build.output_dir / "appliance-1.0.vmlinuz").read_bytes() == b"kernel"
+    assert set(_published(finished_build)) == {*DOCUMENTS, "appliance-1.0.initrd.img", "appliance-1.0.vmlinuz"}
+    _check_sums(finished_build)
+
+
 def test_every_kind_of_artifact(finished_build: FinishedBuild, tmp_path: pathlib.Path) -> None:
     finished_build.artifacts = ALL
     finished_build.write_documents()

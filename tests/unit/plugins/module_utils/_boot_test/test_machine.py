@@ -13,6 +13,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot_test impor
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import (
     MachineSpec,
     disk_format,
+    kernel_beside,
     machine_argv,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.screenshot import png_of_pixmap
@@ -27,6 +28,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import B
         ("/a/x.vhd", "auto", "vpc"),
         ("/a/x", "raw", "raw"),
         ("/a/x.raw", "vhdx", "vhdx"),
+        ("/a/x.iso", "auto", "raw"),
+        ("/a/x-1.0.initrd.img", "auto", "initrd"),
+        ("/a/x.img", "auto", "raw"),
     ],
 )
 def test_disk_format(image: str, wanted: str, expected: str) -> None:
@@ -37,7 +41,7 @@ def test_disk_format(image: str, wanted: str, expected: str) -> None:
     ("image", "message"),
     [
         ("/a/x.raw.zst", "/a/x.raw.zst is compressed, and cannot be booted as it is. Boot the uncompressed artifact"),
-        ("/a/x.bin", "does not tell its format. Set the option format to one of img, qcow2, raw"),
+        ("/a/x.bin", "does not tell its format. Set the option format to one of img, initrd, iso, qcow2, raw"),
     ],
 )
 def test_disk_format_unknown(image: str, message: str) -> None:
@@ -81,6 +85,29 @@ def test_firmware_missing(installed: pathlib.Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(machine, "_UEFI_FIRMWARE", [(str(installed / "code.fd"), str(installed / "gone.fd"))])
     with pytest.raises(ToolMissingError, match=r"\(OVMF\) was not found on the build host. Install the package 'ovmf'"):
         machine_argv(MachineSpec("/a/b.raw"), console=7, monitor=8)
+
+
+@pytest.mark.parametrize(
+    ("attachment", "devices"),
+    [
+        ("cdrom", ["ide-cd,drive=disk,bootindex=0"]),
+        ("usb", ["qemu-xhci", "usb-storage,drive=disk,bootindex=0,removable=on"]),
+    ],
+)
+def test_an_iso_is_a_cd_or_a_stick(installed: pathlib.Path, attachment: str, devices: list[str]) -> None:
+    argv = machine_argv(MachineSpec("/a/b.iso", attachment=attachment, target_disks=("/c",)), console=7, monitor=8)
+    found = [value for option, value in zip(argv, argv[1:]) if option == "-device"]
+    assert found[-len(devices) - 1 :] == [*devices, "virtio-blk-pci,drive=target0"]
+    assert "if=none,id=disk,format=raw,snapshot=on,file=/a/b.iso" in argv
+    assert "if=none,id=target0,format=raw,cache=unsafe,file=/c" in argv
+
+
+def test_a_kernel_with_its_initrd(installed: pathlib.Path) -> None:
+    spec = MachineSpec(None, kernel="/a/x.vmlinuz", initrd="/a/x.initrd.img", cmdline="quiet a=b")
+    argv = machine_argv(spec, console=7, monitor=8)
+    assert argv[-6:] == ["-kernel", "/a/x.vmlinuz", "-append", "quiet a=b", "-initrd", "/a/x.initrd.img"]
+    assert not any("id=disk" in word for word in argv)
+    assert kernel_beside("/a/x.initrd.img") == "/a/x.vmlinuz"
 
 
 def test_png_of_pixmap() -> None:

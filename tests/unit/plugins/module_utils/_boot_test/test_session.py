@@ -143,3 +143,26 @@ def test_missing_image(boot_test: t.Callable[..., BootTest]) -> None:
     test = dataclasses.replace(boot_test(""), image="/nowhere/x.raw")
     with pytest.raises(BootError, match="The image /nowhere/x.raw does not exist. Build it first"):
         run_boot_test(test, runner=CommandRunner())
+
+
+def test_missing_kernel(boot_test: t.Callable[..., BootTest], tmp_path: pathlib.Path) -> None:
+    initrd = tmp_path / "x.initrd.img"
+    initrd.touch()
+    test = dataclasses.replace(boot_test(""), image=str(initrd))
+    with pytest.raises(BootError, match=rf"The kernel {tmp_path}/x.vmlinuz for {initrd} does not exist. Publish it"):
+        run_boot_test(test, runner=CommandRunner())
+
+
+def test_the_disk_for_an_installer_is_made_anew(boot_test: t.Callable[..., BootTest], tmp_path: pathlib.Path) -> None:
+    disk = tmp_path / "target.raw"
+    disk.write_bytes(b"old")
+    run_boot_test(
+        boot_test("a login:", target_disk=str(disk), target_size=5 << 20, attachment="cdrom"), runner=CommandRunner()
+    )
+    assert disk.stat().st_size == 5 << 20
+    assert not disk.read_bytes().strip(b"\0")
+
+
+def test_a_device_of_the_host_is_never_a_disk_for_an_installer(boot_test: t.Callable[..., BootTest]) -> None:
+    with pytest.raises(BootError, match="/dev/null is no file, and is not overwritten"):
+        run_boot_test(boot_test("a login:", target_disk="/dev/null"), runner=CommandRunner())

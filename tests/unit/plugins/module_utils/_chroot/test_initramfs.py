@@ -124,3 +124,11 @@ def test_a_generator_that_leaves_nothing(files: TreeFiles, sandbox: Sandbox) -> 
     files.write("/boot/vmlinuz-6.1", "")
     with pytest.raises(ChrootError, match=r"dracut left no initramfs /boot/initrd\.img-6\.1 for the kernel 6\.1"):
         make_initramfs(files, sandbox, InitramfsSettings("dracut", "ext4", ()))
+
+
+def test_dracut_is_told_what_a_live_system_needs(files: TreeFiles, sandbox: Sandbox) -> None:
+    files.write("/usr/bin/dracut", '#!/bin/sh\nfor last; do :; done; echo "$@" > "$last"\n', mode=0o755)
+    files.write("/boot/vmlinuz-6.1", "")
+    for modules, expected in (((), False), (("dmsquash-live",), True)):
+        make_initramfs(files, sandbox, InitramfsSettings("dracut", "ext4", (), generator_modules=modules))
+        assert ("--add dmsquash-live " in files.read("/boot/initrd.img-6.1")) is expected

@@ -83,7 +83,11 @@ class Image:
             **{"os": "debian", "dist": "debian12", "arch": "x86_64", "package_arch": "amd64", "family": "deb"},
             "repositories": self.repositories,
         }
-        template: Facts = {"systemConfig": copy.deepcopy(self.config), "disk": {"partitions": []}}
+        template: Facts = {
+            "target": {"imageType": "raw"},
+            "systemConfig": copy.deepcopy(self.config),
+            "disk": {"partitions": []},
+        }
         content: Facts = {
             "provider_id": "debian-debian12-x86_64",
             "provider": provider,

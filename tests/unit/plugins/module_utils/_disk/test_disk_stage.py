@@ -30,6 +30,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 TEMPLATE: t.Mapping[str, t.Any] = {
     "image": {"name": "minimal", "version": "1.0"},
+    "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": "raw"},
     "disk": {**DISK, "name": "disk", "artifacts": []},
     "systemConfig": {
         "bootloader": {"bootType": "efi", "provider": "systemd-boot"},

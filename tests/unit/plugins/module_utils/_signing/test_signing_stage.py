@@ -31,6 +31,7 @@ class Signing:
         self.build = BuildDirectory(str(directory / "build"))
         self.pki = pki
         self.template: t.Dict[str, t.Any] = {
+            "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": "raw"},
             "disk": copy.deepcopy(dict(DISK)),
             "systemConfig": {
                 "bootloader": {"bootType": "efi", "provider": "systemd-boot"},

@@ -1,0 +1,255 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The image type C(iso): a live system on a medium, which as an installer also holds the image as a disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import shutil
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import CODECS, compress_file
+from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import fallback_path
+from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line
+from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import default_kernel_first, find_kernels
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
+from ansible_collections.os_image.composer.plugins.module_utils._disk.compose import TreeWriter
+from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import ESP
+from ansible_collections.os_image.composer.plugins.module_utils._disk.size import SECTOR, show_size
+from ansible_collections.os_image.composer.plugins.module_utils._disk.tree_image import TreeImage, Workplace
+from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._iso import install_program
+from ansible_collections.os_image.composer.plugins.module_utils._iso.live_system import LiveSystem, live_system
+from ansible_collections.os_image.composer.plugins.module_utils._iso.medium import IsoMedium
+from ansible_collections.os_image.composer.plugins.module_utils._iso.menu import (
+    MenuEntry,
+    make_grub,
+    menu,
+    require_grub,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._iso.options import IsoOptions
+from ansible_collections.os_image.composer.plugins.module_utils._iso.squashfs import make_squashfs
+from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import TargetDisk, target_disk
+from ansible_collections.os_image.composer.plugins.module_utils._stage import Facts, Outcome
+
+_KERNEL = "boot/vmlinuz"
+_INITRD = "boot/initrd.img"
+
+# Of the tree, the live system mounts nothing; live-boot writes what it mounts itself.
+_FSTAB = "# The root file system comes from the medium.\n"
+
+# Seconds: an installer overwrites a disk, so that there is time to choose something else.
+_LIVE_TIMEOUT = 3
+_INSTALL_TIMEOUT = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Payload:
+    """The disk that an installer writes, as it lies on the medium.
+
+    :ivar name: Its path on the medium.
+    :ivar size: Bytes of the disk image, unpacked.
+    :ivar sha256: Of the file on the medium.
+    :ivar target: How it is laid out.
+    :ivar result: What composing it returned: partitions and boot.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    target: TargetDisk
+    result: Facts
+
+
+class IsoImage(TreeImage):
+    """An ISO, live or installer."""
+
+    name = "iso"
+    tools: t.ClassVar[t.Mapping[str, str]] = {
+        "xorriso": "xorriso",
+        "mksquashfs": "squashfs-tools",
+        "grub-mkimage": "grub-common",
+        "mkfs.vfat": "dosfstools",
+        "mcopy": "mtools",
+        "mmd": "mtools",
+    }
+    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {
+        "xorriso": ("-version",),
+        "mksquashfs": ("-version",),
+        "grub-mkimage": ("--version",),
+        "mkfs.vfat": ("--help",),
+        "mcopy": ("--version",),
+    }
+
+    @property
+    def options(self) -> IsoOptions:
+        """What the template asks for."""
+        return IsoOptions.from_template(self.document.template)
+
+    @property
+    def arch(self) -> str:
+        """The architecture, as C(uname -m) shows it."""
+        return str(self.document.provider["arch"])
+
+    @property
+    def disk(self) -> t.Mapping[str, t.Any] | None:
+        return t.cast("t.Mapping[str, t.Any]", self.document.section("disk")) if self.options.is_installer else None
+
+    def check_host(self) -> None:
+        require_grub(self.arch)
+
+    def inputs(self) -> Facts:
+        facts: Facts = {"iso": dataclasses.asdict(self.options)}
+        if self.options.is_installer:
+            facts["installing program"] = digest_of(sorted(install_program.FILES.items()))
+        return facts
+
+    def facts(self) -> Facts:
+        options = self.options
+        facts: Facts = {"iso": options.type, "volume_id": options.volume_id}
+        if self.disk is not None:
+            facts["partitions"] = [partition["id"] for partition in self.disk["partitions"]]
+        return facts
+
+    def make(self, workplace: Workplace) -> Outcome:
+        image = os.path.join(workplace.directory, "image.iso")
+        with workplace.scratch("iso") as scratch:
+            medium = IsoMedium(_subdirectory(scratch, "medium"), epoch=workplace.epoch)
+            payload = self._payload(workplace, medium, scratch) if self.disk is not None else None
+            with workplace.writable_tree() as root:
+                result = self._write(workplace, root, medium, scratch, payload)
+            os.rename(os.path.join(scratch, "image"), image)
+        workplace.progress.milestone("ISO", f"Composed {image} ({show_size(os.path.getsize(image))})")
+        return Outcome(result={"image": image, **result}, outputs={image: None}, facts=self.facts())
+
+    def _write(
+        self, workplace: Workplace, root: str, medium: IsoMedium, scratch: str, payload: Payload | None
+    ) -> Facts:
+        options = self.options
+        live = live_system(root)
+        kernel = default_kernel_first(find_kernels(root), self._kernel_setting("version"))[0]
+        for source, name in ((kernel.image, _KERNEL), (kernel.initrd, _INITRD)):
+            shutil.copyfile(root + resolve_in_tree(root, source), medium.path(name))
+        writer = TreeWriter(root, workplace.epoch)
+        writer.write("/etc/fstab", _FSTAB.encode("ascii"))
+        if payload is not None:
+            for path, text in install_program.FILES.items():
+                writer.write(path, text.encode("utf-8"))
+        writer.finish()
+        workplace.progress.milestone("ISO", "Writing the root file system of the live system")
+        make_squashfs(
+            root,
+            medium.path(live.squashfs),
+            epoch=workplace.epoch,
+            workers=workplace.workers,
+            runner=workplace.runner,
+        )
+        entries = self._entries(live, payload)
+        mark = f".disk/{derive_hex(workplace.build_digest, 'iso/mark', 32)}"
+        medium.add_text(mark, "")
+        medium.add_text(".disk/info", f"{options.title}\n")
+        timeout = _LIVE_TIMEOUT if payload is None else _INSTALL_TIMEOUT
+        medium.add_text(
+            "boot/grub/grub.cfg", menu(entries, kernel=f"/{_KERNEL}", initrd=f"/{_INITRD}", timeout=timeout)
+        )
+        workplace.progress.milestone("ISO", f"Writing the ISO {options.volume_id} ({options.type})")
+        grub = make_grub(self.arch, f"/{mark}", _subdirectory(scratch, "grub"), workplace.runner)
+        medium.write(
+            os.path.join(scratch, "image"),
+            grub,
+            volume_id=options.volume_id,
+            build_digest=workplace.build_digest,
+            scratch=_subdirectory(scratch, "esp"),
+            runner=workplace.runner,
+        )
+        facts: Facts = {"type": options.type, "volume_id": options.volume_id, "live_system": live.generator}
+        if payload is not None:
+            facts["installs"] = {
+                "path": payload.name,
+                "size": payload.size,
+                "sha256": payload.sha256,
+                "least_disk_size": payload.target.least,
+            }
+        return {
+            "partitions": payload.result["partitions"] if payload else [],
+            "boot": {
+                "loader": "grub",
+                "entries": [entry.title for entry in entries],
+                "kernel_version": kernel.version,
+                "cmdline": entries[0].cmdline,
+            },
+            "iso": facts,
+        }
+
+    def _kernel_setting(self, key: str) -> str:
+        return str((self.document.section("systemConfig").get("kernel") or {}).get(key) or "")
+
+    def _entries(self, live: t.Type[LiveSystem], payload: Payload | None) -> t.List[MenuEntry]:
+        options = self.options
+        base = kernel_command_line(None, f"{live.cmdline(options.volume_id)} {self._kernel_setting('cmdline')}")
+        if payload is None:
+            return [MenuEntry(options.title, base)]
+        where = options.disk_path or "the disk of this machine"
+        install = f"{base} {install_program.TARGET_WORD} image.install"
+        auto = MenuEntry(f"Install {options.title} - overwrites {where}", f"{install}=auto")
+        ask = MenuEntry(f"Install {options.title} - asks where", f"{install}=ask")
+        start = MenuEntry(f"Start {options.title} without installing it", base)
+        return [auto, ask, start] if options.unattended else [ask, auto, start]
+
+    def _payload(self, workplace: Workplace, medium: IsoMedium, scratch: str) -> Payload:
+        """Make the disk that is installed, pack it, and say what the installing program has to know."""
+        with workplace.tree.mounted() as root:
+            target = target_disk(self.document.section("disk"), root)
+            # A live system has gzip; zstd is much faster where it is installed.
+            compression = "zstd" if os.path.exists(root + resolve_in_tree(root, "/usr/bin/zstd")) else "gz"
+        raw = os.path.join(scratch, "disk.raw")
+        result = workplace.compose_disk(target.disk, raw)
+        image = self.document.section("image")
+        name = f"install/{image['name']}-{image['version']}.raw.{CODECS[compression].extension}"
+        workplace.progress.milestone("ISO", f"Packing the disk that is installed ({show_size(os.path.getsize(raw))})")
+        packed = compress_file(raw, medium.path(name), compression, workers=workplace.workers)
+        payload = Payload(name, os.path.getsize(raw), packed.sha256, target, result)
+        os.unlink(raw)
+        medium.add_text(install_program.SETTINGS, self._settings(payload))
+        return payload
+
+    def _settings(self, payload: Payload) -> str:
+        """Return what the installing program has to know, quoted for the shell."""
+        options = self.options
+        partitions = payload.result["partitions"]
+        esp = next((entry["number"] for entry in partitions if entry["type"] == ESP), "")
+        grown = next((entry for entry in partitions if entry["number"] == payload.target.grows), None)
+        values = {
+            "TITLE": options.title,
+            "VOLUME_ID": options.volume_id,
+            "IMAGE": payload.name,
+            "SIZE": payload.size,
+            "SHA256": payload.sha256,
+            "LEAST": payload.target.least,
+            "TABLE": payload.target.disk.get("partitionTableType") or "gpt",
+            "GROWS": payload.target.grows or "",
+            "GROWS_FROM": grown["start"] // SECTOR if grown else "",
+            "ESP": esp,
+            "LOADER": "\\" + fallback_path(self.arch).replace("/", "\\"),
+            "DISK": options.disk_path,
+            "AFTER": options.after_install,
+        }
+        lines = [f"{name}={shlex.quote(str(value))}" for name, value in values.items()]
+        return "\n".join(["# Made when the image was built; read by the installing program.", *lines]) + "\n"
+
+
+def _subdirectory(parent: str, name: str) -> str:
+    path = os.path.join(parent, name)
+    os.mkdir(path, mode=0o700)
+    return path
+
+
+__all__ = ("IsoImage", "Payload")

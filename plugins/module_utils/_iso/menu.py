@@ -1,0 +1,186 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The boot menu of an ISO: GRUB for the BIOS and for UEFI, and its configuration.
+
+GRUB comes from the build host, whose modules fit its C(grub-mkimage): what is in the image is for the image's disk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import fallback_path
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ToolMissingError
+
+_PREFIX = "/boot/grub"
+_COMMON = (
+    "all_video",
+    "boot",
+    "configfile",
+    "echo",
+    "fat",
+    "gfxterm",
+    "gzio",
+    "halt",
+    "iso9660",
+    "linux",
+    "ls",
+    "minicmd",
+    "normal",
+    "part_gpt",
+    "part_msdos",
+    "reboot",
+    "search",
+    "search_fs_file",
+    "search_label",
+    "sleep",
+    "test",
+    "true",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GrubPlatform:
+    """GRUB for one firmware.
+
+    :ivar directory: Of its modules, below :data:`GRUB_DIRECTORY`.
+    :ivar format: The image format of C(grub-mkimage).
+    :ivar package: Debian's package with the modules.
+    :ivar modules: Beside the common ones.
+    """
+
+    directory: str
+    format: str
+    package: str
+    modules: t.Tuple[str, ...] = ()
+
+
+#: Where build hosts have GRUB's modules.
+GRUB_DIRECTORY = "/usr/lib/grub"
+
+_BIOS: t.Mapping[str, GrubPlatform] = {
+    "x86_64": GrubPlatform("i386-pc", "i386-pc-eltorito", "grub-pc-bin", ("biosdisk", "vbe", "vga"))
+}
+_UEFI: t.Mapping[str, GrubPlatform] = {
+    "x86_64": GrubPlatform("x86_64-efi", "x86_64-efi", "grub-efi-amd64-bin", ("efi_gop", "efi_uga")),
+    "aarch64": GrubPlatform("arm64-efi", "arm64-efi", "grub-efi-arm64-bin", ("efi_gop",)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class MenuEntry:
+    """A line of the boot menu.
+
+    :ivar cmdline: The kernel command line.
+    """
+
+    title: str
+    cmdline: str
+
+
+@dataclasses.dataclass(frozen=True)
+class GrubFiles:
+    """GRUB's programs for an ISO.
+
+    :ivar efi_path: Where the UEFI program belongs on the EFI system partition.
+    :ivar efi: The host's path of that program.
+    :ivar eltorito: That of the image that the BIOS loads from a CD; V(None) where there is no BIOS.
+    :ivar hybrid: That of the boot sector for USB disks; V(None) where there is no BIOS.
+    """
+
+    efi_path: str
+    efi: str
+    eltorito: str | None
+    hybrid: str | None
+
+
+def firmwares(arch: str) -> t.List[GrubPlatform]:
+    """Return what an ISO for an architecture boots by, the BIOS first."""
+    return [table[arch] for table in (_BIOS, _UEFI) if arch in table]
+
+
+def require_grub(arch: str) -> None:
+    """Check that the build host has GRUB for all firmwares of an architecture.
+
+    :raises ToolMissingError: It has not.
+    """
+    for platform in firmwares(arch):
+        if not os.path.exists(os.path.join(GRUB_DIRECTORY, platform.directory, "normal.mod")):
+            raise ToolMissingError(
+                f"GRUB's modules for {platform.directory} were not found on the build host.",
+                remedy=f"Install the package {platform.package!r} there, or apply the role "
+                "os_image.composer.build_host.",
+            )
+
+
+def make_grub(arch: str, mark: str, scratch: str, runner: CommandRunner) -> GrubFiles:
+    """Make GRUB's programs.
+
+    :param mark: Path of a file that only this ISO has, by which GRUB finds it among all disks.
+    :param scratch: An empty directory for what is made.
+    """
+    early = os.path.join(scratch, "early.cfg")
+    with open(early, "w", encoding="ascii") as stream:
+        stream.write(f"search --no-floppy --set=root --file {mark}\n")
+        stream.write(f"set prefix=($root){_PREFIX}\n")
+        stream.write(f"configfile ($root){_PREFIX}/grub.cfg\n")
+    efi = os.path.join(scratch, "grub.efi")
+    _make_image(_UEFI[arch], early, efi, runner)
+    bios = _BIOS.get(arch)
+    if bios is None:
+        return GrubFiles(fallback_path(arch), efi, None, None)
+    eltorito = os.path.join(scratch, "eltorito.img")
+    _make_image(bios, early, eltorito, runner)
+    hybrid = os.path.join(GRUB_DIRECTORY, bios.directory, "boot_hybrid.img")
+    return GrubFiles(fallback_path(arch), efi, eltorito, hybrid)
+
+
+def _make_image(platform: GrubPlatform, early: str, path: str, runner: CommandRunner) -> None:
+    directory = os.path.join(GRUB_DIRECTORY, platform.directory)
+    # A module that one version has and the next has not is not worth an error.
+    wanted = sorted({*_COMMON, *platform.modules})
+    present = [module for module in wanted if os.path.exists(f"{directory}/{module}.mod")]
+    command = [find_tool("grub-mkimage", package="grub-common"), "-d", directory, "-O", platform.format, "-o", path]
+    runner.run([*command, "-p", _PREFIX, "-c", early, *present], what=f"Making the GRUB image {platform.format}")
+
+
+def menu(entries: t.Sequence[MenuEntry], *, kernel: str, initrd: str, timeout: int) -> str:
+    """Return C(grub.cfg).
+
+    :param kernel: Path of the kernel on the ISO.
+    :param timeout: Seconds until the first entry starts.
+    """
+    lines = ["# Made when the image was built.", "set default=0", f"set timeout={timeout}", ""]
+    for entry in entries:
+        lines += [
+            f"menuentry {_quote(entry.title)} {{",
+            f"\tlinux {kernel} {_escape(entry.cmdline)}",
+            f"\tinitrd {initrd}",
+            "}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "") + "'"
+
+
+def _escape(cmdline: str) -> str:
+    """Keep GRUB's script language from reading anything into a command line."""
+    parts = cmdline.split('"')
+    # Every second part stands between double quotes, where fewer characters mean something.
+    for index, part in enumerate(parts):
+        parts[index] = re.sub(r"([\\$])" if index % 2 else r"([\\$';&|<>{}#])", r"\\\1", part)
+    return '"'.join(parts)
+
+
+__all__ = ("GRUB_DIRECTORY", "GrubFiles", "GrubPlatform", "MenuEntry", "firmwares", "make_grub", "menu", "require_grub")

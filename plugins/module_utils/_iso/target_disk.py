@@ -1,0 +1,114 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The disk that an installer writes: no larger than its content needs, as it grows when it is installed."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage, measure
+from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
+from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition, disk_layout
+from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, SECTOR, align_up, parse_size
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+
+# Stands for the size of the machine's disk as long as nobody knows it.
+_ANY_SIZE = "1024TiB"
+
+#: File systems that systemd-growfs enlarges while they are mounted.
+GROWING = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs"))
+
+# What the running system writes before anybody has enlarged anything: logs, keys, caches.
+_SLACK = 64 * MIB
+# Behind the last partition: the second partition table.
+_END = MIB
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetDisk:
+    """The disk section for the image that the installer writes.
+
+    :ivar disk: With a size.
+    :ivar least: How many bytes the machine's disk must have.
+    :ivar grows: The number of the partition that takes the rest of the machine's disk; V(None) when none does.
+    """
+
+    disk: t.Mapping[str, t.Any]
+    least: int
+    grows: int | None
+
+
+def growing_partition(disk: t.Mapping[str, t.Any]) -> int | None:
+    """Return the index of the partition that takes the rest of a machine's disk, whatever size that has."""
+    layout = _layout(disk)
+    last = max(range(len(layout.partitions)), key=lambda index: layout.partitions[index].start, default=None)
+    if last is None:
+        return None
+    partition = layout.partitions[last]
+    ends_with_disk = parse_end(disk["partitions"][last]) == 0
+    return last if ends_with_disk and partition.mount_point and partition.fs_type in GROWING else None
+
+
+def parse_end(entry: t.Mapping[str, t.Any]) -> int | None:
+    """Return the end of a partition in bytes, 0 for the end of the disk; V(None) when it has a size instead."""
+    end = entry.get("end")
+    return None if end in (None, "") else int(parse_size(end))
+
+
+def target_disk(disk: t.Mapping[str, t.Any], tree: str) -> TargetDisk:
+    """Return the disk that an installer writes.
+
+    :param disk: The template's disk section.
+    :param tree: The mounted root tree.
+    :raises DiskError: It cannot be laid out.
+    """
+    index = growing_partition(disk)
+    layout = _layout(disk)
+    given = parse_size(disk["size"]) if disk.get("size") else 0
+    if index is None:
+        return _fixed(disk, layout, given)
+    entries = [dict(entry) for entry in disk["partitions"]]
+    options = [word for word in (entries[index].get("mountOptions") or "defaults").split(",") if word]
+    entries[index]["mountOptions"] = ",".join(dict.fromkeys([*options, "x-systemd.growfs"]))
+    partition = layout.partitions[index]
+    needed = align_up(partition.offset + _needed(partition, measure(tree, layout)[partition.id]), MIB) + _END
+    # A disk that is too small for its content is an error that tells more when the disk is composed.
+    size = min(needed, given) if given else needed
+    fitted = {**disk, "size": f"{size // MIB}MiB", "partitions": entries}
+    return TargetDisk(fitted, max(size, given), partition.number)
+
+
+def _fixed(disk: t.Mapping[str, t.Any], layout: DiskLayout, given: int) -> TargetDisk:
+    if given:
+        return TargetDisk(disk, given, None)
+    if any(parse_end(entry) == 0 for entry in disk["partitions"]):
+        raise DiskError(
+            "Nothing tells how large the disk of the installer has to be: its last partition has no end, and cannot "
+            "grow.",
+            remedy="Give disk.size, or the last partition a size.",
+        )
+    end = max(partition.end for partition in layout.partitions) * SECTOR
+    size = align_up(end, MIB) + _END
+    return TargetDisk({**disk, "size": f"{size // MIB}MiB"}, size, None)
+
+
+def _layout(disk: t.Mapping[str, t.Any]) -> DiskLayout:
+    return disk_layout({**disk, "size": disk.get("size") or _ANY_SIZE})
+
+
+def _needed(partition: Partition, usage: Usage) -> int:
+    """Return how many bytes a partition needs for its content; what a file system needs depends on its size."""
+    fs = file_system(partition.fs_type)
+    size = usage.size + _SLACK
+    for _round in range(4):
+        size = max(size, align_up(fs.required_size(size, usage) + _SLACK, MIB))
+    return int(size)
+
+
+__all__ = ("GROWING", "TargetDisk", "growing_partition", "parse_end", "target_disk")
