@@ -81,7 +81,7 @@ class BootError(ComposerError):
 
 
 class SigningError(ComposerError):
-    """The boot chain cannot be signed."""
+    """Something cannot be signed: the boot chain, or the checksums."""
 
 
 class ArtifactError(ComposerError):

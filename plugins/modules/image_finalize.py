@@ -16,6 +16,8 @@ description:
   - Makes the artifacts that C(disk.artifacts) of the template asks for, and publishes them in the output directory
     with a manifest, an SPDX 2.3 bill of materials, C(packages.lock.json), C(chrootpkgs.dot) and C(SHA256SUMS).
     When the template asks for none, the uncompressed raw image is published.
+  - With C(systemConfig.signing.checksums) in the template, C(SHA256SUMS.asc) is a detached OpenPGP signature of
+    C(SHA256SUMS), dated like the image.
   - Files get their final names only when all of them are whole. When anything fails before, what was published last is
     as it was.
   - Artifacts are called C({image.name}-{image.version}.{type}), with C(.gz), C(.xz) or C(.zst) behind it when they are
@@ -32,7 +34,8 @@ options:
       - Artifacts that the last publication of the same image and version left there, and that the template does not
         ask for any longer, are removed. Other files are not touched.
       - Each image should have a directory of its own, as C(packages.lock.json), C(chrootpkgs.dot) and C(SHA256SUMS)
-        have the same names for all.
+        have the same names for all. It must have one when its checksums are signed, and those of the other images are
+        not, or not with the same key.
     type: path
     required: true
   keep_workspace:
@@ -109,6 +112,16 @@ sbom:
   returned: success
   type: str
   sample: /srv/images/appliance/appliance-1.0.spdx.json
+signature:
+  description: Absolute path of the signature of C(SHA256SUMS). Empty when the template names no key.
+  returned: success
+  type: str
+  sample: /srv/images/appliance/SHA256SUMS.asc
+signed_by:
+  description: The fingerprint of the key that signed C(SHA256SUMS). Empty when the template names no key.
+  returned: success
+  type: str
+  sample: 0B2C1D9F6E0F5A3B6D4C8E7F9A1B2C3D4E5F6071
 build_id:
   description: What the image was built from, as one digest. The same template and lock have the same.
   returned: success

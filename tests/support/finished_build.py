@@ -75,6 +75,9 @@ class FinishedBuild:
         subprocess.run(["cp", "--sparse=always", str(image), str(self.image)], check=True)
         self.artifacts: list[dict[str, str]] = [{"type": "raw"}]
         self.version = "1.0"
+        self.metadata: dict[str, t.Any] = {}
+        self.config: dict[str, t.Any] = {}
+        self.files: dict[str, str] = {}
         self.repositories: list[dict[str, t.Any]] = [
             {"name": "stable", "mirror": "debian", "suite": "bookworm", "gpgcheck": True}
         ]
@@ -136,12 +139,13 @@ class FinishedBuild:
                 "repositories": self.repositories,
             },
             "template": {
+                "metadata": self.metadata,
                 "image": {"name": "appliance", "version": self.version},
                 "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": "raw"},
                 "disk": {"name": "d", "artifacts": self.artifacts},
-                "systemConfig": {"name": "minimal"},
+                "systemConfig": {"name": "minimal", "kernel": {}, "signing": {}, **self.config},
             },
-            "files": {},
+            "files": self.files,
             "directories": {
                 "cache_dir": str(self.root / "cache"),
                 "work_dir": str(self.root / "work"),

@@ -26,6 +26,14 @@ class SigningKey:
     fingerprint: str
     public: str
 
+    def export_secret(self, path: str | os.PathLike[str], *, passphrase: str = "") -> str:
+        """Write the armored secret key to a file; return its path."""
+        words = ("--pinentry-mode", "loopback", "--passphrase", passphrase)
+        data = self.keyring.gpg(*words, "--armor", "--export-secret-keys", self.fingerprint)
+        with open(path, "wb") as stream:
+            stream.write(data)
+        return os.fspath(path)
+
     def clearsign(self, data: bytes, *, when: int | None = None, expires: str | None = None) -> bytes:
         """Return C(data) as a clearsigned document.
 
@@ -64,15 +72,25 @@ class KeyRing:
         ).stdout
 
     def make_key(
-        self, name: str, *, expires: str = "never", when: int | None = None, algorithm: str = "ed25519"
+        self,
+        name: str,
+        *,
+        expires: str = "never",
+        when: int | None = None,
+        algorithm: str = "ed25519",
+        passphrase: str = "",
+        usage: str = "sign",
     ) -> SigningKey:
         """Make a key pair.
 
         :param name: Its user id.
         :param expires: In GnuPG's words, for example C(1y).
         :param when: Seconds since 1970 of its creation.
+        :param passphrase: What protects the secret key; by default nothing.
+        :param usage: In GnuPG's words: C(sign), C(cert).
         """
-        self.gpg("--passphrase", "", "--quick-generate-key", name, algorithm, "sign", expires, when=when)
+        loopback = ("--pinentry-mode", "loopback", "--passphrase", passphrase)
+        self.gpg(*loopback, "--quick-generate-key", name, algorithm, usage, expires, when=when)
         listing = self.gpg("--with-colons", "--list-keys", f"={name}", when=when).decode()
         fingerprint = next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:"))
         return self._export(fingerprint, f"{fingerprint}.asc")

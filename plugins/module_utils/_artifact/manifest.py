@@ -74,9 +74,23 @@ def repository_facts(
     return facts, warnings
 
 
+def described(template: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """Return what a template says for people: C(metadata), and names and descriptions; without what it leaves empty."""
+    config = template["systemConfig"]
+    said: t.Dict[str, t.Mapping[str, t.Any]] = {
+        "metadata": template["metadata"],
+        "system": {key: config.get(key) for key in ("name", "description")},
+        "disk": {"name": template["disk"].get("name")},
+        "kernel": {"name": config["kernel"].get("name")},
+    }
+    facts = {section: {key: value for key, value in values.items() if value} for section, values in said.items()}
+    return {section: values for section, values in facts.items() if values}
+
+
 def build_manifest(
     *,
     image: t.Mapping[str, str],
+    description: t.Mapping[str, t.Any],
     target: t.Mapping[str, str],
     provider_id: str,
     template_digest: str,
@@ -90,16 +104,21 @@ def build_manifest(
     partitions: t.Sequence[t.Mapping[str, t.Any]],
     boot: t.Mapping[str, t.Any],
     signed: t.Sequence[str],
+    signature: t.Mapping[str, str] | None,
     artifacts: t.Sequence[Artifact],
     warnings: t.Sequence[str],
 ) -> bytes:
     """Return the manifest as a JSON document.
 
+    :param description: See :func:`described`.
+    :param signed: The EFI programs that are signed for Secure Boot.
+    :param signature: The signature of the checksums: its file and the fingerprint of its key.
     :param tools: The programs and libraries of the build host that shaped the outputs, with their versions.
     """
     document = {
         "schema_version": MANIFEST_VERSION,
         "image": dict(image),
+        **description,
         "target": dict(target),
         "provider_id": provider_id,
         "template_digest": template_digest,
@@ -116,10 +135,11 @@ def build_manifest(
         "partitions": list(partitions),
         "boot": dict(boot),
         "signed": list(signed),
+        "signature": None if signature is None else dict(signature),
         "artifacts": [artifact.as_facts(artifact.name) for artifact in artifacts],
         "warnings": list(warnings),
     }
     return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8") + b"\n"
 
 
-__all__ = ("MANIFEST_VERSION", "Artifact", "build_manifest", "repository_facts")
+__all__ = ("MANIFEST_VERSION", "Artifact", "build_manifest", "described", "repository_facts")

@@ -26,6 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._filelock import
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
 
 CHECKSUMS = "SHA256SUMS"
+SIGNATURE = "SHA256SUMS.asc"
 
 _CHECKSUM_LINE = re.compile(r"(?P<sha256>[0-9a-f]{64}) [ *](?P<name>[^/\n\\]+)")
 _FILE_MODE = 0o644
@@ -43,6 +44,18 @@ class PublishedFile:
     size: int
     sha256: str
     staged: bool = True
+
+
+class Signer(t.Protocol):
+    """Who signs C(SHA256SUMS)."""
+
+    fingerprint: str
+
+    def sign(self, data: bytes) -> bytes:
+        """Return a detached signature."""
+
+    def has_signed(self, data: bytes, signature: bytes) -> bool:
+        """Tell whether a detached signature is a good one of this signer."""
 
 
 class Staging:
@@ -133,16 +146,44 @@ def _previous_artifacts(output_dir: str, base_name: str) -> set[str]:
     return {name for name in names if isinstance(name, str) and name.startswith(f"{base_name}.") and "/" not in name}
 
 
-def _merged_checksums(output_dir: str, files: t.Collection[PublishedFile], removed: t.Collection[str]) -> bytes:
-    """Return the content of C(SHA256SUMS): the files of this image, and those of others that lie in the directory."""
-    lines = {}
-    with contextlib.suppress(OSError, UnicodeDecodeError), open(os.path.join(output_dir, CHECKSUMS), "rb") as stream:
-        for line in stream.read().decode("utf-8").splitlines():
+def _read_existing(output_dir: str, name: str) -> bytes:
+    """Return a file of the last publication; nothing when there is none."""
+    with contextlib.suppress(OSError), open(os.path.join(output_dir, name), "rb") as stream:
+        return stream.read()
+    return b""
+
+
+def _checksums_of_others(output_dir: str, own: t.Collection[str]) -> t.Dict[str, str]:
+    """Return the digests that C(SHA256SUMS) has of other files that lie in the directory, by name."""
+    others = {}
+    with contextlib.suppress(UnicodeDecodeError):
+        for line in _read_existing(output_dir, CHECKSUMS).decode("utf-8").splitlines():
             match = _CHECKSUM_LINE.fullmatch(line)
-            if match and match["name"] not in removed and os.path.exists(os.path.join(output_dir, match["name"])):
-                lines[match["name"]] = match["sha256"]
-    lines.update({file.name: file.sha256 for file in files})
-    return "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(lines.items())).encode("utf-8")
+            if match and match["name"] not in own and os.path.exists(os.path.join(output_dir, match["name"])):
+                others[match["name"]] = match["sha256"]
+    return others
+
+
+def _check_signature(output_dir: str, others: t.Collection[str], signer: Signer | None) -> None:
+    """Refuse to vouch for what somebody else has put into the directory, and to take a signature from it.
+
+    :raises ArtifactError: The other files are not signed by the same signer, or are and would lose that.
+    """
+    signature = _read_existing(output_dir, SIGNATURE)
+    if not others or (signer is None and not signature):
+        return
+    where = f"The output directory {output_dir} holds files of other images ({', '.join(sorted(others)[:3])}, ...)"
+    if signer is None:
+        raise ArtifactError(
+            f"{where} whose {CHECKSUMS} is signed; this image has no key to sign it again.",
+            remedy="Give another output_dir, or the key of those images in systemConfig.signing.checksums.",
+        )
+    if not signature or not signer.has_signed(_read_existing(output_dir, CHECKSUMS), signature):
+        raise ArtifactError(
+            f"{where} whose {CHECKSUMS} is not signed with the key {signer.fingerprint}; a signature would vouch for "
+            "them too.",
+            remedy="Give another output_dir.",
+        )
 
 
 def _sync(path: str) -> None:
@@ -154,8 +195,14 @@ def _sync(path: str) -> None:
 
 
 def publish(
-    stage: Staging, base_name: str, files: t.Sequence[PublishedFile], *, who: str, lock_timeout: float
-) -> PublishedFile:
+    stage: Staging,
+    base_name: str,
+    files: t.Sequence[PublishedFile],
+    *,
+    who: str,
+    lock_timeout: float,
+    signer: Signer | None = None,
+) -> t.List[PublishedFile]:
     """Give the staged files their final names, all or none, and write C(SHA256SUMS) last.
 
     Artifacts that the last publication of the same image and version left, and that this one does not have, are
@@ -163,16 +210,26 @@ def publish(
     are right.
 
     :param files: In the order in which they appear; those with C(staged=False) stay as they are.
-    :returns: The checksums file.
+    :param signer: Who signs the checksums, in C(SHA256SUMS.asc); V(None) when nobody does.
+    :returns: The checksums file, and its signature when there is one.
     :raises ArtifactError: It was not possible; the output directory is as it was.
     """
     directory = stage.output_dir
     with file_lock(
         os.path.join(directory, ".lock"), what=f"output directory {directory}", who=who, timeout=lock_timeout
     ):
-        stale = _previous_artifacts(directory, base_name) - {file.name for file in files}
-        checksums = stage.write(CHECKSUMS, _merged_checksums(directory, files, stale))
-        moves = [file.name for file in [*files, checksums] if file.staged]
+        own = {file.name: file.sha256 for file in files}
+        stale = _previous_artifacts(directory, base_name) - own.keys()
+        others = _checksums_of_others(directory, own.keys() | stale)
+        _check_signature(directory, others, signer)
+        lines = sorted({**others, **own}.items())
+        content = "".join(f"{sha256}  {name}\n" for name, sha256 in lines).encode("utf-8")
+        checksums = [stage.write(CHECKSUMS, content)]
+        if signer is not None:
+            checksums.append(stage.write(SIGNATURE, signer.sign(content)))
+        else:
+            stale.add(SIGNATURE)
+        moves = [file.name for file in [*files, *reversed(checksums)] if file.staged]
         try:
             for name in moves:
                 if os.path.isdir(stage.final(name)) and not os.path.islink(stage.final(name)):
@@ -219,7 +276,9 @@ def _unlink_quietly(path: str) -> None:
 
 __all__ = (
     "CHECKSUMS",
+    "SIGNATURE",
     "PublishedFile",
+    "Signer",
     "Staging",
     "manifest_name",
     "others_in",

@@ -50,6 +50,7 @@ class ImageIdentity:
     :ivar release_version: Its release, for example C(12).
     :ivar package_type: The type of the packages in a package URL: C(deb) or C(rpm).
     :ivar epoch: C(SOURCE_DATE_EPOCH).
+    :ivar description: What the image is for; may be empty.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ImageIdentity:
     build_digest: str
     collection_version: str
     epoch: int
+    description: str = ""
 
 
 def package_url(image: ImageIdentity, package: t.Mapping[str, t.Any]) -> str:
@@ -222,6 +224,7 @@ def build_sbom(
                 "licenseDeclared": "NOASSERTION",
                 "copyrightText": "NOASSERTION",
                 "primaryPackagePurpose": "OPERATING-SYSTEM",
+                **({"description": image.description} if image.description else {}),
             },
             *entries,
         ],

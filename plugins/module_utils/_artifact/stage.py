@@ -29,10 +29,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.format
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import (
     Artifact,
     build_manifest,
+    described,
     repository_facts,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.publish import (
     CHECKSUMS,
+    SIGNATURE,
     PublishedFile,
     Staging,
     manifest_name,
@@ -47,8 +49,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom i
 )
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, DocumentError
-from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
+from ansible_collections.os_image.composer.plugins.module_utils._signing.openpgp import OpenPgpSigner
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import (
     allocated,
     clone_file,
@@ -163,6 +166,12 @@ class _Build:
         return plan_artifacts(self.base_name, self.document.section("disk").get("artifacts") or [])
 
     @property
+    def signing_key(self) -> str | None:
+        """The path of the secret key that signs the checksums."""
+        section = self.document.section("systemConfig", "signing").get("checksums")
+        return section["key"] if section else None
+
+    @property
     def template_digest(self) -> str:
         return digest_of(self.document.fingerprint(self.document.template))
 
@@ -191,6 +200,7 @@ class ImageFinalize(Stage):
         plans = earlier.plans
         self._inputs = {
             "package lock": {package["name"]: package["version"] for package in earlier.lock["packages"]},
+            "signing key": earlier.document.fingerprint(earlier.signing_key),
             "template": earlier.template_digest,
             "build digest": earlier.document.build_digest(earlier.lock),
             "image": {"disk_compose": earlier.disk.fingerprint, "image_sign": earlier.sign.fingerprint},
@@ -198,7 +208,7 @@ class ImageFinalize(Stage):
             "lock document": earlier.lock_digest,
             "output_dir": self.output_dir,
             "keep_workspace": self.keep_workspace,
-            "host tools": _tool_versions(plans),
+            "host tools": {**_tool_versions(plans), **_signing_tools(earlier)},
             "collection": {"version": COLLECTION_VERSION, "stage": self.version},
         }
         return self._inputs
@@ -217,6 +227,7 @@ class ImageFinalize(Stage):
         earlier = _Build.read(self.build)
         finished = self._finished_before(earlier)
         plans = [plan for plan in earlier.plans if plan.name not in finished]
+        signer = self._signer(earlier)
         if plans:
             earlier = self._with_image(earlier)
         try:
@@ -227,13 +238,14 @@ class ImageFinalize(Stage):
                     PublishedFile(artifact.name, artifact.size, artifact.sha256, staged=artifact.name in made)
                     for artifact in artifacts
                 ]
-                files += self._describe(earlier, stage, artifacts)
+                files += self._describe(earlier, stage, artifacts, signer)
                 checksums = publish(
                     stage,
                     earlier.base_name,
                     files,
                     who=self.name,
                     lock_timeout=self.options.lock_timeout,
+                    signer=signer,
                 )
         except OSError as exc:
             raise _explained(exc, self.output_dir) from exc
@@ -241,15 +253,41 @@ class ImageFinalize(Stage):
             for stamp in (earlier.sign, earlier.disk):
                 self.build.release_outputs(stamp.stage, stamp.result["image"])
         self.progress.milestone("Artifacts", f"Published {len(artifacts)} artifacts in {self.output_dir}")
-        return self._outcome(earlier, artifacts, [*files, checksums])
+        return self._outcome(earlier, artifacts, [*files, *checksums], signer)
 
-    def _outcome(self, earlier: _Build, artifacts: t.Sequence[Artifact], files: t.Sequence[PublishedFile]) -> Outcome:
-        shared = {CHECKSUMS, _LOCK, _GRAPH} if others_in(self.output_dir, earlier.base_name) else set()
+    def _signer(self, earlier: _Build) -> OpenPgpSigner | None:
+        """Return who signs the checksums.
+
+        :raises DocumentError: The key is not the one that was validated.
+        :raises SigningError: The key cannot sign.
+        """
+        key = earlier.signing_key
+        if key is None:
+            return None
+        if not os.path.isfile(key) or sha256_file(key) != earlier.document.files.get(key):
+            raise DocumentError(
+                f"The key file {key} has changed since the template was validated.",
+                remedy="Run the module os_image.composer.image_template_validate again.",
+            )
+        signer = OpenPgpSigner(key, CommandRunner(log=self.progress), epoch=earlier.lock["source_date_epoch"])
+        self.progress.milestone("Artifacts", f"Signing the checksums with the key {signer.fingerprint}")
+        return signer
+
+    def _outcome(
+        self,
+        earlier: _Build,
+        artifacts: t.Sequence[Artifact],
+        files: t.Sequence[PublishedFile],
+        signer: OpenPgpSigner | None,
+    ) -> Outcome:
+        shared = {CHECKSUMS, SIGNATURE, _LOCK, _GRAPH} if others_in(self.output_dir, earlier.base_name) else set()
         return Outcome(
             result={
                 "artifacts": [artifact.as_facts(self._final(artifact.name)) for artifact in artifacts],
                 "manifest": self._final(manifest_name(earlier.base_name)),
                 "sbom": self._final(_sbom_name(earlier.base_name)),
+                "signature": self._final(SIGNATURE) if signer else "",
+                "signed_by": signer.fingerprint if signer else "",
                 "build_id": earlier.document.build_digest(earlier.lock),
             },
             # Files that another image's publication replaces are not held against this one.
@@ -302,7 +340,9 @@ class ImageFinalize(Stage):
             restore_outputs(stage)
         return _Build.read(self.build)
 
-    def _describe(self, earlier: _Build, stage: Staging, artifacts: t.Sequence[Artifact]) -> list[PublishedFile]:
+    def _describe(
+        self, earlier: _Build, stage: Staging, artifacts: t.Sequence[Artifact], signer: OpenPgpSigner | None
+    ) -> list[PublishedFile]:
         """Make the documents that go with the artifacts, in the order of their publication."""
         document, lock, base_name = earlier.document, earlier.lock, earlier.base_name
         files = []
@@ -323,6 +363,7 @@ class ImageFinalize(Stage):
             build_digest=build_digest,
             collection_version=COLLECTION_VERSION,
             epoch=lock["source_date_epoch"],
+            description=document.section("systemConfig").get("description", ""),
         )
         self.progress.milestone("Artifacts", "Writing the bill of materials")
         descriptions: t.Dict[str, PackageDescription] = {}
@@ -337,6 +378,7 @@ class ImageFinalize(Stage):
             self.progress.milestone("Artifacts", warning, level="warn")
         manifest = build_manifest(
             image={"name": identity.name, "version": identity.version},
+            description=described(document.template),
             target=document.section("target"),
             provider_id=document.provider_id,
             template_digest=earlier.template_digest,
@@ -350,6 +392,7 @@ class ImageFinalize(Stage):
             partitions=earlier.disk.result["partitions"],
             boot=earlier.disk.result["boot"],
             signed=earlier.sign.result.get("signed") or [],
+            signature={"path": SIGNATURE, "signed_by": signer.fingerprint} if signer else None,
             artifacts=artifacts,
             warnings=warnings,
         )
@@ -365,6 +408,7 @@ class ImageFinalize(Stage):
             if isinstance(versions, dict):
                 tools.update({name: version for name, version in versions.items() if isinstance(version, str)})
         tools.update(_tool_versions(earlier.plans))
+        tools.update(_signing_tools(earlier))
         return tools
 
 
@@ -518,6 +562,11 @@ def _tool_versions(plans: t.Sequence[ArtifactPlan]) -> t.Dict[str, str]:
         name, version = CODECS[compression].tool()
         tools[name] = version
     return tools
+
+
+def _signing_tools(earlier: _Build) -> t.Dict[str, str]:
+    """Return the program that shapes the signature of the checksums, if there is one."""
+    return {"gpg": OpenPgpSigner.version()} if earlier.signing_key else {}
 
 
 def _explained(exc: OSError, path: str) -> ArtifactError:

@@ -20,8 +20,67 @@ _LIMIT = 2047
 # The kernel's own rule: blanks separate, double quotes hold blanks together.
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 
+# Behind this word everything is for the program init.
+_END_OF_KERNEL_WORDS = "--"
 
-def kernel_command_line(root_partition_uuid: str | None, given: str) -> str:
+# What the Kernel Self-Protection Project recommends and a general-purpose kernel can do, by architecture ("" for all):
+# memory is cleared when it is taken and when it is given back; slabs of one size are not shared; free pages are
+# shuffled; copies from and to user space stay within their objects; each system call has its stack at another place;
+# there are no vsyscalls, which programs of before 2011 use (glibc 2.13 and older: containers of CentOS 6).
+_HARDENING: t.Mapping[str, t.Tuple[str, ...]] = {
+    "": (
+        "init_on_alloc=1",
+        "init_on_free=1",
+        "slab_nomerge",
+        "page_alloc.shuffle=1",
+        "hardened_usercopy=1",
+        "randomize_kstack_offset=on",
+    ),
+    "x86_64": ("vsyscall=none",),
+}
+
+# Not lsm=, which would replace the whole list of the kernel's modules (Landlock, Yama and others) by one that only fits
+# some kernels; security= chooses among SELinux, AppArmor and their like. No enforcing=: it would overrule
+# /etc/selinux/config, which changes once all files have labels.
+_ACCESS_CONTROL: t.Mapping[t.Tuple[str, str], t.Tuple[str, ...]] = {
+    ("selinux", "enforcing"): ("security=selinux", "selinux=1"),
+    ("selinux", "permissive"): ("security=selinux", "selinux=1"),
+    ("selinux", "disabled"): ("selinux=0",),
+    ("apparmor", "enabled"): ("security=apparmor", "apparmor=1"),
+    ("apparmor", "disabled"): ("apparmor=0",),
+}
+
+
+def access_control_words(security: t.Mapping[str, t.Any]) -> t.List[str]:
+    """Return what the kernel is told about SELinux and AppArmor.
+
+    :param security: The template's C(systemConfig.security).
+    """
+    return [word for key in ("selinux", "apparmor") for word in _ACCESS_CONTROL.get((key, security.get(key, "")), ())]
+
+
+def security_words(security: t.Mapping[str, t.Any], *, arch: str) -> t.List[str]:
+    """Return all words of the command line that C(systemConfig.security) asks for.
+
+    :param arch: For example V(x86_64).
+    """
+    words = access_control_words(security)
+    if "kernel" in security.get("hardening", ()):
+        words += [*_HARDENING[""], *_HARDENING.get(arch, ())]
+    return words
+
+
+def words_of(given: str) -> t.List[str]:
+    """Return the words of a command line, as the kernel tells them apart."""
+    return _WORD.findall(given)
+
+
+def word_name(word: str) -> str:
+    """Return what a word is about; for the kernel, hyphens and underscores in it are the same."""
+    return word.partition("=")[0].strip('"').replace("-", "_")
+
+
+def kernel_command_line(root_partition_uuid: str | None, given: str, further: t.Sequence[str] = ()) -> str:
     """Return the kernel command line of an image.
 
     The root file system is found by its PARTUUID, unless the template names another one itself; of several the last
@@ -29,6 +88,7 @@ def kernel_command_line(root_partition_uuid: str | None, given: str) -> str:
 
     :param root_partition_uuid: V(None) when nothing but the template tells where the root file system is.
     :param given: The template's C(kernel.cmdline).
+    :param further: Words that are added, except for those about which C(given) says something itself.
     :raises BootError: The kernel could not read it.
     """
     bad = next((char for char in given if ord(char) < 32 and char not in "\t\n\r"), None)
@@ -36,13 +96,17 @@ def kernel_command_line(root_partition_uuid: str | None, given: str) -> str:
         raise BootError(
             f"The kernel command line has the control character {bad!r}.", remedy="Remove it from kernel.cmdline."
         )
-    words: t.List[str] = _WORD.findall(given)
+    words = words_of(given)
+    end = words.index(_END_OF_KERNEL_WORDS) if _END_OF_KERNEL_WORDS in words else len(words)
+    for_init, words = words[end:], words[:end]
+    said = {word_name(word) for word in words}
+    words += [word for word in further if word_name(word) not in said]
     roots = [word for word in words if word.startswith("root=")]
     if not roots and root_partition_uuid is not None:
         roots = [f"root=PARTUUID={root_partition_uuid}"]
     rest = [word for word in words if not word.startswith("root=")]
     kept = [word for index, word in enumerate(rest) if word not in rest[index + 1 :]]
-    line = " ".join([*roots[-1:], *kept])
+    line = " ".join([*roots[-1:], *kept, *for_init])
     if len(line.encode("utf-8")) > _LIMIT:
         raise BootError(
             f"The kernel command line has {len(line.encode('utf-8'))} bytes, but the kernel reads only {_LIMIT}.",
@@ -51,4 +115,4 @@ def kernel_command_line(root_partition_uuid: str | None, given: str) -> str:
     return line
 
 
-__all__ = ("kernel_command_line",)
+__all__ = ("access_control_words", "kernel_command_line", "security_words", "word_name", "words_of")

@@ -8,14 +8,15 @@
 """Everything of C(systemConfig) that is done in the installed tree, in its order.
 
 Accounts come before files, because files have owners; files come after everything that this collection writes by
-itself, so that the template has the last word; services come after files, because files may be units; commands and
-scripts come last.
+itself, so that the template has the last word; services and access control come after files, because files may be
+units and policies; commands and scripts come last.
 """
 
 from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.access_control import set_up_access_control
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup import (
     clean_up,
     generate_host_keys_at_boot,
@@ -25,6 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.files im
     TreeFiles,
     install_additional_files,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardening import check_hardening, harden
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.localization import set_locale, set_timezone
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.network import configure_network, host_files
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import configure_apt
@@ -43,6 +45,7 @@ CONFIGURATION_KEYS = (
     "hostname",
     "locale",
     "network",
+    "security",
     "services",
     "timezone",
     "users",
@@ -61,7 +64,7 @@ def configure(
 
     :param root: Absolute path of the tree.
     :param config: The merged template's C(systemConfig).
-    :param repositories: The provider's and the template's repositories, as in C(template.json).
+    :param repositories: The provider's and the template's, as in C(template.json), with keys that are paths.
     :raises ChrootError: Something of it cannot be done; the message names it.
     :raises CommandError: A command of the template or of the tree failed.
     """
@@ -78,6 +81,8 @@ def configure(
         for warning in warnings:
             progress.milestone("Chroot", warning, level="warn")
         configure_apt(files, repositories)
+        security = config.get("security", {})
+        harden(files, security.get("hardening", []))
         install_additional_files(files, config.get("additionalFiles", []))
         generate_host_keys_at_boot(files)
         services = config.get("services", {})
@@ -85,6 +90,8 @@ def configure(
         own = [unit for unit in units if unit not in unwanted and unit.partition(".")[0] not in unwanted]
         set_up_services(files, sandbox, {**services, "enable": [*own, *services.get("enable", [])]})
         check_shells(files, users)
+        check_hardening(files, security.get("hardening", []))
+        set_up_access_control(files, security)
         run_configurations(files, sandbox, config.get("configurations", []), progress=progress)
         run_scripts(sandbox, config.get("scripts", {}).get("postInstall", []), moment="postInstall", progress=progress)
     clean_up(files)

@@ -48,7 +48,8 @@ def render_sources(repository: t.Mapping[str, t.Any], keyring: str | None) -> st
 def configure_apt(files: TreeFiles, repositories: t.Sequence[t.Mapping[str, t.Any]]) -> None:
     """Write the image's package sources; does nothing in an image without apt.
 
-    :param repositories: The provider's and the template's, as in C(template.json).
+    :param repositories: The provider's and the template's, as in C(template.json), with keys that are paths.
+    :raises ChrootError: A key is not there.
     """
     if not files.exists("/etc/apt"):
         return
@@ -81,7 +82,9 @@ def _keys(repository: t.Mapping[str, t.Any]) -> bytes:
                 parts.append(stream.read().strip() + b"\n")
         except OSError as exc:
             raise ChrootError(
-                f"The key {path} of the repository {repository['name']} cannot be read: {exc.strerror}."
+                f"The key {path} of the repository {repository['name']} cannot be read: {exc.strerror}.",
+                remedy="A key that is named by URL is fetched by os_image.composer.pkg_resolve: run it once without "
+                "lock_file.",
             ) from exc
     return b"".join(parts)
 

@@ -46,12 +46,14 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramf
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import Draft, Layer, LayerStore
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import enter_mount_namespace
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import public_repositories
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_scripts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
-from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import with_kept_keys
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     Facts,
     Outcome,
@@ -87,6 +89,7 @@ class ChrootConfigure(Stage):
             },
             "file system of the root partition": _root_fs_type(document),
             "package repositories": document.fingerprint(document.provider["repositories"]),
+            "repository keys from the network": _kept_keys(document),
             "provider": {key: document.provider[key] for key in ("family", "package_arch")},
             "source date epoch": lock["source_date_epoch"],
             "layer version": LAYER_VERSION,
@@ -299,7 +302,8 @@ class _TreeBuilder:
             _empty(draft.work)
 
     def _configuration_layer(self, below: list[Layer]) -> Layer:
-        repositories = self._document.provider["repositories"]
+        document = self._document
+        repositories = document.provider["repositories"]
         settings = {key: self._config.get(key) for key in CONFIGURATION_KEYS}
         settings["scripts"] = self._config.get("scripts", {}).get("postInstall", [])
         digest = digest_of(
@@ -308,7 +312,8 @@ class _TreeBuilder:
                 "version": LAYER_VERSION,
                 "below": below[-1].digest,
                 "settings": self._document.fingerprint(settings),
-                "repositories": self._document.fingerprint(repositories),
+                "repositories": document.fingerprint(repositories),
+                "keys": _kept_keys(document),
                 "date": self._epoch,
             }
         )
@@ -322,7 +327,8 @@ class _TreeBuilder:
                 tree = RootTree([layer.root for layer in below])
                 with tree.mounted(upper=draft.root, work=draft.work) as root:
                     sandbox = self._sandbox(root, self._epoch)
-                    configure(root, sandbox, self._config, repositories, progress=self._progress)
+                    local = [with_kept_keys(entry, metadata_dir=document.metadata_dir) for entry in repositories]
+                    configure(root, sandbox, self._config, local, progress=self._progress)
             return self._built(digest)
 
     def _initramfs_layer(self, below: list[Layer]) -> Layer | None:
@@ -373,6 +379,17 @@ class _TreeBuilder:
         if layer is None:
             raise ChrootError(f"The layer {digest} has gone right after it was made.", remedy="Run the stage again.")
         return layer
+
+
+def _kept_keys(document: TemplateDocument) -> dict[str, str]:
+    """Return the digests of the keys that are named by URL and reach the image, as far as they have been fetched."""
+    digests = {}
+    for repository in public_repositories(document.provider.get("repositories", [])):
+        local = with_kept_keys(repository, metadata_dir=document.metadata_dir)
+        for key, path in zip(repository.get("keys") or (), local["keys"]):
+            if path != key and os.path.exists(path):
+                digests[key] = sha256_file(path)
+    return digests
 
 
 def _key(package: t.Mapping[str, t.Any]) -> str:

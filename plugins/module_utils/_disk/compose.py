@@ -76,6 +76,7 @@ class BootOptions:
     """The template's wishes about booting.
 
     :ivar keep_fstab: Whether the tree has an fstab that the template itself brings.
+    :ivar security_words: Words of the kernel command line beside C(cmdline), which has the last word.
     """
 
     boot_type: str
@@ -85,6 +86,7 @@ class BootOptions:
     kernel_version: str
     use_uki: bool
     keep_fstab: bool = False
+    security_words: t.Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +173,7 @@ class DiskComposer:
             )
         self.progress.milestone("Boot", f"Installing the bootloader {self.boot.provider}")
         kernels = default_kernel_first(find_kernels(tree), self.boot.kernel_version)
-        cmdline = kernel_command_line(self.identity.partitions[root.id], self.boot.cmdline)
+        cmdline = kernel_command_line(self.identity.partitions[root.id], self.boot.cmdline, self.boot.security_words)
         loader = bootloader(self.boot.boot_type, self.boot.provider)
         files = loader.stage(
             BootContext(

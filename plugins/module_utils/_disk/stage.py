@@ -23,6 +23,7 @@ import ansible_collections.os_image.composer.plugins.module_utils._disk.vfat  # 
 
 # pylint: enable=unused-import
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import bootloader
+from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import security_words
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._disk.compose import (
@@ -64,7 +65,8 @@ class DiskCompose(Stage):
             "root tree": {layer["name"]: layer["digest"] for layer in chroot.result["layers"]},
             "disk": _without_artifacts(document.section("disk")),
             "bootloader": document.section("systemConfig", "bootloader"),
-            "kernel": document.section("systemConfig", "kernel"),
+            "kernel": _without_name(document.section("systemConfig", "kernel")),
+            "kernel words of systemConfig.security": list(_boot_options(document).security_words),
             "build digest": document.build_digest(lock),
             "source date": lock["source_date_epoch"],
             "host tools": self._tool_versions(layout, document),
@@ -138,6 +140,10 @@ def _without_artifacts(disk: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     return {key: value for key, value in disk.items() if key not in ("artifacts", "name")}
 
 
+def _without_name(kernel: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    return {key: value for key, value in kernel.items() if key != "name"}
+
+
 def _boot_options(document: TemplateDocument) -> BootOptions:
     system = document.section("systemConfig")
     loader = system.get("bootloader") or {}
@@ -151,6 +157,7 @@ def _boot_options(document: TemplateDocument) -> BootOptions:
         kernel_version=kernel.get("version") or "",
         use_uki=bool(kernel.get("uki")),
         keep_fstab="/etc/fstab" in finals,
+        security_words=security_words(system.get("security") or {}, arch=document.provider["arch"]),
     )
 
 

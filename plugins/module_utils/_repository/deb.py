@@ -47,6 +47,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._io import (
 )
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import is_url, local_keys
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
     PackageIndex,
@@ -62,7 +63,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.sign
 _STATE_SCHEMA = 1
 # The largest Release files of today have 0.3 MB, the largest indexes 60 MB; more than this is an attack or an error.
 _RELEASE_LIMIT = 16 << 20
-_KEY_LIMIT = 1 << 20
 _INDEX_LIMIT = 2 << 30
 _CLOCK_TOLERANCE = 3600
 _KEEP_SECONDS = 3600
@@ -130,6 +130,7 @@ class _Repository:
         # Not the mirror's URL: another mirror of the same archive must not be older than this one was.
         identity = {"place": f"mirror:{self._mirror}" if self._mirror else self._url, "suite": self.suite}
         label = re.sub(r"[^A-Za-z0-9._-]+", "_", self.name)
+        self.metadata_dir = metadata_dir
         self.directory = os.path.join(metadata_dir, f"{label}-{digest_of(identity)[:8]}")
 
     def join(self, *parts: str) -> str:
@@ -347,12 +348,36 @@ def _verify(
             f"For {where} no key is named, so its signature cannot be checked.",
             remedy="Name its key files in the template, or set gpgcheck: false for this repository.",
         )
-    keyring = read_keyring(
-        [_local_key(repository, key, downloader, offline=offline) for key in repository.keys],
-        what=f"the {repository.shown}",
+    try:
+        return _verify_with(_keyring(repository, downloader, offline=offline, now=now), candidate, where=where, now=now)
+    except SignatureError:
+        if offline or not any(is_url(key) for key in repository.keys):
+            raise
+        # Owners prolong keys and add subkeys to them: what is kept may be older than the signature.
+        keyring = _keyring(repository, downloader, offline=offline, now=now, anew=True)
+        return _verify_with(keyring, candidate, where=where, now=now)
+
+
+def _keyring(
+    repository: _Repository, downloader: Downloader, *, offline: bool, now: int | None, anew: bool = False
+) -> bytes:
+    what = f"the {repository.shown}"
+    paths = local_keys(
+        repository.keys,
+        repository.fingerprints,
+        metadata_dir=repository.metadata_dir,
+        what=what,
+        downloader=downloader,
+        offline=offline,
+        anew=anew,
+        now=now,
     )
-    common: dict[str, t.Any] = {"keyring": keyring, "fingerprints": repository.fingerprints, "now": now}
+    return read_keyring(paths, what=what)
+
+
+def _verify_with(keyring: bytes, candidate: _Candidate, *, where: str, now: int | None) -> SignedContent:
     documents = candidate.documents
+    common: dict[str, t.Any] = {"keyring": keyring, "fingerprints": candidate.repository.fingerprints, "now": now}
     if "InRelease" in documents:
         return verify_clearsigned(documents["InRelease"], what=f"The InRelease of {where}", **common)
     if "Release.gpg" not in documents:
@@ -361,31 +386,6 @@ def _verify(
             remedy="Check the URL; a repository without signatures needs gpgcheck: false in the template.",
         )
     return verify_detached(documents["Release"], documents["Release.gpg"], what=f"The Release of {where}", **common)
-
-
-def _local_key(repository: _Repository, key: str, downloader: Downloader, *, offline: bool) -> str:
-    """Return the path of a key file; one that is named by its URL is fetched once and kept."""
-    if not key.startswith(("http://", "https://", "file:")):
-        return key
-    if key.startswith("http://") and not repository.fingerprints:
-        raise SignatureError(
-            f"The key {redact(key)} of the {repository.shown} comes over plain HTTP, and no fingerprint is given: "
-            "whoever sits on the way could replace it.",
-            remedy="Use https, or name the key's fingerprint in the template.",
-        )
-    path = repository.join(f"key-{sha256_bytes(key.encode('utf-8'))[:16]}.asc")
-    if not os.path.exists(path):
-        if offline:
-            raise SignatureError(
-                f"The key {redact(key)} of the {repository.shown} is not in the cache, and this is an offline run.",
-                remedy="Run os_image.composer.pkg_resolve once with a network for the same repositories.",
-            )
-        document = downloader.get(key, limit=_KEY_LIMIT, what=f"the key of the {repository.shown}")
-        if document is None or document.data is None:
-            raise AssertionError("document and document.data is known here")
-        os.makedirs(repository.directory, exist_ok=True)
-        write_file(path, document.data)
-    return path
 
 
 def _unsigned_content(documents: t.Mapping[str, bytes]) -> bytes:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import copy
 import dataclasses
 import datetime
@@ -96,11 +97,16 @@ def read_keyring(paths: t.Sequence[str], *, what: str) -> bytes:
                 f"The key file {path} of {what} cannot be read: {exc.strerror}.",
                 remedy="Check the path in the template or the provider's configuration.",
             ) from exc
-        keyring.append(_dearmor(data, path=path, what=what))
+        keyring.append(dearmor(data, path=path, what=what))
     return b"".join(keyring)
 
 
-def _dearmor(data: bytes, *, path: str, what: str) -> bytes:
+def dearmor(data: bytes, *, path: str, what: str) -> bytes:
+    """Return the public keys of a key export, armored or not, in the binary form.
+
+    :param path: Where it comes from, as messages name it.
+    :raises SignatureError: It holds no key.
+    """
     # The first byte of a binary OpenPGP packet has its highest bit set (RFC 9580, 4.2).
     if data[:1] >= b"\x80":
         return data
@@ -163,6 +169,43 @@ def verify_detached(
     return SignedContent(data, _judge(signatures, keyring, fingerprints, what=what))
 
 
+@dataclasses.dataclass(frozen=True)
+class SelectedKeys:
+    """The keys of a keyring that have certain fingerprints.
+
+    :ivar armored: These keys; empty when there are none.
+    :ivar usable: Those of the fingerprints whose keys have neither expired nor been revoked.
+    :ivar found: Fingerprints of all primary keys of the keyring.
+    """
+
+    armored: bytes
+    usable: frozenset[str]
+    found: tuple[str, ...]
+
+
+def select_keys(keyring: bytes, fingerprints: t.Collection[str], *, now: int | None = None) -> SelectedKeys:
+    """Take the keys with certain fingerprints out of a keyring.
+
+    :param keyring: Public keys in the binary form, see :func:`read_keyring`.
+    :param fingerprints: In upper case, of primary keys or of subkeys; a subkey comes with its primary key.
+    :param now: Seconds since 1970 to check expiry dates against, instead of the clock.
+    """
+    with _private_gpg(now=now) as gpg:
+        gpg.import_keys(keyring)
+        usable: set[str] = set()
+        wanted = []
+        found = []
+        for key in gpg.list_keys():
+            found.append(key["fingerprint"])
+            own = {key["fingerprint"], *(subkey[2] for subkey in key["subkeys"])}.intersection(fingerprints)
+            if own:
+                wanted.append(key["fingerprint"])
+            if key["trust"] not in ("e", "r"):
+                usable |= own
+        armored = gpg.export_keys(wanted) if wanted else ""
+    return SelectedKeys(armored.encode("ascii"), frozenset(usable), tuple(found))
+
+
 @functools.lru_cache(maxsize=1)
 def _prototype() -> t.Any:
     """Return an object of python-gnupg; making one runs C(gpg --version), so it is made once."""
@@ -170,23 +213,30 @@ def _prototype() -> t.Any:
     return gnupg.GPG(gpgbinary=find_tool("gpg", package="gnupg"))
 
 
+@contextlib.contextmanager
+def _private_gpg(*, now: int | None) -> t.Iterator[t.Any]:
+    """Yield an object of python-gnupg whose home is empty, and goes away at the end."""
+    with tempfile.TemporaryDirectory(prefix="os-image-composer-gnupg-") as home:
+        gpg = copy.copy(_prototype())
+        gpg.gnupghome = home
+        gpg.options = [*_OPTIONS, *(("--faked-system-time", f"{now}!") if now is not None else ())]
+        yield gpg
+
+
 def _run_gpg(
     data: bytes, signature: bytes | None, *, keyring: bytes, now: int | None
 ) -> tuple[bytes, list[_Signature]]:
     """Let GnuPG check a document; return the signed text (clearsigned only) and its word on each signature."""
-    with tempfile.TemporaryDirectory(prefix="os-image-composer-gnupg-") as home:
-        ring = os.path.join(home, "keys.gpg")
+    with _private_gpg(now=now) as gpg:
+        ring = os.path.join(gpg.gnupghome, "keys.gpg")
         with open(ring, "wb") as stream:
             stream.write(keyring)
-        gpg = copy.copy(_prototype())
-        gpg.gnupghome = home
         gpg.keyring = [ring]
-        gpg.options = [*_OPTIONS, *(("--faked-system-time", f"{now}!") if now is not None else ())]
         if signature is None:
             result = gpg.verify_file(io.BytesIO(data), extra_args=["--output", "-"])
             content = result.data
         else:
-            signature_file = os.path.join(home, "signature")
+            signature_file = os.path.join(gpg.gnupghome, "signature")
             with open(signature_file, "wb") as stream:
                 stream.write(signature)
             result = gpg.verify_data(signature_file, data)
@@ -293,4 +343,12 @@ _REMEDIES: t.Mapping[str, str] = {
 }
 
 
-__all__ = ("SignedContent", "read_keyring", "verify_clearsigned", "verify_detached")
+__all__ = (
+    "SelectedKeys",
+    "SignedContent",
+    "dearmor",
+    "read_keyring",
+    "select_keys",
+    "verify_clearsigned",
+    "verify_detached",
+)

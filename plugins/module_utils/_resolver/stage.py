@@ -140,10 +140,6 @@ class PackageResolve(Stage):
             self._document = TemplateDocument.read(self.build)
         return self._document
 
-    @property
-    def _metadata_dir(self) -> str:
-        return os.path.join(self.document.package_cache, "metadata")
-
     def repositories(self) -> list[RepositoryMetadata]:
         """Return the verified metadata; refreshed once in the life of the stage."""
         if self._repositories is None:
@@ -152,7 +148,7 @@ class PackageResolve(Stage):
                 self._repositories = refresh(
                     self.document.provider["repositories"],
                     package_arch=self.document.provider["package_arch"],
-                    metadata_dir=self._metadata_dir,
+                    metadata_dir=self.document.metadata_dir,
                     mirrors=known,
                     downloader=downloader,
                     # A check leaves nothing behind, so it goes by what is there.
@@ -254,7 +250,7 @@ class PackageResolve(Stage):
         repositories = self.repositories()
         count = sum(len(repository.indexes) for repository in repositories)
         self.progress.milestone("Packages", f"Resolving packages against {count} package indexes")
-        lock = resolve(self.document, repositories, cache_dir=os.path.join(self._metadata_dir, "solv"))
+        lock = resolve(self.document, repositories, cache_dir=os.path.join(self.document.metadata_dir, "solv"))
         before = self._previous_lock()
         if before is not None and not any(package_changes(before, lock).values()):
             # Repositories are published anew every day; an image of the same packages keeps its date.

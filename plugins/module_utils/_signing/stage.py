@@ -45,7 +45,7 @@ class ImageSign(Stage):
         keys = SecureBootKeys.from_template(document.template)
         facts: Facts = {
             "disk image": self.build.require("disk_compose").fingerprint,
-            "signing": document.fingerprint(document.section("systemConfig", "signing")),
+            "signing": document.fingerprint(document.section("systemConfig", "signing").get("secureBoot")),
         }
         if keys is not None:
             signer = signer_class()

@@ -21,6 +21,12 @@ import ipaddress
 import re
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import (
+    access_control_words,
+    word_name,
+    words_of,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardening import BLOCKED_MODULES
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
     DiskLayout,
     disk_layout,
@@ -426,6 +432,50 @@ def keys_protect_the_boot_chain(template: Mapping) -> t.Iterator[Finding]:
         yield ("systemConfig", "signing", "secureBoot", "key"), problem
 
 
+@rule("systemConfig.security", "systemConfig.kernel")
+def access_control_is_one(template: Mapping) -> t.Iterator[Finding]:
+    """Of SELinux and AppArmor one is on at most, and the kernel command line does not say otherwise."""
+    security = template["systemConfig"]["security"]
+    if security.get("selinux", "disabled") != "disabled" and security.get("apparmor") == "enabled":
+        yield (
+            ("systemConfig", "security", "apparmor"),
+            "The kernel runs either SELinux or AppArmor. Set the other one to disabled.",
+        )
+        return
+    wanted = {word_name(word): word for word in access_control_words(security)}
+    path = ("systemConfig", "kernel", "cmdline")
+    for word in words_of(template["systemConfig"]["kernel"]["cmdline"]):
+        name = word_name(word)
+        if word != wanted.get(name, word):
+            yield (
+                path,
+                f"{word} contradicts systemConfig.security, which makes it {wanted[name]}. Remove one of the two.",
+            )
+        elif name == "lsm" and "security" in wanted:
+            module = wanted["security"].partition("=")[2]
+            if module not in word.partition("=")[2].split(","):
+                yield (
+                    path,
+                    f"{word} leaves out {module}, which systemConfig.security asks for. Add it to the list, or remove "
+                    "the word.",
+                )
+
+
+@rule("systemConfig.security", "systemConfig.kernel")
+def blocked_modules_are_not_wanted(template: Mapping) -> t.Iterator[Finding]:
+    """The initramfs is not asked to load what hardening keeps from being loaded."""
+    config = template["systemConfig"]
+    if "modules" not in config["security"]["hardening"]:
+        return
+    for name in config["kernel"]["enableExtraModules"].split():
+        if name.replace("-", "_") in BLOCKED_MODULES:
+            yield (
+                ("systemConfig", "kernel", "enableExtraModules"),
+                f"The module {name} is one that security.hardening keeps from being loaded. Remove it here, or modules "
+                "there.",
+            )
+
+
 @rule("systemConfig.initramfs", "systemConfig.packages")
 def initramfs_generator_is_installed(template: Mapping) -> t.Iterator[Finding]:
     """A generator that is no default has its package in the image."""
@@ -579,6 +629,19 @@ def somebody_can_log_in(template: Mapping) -> t.Iterator[Finding]:
                 f"The user {user['name']!r} has SSH keys, but systemConfig.packages names no SSH server. "
                 "Add openssh-server.",
             )
+
+
+@advice("systemConfig.users", "systemConfig.security")
+def somebody_can_log_in_by_ssh(template: Mapping) -> t.Iterator[Finding]:
+    """Where SSH is hardened, somebody who is not root has a key."""
+    hardening = template["systemConfig"]["security"]["hardening"]
+    if "ssh" not in hardening or any(user["sshKeys"] and user["name"] != "root" for _path, user in _users(template)):
+        return
+    yield (
+        ("systemConfig", "security", "hardening", hardening.index("ssh")),
+        "ssh lets in neither passwords nor root, and nobody else has an SSH key: nobody can log in over the network. "
+        "Give a user sshKeys.",
+    )
 
 
 @advice("systemConfig.users")

@@ -22,6 +22,16 @@ DOCUMENT = "template.json"
 # Where a package comes from may differ between build hosts; these may not.
 _PACKAGE_IDENTITY = ("name", "version", "arch", "sha256")
 
+# What of a template decides how the image is published and described, and not what it is.
+_NOT_OF_THE_IMAGE = (
+    ("metadata",),
+    ("disk", "artifacts"),
+    ("disk", "name"),
+    ("systemConfig", "description"),
+    ("systemConfig", "kernel", "name"),
+    ("systemConfig", "signing", "checksums"),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class TemplateDocument:
@@ -98,6 +108,11 @@ class TemplateDocument:
         return os.path.join(self.cache_dir, "pkgCache", self.provider_id)
 
     @property
+    def metadata_dir(self) -> str:
+        """The directory of what is known of the provider's repositories."""
+        return os.path.join(self.package_cache, "metadata")
+
+    @property
     def provider_work(self) -> str:
         """The directory of the provider's layers and builds."""
         return os.path.join(self.work_dir, self.provider_id)
@@ -130,8 +145,11 @@ class TemplateDocument:
         :param lock: The content of C(packages.lock.json).
         """
         template = self.fingerprint(self.template)
-        # What only decides in which files the image is published does not make another image.
-        template["disk"] = {key: value for key, value in template["disk"].items() if key not in ("artifacts", "name")}
+        for path in _NOT_OF_THE_IMAGE:
+            holder = template
+            for key in path[:-1]:
+                holder = holder.get(key, {})
+            holder.pop(path[-1], None)
         return digest_of(
             {
                 "template": template,

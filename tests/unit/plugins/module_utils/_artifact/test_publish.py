@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pathlib
@@ -23,13 +24,26 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import A
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
 
 
-def _publish(output: pathlib.Path, files: dict[str, str], base_name: str = "a-1") -> None:
+class Notary:
+    """Stands for a signer."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+
+    def sign(self, data: bytes) -> bytes:
+        return f"{self.fingerprint} {hashlib.sha256(data).hexdigest()}".encode()
+
+    def has_signed(self, data: bytes, signature: bytes) -> bool:
+        return signature == self.sign(data)
+
+
+def _publish(output: pathlib.Path, files: dict[str, str], base_name: str = "a-1", signer: Notary | None = None) -> None:
     names = [name for name in files if name != f"{base_name}.manifest.json"]
     manifest = json.dumps({"artifacts": [{"path": name} for name in names]})
     with staging(str(output), base_name) as stage:
         staged = [stage.write(name, content.encode()) for name, content in files.items()]
         staged.append(stage.write(f"{base_name}.manifest.json", manifest.encode()))
-        publish(stage, base_name, staged, who="test", lock_timeout=0.1)
+        publish(stage, base_name, staged, who="test", lock_timeout=0.1, signer=signer)
 
 
 def _content(output: pathlib.Path) -> dict[str, str]:
@@ -143,3 +157,60 @@ def test_files_that_are_in_place_already_are_listed(tmp_path: pathlib.Path) -> N
         publish(stage, "a-1", [PublishedFile("a-1.raw", 3, digest, staged=False)], who="t", lock_timeout=1)
     _check(tmp_path)
     assert (tmp_path / "a-1.raw").read_text() == "one"
+
+
+def _signed_by(output: pathlib.Path, signer: Notary) -> bool:
+    return signer.has_signed((output / "SHA256SUMS").read_bytes(), (output / "SHA256SUMS.asc").read_bytes())
+
+
+def test_images_of_one_key_share_a_directory(tmp_path: pathlib.Path) -> None:
+    signer = Notary("ONE")
+    _publish(tmp_path, {"a-1.raw": "one"}, signer=signer)
+    assert _signed_by(tmp_path, signer)
+    assert (tmp_path / "SHA256SUMS.asc").stat().st_mode & 0o777 == 0o644
+    _publish(tmp_path, {"b-1.raw": "two"}, "b-1", signer=signer)
+    assert _signed_by(tmp_path, signer)
+    assert "a-1.raw" in (tmp_path / "SHA256SUMS").read_text()
+    _check(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (None, "ONE", "is not signed with the key ONE; a signature would vouch for them too. Give another output_dir."),
+        ("TWO", "ONE", "is not signed with the key ONE"),
+        ("TWO", None, "whose SHA256SUMS is signed; this image has no key to sign it again."),
+    ],
+)
+def test_nobody_vouches_for_what_others_have_published(
+    tmp_path: pathlib.Path, first: str | None, second: str | None, message: str
+) -> None:
+    one, two = (name and Notary(name) for name in (first, second))
+    _publish(tmp_path, {"a-1.raw": "one"}, signer=one or None)
+    before = _content(tmp_path), (tmp_path / "SHA256SUMS").read_bytes()
+    with pytest.raises(ArtifactError) as caught:
+        _publish(tmp_path, {"b-1.raw": "two"}, "b-1", signer=two or None)
+    assert message in str(caught.value)
+    assert "holds files of other images (a-1.manifest.json, a-1.raw, ...)" in str(caught.value)
+    assert (_content(tmp_path), (tmp_path / "SHA256SUMS").read_bytes()) == before
+
+
+def test_somebody_has_changed_the_checksums_of_others(tmp_path: pathlib.Path) -> None:
+    signer = Notary("ONE")
+    _publish(tmp_path, {"a-1.raw": "one"}, signer=signer)
+    (tmp_path / "evil").write_text("evil")
+    with (tmp_path / "SHA256SUMS").open("a") as stream:
+        stream.write(f"{hashlib.sha256(b'evil').hexdigest()}  evil\n")
+    with pytest.raises(
+        ArtifactError, match=r"other images \(evil, ...\) whose SHA256SUMS is not signed with the key ONE"
+    ):
+        _publish(tmp_path, {"a-1.raw": "new"}, signer=signer)
+
+
+def test_one_image_gets_and_loses_its_signature(tmp_path: pathlib.Path) -> None:
+    _publish(tmp_path, {"a-1.raw": "one"})
+    _publish(tmp_path, {"a-1.raw": "one"}, signer=Notary("ONE"))
+    assert _signed_by(tmp_path, Notary("ONE"))
+    _publish(tmp_path, {"a-1.raw": "one"})
+    assert not (tmp_path / "SHA256SUMS.asc").exists()
+    _check(tmp_path)

@@ -30,12 +30,15 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     ArtifactError,
     CancelledError,
     DocumentError,
+    SigningError,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._signing import stage as sign_stage
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
 from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
 from ansible_collections.os_image.composer.tests.support.finished_build import FinishedBuild
+from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys, SigningKey
+from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 ALL = [
     {"type": "raw"},
@@ -158,6 +161,86 @@ def test_manifest(finished_build: FinishedBuild) -> None:
     # Nothing of the build host.
     for word in ("mirror.internal", str(finished_build.root), os.uname().nodename):
         assert word not in text
+
+
+def test_what_the_template_says_for_people(finished_build: FinishedBuild) -> None:
+    plain = json.loads(pathlib.Path(_run(finished_build)["manifest"]).read_text())
+    assert (plain["system"], plain["disk"], plain["signature"]) == ({"name": "minimal"}, {"name": "d"}, None)
+    assert not {"metadata", "kernel"} & plain.keys()
+    finished_build.metadata = {"description": "For kiosks.", "use_cases": ["kiosk"], "keywords": []}
+    finished_build.config = {"description": "A kiosk's system.", "kernel": {"name": "edge kernel"}}
+    finished_build.write_documents()
+    result = _run(finished_build)
+    manifest = json.loads(pathlib.Path(result["manifest"]).read_text())
+    assert manifest["metadata"] == {"description": "For kiosks.", "use_cases": ["kiosk"]}
+    assert manifest["system"] == {"name": "minimal", "description": "A kiosk's system."}
+    assert manifest["kernel"] == {"name": "edge kernel"}
+    image = json.loads(pathlib.Path(result["sbom"]).read_text())["packages"][0]
+    assert (image["name"], image["description"]) == ("appliance", "A kiosk's system.")
+    # The image is the same, and was not made again.
+    assert manifest["build_digest"] == plain["build_digest"]
+    assert manifest["artifacts"] == plain["artifacts"]
+
+
+def _sign_with(build: FinishedBuild, key: SigningKey) -> str:
+    """Have the checksums signed; return the path of the secret key."""
+    path = key.export_secret(build.root / "signing.asc")
+    build.config = {"signing": {"checksums": {"key": path}}}
+    build.files = {path: sha256_file(path)}
+    build.write_documents()
+    return path
+
+
+@needs_root
+def test_checksums_are_signed(finished_build: FinishedBuild, tmp_path: pathlib.Path) -> None:
+    with KeyRing() as ring:
+        key = ring.make_key("Images <images@example.org>", when=1600000000)
+        secret = _sign_with(finished_build, key)
+        result = _run(finished_build)
+        first = _published(finished_build)
+        output = finished_build.output_dir
+        assert first.keys() == DOCUMENTS | {"appliance-1.0.raw", "SHA256SUMS.asc"}
+        assert result["signature"] == str(output / "SHA256SUMS.asc")
+        assert result["signed_by"] == key.fingerprint
+        manifest = json.loads(pathlib.Path(result["manifest"]).read_text())
+        assert manifest["signature"] == {"path": "SHA256SUMS.asc", "signed_by": key.fingerprint}
+        assert manifest["tools"]["gpg"].startswith("gpg ")
+        keyring = tmp_path / "keyring.gpg"
+        subprocess.run(["gpg", "--batch", "--dearmor", "-o", str(keyring), key.public], check=True)
+        command = ["gpgv", "--status-fd", "1", "--keyring", str(keyring), "SHA256SUMS.asc", "SHA256SUMS"]
+        status = subprocess.run(command, cwd=output, check=True, capture_output=True, text=True).stdout
+        # The date is that of the image.
+        assert f"VALIDSIG {key.fingerprint} 2023-11-14 1700000000 " in status
+        _check_sums(finished_build)
+
+        assert _run(finished_build)["changed"] is False
+        shutil.rmtree(output)
+        _run(finished_build)
+        assert _published(finished_build) == first
+
+        # Nothing of the key is told.
+        body = [line for line in pathlib.Path(secret).read_text().splitlines() if len(line) > 40]
+        texts = [path.read_text() for path in pathlib.Path(finished_build.directory.path).rglob("*.log")]
+        texts += [path.read_text() for path in pathlib.Path(finished_build.directory.path).rglob("*.json")]
+        assert not [line for line in body for text in [*texts, json.dumps(result)] if line in text]
+
+        (output / "SHA256SUMS.asc").unlink()
+        assert "SHA256SUMS.asc" in _run(finished_build)["rebuild_reason"]
+        _sign_with(finished_build, ring.make_key("New <new@example.org>", when=1600000000))
+        again = _run(finished_build)
+        assert again["rebuild_reason"].startswith("signing key changed")
+        assert again["signed_by"] != key.fingerprint
+
+
+@needs_root
+def test_a_key_that_cannot_sign_is_told_before_anything_is_made(finished_build: FinishedBuild, keys: Keys) -> None:
+    path = _sign_with(finished_build, keys.expired)
+    with pytest.raises(SigningError, match="expired on 2021-05-31, and the image is of 2023-11-14"):
+        _run(finished_build)
+    assert not finished_build.output_dir.exists()
+    pathlib.Path(path).write_text("something else")
+    with pytest.raises(DocumentError, match=f"The key file {path} has changed since the template was validated"):
+        _run(finished_build)
 
 
 def test_sbom_has_what_the_packages_state(finished_build: FinishedBuild) -> None:

@@ -7,7 +7,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line
+from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import (
+    access_control_words,
+    kernel_command_line,
+    security_words,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 
 ROOT = "root=PARTUUID=1234"
@@ -38,3 +42,46 @@ def test_the_kernel_reads_no_more_than_2047_bytes() -> None:
     assert len(kernel_command_line(None, "a" * 2047)) == 2047
     with pytest.raises(BootError, match=r"has 2048 bytes, but the kernel reads only 2047\. Shorten kernel\.cmdline\."):
         kernel_command_line(None, "a" * 2048)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("", f"{ROOT} init_on_alloc=1 slab_nomerge page_alloc.shuffle=1"),
+        ("quiet", f"{ROOT} quiet init_on_alloc=1 slab_nomerge page_alloc.shuffle=1"),
+        # What the template says of the same thing holds; the kernel takes - for _.
+        ("init-on-alloc=0 quiet", f"{ROOT} init-on-alloc=0 quiet slab_nomerge page_alloc.shuffle=1"),
+        ('"slab_nomerge"', f'{ROOT} "slab_nomerge" init_on_alloc=1 page_alloc.shuffle=1'),
+        # Everything behind -- is for init.
+        (
+            "quiet -- init_on_alloc=0 quiet",
+            f"{ROOT} quiet init_on_alloc=1 slab_nomerge page_alloc.shuffle=1 -- init_on_alloc=0 quiet",
+        ),
+    ],
+)
+def test_further_words_come_behind_those_of_the_template(given: str, line: str) -> None:
+    further = ["init_on_alloc=1", "slab_nomerge", "page_alloc.shuffle=1"]
+    assert kernel_command_line("1234", given, further) == line
+
+
+@pytest.mark.parametrize(
+    ("security", "words"),
+    [
+        ({}, []),
+        ({"selinux": "enforcing"}, ["security=selinux", "selinux=1"]),
+        ({"selinux": "permissive", "apparmor": "disabled"}, ["security=selinux", "selinux=1", "apparmor=0"]),
+        ({"selinux": "disabled", "apparmor": "enabled"}, ["selinux=0", "security=apparmor", "apparmor=1"]),
+        ({"hardening": ["kernel"]}, []),
+    ],
+)
+def test_access_control_on_the_command_line(security: dict[str, object], words: list[str]) -> None:
+    assert access_control_words(security) == words
+
+
+def test_hardening_of_the_kernel() -> None:
+    assert security_words({"hardening": ["sysctl", "ssh"]}, arch="x86_64") == []
+    security = {"hardening": ["kernel"], "apparmor": "enabled"}
+    words = security_words(security, arch="aarch64")
+    assert words[:3] == ["security=apparmor", "apparmor=1", "init_on_alloc=1"]
+    # Other architectures have no vsyscalls, and would hand the unknown word to init.
+    assert security_words(security, arch="x86_64") == [*words, "vsyscall=none"]

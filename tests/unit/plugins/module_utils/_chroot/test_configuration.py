@@ -316,6 +316,14 @@ def test_repositories_with_a_url_stay_with_their_keys(files: TreeFiles, tmp_path
     assert files.glob("/etc/apt/sources.list.d", "*") == ["/etc/apt/sources.list.d/extra.sources"]
 
 
+def test_a_key_that_was_not_fetched(files: TreeFiles) -> None:
+    files.make_directory("/etc/apt")
+    with pytest.raises(
+        ChrootError, match=r"The key /gone\.asc of the repository extra cannot be read.* without lock_file"
+    ):
+        configure_apt(files, [{**PUBLIC, "keys": ["/gone.asc"]}])
+
+
 def test_unsigned_repositories_say_so() -> None:
     assert render_sources({**PUBLIC, "gpgcheck": False}, None).endswith("Trusted: yes\n")
 

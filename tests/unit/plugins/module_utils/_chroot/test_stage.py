@@ -22,6 +22,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.stage im
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import kept_key
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     BuildDirectory,
     Facts,
@@ -63,6 +64,7 @@ class Image:
         self.build = BuildDirectory(str(self.work / "build"))
         self.config: dict[str, t.Any] = {"hostname": "first", "additionalFiles": []}
         self.files: dict[str, str] = {}
+        self.repositories: list[dict[str, t.Any]] = []
 
     def add(self, package: Deb) -> None:
         """Add a package to the lock."""
@@ -79,7 +81,7 @@ class Image:
         """Leave what the earlier stages leave."""
         provider = {
             **{"os": "debian", "dist": "debian12", "arch": "x86_64", "package_arch": "amd64", "family": "deb"},
-            "repositories": [],
+            "repositories": self.repositories,
         }
         template: Facts = {"systemConfig": copy.deepcopy(self.config), "disk": {"partitions": []}}
         content: Facts = {
@@ -170,6 +172,49 @@ def test_another_host_name_makes_the_configuration_again_and_nothing_else(image:
         assert (root / "etc/hostname").read_text() == "second\n"
         # Once, although the tree below the initramfs has changed.
         assert (root / "etc/made").read_text() == "made\n"
+
+
+def test_security_is_part_of_the_configuration(image: Image) -> None:
+    first = image.run()
+    image.config["security"] = {"hardening": ["sysctl", "coredumps"]}
+    image.add_file("/etc/sysctl.d/60-hardening.conf", "the template's own")
+    second = image.run()
+    assert second["rebuild_reason"] == "systemConfig.additionalFiles, systemConfig.security changed"
+    # An initramfs holds sysctl.d.
+    assert remade(first, second) == ["configuration", "initramfs"]
+    with image.tree() as root:
+        assert (root / "etc/sysctl.d/60-hardening-coredumps.conf").exists()
+        # The template has the last word.
+        assert (root / "etc/sysctl.d/60-hardening.conf").read_text() == "the template's own"
+    image.config["security"] = {"selinux": "enforcing", "hardening": []}
+    with pytest.raises(ChrootError, match="the image has no policy"):
+        image.run()
+
+
+def test_the_image_gets_the_kept_key_of_a_url(image: Image) -> None:
+    key, fingerprint = "https://packages.example.com/key.asc", "AB" * 20
+    image.repositories = [
+        {
+            **{"name": "vendor", "url": "https://packages.example.com/debian", "suite": "stable"},
+            **{"components": ["main"], "gpgcheck": True, "keys": [key], "fingerprints": [fingerprint]},
+        }
+    ]
+    image.add(Deb("apt", files={"etc/apt/apt.conf.d/01x": "\n"}))
+    with pytest.raises(ChrootError, match="of the repository vendor cannot be read"):
+        image.run()
+    kept = pathlib.Path(kept_key(key, [fingerprint], metadata_dir=str(image.cache / "metadata")))
+    kept.parent.mkdir(parents=True)
+    kept.write_text("the pinned key\n")
+    first = image.run()
+    with image.tree() as root:
+        assert (root / "etc/apt/keyrings/vendor.asc").read_text() == "the pinned key\n"
+        sources = (root / "etc/apt/sources.list.d/vendor.sources").read_text()
+        assert "Signed-By: /etc/apt/keyrings/vendor.asc\n" in sources
+    assert image.run()["changed"] is False
+    kept.write_text("the prolonged key\n")
+    second = image.run()
+    assert second["rebuild_reason"].startswith("repository keys from the network changed: ")
+    assert remade(first, second) == ["configuration"]
 
 
 def test_a_changed_file_is_noticed(image: Image) -> None:

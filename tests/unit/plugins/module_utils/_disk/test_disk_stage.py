@@ -121,10 +121,26 @@ def test_milestones_are_told(build: BuildDirectory) -> None:
     ]
 
 
+def test_security_reaches_the_command_line(build: BuildDirectory, template: t.Dict[str, t.Any]) -> None:
+    template["systemConfig"]["security"] = {"hardening": ["kernel", "sysctl"], "apparmor": "disabled"}
+    template["systemConfig"]["kernel"]["cmdline"] = "console=ttyS0 init_on_free=0"
+    leave_template(build, template)
+    line = run_stage(DiskCompose(build, StageOptions()))["boot"]["cmdline"]
+    assert line.partition(" ")[2] == (
+        "console=ttyS0 init_on_free=0 apparmor=0 init_on_alloc=1 slab_nomerge page_alloc.shuffle=1 hardened_usercopy=1 "
+        "randomize_kstack_offset=on vsyscall=none"
+    )
+
+
 @pytest.mark.parametrize(
     ("keys", "value", "reason"),
     [
         (("systemConfig", "kernel", "cmdline"), "quiet", "kernel changed: cmdline console=ttyS0 -> quiet"),
+        (
+            ("systemConfig", "security"),
+            {"hardening": [], "apparmor": "enabled"},
+            "kernel words of systemConfig.security changed",
+        ),
         (("systemConfig", "bootloader", "provider"), "grub", "bootloader changed: provider systemd-boot -> grub"),
         (("disk", "size"), "97MiB", "disk changed: size 96MiB -> 97MiB"),
         (("image", "version"), "1.1", "build digest changed: "),

@@ -28,7 +28,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
 )
 from ansible_collections.os_image.composer.tests.support.deb_repository import DebRepository
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer, make_certificate
-from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys
+from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys, SigningKey
 
 PACKAGES = "dists/stable/main/binary-amd64/Packages"
 
@@ -266,8 +266,36 @@ def test_a_key_from_the_network(site: Site, tmp_path: pathlib.Path) -> None:
     key = f"{site.server.url}/key.asc"
     assert site.refresh(keys=[key]).signed_by == (site.keys.archive.fingerprint,)
     assert site.refresh(keys=[key], offline=True).signed_by == (site.keys.archive.fingerprint,)
-    with pytest.raises(SignatureError, match=r"comes over plain HTTP, and no fingerprint is given.*Use https"):
+    with pytest.raises(SignatureError, match=r"is fetched from the network, and no fingerprint is given: whoever"):
         site.refresh(keys=[key], fingerprints=[])
+
+
+def test_a_key_from_the_network_that_got_a_new_subkey(site: Site) -> None:
+    with KeyRing() as ring:
+        born = int(time.time()) - 86400
+        key = ring.make_key("Rotates <rotates@example.org>", when=born, usage="cert")
+        site.repository.publish(_with_new_subkey(key, born, site))
+        changes = {"keys": [f"{site.server.url}/key.asc"], "fingerprints": [key.fingerprint]}
+        assert site.refresh(**changes).signed_by == (key.fingerprint,)
+        # Signed by what the kept key does not have yet: it is fetched again, once.
+        site.repository.publish(_with_new_subkey(key, born + 60, site))
+        site.server.heal()
+        assert site.refresh(**changes).signed_by == (key.fingerprint,)
+        assert site.server.paths().count("/key.asc") == 1
+        site.server.heal()
+        site.refresh(**changes)
+        assert "/key.asc" not in site.server.paths()
+        # Where nothing new is to be had, the first answer stands.
+        site.repository.publish(site.keys.stranger)
+        assert f"signed with the key {site.keys.stranger.fingerprint}" in site.refused(**changes)
+
+
+def _with_new_subkey(key: SigningKey, when: int, site: Site) -> SigningKey:
+    """Give a key another subkey, with which it signs from now on, and publish it."""
+    key.keyring.gpg("--passphrase", "", "--quick-add-key", key.fingerprint, "ed25519", "sign", "never", when=when)
+    exported = key.keyring.gpg("--armor", "--export", key.fingerprint)
+    (pathlib.Path(site.server.root) / "key.asc").write_bytes(exported)
+    return key
 
 
 # What must be refused.

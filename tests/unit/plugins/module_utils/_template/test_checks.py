@@ -114,6 +114,22 @@ WRONG: list[tuple[dict[str, t.Any], str]] = [
         config(kernel={"uki": True}, bootloader={"provider": "grub"}),
         "A unified kernel image is started by systemd-boot.",
     ),
+    (
+        config(security={"selinux": "permissive", "apparmor": "enabled"}),
+        "systemConfig.security.apparmor: The kernel runs either SELinux or AppArmor.",
+    ),
+    (
+        config(security={"selinux": "disabled"}, kernel={"cmdline": "quiet selinux=1"}),
+        "selinux=1 contradicts systemConfig.security, which makes it selinux=0. Remove one of the two.",
+    ),
+    (
+        config(security={"apparmor": "enabled"}, kernel={"cmdline": "lsm=landlock,yama"}),
+        "lsm=landlock,yama leaves out apparmor, which systemConfig.security asks for.",
+    ),
+    (
+        config(security={"hardening": ["modules"]}, kernel={"enableExtraModules": "nvme sctp"}),
+        "The module sctp is one that security.hardening keeps from being loaded.",
+    ),
     (config(initramfs={"generator": "dracut"}), "The generator dracut needs the package dracut."),
     # users
     (config(users=[{"name": "a"}, {"name": "a"}]), "systemConfig.users[1].name: The user 'a' is there twice."),
@@ -230,6 +246,8 @@ GOOD: list[dict[str, t.Any]] = [
     config(locale="de_DE.UTF-8", packages=["locales"]),
     config(packages=["curl=7.88.1-10", "linux-headers-*", "python3:any"]),
     config(kernel={"uki": True, "cmdline": 'a="b c" quiet'}),
+    config(security={"apparmor": "enabled"}, kernel={"cmdline": "apparmor=1 lsm=landlock,apparmor"}),
+    config(security={"hardening": ["kernel", "modules"]}, kernel={"cmdline": "init_on_free=0"}),
     user(password="$6$salt$" + "x" * 86, hash_algo="sha512"),
     user(password="$y$j9T$abcdefghijklmnopqrstuv$" + "x" * 43),
     user(password="!"),
@@ -265,6 +283,10 @@ def test_good(sections: dict[str, t.Any], build: Build) -> None:
     [
         ({}, "systemConfig.users: No user has a password or an SSH key: nobody can log in to the image."),
         (user(sshKeys=[KEY]), "The user 'a' has SSH keys, but systemConfig.packages names no SSH server."),
+        (
+            config(users=[{"name": "root", "sshKeys": [KEY]}], security={"hardening": ["sysctl", "ssh"]}),
+            "systemConfig.security.hardening[1]: ssh lets in neither passwords nor root",
+        ),
         (user(password="$1$saltsalt$" + "x" * 22), "The password of 'a' is hashed by MD5"),
         (repository(mirror="debian", gpgcheck=False), "Signatures of the repository 'stable' are not checked"),
     ],

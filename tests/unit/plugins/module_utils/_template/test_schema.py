@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import pathlib
+import typing as t
 
 import jsonschema
 import pytest
@@ -47,6 +49,30 @@ def test_no_object_takes_unknown_keys() -> None:
 
     for name, section in schema.SECTIONS.items():
         walk(section, name)
+
+
+def test_every_key_of_the_system_is_read_by_what_builds_it() -> None:
+    plugins = ROOT / "plugins/module_utils"
+    # Checks and merges alone are no effect; passwords are hashed, and files described, while template.json is written.
+    sources = [
+        path for path in plugins.rglob("*.py") if path.parent.name != "_template" or path.stem in ("secrets", "stage")
+    ]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sources]
+    words = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+
+    def leaves(part: schema.Schema, path: tuple[str, ...]) -> t.Iterator[tuple[str, ...]]:
+        part = part.get("items", part)
+        for name, field in part.get("properties", {}).items():
+            yield from leaves(field, (*path, name))
+        if "properties" not in part:
+            yield path
+
+    without = {path for path in leaves(schema.SYSTEM_CONFIG, ()) if path[-1] not in words}
+    # There is one backend; the keys of immutability become those of signing.secureBoot.
+    assert without == {
+        ("network", "backend"),
+        *(("immutability", f"secureBootDB{name}") for name in ("Key", "Crt", "Cer")),
+    }
 
 
 def test_every_section_has_a_merge_rule() -> None:

@@ -189,6 +189,15 @@ def test_fingerprints_and_the_build_digest_know_no_paths(run: Run, tmp_path: pat
     assert one.build_digest(lock) != one.build_digest(newer)
     artifacts = document_of(run(disk={"artifacts": [{"type": "qcow2"}]}, **sections))
     assert artifacts.build_digest(lock) == one.build_digest(lock)
+    (tmp_path / "in" / "signing.key").write_text("secret")
+    words = {
+        "description": "What it is for.",
+        "kernel": {"name": "edge"},
+        "signing": {"checksums": {"key": "signing.key"}},
+    }
+    config = {**sections["systemConfig"], **words}
+    described = document_of(run(metadata={"description": "For all.", "keywords": ["kiosk"]}, systemConfig=config))
+    assert described.build_digest(lock) == one.build_digest(lock)
     (tmp_path / "in" / "f").write_text("2")
     assert document_of(run(**sections)).build_digest(lock) != one.build_digest(lock)
 
