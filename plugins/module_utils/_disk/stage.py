@@ -22,6 +22,11 @@ import ansible_collections.os_image.composer.plugins.module_utils._disk.ext
 import ansible_collections.os_image.composer.plugins.module_utils._disk.vfat  # noqa: F401
 
 # pylint: enable=unused-import
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.bill import (
+    CHECKSUMS_OF_FILES,
+    Bill,
+    write_checksums,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import security_words
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
@@ -35,6 +40,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.compose im
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition, disk_layout
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import show_size
+from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     BuildDirectory,
     Facts,
@@ -43,6 +49,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     StageOptions,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
 
 
 class DiskCompose(Stage):
@@ -70,6 +77,8 @@ class DiskCompose(Stage):
             "build digest": document.build_digest(lock),
             "source date": lock["source_date_epoch"],
             "host tools": self._tool_versions(layout, document),
+            # The bill of materials in the image names it.
+            "collection": {"version": COLLECTION_VERSION},
         }
 
     def plan(self) -> Facts | None:
@@ -89,6 +98,7 @@ class DiskCompose(Stage):
             os.makedirs(path, mode=0o700)
         # The root directory of the mounted tree is the uppermost one.
         _copy_attributes(tree.layers[-1], upper)
+        bill = Bill.of(document, lock, tree.layers)
         composer = DiskComposer(
             layout,
             identity,
@@ -97,6 +107,7 @@ class DiskCompose(Stage):
             scratch=scratch,
             runner=CommandRunner(log=self.progress),
             progress=self.progress,
+            documents=lambda root: self._bills(bill, root),
         )
         try:
             with tree.mounted(upper=upper, work=work) as root:
@@ -104,7 +115,18 @@ class DiskCompose(Stage):
         finally:
             self._clear(scratch, upper, work)
         self.progress.milestone("Disk", f"Composed {image}")
-        return Outcome(result=_result(image, layout, identity, boot), outputs={image: None}, facts=_facts(layout))
+        outputs: t.Dict[str, str | None] = {image: None}
+        if bill.lists_files:
+            outputs[self.build.join(*CHECKSUMS_OF_FILES)] = None
+        return Outcome(result=_result(image, layout, identity, boot), outputs=outputs, facts=_facts(layout))
+
+    def _bills(self, bill: Bill, root: str) -> t.Mapping[str, bytes]:
+        """Return the bills of materials that go into the tree."""
+        self.progress.milestone("Disk", "Writing the bill of materials")
+        checksums = bill.checksums(root, workers=self.options.workers)
+        if checksums is not None:
+            write_file(self.build.join(*CHECKSUMS_OF_FILES), write_checksums(checksums))
+        return bill.inside(checksums)
 
     @staticmethod
     def _clear(*directories: str) -> None:

@@ -21,6 +21,8 @@ import ipaddress
 import re
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import level_problem
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import subformat_problem
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import (
     access_control_words,
     word_name,
@@ -36,6 +38,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import template_problem
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import COMPRESSIONS
 
 #: A YAML path in the merged template and a message.
 Finding = t.Tuple[Path, str]
@@ -326,6 +329,20 @@ def artifacts_are_unique(template: Mapping) -> t.Iterator[Finding]:
             path,
             f"The artifact {kind}{f' with {compression}' if compression else ''} is asked for twice. Remove one.",
         )
+
+
+@rule("disk")
+def artifacts_can_be_made(template: Mapping) -> t.Iterator[Finding]:
+    """A variant belongs to its format, and a level to its compression."""
+    for index, item in enumerate(template["disk"]["artifacts"]):
+        path = ("disk", "artifacts", index)
+        problem = subformat_problem(item["type"], item.get("subformat"))
+        if problem:
+            yield (*path, "subformat"), problem
+        compression = item.get("compression")
+        problem = level_problem(COMPRESSIONS.get(compression, compression), item.get("level"))
+        if problem:
+            yield (*path, "level"), problem
 
 
 # ---- systemConfig ----------------------------------------------------------------------------------------------------

@@ -97,6 +97,18 @@ WRONG: list[tuple[dict[str, t.Any], str]] = [
         {"disk": {"artifacts": [{"type": "raw", "compression": "gz"}, {"type": "raw", "compression": "gzip"}]}},
         "disk.artifacts[1]: The artifact raw with gz is asked for twice.",
     ),
+    (
+        {"disk": {"artifacts": [{"type": "raw", "compression": "gzip", "level": 10}]}},
+        "disk.artifacts[0].level: The compression gz has no level 10. Use one from 1 to 9.",
+    ),
+    (
+        {"disk": {"artifacts": [{"type": "raw", "level": 3}]}},
+        "disk.artifacts[0].level: The level 3 is one of a compression, and none is asked for.",
+    ),
+    (
+        {"disk": {"artifacts": [{"type": "vhd", "subformat": "streamOptimized"}]}},
+        "disk.artifacts[0].subformat: The format vhd has no subformat 'streamOptimized'. Use one of: dynamic, fixed.",
+    ),
     # system
     (config(hostname="-web"), "systemConfig.hostname: '-web' is no host name."),
     (config(hostname="a..b"), "'a..b' is no host name."),
