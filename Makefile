@@ -128,8 +128,9 @@ integration: host setup-tests
 	@echo "Running the integration tests"
 	@$(ANSIBLE_TEST) integration $(TARGET)
 ifeq ($(TARGET),)
-	@echo "Comparing the resolver's answers with apt's own"
-	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m pytest -q tests/integration/real_mirror
+	@echo "Comparing the resolver's answers with apt's and dnf's own"
+	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m pytest -q tests/integration/real_mirror \
+	    tests/integration/rpm_distribution
 endif
 
 e2e: host setup-tests

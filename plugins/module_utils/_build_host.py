@@ -38,6 +38,8 @@ TOOLS: t.Mapping[str, t.Tuple[str, t.Tuple[str, ...]]] = {
     "mkswap": ("util-linux", ("--version",)),
     "mount": ("mount", ("--version",)),
     "qemu-img": ("qemu-utils", ("--version",)),
+    "rpm": ("rpm", ("--version",)),
+    "rpmkeys": ("rpm", ("--version",)),
     "sbsign": ("sbsigntool", ("--version",)),
     "setpriv": ("util-linux", ("--version",)),
     "sfdisk": ("fdisk", ("--version",)),
@@ -58,7 +60,13 @@ LIBRARIES: t.Mapping[str, str] = {
 }
 
 # Distributions that are built and used like one of these.
-_FAMILIES: t.Mapping[str, str] = {"debian": "debian", "ubuntu": "debian"}
+_FAMILIES: t.Mapping[str, str] = {
+    "azurelinux": "azurelinux",
+    "debian": "debian",
+    "fedora": "redhat",
+    "rhel": "redhat",
+    "ubuntu": "debian",
+}
 
 # From <linux/kvm.h>: _IO(0xAE, 0x00) and _IO(0xAE, 0x01).
 _KVM_GET_API_VERSION = 0xAE00
@@ -129,14 +137,20 @@ def _library_facts() -> Facts:
     return facts
 
 
-def missing_packages(packages: t.Sequence[str]) -> t.List[str]:
-    """Return those of C(packages) that dpkg has not installed, in the same order."""
+def missing_packages(packages: t.Sequence[str], *, family: str) -> t.List[str]:
+    """Return those of C(packages) that are not installed, in the same order.
+
+    :param family: The family of the host's distribution, see :func:`read_distribution`.
+    """
     if not packages:
         return []
     runner = CommandRunner()
-    dpkg_query = find_tool("dpkg-query", package="dpkg")
-    # Its status is 1 when it does not know one of the names.
-    done = runner.run([dpkg_query, "-W", "-f", "${Package} ${db:Status-Status}\\n", *packages], check=False)
+    if family == "debian":
+        command = [find_tool("dpkg-query", package="dpkg"), "-W", "-f", "${Package} ${db:Status-Status}\\n"]
+    else:
+        command = [find_tool("rpm", package="rpm"), "-q", "--qf", "%{NAME} installed\\n"]
+    # Its status is not 0 when it does not know one of the names.
+    done = runner.run([*command, *packages], check=False)
     installed = {line.split()[0] for line in done.text.splitlines() if line.endswith(" installed")}
     return [name for name in packages if name not in installed]
 
@@ -239,7 +253,7 @@ def probe_build_host(
     if not family:
         problems.append(
             f"The build host runs {distribution['name'] or 'an unknown distribution'}, which is not supported. "
-            "Use a host with Debian or Ubuntu."
+            "Use a host with Debian, Ubuntu, Fedora, Enterprise Linux or Azure Linux."
         )
     free: Facts = {}
     for path, wanted in sorted(space.items()):
@@ -262,7 +276,7 @@ def probe_build_host(
         "free_space": free,
         "missing_tools": [name for name in TOOLS if name not in tools],
         "missing_libraries": [name for name in LIBRARIES if name not in libraries],
-        "missing_packages": missing_packages(wanted_here) if family == "debian" else [],
+        "missing_packages": missing_packages(wanted_here, family=family) if family else [],
         "problems": problems,
     }
 

@@ -21,6 +21,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import C
 
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES = 20
+# What Fedora and its relatives call programs of which they had two versions once.
+_OTHER_NAMES: t.Mapping[str, str] = {"grub-mkimage": "grub2-mkimage"}
 
 # Programs get nothing of the caller's environment: neither its locale nor its secrets reach an artifact.
 _BASE_ENVIRONMENT: t.Mapping[str, str] = {
@@ -75,7 +77,7 @@ def find_tool(name: str, *, package: str) -> str:
     :param package: The distribution package that has it (Debian's name), for the error message.
     :raises ToolMissingError: It is not installed.
     """
-    path = shutil.which(name, path=_SEARCH_PATH)
+    path = shutil.which(name, path=_SEARCH_PATH) or shutil.which(_OTHER_NAMES.get(name, name), path=_SEARCH_PATH)
     if path is None:
         raise ToolMissingError(
             f"The program {name!r} was not found on the build host.",

@@ -34,7 +34,8 @@ options:
   mirrors:
     description:
       - URLs of mirrors by the names that repositories use, for example C(debian) and C(debian-security).
-      - For a mirror that is not named here the build host's own package sources are used.
+      - For a mirror that is not named here the build host's own package sources are used. On a host with C(.repo) files
+        it is the repository with that id.
     type: dict
     default: {}
   lock_file:

@@ -14,6 +14,7 @@ import stat
 import subprocess
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._disk import stage as _stage  # noqa: F401
@@ -24,6 +25,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.compose im
     DiskIdentity,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, disk_layout
+from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 
 EPOCH = 1_700_000_000
@@ -152,6 +154,10 @@ def compose(
         progress=progress,
     )
     image = str(directory / "image.raw")
-    with RootTree([str(tree)]).mounted(upper=str(paths["upper"]), work=str(paths["overlay"])) as root:
-        boot = composer.compose(root, image)
+    contexts = FileContexts.of(TreeFiles(str(tree)))
+    mounted = RootTree([str(tree)]).mounted(
+        upper=str(paths["upper"]), work=str(paths["overlay"]), only_metadata=contexts is not None
+    )
+    with mounted as root:
+        boot = composer.compose(root, image, contexts)
     return Composed(image, layout, identity, boot, (directory / "log").read_text())

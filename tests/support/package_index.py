@@ -15,7 +15,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
     PackageIndex,
     RepositoryMetadata,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import DebPool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
 
 _DEFAULTS = {"Version": "1.0-1", "Architecture": "amd64", "Priority": "optional"}
 

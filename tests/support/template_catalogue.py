@@ -14,7 +14,7 @@ import functools
 import pathlib
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.stage import POOLS
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.stage import RESOLVERS
 from ansible_collections.os_image.composer.plugins.module_utils._template.assembly import Assembly, assemble
 from ansible_collections.os_image.composer.plugins.module_utils._template.support import unsupported
 
@@ -103,10 +103,9 @@ default; images other than raw ones add their type to it, so that those of one n
 All of them can be validated and merged. The last column says how far this version gets beyond that:
 
 - **buildable**: nothing in it is beyond this version.
-- **untried**: the same, but only Debian is built and booted by the tests.
+- **untried**: the same, but the tests build and boot Debian and an RPM distribution of their own, and not this one.
 - **resolved**: `pkg_resolve` locks its packages; the later stages refuse what is named behind the word.
-- **validated**: its packages cannot be resolved. Either its family is beyond this version, or no repository of it is
-  trusted before you name one.
+- **validated**: its packages cannot be resolved before you name a repository of it that you trust.
 
 The number of packages is about right; it changes with the distribution.
 
@@ -126,7 +125,7 @@ def purpose(path: pathlib.Path) -> str:
 
 def status(assembly: Assembly) -> str:
     """Say how far this version gets with a template."""
-    if assembly.provider.data["family"] not in POOLS:
+    if assembly.provider.data["family"] not in RESOLVERS:
         return "validated"
     if not assembly.provider.data["repositories"] and not assembly.template["packageRepositories"]:
         return "validated: add `packageRepositories`"

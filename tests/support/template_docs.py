@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the documentation says about templates, made from the schema. A unit test keeps the files equal to it.
+"""What the documentation says about templates, made from the schema and the rules. Unit tests keep the files equal.
 
 To write the files anew, with C(collections) on the Python path:
 C(python -m ansible_collections.os_image.composer.tests.support.template_docs)
@@ -14,20 +14,27 @@ import json
 import pathlib
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template import checks, merge, schema, support
+from ansible_collections.os_image.composer.plugins.module_utils._template import merge, schema, support
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks.catalogue import RULES, SUBJECTS
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Rule
 from ansible_collections.os_image.composer.tests.support.template_catalogue import CATALOGUE_FILE, catalogue_text
+from ansible_collections.os_image.composer.tests.support.template_laboratory import findings_of_example
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA_FILE = ROOT / "docs" / "schema" / "os-image-template.schema.json"
 REFERENCE_FILE = ROOT / "docs" / "template-reference.md"
+CHECKS_FILE = ROOT / "docs" / "template-checks.md"
 
-_HEADER = """\
+_LICENSE = """\
 <!--
 Copyright (c) 2026 The os_image.composer authors
 GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 SPDX-License-Identifier: GPL-3.0-or-later
 -->
 
+"""
+
+_HEADER = """\
 # Image templates
 
 A template is one YAML file (UTF-8, at most 1 MiB, no symbolic link). It is merged over the default template of its
@@ -155,20 +162,43 @@ def _sections() -> t.Iterator[str]:
         yield ""
 
 
-def _rules() -> t.Iterator[str]:
+def _more() -> t.Iterator[str]:
     yield "## What is checked beside the form\n"
-    for check, _sections_read in checks.RULES:
-        yield f"- {(check.__doc__ or '').strip()}"
-    yield "- Every local file exists, can be read, and lies where it may."
-    yield "\nThese are warnings:\n"
-    for check, _sections_read in checks.ADVICE:
-        yield f"- {(check.__doc__ or '').strip()}"
+    yield (
+        "Whether the parts of a template agree with each other, and mean something that can be built and booted: "
+        "[all rules with examples](template-checks.md). Every local file must exist, be readable, and lie where it may."
+    )
     yield "\n## Not supported yet\n"
     yield "These can be validated, merged and resolved, but not built by this version; `pkg_fetch` refuses them:\n"
     for entry in support.UNSUPPORTED:
         path = ".".join(entry.field).replace(".*", "[]")
         values = ", ".join(f"`{json.dumps(value).strip(chr(34))}`" for value in entry.values or ())
         yield f"- `{path}`{f': {values}' if values else ''}. {entry.remedy}"
+
+
+_CHECKS = """\
+# What is checked in a template
+
+Beside its form (see [the reference](template-reference.md)), a template has to make sense as a whole: these rules are
+held against the result of merging it over the default template. Each has a part of a template that does not live up to
+it, and what is said of that. An error has the file and the line before it, and no image is built. A warning is for
+what works, but probably not as it was meant; it is repeated in the result and in the log of each build.
+
+"""
+
+
+def _rule(rule: Rule) -> t.Iterator[str]:
+    yield f"### `{rule.name}`\n"
+    yield f"{rule.sentence} This is {'an error' if rule in RULES else 'a warning'}:\n"
+    yield f"```yaml\n{rule.example}\n```\n"
+    yield "```text\n{}\n```\n".format("\n".join(findings_of_example(rule)))
+
+
+def _checks() -> t.Iterator[str]:
+    for subject in SUBJECTS:
+        yield f"## {subject.title}\n"
+        for rule in (*subject.rules, *subject.advices):
+            yield from _rule(rule)
 
 
 def schema_text() -> str:
@@ -179,13 +209,20 @@ def schema_text() -> str:
 def reference_text() -> str:
     """Return the content of the reference page."""
     assert set(merge.SECTION_RULES) == set(schema.SECTIONS)
-    return _HEADER.replace("@SCHEMA@", schema.SCHEMA_ID) + _MERGE + "\n".join([*_sections(), *_rules()]) + "\n"
+    header = _LICENSE + _HEADER.replace("@SCHEMA@", schema.SCHEMA_ID)
+    return header + _MERGE + "\n".join([*_sections(), *_more()]) + "\n"
+
+
+def checks_text() -> str:
+    """Return the content of the page with all rules."""
+    return _LICENSE + _CHECKS + "\n".join(_checks())
 
 
 def main() -> None:
     """Write the files."""
     SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
     REFERENCE_FILE.write_text(reference_text(), encoding="utf-8")
+    CHECKS_FILE.write_text(checks_text(), encoding="utf-8")
     CATALOGUE_FILE.write_text(catalogue_text(), encoding="utf-8")
 
 

@@ -16,7 +16,7 @@ import sys
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import LockedPackage
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import LockedPackage
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 
 #: The date of everything: 2024-01-01.
@@ -47,6 +47,16 @@ class Log:
         self.text += text
 
 
+def copy_programs(root: pathlib.Path, names: t.Iterable[str]) -> None:
+    """Copy programs of the build host with their libraries into a tree."""
+    wanted = {shutil.which(name, path="/usr/bin:/usr/sbin:/bin:/sbin") for name in names}
+    libraries = subprocess.run(["ldd", *sorted(filter(None, wanted))], stdout=subprocess.PIPE, check=True).stdout
+    for path in {*filter(None, wanted), *re.findall(r"(/\S+) \(0x", libraries.decode())}:
+        target = root / os.path.realpath(os.path.dirname(path))[1:] / os.path.basename(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(os.path.realpath(path), target)
+
+
 def fill_tree(root: pathlib.Path) -> None:
     """Put the programs with their libraries into a tree with a merged /usr."""
     for name in ("bin", "lib", "lib64", "sbin"):
@@ -55,12 +65,7 @@ def fill_tree(root: pathlib.Path) -> None:
             (root / name).symlink_to(f"usr/{name}")
     for name in ("etc", "root", "var", "var/log", "tmp"):
         (root / name).mkdir(exist_ok=True)
-    wanted = {shutil.which(name, path="/usr/bin:/usr/sbin:/bin:/sbin") for name in PROGRAMS}
-    libraries = subprocess.run(["ldd", *sorted(filter(None, wanted))], stdout=subprocess.PIPE, check=True).stdout
-    for path in {*filter(None, wanted), *re.findall(r"(/\S+) \(0x", libraries.decode())}:
-        target = root / os.path.realpath(os.path.dirname(path))[1:] / os.path.basename(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(os.path.realpath(path), target)
+    copy_programs(root, PROGRAMS)
     shutil.copy2(root / "usr/bin/dash", root / "usr/bin/sh")
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/false\n")
     (root / "etc/group").write_text("root:x:0:\nwww-data:x:33:\n")

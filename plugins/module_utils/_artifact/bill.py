@@ -23,8 +23,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.checks
 )
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.cyclonedx import build_cyclonedx
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.description import (
+    DESCRIPTIONS,
     LayeredTree,
-    read_deb_descriptions,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
@@ -73,9 +73,6 @@ class Bill:
         """
         image, config, provider = document.section("image"), document.section("systemConfig"), document.provider
         wanted = config.get("sbom") or {}
-        descriptions: t.Dict[str, PackageDescription] = {}
-        if provider["family"] == "deb":
-            descriptions = read_deb_descriptions(LayeredTree(layers), lock["packages"])
         return cls(
             identity=ImageIdentity(
                 name=image["name"],
@@ -89,7 +86,7 @@ class Bill:
             ),
             description=config.get("description", ""),
             packages=lock["packages"],
-            descriptions=descriptions,
+            descriptions=DESCRIPTIONS[provider["family"]](LayeredTree(layers), lock["packages"]),
             public_repositories=[
                 repository["name"] for repository in provider.get("repositories", ()) if repository.get("url")
             ],

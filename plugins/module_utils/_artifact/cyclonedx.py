@@ -41,7 +41,7 @@ def _component(
         "name": package["name"],
         "version": package["version"],
     }
-    supplier = maintainer_name(description.maintainer)
+    supplier = description.vendor or maintainer_name(description.maintainer)
     if supplier:
         entry["supplier"] = {"name": supplier}
     if description.summary:

@@ -9,15 +9,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
+import sqlite3
 import stat
 import typing as t
+import urllib.parse
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.license import declared_license
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.rpm_license import tagged_license
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import PackageDescription
+from ansible_collections.os_image.composer.plugins.module_utils._chroot import rpm_header
 
 _DPKG_STATUS = "/var/lib/dpkg/status"
+_RPM_DATABASE = "/var/lib/rpm/rpmdb.sqlite"
 _MAX_LINKS = 20
 # A copyright file is text for people; nothing larger is one.
 _MAX_SIZE = 8 << 20
@@ -36,7 +42,7 @@ class LayeredTree:
 
     def read(self, path: str) -> bytes | None:
         """Return the content of a regular file by its absolute path in the tree; V(None) when there is none."""
-        found = self._find(path)
+        found = self.find(path)
         if found is None:
             return None
         try:
@@ -51,8 +57,8 @@ class LayeredTree:
         finally:
             os.close(descriptor)
 
-    def _find(self, path: str) -> str | None:
-        """Return where a file really lies."""
+    def find(self, path: str) -> str | None:
+        """Return where a file really lies on the host; V(None) when there is none."""
         remaining = [part for part in path.split("/") if part]
         resolved: t.List[str] = []
         links = 0
@@ -130,4 +136,46 @@ def _read_status(data: bytes, names: t.Collection[str]) -> t.Dict[str, t.Dict[st
     return packages
 
 
-__all__ = ("LayeredTree", "read_deb_descriptions")
+def read_rpm_descriptions(
+    tree: LayeredTree, packages: t.Sequence[t.Mapping[str, t.Any]]
+) -> t.Dict[str, PackageDescription]:
+    """Return what each package of an RPM system says about itself, by name.
+
+    The database of installed packages is read where it has the form that today's distributions use (sqlite); nothing is
+    known of packages in another.
+    """
+    path = tree.find(_RPM_DATABASE)
+    if path is None:
+        return {}
+    wanted = (
+        rpm_header.NAME,
+        rpm_header.SUMMARY,
+        rpm_header.VENDOR,
+        rpm_header.LICENSE,
+        rpm_header.PACKAGER,
+        rpm_header.URL,
+    )
+    names = {package["name"] for package in packages}
+    descriptions = {}
+    # Immutable: nothing is written beside it, not even a lock.
+    with contextlib.closing(sqlite3.connect(f"file:{urllib.parse.quote(path)}?immutable=1", uri=True)) as database:
+        for (blob,) in database.execute("SELECT blob FROM Packages"):
+            values = {tag: str(value) for tag, value in rpm_header.parse_header(blob, wanted).items()}
+            name = values.get(rpm_header.NAME, "")
+            if name in names:
+                descriptions[name] = PackageDescription(
+                    maintainer=values.get(rpm_header.PACKAGER, ""),
+                    homepage=values.get(rpm_header.URL, ""),
+                    summary=values.get(rpm_header.SUMMARY, ""),
+                    license=tagged_license(values.get(rpm_header.LICENSE, "")),
+                    vendor=values.get(rpm_header.VENDOR, ""),
+                )
+    return descriptions
+
+
+#: How the packages of each family describe themselves.
+DESCRIPTIONS: t.Mapping[
+    str, t.Callable[[LayeredTree, t.Sequence[t.Mapping[str, t.Any]]], t.Dict[str, PackageDescription]]
+] = {"deb": read_deb_descriptions, "rpm": read_rpm_descriptions}
+
+__all__ = ("DESCRIPTIONS", "LayeredTree", "read_deb_descriptions", "read_rpm_descriptions")

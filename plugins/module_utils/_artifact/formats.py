@@ -132,7 +132,8 @@ def _normalise_vmdk(stream: t.BinaryIO, build_digest: str, epoch: int) -> None:
     header = _read(stream, 0, 512)
     _expect(bytes(header[:4]) == b"KDMV", "vmdk")
     start, length = (512 * value for value in struct.unpack_from("<QQ", header, 28))
-    descriptor = bytes(_read(stream, start, length)).rstrip(b"\0")
+    # Behind its end lies what is left of a longer one: qemu-img writes it twice, with other identifiers.
+    descriptor = bytes(_read(stream, start, length)).partition(b"\0")[0]
     content_id = b"CID=" + _derived(build_digest, "vmdk").hex[:8].encode("ascii")
     descriptor, count = re.subn(rb"^CID=[0-9a-f]{1,8}$", content_id, descriptor, count=1, flags=re.MULTILINE)
     _expect(count == 1, "vmdk")

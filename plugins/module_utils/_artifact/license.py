@@ -163,22 +163,15 @@ class _Translation:
         return _join(names, ["AND" if word.lower() == "and" else "OR" for word in parts[1::2]])
 
     def _license(self, name: str) -> str:
-        known = self._known(name)
+        known = known_license(name)
         if known is not None:
             return known
         base, separator, exception = name.partition(" with ")
         if separator:
-            license_id, exception_id = self._known(base.strip()), _EXCEPTIONS.get(exception.strip().lower())
+            license_id, exception_id = known_license(base.strip()), _EXCEPTIONS.get(exception.strip().lower())
             if license_id is not None and exception_id is not None and " " not in license_id:
                 return f"{license_id} WITH {exception_id}"
         return self._reference(name)
-
-    @staticmethod
-    def _known(name: str) -> str | None:
-        key = name.lower()
-        # Debian leaves out ".0", SPDX does not; packages write both.
-        plain = re.sub(r"(\d)(?:\.0)+(\+?)$", r"\1\2", key)
-        return _KNOWN.get(key) or _KNOWN.get(plain)
 
     def _reference(self, name: str) -> str:
         text = self._texts.get(name.lower()) or (
@@ -193,6 +186,14 @@ class _Translation:
         return identifier
 
 
+def known_license(name: str) -> str | None:
+    """Return the entry of the SPDX licence list that a package means by a name; V(None) when there is none."""
+    key = name.lower()
+    # Debian leaves out ".0", SPDX does not; packages write both.
+    plain = re.sub(r"(\d)(?:\.0)+(\+?)$", r"\1\2", key)
+    return _KNOWN.get(key) or _KNOWN.get(plain)
+
+
 def _join(terms: t.Sequence[str], operators: t.Sequence[str]) -> str:
     """Join expressions; "and" binds closer than "or", in SPDX as in Debian."""
     alternatives: t.List[t.List[str]] = [[terms[0]]]
@@ -201,11 +202,16 @@ def _join(terms: t.Sequence[str], operators: t.Sequence[str]) -> str:
             alternatives[-1].append(term)
         else:
             alternatives.append([term])
-    groups = [_conjunction(group) for group in alternatives]
-    return " OR ".join(dict.fromkeys(groups))
+    return join_alternatives([join_conjunction(group) for group in alternatives])
 
 
-def _conjunction(terms: t.Iterable[str]) -> str:
+def join_alternatives(terms: t.Iterable[str]) -> str:
+    """Return the expression that any of C(terms) may be chosen."""
+    return " OR ".join(dict.fromkeys(terms))
+
+
+def join_conjunction(terms: t.Iterable[str]) -> str:
+    """Return the expression that all of C(terms) hold."""
     distinct = list(dict.fromkeys(terms))
     if len(distinct) == 1:
         return distinct[0]
@@ -241,7 +247,14 @@ def declared_license(package: str, data: bytes) -> DeclaredLicense:
     for synopsis in dict.fromkeys(synopses):
         expression = translation.expression(synopsis)
         terms.update([expression] if " OR " in expression else expression.split(" AND "))
-    return DeclaredLicense(_conjunction(sorted(terms)), tuple(translation.extracted.values()))
+    return DeclaredLicense(join_conjunction(sorted(terms)), tuple(translation.extracted.values()))
 
 
-__all__ = ("DeclaredLicense", "ExtractedLicense", "declared_license")
+__all__ = (
+    "DeclaredLicense",
+    "ExtractedLicense",
+    "declared_license",
+    "join_alternatives",
+    "join_conjunction",
+    "known_license",
+)

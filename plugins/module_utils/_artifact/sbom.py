@@ -38,12 +38,14 @@ class PackageDescription:
     :ivar maintainer: C(Name <address>); may be empty.
     :ivar homepage: A URL; may be empty.
     :ivar summary: One line; may be empty.
+    :ivar vendor: The organisation that made the package; may be empty.
     """
 
     maintainer: str = ""
     homepage: str = ""
     summary: str = ""
     license: DeclaredLicense = DeclaredLicense()
+    vendor: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +88,15 @@ def package_url(image: ImageIdentity, package: t.Mapping[str, t.Any]) -> str:
     return f"pkg:{image.package_type}/{quote(image.os)}/{name}@{quote(version)}?{joined}"
 
 
-def _supplier(maintainer: str) -> str:
-    match = _MAINTAINER.fullmatch(maintainer)
+def _supplier(description: PackageDescription) -> str:
+    # Parentheses enclose an address in SPDX.
+    vendor = " ".join(re.sub(r"[()]", " ", description.vendor).split())
+    if vendor:
+        return f"Organization: {vendor}"
+    match = _MAINTAINER.fullmatch(description.maintainer)
     if not match or not match["name"]:
         return "NOASSERTION"
     kind = "Organization" if _ORGANISATION.search(match["name"]) or "@lists." in match["email"] else "Person"
-    # Parentheses enclose the address in SPDX.
     name = re.sub(r"[()]", "", match["name"]).strip(' "')
     return f"{kind}: {name} ({match['email']})"
 
@@ -146,7 +151,7 @@ def _package(
         "SPDXID": identifier,
         "name": package["name"],
         "versionInfo": package["version"],
-        "supplier": _supplier(description.maintainer),
+        "supplier": _supplier(description),
         "downloadLocation": location or "NOASSERTION",
         "filesAnalyzed": False,
         "checksums": [{"algorithm": "SHA256", "checksumValue": package["sha256"]}],

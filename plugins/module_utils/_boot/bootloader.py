@@ -55,19 +55,22 @@ class BootContext:
         """Return the host's path of a file in the tree; no link leads out of it."""
         return self.tree + resolve_in_tree(self.tree, path)
 
-    def in_tree(self, path: str, *, package: str) -> str:
+    def in_tree(self, *paths: str, packages: t.Sequence[str]) -> str:
         """Return the host's path of a file that the image must have.
 
-        :param package: The package that has it, for the error message.
+        :param paths: Where it may lie; the first place counts that has it.
+        :param packages: What the package that has it is called, for the error message.
         :raises BootError: It is missing.
         """
-        found = self.path(path)
-        if not os.path.exists(found):
-            raise BootError(
-                f"The root tree has no {path}, which the bootloader needs.",
-                remedy=f"Add the package {package!r} to systemConfig.packages.",
-            )
-        return found
+        for path in paths:
+            found = self.path(path)
+            if os.path.exists(found):
+                return found
+        raise BootError(
+            f"The root tree has no {paths[0]}, which the bootloader needs.",
+            remedy="Add the package that has it to systemConfig.packages; distributions call it "
+            f"{' or '.join(packages)}.",
+        )
 
     def on_esp(self, path: str) -> str | None:
         """Return the path that a file of the tree has on the EFI system partition; V(None) when it is not there."""

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import os
-import posixpath
 import re
 import typing as t
 
@@ -29,9 +28,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import Partition
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 
-_PLATFORMS: t.Mapping[str, t.Tuple[str, str]] = {
-    "x86_64": ("x86_64-efi", "grub-efi-amd64-bin"),
-    "aarch64": ("arm64-efi", "grub-efi-arm64-bin"),
+# GRUB's names of platforms, with those of the packages that have its modules: Debian's, Fedora's, Azure Linux's.
+_PLATFORMS: t.Mapping[str, t.Tuple[str, t.Sequence[str]]] = {
+    "x86_64": ("x86_64-efi", ("grub-efi-amd64-bin", "grub2-efi-x64-modules", "grub2-efi")),
+    "aarch64": ("arm64-efi", ("grub-efi-arm64-bin", "grub2-efi-aa64-modules", "grub2-efi")),
 }
 _MODULES = (
     "all_video",
@@ -54,7 +54,14 @@ _MODULES = (
     "true",
 )
 
-_CONFIGURATION = "/boot/grub/grub.cfg"
+# The tools that write grub.cfg in the running system, and what each takes for GRUB's directory.
+_DIRECTORIES: t.Sequence[t.Tuple[str, str]] = (
+    ("/usr/sbin/update-grub", "/boot/grub"),
+    ("/usr/sbin/grub-mkconfig", "/boot/grub"),
+    ("/usr/sbin/grub2-mkconfig", "/boot/grub2"),
+    ("/usr/bin/grub2-mkconfig", "/boot/grub2"),
+    ("/boot/grub2", "/boot/grub2"),
+)
 
 
 @register("efi", "grub", "grub2")
@@ -72,12 +79,13 @@ class GrubEfi(Bootloader):
                 "GRUB does not start unified kernel images.",
                 remedy="Set kernel.uki to false, or bootloader.provider to systemd-boot.",
             )
-        holder = self._holder(context, _CONFIGURATION)
+        directory = _directory(context)
+        holder = self._holder(context, f"{directory}/grub.cfg")
         files = BootFiles(EspStaging(f"{context.scratch}/esp"))
         image = files.esp.new_file(fallback_path(context.arch))
-        self._make_image(context, holder, image)
+        self._make_image(context, holder, directory, image)
         files.esp.add(fallback_path(context.arch), image)
-        files.tree[_CONFIGURATION] = self._configuration(context, files).encode("utf-8")
+        files.tree[f"{directory}/grub.cfg"] = self._configuration(context, files).encode("utf-8")
         return files
 
     def _holder(self, context: BootContext, path: str) -> Partition:
@@ -92,11 +100,11 @@ class GrubEfi(Bootloader):
             )
         return holder
 
-    def _make_image(self, context: BootContext, holder: Partition, image: str) -> None:
-        platform, package = _PLATFORMS[context.arch]
-        modules = context.in_tree(f"/usr/lib/grub/{platform}", package=package)
+    def _make_image(self, context: BootContext, holder: Partition, directory: str, image: str) -> None:
+        platform, packages = _PLATFORMS[context.arch]
+        modules = context.in_tree(f"/usr/lib/grub/{platform}", f"/usr/lib64/grub/{platform}", packages=packages)
         early = os.path.join(context.scratch, "grub-early.cfg")
-        directory = _on_partition(holder, posixpath.dirname(_CONFIGURATION))
+        directory = _on_partition(holder, directory)
         with open(early, "w", encoding="ascii") as stream:
             stream.write(f"search --no-floppy --fs-uuid --set=root {_search_id(context, holder)}\n")
             stream.write(f"set prefix=($root){directory}\n")
@@ -111,7 +119,7 @@ class GrubEfi(Bootloader):
     def _configuration(self, context: BootContext, files: BootFiles) -> str:
         title = os_release(context.tree).get("PRETTY_NAME") or "Linux"
         lines = [
-            "# Made when the image was built. update-grub replaces it in the running system.",
+            "# Made when the image was built. update-grub or grub2-mkconfig replaces it in the running system.",
             "set default=0",
             "set timeout_style=hidden",
             "set timeout=1",
@@ -129,6 +137,14 @@ class GrubEfi(Bootloader):
                 "}",
             ]
         return "\n".join(lines) + "\n"
+
+
+def _directory(context: BootContext) -> str:
+    """Return where the image's own tools expect GRUB's files."""
+    for path, directory in _DIRECTORIES:
+        if os.path.exists(context.path(path)):
+            return directory
+    return "/boot/grub"
 
 
 def _grub_modules(partition: Partition) -> t.Tuple[str, ...]:

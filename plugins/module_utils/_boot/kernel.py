@@ -5,19 +5,18 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""The kernels of a root tree."""
+"""The kernels of a root tree that can be booted."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 
-_PREFIX = "vmlinuz-"
 _INITRDS = ("initrd.img-{}", "initramfs-{}.img", "initrd-{}")
 
 
@@ -35,35 +34,20 @@ class Kernel:
     initrd: str
 
 
-def version_key(version: str) -> t.List[t.Tuple[int, int, str]]:
-    """Return a key that sorts versions as people do: numbers by value, C(~) before everything."""
-    key: t.List[t.Tuple[int, int, str]] = []
-    for number, tilde, letters in re.findall(r"([0-9]+)|(~)|([^0-9~]+)", version):
-        key.append((0, 0, "") if tilde else (3, int(number), "") if number else (2, 0, letters))
-    # The end of a version: after a tilde, and before anything else.
-    return [*key, (1, 0, "")]
-
-
 def find_kernels(tree: str) -> t.List[Kernel]:
     """Return the kernels in a root tree, the newest first.
 
     :param tree: The tree's path on the host.
     :raises BootError: There is none, or one has no initrd.
     """
-    images: t.Dict[str, str] = {}
-    for name in _names(f"{tree}/boot"):
-        if name.startswith(_PREFIX) and not name.endswith((".old", ".bak", ".dpkg-new", ".rpmsave")):
-            images[name[len(_PREFIX) :]] = f"/boot/{name}"
-    for version in _names(f"{tree}/usr/lib/modules"):
-        if version not in images and _is_file(tree, f"/usr/lib/modules/{version}/vmlinuz"):
-            images[version] = f"/usr/lib/modules/{version}/vmlinuz"
+    images = kernel_images(tree)
     if not images:
         raise BootError(
             "The root tree has no kernel: neither /boot/vmlinuz-* nor /usr/lib/modules/*/vmlinuz exists.",
-            remedy="Add a kernel to kernel.packages, for example linux-image-amd64.",
+            remedy="Add a kernel to kernel.packages, for example linux-image-amd64 or kernel.",
         )
     kernels = []
-    for version in sorted(images, key=version_key, reverse=True):
+    for version in reversed(images):
         initrds = [f"/boot/{form.format(version)}" for form in _INITRDS]
         initrd = next((path for path in initrds if _is_file(tree, path)), None)
         if initrd is None:
@@ -100,11 +84,4 @@ def _is_file(tree: str, path: str) -> bool:
     return os.path.isfile(tree + resolve_in_tree(tree, path))
 
 
-def _names(directory: str) -> t.List[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-__all__ = ("Kernel", "default_kernel_first", "find_kernels", "version_key")
+__all__ = ("Kernel", "default_kernel_first", "find_kernels")

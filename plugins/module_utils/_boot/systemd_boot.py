@@ -30,7 +30,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel imp
 from ansible_collections.os_image.composer.plugins.module_utils._boot.uki import Section, write_uki
 
 _DIRECTORY = "/usr/lib/systemd/boot/efi"
-_PACKAGE = "systemd-boot-efi"
+# Debian's, Fedora's and Azure Linux's names.
+_PACKAGES = ("systemd-boot-efi", "systemd-boot-unsigned", "systemd-boot")
 
 
 @register("efi", "systemd-boot")
@@ -43,7 +44,7 @@ class SystemdBoot(Bootloader):
         require_esp(context, self.name)
         arch = efi_name(context.arch)
         files = BootFiles(EspStaging(f"{context.scratch}/esp"))
-        loader = context.in_tree(f"{_DIRECTORY}/systemd-boot{arch}.efi", package=_PACKAGE)
+        loader = context.in_tree(f"{_DIRECTORY}/systemd-boot{arch}.efi", packages=_PACKAGES)
         files.esp.add(fallback_path(context.arch), loader)
         # Where bootctl looks when it updates the bootloader of the running system.
         files.esp.add(f"EFI/systemd/systemd-boot{arch}.efi", loader)
@@ -63,7 +64,7 @@ class SystemdBoot(Bootloader):
         return files
 
     def _add_uki(self, files: BootFiles, context: BootContext, kernel: Kernel, path: str, arch: str) -> None:
-        stub = context.in_tree(f"{_DIRECTORY}/linux{arch}.efi.stub", package=_PACKAGE)
+        stub = context.in_tree(f"{_DIRECTORY}/linux{arch}.efi.stub", packages=_PACKAGES)
         sections = [
             Section(".osrel", os_release_text(context.tree).encode("utf-8")),
             Section(".cmdline", context.cmdline.encode("utf-8") + b"\0"),

@@ -13,6 +13,8 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.os_image.composer.plugins.module_utils._cache.packages import CachedFile, PackageCache
+from ansible_collections.os_image.composer.plugins.module_utils._cache.signatures import SIGNATURE_CHECKS
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._download import Download, Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError, RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
@@ -27,6 +29,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 
 _NAMES_SHOWN = 10
+# Of a repository: what decides whether its packages are believed.
+_KEY_SETTINGS = ("name", "gpgcheck", "keys", "fingerprints")
 
 
 class PackageFetch(Stage):
@@ -54,7 +58,13 @@ class PackageFetch(Stage):
     def inputs(self) -> Facts:
         lock = self.build.read_document("packages.lock.json")
         packages = lock["packages"]
+        document = TemplateDocument.read(self.build)
+        signatures: Facts = {}
+        if document.provider["family"] in SIGNATURE_CHECKS:
+            keys = [[entry.get(key) for key in _KEY_SETTINGS] for entry in document.provider["repositories"]]
+            signatures = {"keys of the repositories": digest_of(document.fingerprint(keys))}
         return {
+            **signatures,
             "package lock": {package["name"]: package["version"] for package in packages},
             "package digests": digest_of(sorted(package["sha256"] for package in packages)),
             "package cache": self._cache_directory(),
@@ -67,7 +77,8 @@ class PackageFetch(Stage):
         return {**result, "cached": result["verified"], "downloaded": 0, "bytes": 0}
 
     def execute(self) -> Outcome:
-        TemplateDocument.read(self.build).require_support()
+        document = TemplateDocument.read(self.build)
+        document.require_support()
         lock = self.build.read_document("packages.lock.json")
         packages: dict[CachedFile, Facts] = {_cached_file(package): package for package in lock["packages"]}
         cache = PackageCache(self._cache_directory())
@@ -84,6 +95,11 @@ class PackageFetch(Stage):
                 )
             received = self._download(cache, wanted, packages, lock["provider_id"])
             cache.record(wanted)
+            check = SIGNATURE_CHECKS.get(document.provider["family"])
+            if check is not None:
+                runner = CommandRunner(log=self.progress)
+                count = check(document, lock["packages"], runner=runner, workers=self.options.workers)
+                self.progress.milestone("Packages", f"Checked the signatures of {count} packages")
             outputs: dict[str, str | None] = {cache.path(file.filename): file.sha256 for file in packages}
         self.progress.milestone(
             "Packages",

@@ -10,15 +10,13 @@
 from __future__ import annotations
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Leftovers
 
 _SSHD = "/usr/sbin/sshd"
 _KEYGEN_UNIT = "sshd-keygen.service"
 _UNIT_DIRECTORY = "/etc/systemd/system"
 
 _TEMPORARY_DIRECTORIES = ("/dev", "/run", "/tmp", "/var/tmp")  # noqa: S108
-
-# The directories in them belong to the package apt.
-_DOWNLOAD_DIRECTORIES = ("/var/lib/apt/lists", "/var/cache/apt/archives")
 
 # Copies that tools make before they write, and what they say; times and names of the build are in all of them.
 _LEFTOVERS = (
@@ -31,18 +29,8 @@ _LEFTOVERS = (
     ("/etc", ".pwd.lock"),
     ("/etc/ssh", "ssh_host_*_key"),
     ("/etc/ssh", "ssh_host_*_key.pub"),
-    ("/var/cache/apt", "*.bin"),
-    ("/var/cache/debconf", "*-old"),
     ("/var/cache/ldconfig", "aux-cache"),
-    ("/var/lib/dpkg", "*-old"),
-    ("/var/lib/dpkg", "lock*"),
-    ("/var/lib/dpkg/triggers", "Lock"),
     ("/var/lib/systemd", "random-seed"),
-    ("/var/lib/ucf", "*.?"),
-    ("/var/log", "alternatives.log"),
-    ("/var/log", "bootstrap.log"),
-    ("/var/log", "dpkg.log"),
-    ("/var/log/apt", "*"),
 )
 
 # Empty logs keep the owners and modes that packages gave them.
@@ -67,13 +55,16 @@ WantedBy=ssh.service ssh.socket sshd.service
 """
 
 
-def clean_up(files: TreeFiles) -> None:
-    """Remove what would make two images differ, or two machines alike."""
+def clean_up(files: TreeFiles, leftovers: Leftovers) -> None:
+    """Remove what would make two images differ, or two machines alike.
+
+    :param leftovers: What the family's package manager leaves.
+    """
     for directory in _TEMPORARY_DIRECTORIES:
         files.empty(directory)
-    for directory in _DOWNLOAD_DIRECTORIES:
+    for directory in leftovers.downloads:
         files.empty(directory, keep_directories=True)
-    for directory, pattern in _LEFTOVERS:
+    for directory, pattern in (*_LEFTOVERS, *leftovers.files):
         for path in files.glob(directory, pattern):
             files.remove(path)
     for name in _LOGS:

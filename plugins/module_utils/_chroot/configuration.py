@@ -21,15 +21,14 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup 
     clean_up,
     generate_host_keys_at_boot,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import forbidden_services
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import (
     TreeFiles,
     install_additional_files,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardening import check_hardening, harden
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Installer, Repositories
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.localization import set_locale, set_timezone
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.network import configure_network, host_files
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import configure_apt
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_configurations, run_scripts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.services import set_up_services
@@ -56,8 +55,9 @@ def configure(
     root: str,
     sandbox: Sandbox,
     config: SystemConfig,
-    repositories: t.Sequence[t.Mapping[str, t.Any]],
+    repositories: Repositories,
     *,
+    family: type[Installer],
     progress: Progress,
 ) -> None:
     """Apply C(systemConfig) to a tree in which all packages are installed.
@@ -65,22 +65,23 @@ def configure(
     :param root: Absolute path of the tree.
     :param config: The merged template's C(systemConfig).
     :param repositories: The provider's and the template's, as in C(template.json), with keys that are paths.
+    :param family: Knows where things are in trees of its packages.
     :raises ChrootError: Something of it cannot be done; the message names it.
     :raises CommandError: A command of the template or of the tree failed.
     """
     files = TreeFiles(root)
-    with forbidden_services(root):
+    with family.forbidden_services(root):
         if config.get("hostname"):
             for path, content in host_files(config["hostname"]).items():
                 files.write(path, content)
-        set_timezone(files, config.get("timezone", ""))
-        set_locale(files, sandbox, config.get("locale", ""))
+        set_timezone(files, config.get("timezone", ""), name_file=family.timezone_file)
+        set_locale(files, sandbox, config.get("locale", ""), path=family.locale_file)
         users = config.get("users", [])
         create_users(files, sandbox, users)
         units, warnings = configure_network(files, config.get("network", {}))
         for warning in warnings:
             progress.milestone("Chroot", warning, level="warn")
-        configure_apt(files, repositories)
+        family.configure_sources(files, repositories)
         security = config.get("security", {})
         harden(files, security.get("hardening", []))
         install_additional_files(files, config.get("additionalFiles", []))
@@ -94,7 +95,7 @@ def configure(
         set_up_access_control(files, security)
         run_configurations(files, sandbox, config.get("configurations", []), progress=progress)
         run_scripts(sandbox, config.get("scripts", {}).get("postInstall", []), moment="postInstall", progress=progress)
-    clean_up(files)
+    clean_up(files, family.leftovers)
 
 
 __all__ = ("CONFIGURATION_KEYS", "configure")

@@ -18,13 +18,12 @@ either case.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import re
 import shlex
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import DebArchive
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import DebArchive, build_date
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.dpkg_database import (
     ADMIN_DIRECTORY,
     DpkgDatabase,
@@ -32,10 +31,18 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.dpkg_dat
     file_stem,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.extract import Extractor, NotPlainError
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import (
+    Installer,
+    Leftovers,
+    LockedPackage,
+    PackageState,
+    Repositories,
+    SpoiledTreeError,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import configure_apt
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
-from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
-from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 
 _POLICY = "/usr/sbin/policy-rc.d"
 _FORBID_SERVICES = "#!/bin/sh\nexit 101\n"
@@ -62,49 +69,45 @@ _MERGED_DIRECTORIES = ("bin", "lib", "sbin")
 _MERGED_FOR_ARCH: t.Mapping[str, tuple[str, ...]] = {"amd64": ("lib64",), "i386": (), "arm64": (), "armhf": ()}
 
 
-@dataclasses.dataclass(frozen=True)
-class LockedPackage:
-    """A package of the lock, with its file in the package cache."""
+class DebInstaller(Installer):
+    """Installs .deb files."""
 
-    name: str
-    version: str
-    arch: str
-    sha256: str
-    size: int
-    path: str
+    leftovers = Leftovers(
+        files=(
+            ("/var/cache/apt", "*.bin"),
+            ("/var/cache/debconf", "*-old"),
+            ("/var/lib/dpkg", "*-old"),
+            ("/var/lib/dpkg", "lock*"),
+            ("/var/lib/dpkg/triggers", "Lock"),
+            ("/var/lib/ucf", "*.?"),
+            ("/var/log", "alternatives.log"),
+            ("/var/log", "bootstrap.log"),
+            ("/var/log", "dpkg.log"),
+            ("/var/log/apt", "*"),
+        ),
+        # The directories in them belong to the package apt.
+        downloads=("/var/lib/apt/lists", "/var/cache/apt/archives"),
+    )
+    # Where this is a link to locale.conf, both are one.
+    locale_file = "/etc/default/locale"
+    timezone_file = "/etc/timezone"
+    initramfs_name = "initrd.img-{}"
 
-    @classmethod
-    def of(cls, entry: t.Mapping[str, t.Any], cache: str) -> LockedPackage:
-        """Take it from an entry of the lock."""
-        return cls(
-            name=entry["name"],
-            version=entry["version"],
-            arch=entry["arch"],
-            sha256=entry["sha256"],
-            size=entry["size"],
-            path=os.path.join(cache, entry["filename"]),
-        )
-
-
-class DebInstaller:
-    """Installs packages into a tree.
-
-    :param root: Absolute path of the tree.
-    :param sandbox: Runs commands in it.
-    :param arch: The packages' architecture, for example V(amd64).
-    :param newest: Modification times after this time are cut to it.
-    """
-
-    def __init__(
-        self, root: str, sandbox: Sandbox, *, arch: str, newest: int, workers: int, progress: Progress
-    ) -> None:
-        self._root = root
-        self._sandbox = sandbox
-        self._arch = arch
-        self._newest = newest
-        self._workers = max(1, min(workers, os.cpu_count() or 1))
-        self._progress = progress
+    def __init__(self, root: str, sandbox: Sandbox, **options: t.Any) -> None:
+        super().__init__(root, sandbox, **options)
         self._database = DpkgDatabase(root)
+
+    @staticmethod
+    def build_date(path: str) -> int:
+        return build_date(path)
+
+    @staticmethod
+    def forbidden_services(root: str) -> contextlib.AbstractContextManager[None]:
+        return forbidden_services(root)
+
+    @staticmethod
+    def configure_sources(files: TreeFiles, repositories: Repositories) -> None:
+        configure_apt(files, repositories)
 
     def prepare(self, *, merged_usr: bool = True) -> None:
         """Make an empty tree ready for its first packages."""
@@ -115,28 +118,14 @@ class DebInstaller:
                 os.symlink(f"usr/{name}", f"{self._root}/{name}")
         self._database.create()
 
-    def verify(self, packages: t.Sequence[LockedPackage]) -> None:
-        """Check the size and digest of each package's file, right before it is installed.
-
-        :raises ChrootError: A file is missing, or not what the lock names.
-        """
-        for package in packages:
-            remedy = "Run the module os_image.composer.pkg_fetch again."
-            try:
-                size = os.path.getsize(package.path)
-                intact = size == package.size and sha256_file(package.path) == package.sha256
-            except FileNotFoundError:
-                raise ChrootError(
-                    f"The package {package.name} {package.version} is not in the package cache: "
-                    f"{package.path} is missing.",
-                    remedy=remedy,
-                ) from None
-            if not intact:
-                raise ChrootError(
-                    f"The file {package.path} in the package cache is not the package {package.name} "
-                    f"{package.version} that the lock names.",
-                    remedy=remedy,
-                )
+    def install(self, packages: t.Sequence[LockedPackage], *, again: bool = False) -> None:
+        if again:
+            self.install_by_dpkg(packages)
+            return
+        try:
+            self.install_directly(packages)
+        except NotPlainError as exc:
+            raise SpoiledTreeError(f"The packages cannot be extracted directly ({exc}); dpkg unpacks them.") from exc
 
     def install_directly(self, packages: t.Sequence[LockedPackage]) -> None:
         """Extract, record and configure packages.
@@ -254,7 +243,7 @@ class DebInstaller:
             names = re.findall(r"^composer: preinst of (\S+) failed", done.text, re.MULTILINE)
             raise self._script_error(names, "its preinst script failed", done.text)
 
-    def unpack(self, packages: t.Sequence[LockedPackage], *, cache: str) -> None:
+    def unpack(self, packages: t.Sequence[LockedPackage]) -> None:
         """Let dpkg unpack packages; in an empty tree they have to be extracted first, so that there is a dpkg."""
         if not self._database.packages():
             self._extract_only(packages)
@@ -264,16 +253,16 @@ class DebInstaller:
             done = self._sandbox.run(
                 [*argv, "--unpack"],
                 data=names.encode("utf-8"),
-                binds={"/run/packages": cache},
+                binds={"/run/packages": os.path.dirname(packages[0].path)},
                 check=False,
                 what="Unpacking packages",
             )
         if done.rc != 0:
             raise self._dpkg_error(done.text, "unpacked")
 
-    def install(self, packages: t.Sequence[LockedPackage], *, cache: str) -> None:
+    def install_by_dpkg(self, packages: t.Sequence[LockedPackage]) -> None:
         """Install packages as dpkg alone would, one after another."""
-        self.unpack(packages, cache=cache)
+        self.unpack(packages)
         self._configure(len(packages))
 
     def _extract_only(self, packages: t.Sequence[LockedPackage]) -> None:
@@ -297,41 +286,19 @@ class DebInstaller:
         if done.rc != 0:
             raise self._dpkg_error(done.text, "configured")
 
-    def check(self, expected: t.Mapping[str, LockedPackage]) -> None:
-        """Check that exactly the expected packages are installed, whole.
-
-        :raises ChrootError: Something else is; the message names the packages.
-        """
-        problems = []
-        installed = self._database.packages()
-        for name in sorted({*expected, *installed}):
-            want, have = expected.get(name), installed.get(name)
-            if want is None and have is not None:
-                problems.append(f"{name} {have.version} is installed, but not in the lock")
-            elif have is None and want is not None:
-                problems.append(f"{name} {want.version} is not installed")
-            elif have is not None and want is not None:
-                if have.status != "install ok installed":
-                    problems.append(f"{name} is in the state {have.status!r}")
-                elif (have.version, have.arch) != (want.version, want.arch):
-                    problems.append(f"{name} is {have.version} ({have.arch}), not {want.version} ({want.arch})")
-        if problems:
-            shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
-            raise ChrootError(
-                f"The root tree does not hold what the package lock demands: {shown}.",
-                remedy="Look for the packages in the stage's log; report it when their scripts are not to blame.",
+    def installed(self) -> t.Mapping[str, PackageState]:
+        return {
+            name: PackageState(
+                package.version,
+                package.arch,
+                "" if package.status == "install ok installed" else f"in the state {package.status!r}",
             )
+            for name, package in self._database.packages().items()
+        }
 
     def _dpkg_error(self, output: str, what: str) -> ChrootError:
         names = re.findall(r"^dpkg: error processing (?:package|archive) (\S+)", output, re.MULTILINE)
         return self._script_error([os.path.basename(name) for name in names], f"it could not be {what}", output)
-
-    def _script_error(self, names: t.Sequence[str], why: str, output: str) -> ChrootError:
-        tail = "\n".join(output.strip().splitlines()[-20:])
-        subject = f"Installing the package {names[0]} failed: {why}." if names else "Installing packages failed."
-        more = f" The packages {', '.join(names[1:6])} failed after it." if len(names) > 1 else ""
-        log = f"\nThe full log is {self._progress.path}." if self._progress.path else ""
-        return ChrootError(f"{subject}{more} The last lines were:\n{tail}{log}", details={"packages": list(names)})
 
 
 @contextlib.contextmanager
@@ -352,4 +319,4 @@ def forbidden_services(root: str) -> t.Iterator[None]:
             os.unlink(path)
 
 
-__all__ = ("STUBBED_PROGRAMS", "DebInstaller", "LockedPackage", "NotPlainError", "forbidden_services")
+__all__ = ("STUBBED_PROGRAMS", "DebInstaller", "forbidden_services")

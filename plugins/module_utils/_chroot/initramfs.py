@@ -17,10 +17,11 @@ from __future__ import annotations
 import abc
 import dataclasses
 import os
-import re
+import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
@@ -139,11 +140,13 @@ class InitramfsSettings:
     :ivar generator: V(initramfs-tools) or V(dracut).
     :ivar root_fs_type: The file system of the root partition.
     :ivar extra_modules: The template's C(kernel.enableExtraModules).
+    :ivar name: Its name in /boot; C({}) is the version of the kernel.
     """
 
     generator: str
     root_fs_type: str
     extra_modules: tuple[str, ...]
+    name: str = "initrd.img-{}"
 
     def modules(self) -> list[str]:
         """Return the names of the modules, without duplicates."""
@@ -158,6 +161,8 @@ class Generator(abc.ABC):
     name: t.ClassVar[str]
     program: t.ClassVar[str]
     package: t.ClassVar[str]
+    #: Raised whenever the same tree and settings give another initramfs than before.
+    revision: t.ClassVar[int] = 0
 
     def __init__(self, files: TreeFiles, sandbox: Sandbox, settings: InitramfsSettings) -> None:
         self._files = files
@@ -228,9 +233,10 @@ class Dracut(Generator):
     name = "dracut"
     program = "/usr/bin/dracut"
     package = "dracut"
+    revision = 1
 
     def make(self, kernel: str, path: str) -> None:
-        compression = "zstd -1" if self._has("zstd") else "gzip -1 -n"
+        compression = "zstd -3" if self._has("zstd") else "gzip -1 -n"
         self._sandbox.run(
             [
                 "dracut",
@@ -275,15 +281,6 @@ def choose_generator(files: TreeFiles, wanted: str) -> type[Generator] | None:
     )
 
 
-def kernels(files: TreeFiles) -> list[str]:
-    """Return the versions of the kernels in /boot, the oldest first."""
-    versions = [os.path.basename(path)[len("vmlinuz-") :] for path in files.glob("/boot", "vmlinuz-*")]
-    return sorted(versions, key=lambda version: [(int(n), "") if n else (-1, s) for n, s in _PARTS.findall(version)])
-
-
-_PARTS = re.compile(r"([0-9]+)|([^0-9]+)")
-
-
 def relevant_content(layers: t.Sequence[str]) -> dict[str, str]:
     """Return what layers above the packages hold of :data:`RELEVANT_PATHS`: a digest or mode by path."""
     content: dict[str, str] = {}
@@ -325,8 +322,12 @@ def make_initramfs(files: TreeFiles, sandbox: Sandbox, settings: InitramfsSettin
     generator_class = next(entry for entry in GENERATORS if entry.name == settings.generator)
     generator = generator_class(files, sandbox, settings)
     made = []
-    for kernel in kernels(files):
-        path = f"/boot/initrd.img-{kernel}"
+    for kernel, image in kernel_images(files.root).items():
+        if not image.startswith("/boot/"):
+            # As kernel-install does, which packages of other distributions than Debian's leave it to.
+            mode = stat.S_IMODE(os.stat(files.real(image)).st_mode)
+            files.copy(files.real(image), f"/boot/vmlinuz-{kernel}", mode=mode, uid=0, gid=0)
+        path = f"/boot/{settings.name.format(kernel)}"
         generator.make(kernel, path)
         if not files.exists(path):
             raise ChrootError(f"{settings.generator} left no initramfs {path} for the kernel {kernel}.")
@@ -349,7 +350,6 @@ __all__ = (
     "InitramfsSettings",
     "InitramfsTools",
     "choose_generator",
-    "kernels",
     "make_initramfs",
     "relevant_content",
 )

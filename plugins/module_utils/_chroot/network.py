@@ -59,7 +59,8 @@ def configure_network(files: TreeFiles, network: t.Mapping[str, t.Any]) -> tuple
     if not files.exists(_NETWORKD):
         raise ChrootError(
             "The template sets up the network by systemd-networkd, which is not installed in the image.",
-            remedy="Add the package systemd to systemConfig.packages, or take systemConfig.network away.",
+            remedy="Add the package that has it (systemd, or systemd-networkd) to systemConfig.packages, or take "
+            "systemConfig.network away.",
         )
     for index, interface in enumerate(interfaces):
         files.write(f"/etc/systemd/network/{network_file_name(index, interface)}", render_network(interface))

@@ -20,8 +20,11 @@ import urllib.parse
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import armored_keys
 
 _DEFAULT_PRIORITY = 500
+# What dnf takes where nothing is said; there the lowest number wins.
+_DNF_PRIORITY = 99
 _NO_SOURCES = (
     "# The repositories that this image was built from are mirrors of its build host, and are not listed here.\n"
     "# Put the sources of your own into /etc/apt/sources.list.d/, see sources.list(5).\n"
@@ -55,7 +58,7 @@ def configure_apt(files: TreeFiles, repositories: t.Sequence[t.Mapping[str, t.An
         return
     public = public_repositories(repositories)
     for repository in public:
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", repository["name"])
+        name = _file_name(repository)
         keyring = None
         if repository.get("gpgcheck", True) and repository.get("keys"):
             keyring = f"/etc/apt/keyrings/{name}.asc"
@@ -74,6 +77,47 @@ def configure_apt(files: TreeFiles, repositories: t.Sequence[t.Mapping[str, t.An
         files.write("/etc/apt/sources.list", _NO_SOURCES)
 
 
+def render_repo(repository: t.Mapping[str, t.Any], keyring: str | None) -> str:
+    """Return the section of a .repo file (dnf.conf(5), tdnf.conf(5)) of a repository."""
+    checked = bool(repository.get("gpgcheck", True))
+    lines = [
+        f"[{_file_name(repository)}]",
+        f"name={repository['name']}",
+        f"baseurl={repository['url']}",
+        "enabled=1",
+        f"gpgcheck={int(checked)}",
+        f"repo_gpgcheck={int(checked)}",
+    ]
+    if keyring:
+        lines.append(f"gpgkey=file://{keyring}")
+    priority = repository.get("priority", _DEFAULT_PRIORITY)
+    if priority != _DEFAULT_PRIORITY:
+        lines.append(f"priority={max(1, _DNF_PRIORITY + _DEFAULT_PRIORITY - priority)}")
+    if repository.get("allow_packages"):
+        lines.append(f"includepkgs={' '.join(repository['allow_packages'])}")
+    return "\n".join(lines) + "\n"
+
+
+def configure_dnf(files: TreeFiles, repositories: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+    """Write the image's package sources, for dnf and tdnf; does nothing in an image with neither.
+
+    :param repositories: The provider's and the template's, as in C(template.json).
+    """
+    if not any(files.is_executable(f"/usr/bin/{name}") for name in ("dnf", "dnf5", "microdnf", "tdnf")):
+        return
+    for repository in public_repositories(repositories):
+        name = _file_name(repository)
+        keyring = None
+        if repository.get("gpgcheck", True) and repository.get("keys"):
+            keyring = f"/etc/pki/rpm-gpg/RPM-GPG-KEY-{name}"
+            files.write(keyring, "".join(armored_keys(repository)))
+        files.write(f"/etc/yum.repos.d/{name}.repo", render_repo(repository, keyring))
+
+
+def _file_name(repository: t.Mapping[str, t.Any]) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", repository["name"])
+
+
 def _keys(repository: t.Mapping[str, t.Any]) -> bytes:
     parts = []
     for path in repository["keys"]:
@@ -89,4 +133,4 @@ def _keys(repository: t.Mapping[str, t.Any]) -> bytes:
     return b"".join(parts)
 
 
-__all__ = ("configure_apt", "public_repositories", "render_sources")
+__all__ = ("configure_apt", "configure_dnf", "public_repositories", "render_repo", "render_sources")

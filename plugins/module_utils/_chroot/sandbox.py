@@ -37,6 +37,10 @@ ENVIRONMENT: t.Mapping[str, str] = {
     "TZ": "UTC",
 }
 
+# What a program of the build host needs of it. Nothing of /etc but this: settings that somebody made on one build host
+# must not shape an image.
+_HOST_PATHS = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/etc/ld.so.cache")
+
 _STUB = "#!/bin/sh\nexit 0\n"
 
 
@@ -67,6 +71,7 @@ class Sandbox:
         self,
         argv: t.Sequence[str],
         *,
+        outside: bool = False,
         data: bytes | None = None,
         network: bool = False,
         binds: t.Mapping[str, str] | None = None,
@@ -81,9 +86,12 @@ class Sandbox:
     ) -> CompletedCommand:
         """Run a command to its end.
 
+        :param outside: It is a program of the build host, which finds the tree at C(sandbox_init.TREE), and of the
+            host its programs and C(binds) alone. What it runs itself with the tree as its root directory sees neither.
         :param data: Bytes for its standard input.
         :param network: Let it use the host's network; otherwise there is only a loopback device.
-        :param binds: Paths of the host by paths of the tree, which are shown there read-only.
+        :param binds: Paths of the host by paths of the tree, which are shown there read-only; beside the tree for a
+            program of the host.
         :param stubs: Programs of the tree (absolute paths) that do nothing and succeed meanwhile, where they exist.
         :param files: Texts by paths below /run, which are there meanwhile; those that begin with C(#!) are executable.
         :param environment: More variables.
@@ -95,8 +103,12 @@ class Sandbox:
         enter_mount_namespace()
         contents = {path[len("/run/") :]: text for path, text in (files or {}).items()}
         mounts: list[tuple[str, str, bool]] = []
-        for target, source in (binds or {}).items():
-            mounts.append((source, resolve_in_tree(self.root, target), True))
+        beside: list[tuple[str, str]] = []
+        if outside:
+            beside = [(path, path) for path in _HOST_PATHS if os.path.lexists(path)]
+            beside += [(source, target) for target, source in (binds or {}).items()]
+        else:
+            mounts = [(source, resolve_in_tree(self.root, target), True) for target, source in (binds or {}).items()]
         for stub in stubs:
             target = resolve_in_tree(self.root, stub)
             if os.path.isfile(self.root + target):
@@ -109,6 +121,7 @@ class Sandbox:
             "network": network,
             "environment": {**self._environment, **(environment or {})},
             "binds": mounts,
+            "outside": beside,
             "files": contents,
             "no_sync": True,
             "directory": "/",

@@ -14,6 +14,8 @@ has to die with its parent, and never becomes the command itself, which might.
 
 The specification is JSON: C(root), C(hostname), C(network), C(environment), C(binds) [[source, target, read-only]],
 C(files) {path below /run: content}, C(no_sync), C(directory). Targets are paths in the tree without symbolic links.
+With C(outside) [[source, target]] the command is one of the host: it gets a root directory of its own with nothing but
+what is named there, read-only, and with the tree at :data:`TREE`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import struct
 import sys
 import typing as t
@@ -50,6 +53,9 @@ MNT_DETACH = 0x2
 PR_SET_PDEATHSIG = 1
 PR_SET_SECCOMP = 22
 SECCOMP_MODE_FILTER = 2
+
+#: Where a program of the host finds the tree.
+TREE = "/tree"
 
 DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
 DEVICE_LINKS = {
@@ -139,6 +145,34 @@ def make_mounts(spec: dict[str, t.Any]) -> None:
         elif target.startswith("/run/"):
             os.makedirs(root + target)
         bind(source, root + target, read_only)
+
+
+def make_outside(spec: dict[str, t.Any]) -> str:
+    """Make a root directory for a program of the host; returns its path.
+
+    It covers a directory that every host has, so what shall be seen in it is opened first: it may lie there itself.
+    """
+    tree = spec["root"]
+    sources = [(os.open(source, os.O_PATH), source, target) for source, target in spec["outside"]]
+    sources += [(os.open(path, os.O_PATH), "", target) for path, target in ((tree, TREE), (f"{tree}/dev", "/dev"))]
+    root = "/tmp"  # noqa: S108
+    mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64m")
+    for descriptor, source, target in sources:
+        os.makedirs(os.path.dirname(root + target), exist_ok=True)
+        if source and os.path.islink(source):
+            os.symlink(os.readlink(source), root + target)
+            continue
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            os.mkdir(root + target)
+        else:
+            os.close(os.open(root + target, os.O_CREAT | os.O_WRONLY, 0o644))
+        mount(f"/proc/self/fd/{descriptor}", root + target, "", MS_BIND | (0 if source else MS_REC))
+        if source:
+            mount("none", root + target, "", MS_BIND | MS_REMOUNT | MS_RDONLY)
+        os.close(descriptor)
+    mount("proc", directory(f"{root}/proc"), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    os.chmod(directory(f"{root}/tmp"), 0o1777)
+    return root
 
 
 def enter_root(root: str) -> None:
@@ -240,7 +274,7 @@ def main() -> t.NoReturn:
         if not spec["network"]:
             raise_loopback()
         make_mounts(spec)
-        enter_root(spec["root"])
+        enter_root(make_outside(spec) if spec["outside"] else spec["root"])
         if spec["no_sync"]:
             ignore_sync()
     except OSError as exc:

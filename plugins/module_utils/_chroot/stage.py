@@ -29,28 +29,29 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.configur
     CONFIGURATION_KEYS,
     configure,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import (
-    DebInstaller,
-    LockedPackage,
-    NotPlainError,
-    forbidden_services,
-)
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import build_date
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.families import INSTALLERS
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
     InitramfsSettings,
     choose_generator,
-    kernels,
     make_initramfs,
     relevant_content,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import (
+    Installer,
+    LockedPackage,
+    Repositories,
+    SpoiledTreeError,
+    missing_file,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import Draft, Layer, LayerStore
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import enter_mount_namespace
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import public_repositories
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_scripts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import with_kept_keys
@@ -78,6 +79,7 @@ class ChrootConfigure(Stage):
         document, lock = self._documents()
         config = document.section("systemConfig")
         packages = lock["packages"]
+        tools = _tool_versions(INSTALLERS[document.provider["family"]])
         return {
             "package lock": {_key(package): package["version"] for package in packages},
             "package files": digest_of([[package["sha256"], package["layer"]] for package in packages]),
@@ -91,6 +93,7 @@ class ChrootConfigure(Stage):
             "package repositories": document.fingerprint(document.provider["repositories"]),
             "repository keys from the network": _kept_keys(document),
             "provider": {key: document.provider[key] for key in ("family", "package_arch")},
+            **({"host tools": tools} if tools else {}),
             "source date epoch": lock["source_date_epoch"],
             "layer version": LAYER_VERSION,
         }
@@ -109,8 +112,6 @@ class ChrootConfigure(Stage):
     def execute(self) -> Outcome:
         document, lock = self._documents()
         document.require_support()
-        if document.provider["family"] != "deb":
-            raise ChrootError(f"Packages of the family {document.provider['family']} cannot be installed yet.")
         enter_mount_namespace()
         work = _TreeBuilder(document, lock, self)
         layers = work.build()
@@ -142,8 +143,9 @@ class _TreeBuilder:
         self._progress = stage.progress
         self._workers = stage.options.workers
         self._epoch = int(lock["source_date_epoch"])
+        self._family = INSTALLERS[document.provider["family"]]
+        self._repositories = document.provider["repositories"]
         cache = document.package_cache
-        self._cache = cache
         entries = [(package["layer"], LockedPackage.of(package, cache)) for package in lock["packages"]]
         self._packages = {number: [package for layer, package in entries if layer == number] for number in (0, 1)}
         environment = {"TZ": "UTC", "SOURCE_DATE_EPOCH": str(self._epoch)}
@@ -163,15 +165,23 @@ class _TreeBuilder:
     def _sandbox(self, root: str, epoch: int) -> Sandbox:
         return Sandbox(root, self._runner, source_date_epoch=epoch)
 
-    def _installer(self, root: str, epoch: int) -> DebInstaller:
-        return DebInstaller(
+    def _installer(self, root: str, epoch: int) -> Installer:
+        return self._family(
             root,
             self._sandbox(root, epoch),
             arch=self._document.provider["package_arch"],
             newest=epoch,
             workers=self._workers,
             progress=self._progress,
+            repositories=self._usable_repositories(),
         )
+
+    def _usable_repositories(self) -> Repositories:
+        metadata_dir = self._document.metadata_dir
+        return [with_kept_keys(entry, metadata_dir=metadata_dir) for entry in self._repositories]
+
+    def _layer_inputs(self, packages: t.Sequence[LockedPackage]) -> Facts:
+        return t.cast(Facts, self._document.fingerprint(self._family.layer_inputs(self._repositories, packages)))
 
     def _date(self, *groups: t.Sequence[LockedPackage]) -> int:
         """Return the date of a layer of packages: that of its newest package.
@@ -183,13 +193,9 @@ class _TreeBuilder:
         for group in groups:
             for package in group:
                 try:
-                    dates.append(build_date(package.path))
+                    dates.append(self._family.build_date(package.path))
                 except OSError:
-                    raise ChrootError(
-                        f"The package {package.name} {package.version} is not in the package cache: "
-                        f"{package.path} is missing.",
-                        remedy="Run the module os_image.composer.pkg_fetch again.",
-                    ) from None
+                    raise missing_file(package) from None
         return min(self._epoch, max(dates[1:], default=self._epoch))
 
     def _chroot_environment(self) -> Layer:
@@ -202,6 +208,7 @@ class _TreeBuilder:
                 "packages": [[package.name, package.version, package.arch, package.sha256] for package in packages],
                 "date": epoch,
                 "architecture": self._document.provider["package_arch"],
+                **self._layer_inputs(packages),
             }
         )
         with self.store.building(digest):
@@ -235,23 +242,20 @@ class _TreeBuilder:
     def _install_chroot_environment(self, draft: Draft, packages: list[LockedPackage], epoch: int) -> None:
         installer = self._installer(draft.root, epoch)
         installer.verify(packages)
-        for directly in (True, False):
+        for again in (False, True):
             installer.prepare()
-            if self._install(installer, packages, directly=directly):
+            if self._install(installer, packages, again=again):
                 break
             _empty(draft.root)
         installer.check({package.name: package for package in packages})
-        clean_up(TreeFiles(draft.root))
+        clean_up(TreeFiles(draft.root), self._family.leftovers)
 
-    def _install(self, installer: DebInstaller, packages: list[LockedPackage], *, directly: bool) -> bool:
-        """Install packages; returns V(False) when it must be tried again in the slow way."""
-        if not directly:
-            installer.install(packages, cache=self._cache)
-            return True
+    def _install(self, installer: Installer, packages: list[LockedPackage], *, again: bool) -> bool:
+        """Install packages; returns V(False) when it has to be tried again in a new tree."""
         try:
-            installer.install_directly(packages)
-        except NotPlainError as exc:
-            self._progress.write(f"The packages cannot be extracted directly ({exc}); dpkg unpacks them.\n")
+            installer.install(packages, again=again)
+        except SpoiledTreeError as exc:
+            self._progress.write(f"{exc}\n")
             return False
         return True
 
@@ -267,6 +271,7 @@ class _TreeBuilder:
                 "packages": [[package.name, package.version, package.arch, package.sha256] for package in packages],
                 "scripts": self._document.fingerprint(scripts),
                 "date": epoch,
+                **self._layer_inputs(packages),
             }
         )
         with self.store.building(digest):
@@ -287,23 +292,21 @@ class _TreeBuilder:
         scripts: t.Sequence[t.Mapping[str, t.Any]],
         epoch: int,
     ) -> None:
-        for directly in (True, False):
+        for again in (False, True):
             with RootTree([chrootenv.root]).mounted(upper=draft.root, work=draft.work) as root:
                 installer = self._installer(root, epoch)
                 installer.verify(packages)
-                with forbidden_services(root):
+                with self._family.forbidden_services(root):
                     run_scripts(self._sandbox(root, epoch), scripts, moment="preInstall", progress=self._progress)
-                if not packages or self._install(installer, packages, directly=directly):
+                if not packages or self._install(installer, packages, again=again):
                     everything = [*self._packages[0], *packages]
                     installer.check({package.name: package for package in everything})
-                    clean_up(TreeFiles(root))
+                    clean_up(TreeFiles(root), self._family.leftovers)
                     return
             _empty(draft.root)
             _empty(draft.work)
 
     def _configuration_layer(self, below: list[Layer]) -> Layer:
-        document = self._document
-        repositories = document.provider["repositories"]
         settings = {key: self._config.get(key) for key in CONFIGURATION_KEYS}
         settings["scripts"] = self._config.get("scripts", {}).get("postInstall", [])
         digest = digest_of(
@@ -312,8 +315,8 @@ class _TreeBuilder:
                 "version": LAYER_VERSION,
                 "below": below[-1].digest,
                 "settings": self._document.fingerprint(settings),
-                "repositories": document.fingerprint(repositories),
-                "keys": _kept_keys(document),
+                "repositories": self._document.fingerprint(self._repositories),
+                "keys": _kept_keys(self._document),
                 "date": self._epoch,
             }
         )
@@ -327,15 +330,21 @@ class _TreeBuilder:
                 tree = RootTree([layer.root for layer in below])
                 with tree.mounted(upper=draft.root, work=draft.work) as root:
                     sandbox = self._sandbox(root, self._epoch)
-                    local = [with_kept_keys(entry, metadata_dir=document.metadata_dir) for entry in repositories]
-                    configure(root, sandbox, self._config, local, progress=self._progress)
+                    configure(
+                        root,
+                        sandbox,
+                        self._config,
+                        self._usable_repositories(),
+                        family=self._family,
+                        progress=self._progress,
+                    )
             return self._built(digest)
 
     def _initramfs_layer(self, below: list[Layer]) -> Layer | None:
         tree = RootTree([layer.root for layer in below])
         with tree.mounted() as root:
             files = TreeFiles(root)
-            if not kernels(files):
+            if not kernel_images(root):
                 return None
             wanted = self._config.get("initramfs", {}).get("generator", "auto")
             if wanted == "auto":
@@ -347,13 +356,16 @@ class _TreeBuilder:
             )
             return None
         extra = self._config.get("kernel", {}).get("enableExtraModules", "").split()
-        settings = InitramfsSettings(generator.name, _root_fs_type(self._document), tuple(extra))
+        settings = InitramfsSettings(
+            generator.name, _root_fs_type(self._document), tuple(extra), self._family.initramfs_name
+        )
         digest = digest_of(
             {
                 "layer": "initramfs",
                 "version": LAYER_VERSION,
                 "below": below[1].digest,
                 "generator": settings.generator,
+                **({"revision": generator.revision} if generator.revision else {}),
                 "modules": settings.modules(),
                 "file system": settings.root_fs_type,
                 "configuration": relevant_content([layer.root for layer in below[2:]]),
@@ -371,7 +383,7 @@ class _TreeBuilder:
                 with tree.mounted(upper=draft.root, work=draft.work) as root:
                     files = TreeFiles(root)
                     make_initramfs(files, self._sandbox(root, epoch), settings)
-                    clean_up(files)
+                    clean_up(files, self._family.leftovers)
             return self._built(digest)
 
     def _built(self, digest: str) -> Layer:
@@ -398,6 +410,14 @@ def _key(package: t.Mapping[str, t.Any]) -> str:
 
 def _facts(lock: Facts) -> Facts:
     return {"packages": {_key(package): package["version"] for package in lock["packages"]}}
+
+
+def _tool_versions(family: type[Installer]) -> dict[str, str]:
+    """Return the versions of the programs of the build host that shape the tree."""
+    return {
+        name: tool_version([find_tool(name, package=package), *arguments])
+        for name, (package, arguments) in sorted(family.tools.items())
+    }
 
 
 def _root_fs_type(document: TemplateDocument) -> str:

@@ -59,13 +59,17 @@ class RootTree:
         return cls(layers)
 
     @contextlib.contextmanager
-    def mounted(self, *, upper: str | None = None, work: str | None = None) -> t.Iterator[str]:
+    def mounted(
+        self, *, upper: str | None = None, work: str | None = None, only_metadata: bool = False
+    ) -> t.Iterator[str]:
         """Show the layers as one tree while the block runs; yields the tree's path.
 
         Only this process and its children see it, and it goes with them. The layers cannot be pruned meanwhile.
 
         :param upper: The directory that takes all changes; V(None) for a tree that cannot be written to.
         :param work: An empty directory beside C(upper), for the kernel; needed with it.
+        :param only_metadata: Files whose attributes alone change are not copied as a whole into C(upper), which is then
+            of no use but in this overlay.
         :raises ChrootError: The process is not root, or the kernel cannot.
         """
         if (upper is None) != (work is None):
@@ -75,14 +79,14 @@ class RootTree:
                 stack.enter_context(_in_use(layer))
             # Beside the layers: a layer's own directory may be renamed or removed meanwhile.
             path = mount_point(os.path.dirname(os.path.dirname(self.layers[0])))
-            self._mount(path, upper, work)
+            self._mount(path, upper, work, only_metadata=only_metadata)
             try:
                 yield path
             finally:
                 unmount(path)
                 os.rmdir(path)
 
-    def _mount(self, path: str, upper: str | None, work: str | None) -> None:
+    def _mount(self, path: str, upper: str | None, work: str | None, *, only_metadata: bool) -> None:
         if upper is None and len(self.layers) == 1:
             bind(self.layers[0], path, read_only=True)
             return
@@ -91,7 +95,8 @@ class RootTree:
         options = "lowerdir=" + ":".join(overlay_path(layer) for layer in reversed(self.layers))
         if upper is not None and work is not None:
             options += f",upperdir={overlay_path(upper)},workdir={overlay_path(work)}"
-            options += ",redirect_dir=off,metacopy=off,index=off"
+            options += ",redirect_dir=on,metacopy=on" if only_metadata else ",redirect_dir=off,metacopy=off"
+            options += ",index=off"
         mount("overlay", path, "overlay", flags=0 if upper else MS_RDONLY, options=options)
 
 

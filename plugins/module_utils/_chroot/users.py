@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import typing as t
 
@@ -29,11 +30,18 @@ def shell_of(user: User) -> str | None:
     return user.get("startupScript") or user.get("shell") or None
 
 
-def account_commands(users: t.Sequence[User], *, existing: t.Mapping[str, int], groups: t.Collection[str]) -> list[str]:
+def account_commands(
+    users: t.Sequence[User],
+    *,
+    existing: t.Mapping[str, int],
+    groups: t.Collection[str],
+    sudo_group: str | None = None,
+) -> list[str]:
     """Return shell commands that make the accounts; numbers are given in the order of the template.
 
     :param existing: The users that packages have made, with their numbers.
     :param groups: The groups that exist.
+    :param sudo_group: The group whose members may use sudo, if there is one.
     """
     commands = []
     known = set(groups)
@@ -46,8 +54,8 @@ def account_commands(users: t.Sequence[User], *, existing: t.Mapping[str, int], 
         name = user["name"]
         options: list[str] = []
         wanted = list(user.get("groups", []))
-        if user.get("sudo") and name != "root":
-            wanted += [group for group in _SUDO_GROUPS if group in known][:1]
+        if user.get("sudo") and name != "root" and sudo_group:
+            wanted.append(sudo_group)
         if name in existing:
             if wanted:
                 options += ["--append", "--groups", ",".join(dict.fromkeys(wanted))]
@@ -87,7 +95,8 @@ def create_users(files: TreeFiles, sandbox: Sandbox, users: t.Sequence[User]) ->
     groups = _accounts(files, "group")
     for user in users:
         files.make_directory(os.path.dirname(user.get("home") or f"/home/{user['name']}"))
-    commands = account_commands(users, existing=existing, groups=groups)
+    sudo_group = _sudo_group(files, groups)
+    commands = account_commands(users, existing=existing, groups=groups, sudo_group=sudo_group)
     passwords = [f"{user['name']}:{user['password']}\n" for user in users if user.get("password")]
     if passwords:
         # Hashes come through standard input: arguments are for everybody to see.
@@ -99,7 +108,17 @@ def create_users(files: TreeFiles, sandbox: Sandbox, users: t.Sequence[User]) ->
     )
     for user in users:
         _authorize_keys(files, user)
-        _allow_sudo(files, user, in_group=any(group in groups for group in _SUDO_GROUPS))
+        _allow_sudo(files, user, in_group=sudo_group is not None)
+
+
+def _sudo_group(files: TreeFiles, groups: t.Collection[str]) -> str | None:
+    """Return the group whose members may use sudo: one that exists, and that sudoers(5) names."""
+    texts = [files.read("/etc/sudoers"), *(files.read(path) for path in files.glob("/etc/sudoers.d", "*"))]
+    for group in _SUDO_GROUPS:
+        rule = re.compile(rf"^%{group}\s+ALL\s*=\s*\(ALL(\s*:\s*ALL)?\)\s*ALL\s*$", re.MULTILINE)
+        if group in groups and any(rule.search(text) for text in texts):
+            return group
+    return None
 
 
 def check_shells(files: TreeFiles, users: t.Sequence[User]) -> None:

@@ -31,6 +31,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.fstab import fstab
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition, is_below
+from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
@@ -134,16 +135,20 @@ class DiskComposer:
         self.progress = progress
         self.documents = documents
 
-    def compose(self, tree: str, image: str) -> ComposedBoot:
+    def compose(self, tree: str, image: str, contexts: FileContexts | None = None) -> ComposedBoot:
         """Write the image.
 
         :param tree: The mounted root tree, with an upper layer that takes what belongs to this disk alone.
         :param image: Path of the image; it gets this name only when it is whole.
+        :param contexts: The labels of the tree's SELinux policy, if it has one.
         :raises DiskError: The content does not fit.
         :raises BootError: The image could not boot.
         """
         self._check_labels()
         boot, esp_files = self._prepare_tree(tree)
+        if contexts is not None:
+            self.progress.milestone("Disk", "Labelling the files for SELinux")
+            set_labels(tree, contexts)
         sources = self._measure(tree, esp_files)
         self._check_space(os.path.dirname(image), sources)
         temporary = os.path.join(self.scratch, "image")

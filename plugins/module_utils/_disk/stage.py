@@ -29,6 +29,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.bill i
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import security_words
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._disk.compose import (
@@ -39,6 +40,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.compose im
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition, disk_layout
+from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import show_size
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
@@ -109,9 +111,11 @@ class DiskCompose(Stage):
             progress=self.progress,
             documents=lambda root: self._bills(bill, root),
         )
+        with tree.mounted() as root:
+            contexts = FileContexts.of(TreeFiles(root))
         try:
-            with tree.mounted(upper=upper, work=work) as root:
-                boot = composer.compose(root, image)
+            with tree.mounted(upper=upper, work=work, only_metadata=contexts is not None) as root:
+                boot = composer.compose(root, image, contexts)
         finally:
             self._clear(scratch, upper, work)
         self.progress.milestone("Disk", f"Composed {image}")

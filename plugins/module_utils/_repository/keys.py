@@ -23,6 +23,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._io import diges
 from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import (
     dearmor,
     read_keyring,
+    read_public_keys,
     select_keys,
 )
 
@@ -134,4 +135,22 @@ def _fetch(url: str, pinned: t.FrozenSet[str], *, what: str, downloader: Downloa
     return selected.armored
 
 
-__all__ = ("is_url", "kept_key", "local_keys", "with_kept_keys")
+def armored_keys(repository: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the keys that may sign for a repository, each as an armored block, and no other that its files hold.
+
+    :param repository: See :func:`with_kept_keys`.
+    :raises SignatureError: A file cannot be read, or none of its keys is good.
+    """
+    what = f"the repository {repository['name']!r}"
+    pinned = _normalised(repository.get("fingerprints") or ())
+    keys = read_public_keys(read_keyring(repository.get("keys") or (), what=what))
+    good = [key for key in keys if not key.problem and (not pinned or pinned & key.fingerprints)]
+    if not good:
+        raise SignatureError(
+            f"The key files of {what} hold no key that is good and allowed.",
+            remedy="Get the present key from the repository's owner over a trusted way.",
+        )
+    return [key.armored.decode("ascii") for key in good]
+
+
+__all__ = ("armored_keys", "is_url", "kept_key", "local_keys", "with_kept_keys")

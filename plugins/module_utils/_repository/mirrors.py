@@ -8,7 +8,8 @@
 
 No public mirror of Debian is written into this collection. A repository names a mirror (C(debian),
 C(debian-security), C(ubuntu), ...); its URL comes from the O(mirrors) option, else from the package sources of the
-build host (see sources.list(5)), with the proxy that apt uses for it.
+build host (see sources.list(5)), with the proxy that apt uses for it. On build hosts of the RPM family a mirror is a
+repository of C(/etc/yum.repos.d) by its id.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
+from ansible_collections.os_image.composer.plugins.module_utils._repository.yum_sources import (
+    YumSource,
+    read_yum_sources,
+)
 
 _SECURITY = "-security"
 _REMEDY = (
@@ -150,6 +155,7 @@ class Mirrors:
     :param mirrors: The option: mirror names and their URLs; these come first.
     :param apt_directory: Where the host keeps its package sources.
     :param os_release: The file that says what the host is.
+    :param yum_root: The root directory of the host, whose C(.repo) files are read.
     """
 
     def __init__(
@@ -158,11 +164,14 @@ class Mirrors:
         *,
         apt_directory: str = "/etc/apt",
         os_release: str = "/etc/os-release",
+        yum_root: str = "/",
     ) -> None:
         self._given = dict(mirrors or {})
         self._apt_directory = apt_directory
         self._os_release = os_release
+        self._yum_root = yum_root
         self._sources: list[AptSource] | None = None
+        self._yum_sources: list[YumSource] | None = None
         self._apt_options: dict[str, str] | None = None
 
     def url(self, name: str) -> str:
@@ -180,13 +189,20 @@ class Mirrors:
             return given.rstrip("/")
         ranked = [(self._rank(source, name), -number) for number, source in enumerate(self.sources)]
         best = max(ranked, default=(0, 0))
-        if best[0] <= 0:
-            raise RepositoryError(
-                f"No mirror is known for {name!r}: the option mirrors does not name it, and neither do the package "
-                f"sources of the build host in {self._apt_directory}.",
-                remedy=_REMEDY.format(name=name),
-            )
-        return self.sources[-best[1]].uri
+        if best[0] > 0:
+            return self.sources[-best[1]].uri
+        same = [source for source in self.yum_sources if source.name == name]
+        if same and same[0].url:
+            return same[0].url
+        what = f"neither do the package sources of the build host in {self._apt_directory}"
+        if same:
+            what = "the repository of the build host that is called so names only a list of mirrors"
+        elif self.yum_sources:
+            what = f"no repository of the build host in {os.path.join(self._yum_root, 'etc/yum.repos.d')} is called so"
+        raise RepositoryError(
+            f"No mirror is known for {name!r}: the option mirrors does not name it, and {what}.",
+            remedy=_REMEDY.format(name=name),
+        )
 
     @property
     def sources(self) -> list[AptSource]:
@@ -194,6 +210,13 @@ class Mirrors:
         if self._sources is None:
             self._sources = read_apt_sources(self._apt_directory)
         return self._sources
+
+    @property
+    def yum_sources(self) -> list[YumSource]:
+        """The repositories of a build host of the RPM family."""
+        if self._yum_sources is None:
+            self._yum_sources = read_yum_sources(self._yum_root)
+        return self._yum_sources
 
     def _rank(self, source: AptSource, name: str) -> int:
         """Tell how surely a package source of the host is a mirror of the distribution; 0 when it is none.
@@ -219,10 +242,13 @@ class Mirrors:
         return 4 * has_siblings + 3 * has_keyring + 2 * in_own_file + has_path
 
     def proxies(self, url: str) -> t.Mapping[str, str | None] | None:
-        """Return the proxies that apt uses for a URL that is below one of the host's package sources.
+        """Return the proxies that the host's package manager uses for a URL below one of its package sources.
 
         :returns: In the form of C(requests); V(None) leaves it to the environment.
         """
+        for yum in self.yum_sources:
+            if yum.url and yum.proxy and (url == yum.url or url.startswith(f"{yum.url}/")):
+                return {urllib.parse.urlsplit(url).scheme: yum.proxy}
         if not any(url == source.uri or url.startswith(f"{source.uri}/") for source in self.sources):
             return None
         parts = urllib.parse.urlsplit(url)

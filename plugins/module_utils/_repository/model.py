@@ -46,6 +46,8 @@ class RepositoryMetadata:
     :ivar date: When the repository was published, in seconds since 1970.
     :ivar valid_until: When the metadata ceases to be valid, or V(None).
     :ivar indexes: The package indexes, in the order of the components.
+    :ivar further: Returns another index of the same repository, verified, that only few resolutions need; V(None) when
+        the repository has no such index.
     """
 
     name: str
@@ -60,6 +62,7 @@ class RepositoryMetadata:
     date: int
     valid_until: int | None
     indexes: tuple[PackageIndex, ...]
+    further: t.Callable[[str], PackageIndex | None] | None = dataclasses.field(default=None, compare=False)
 
     def fingerprint(self) -> dict[str, t.Any]:
         """Return what of this repository shapes a resolution: digests, never URLs, paths or times."""

@@ -64,6 +64,27 @@ class SignedContent:
     signed_by: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class PublicKey:
+    """A public key with its subkeys.
+
+    :ivar fingerprint: That of the primary key.
+    :ivar problem: Why nothing may be signed with it, in words that follow its name; empty for a good key.
+    :ivar subkeys: What is wrong with each key of it, the primary one included, by fingerprint.
+    :ivar armored: The key alone, as an armored block.
+    """
+
+    fingerprint: str
+    problem: str
+    subkeys: t.Mapping[str, str]
+    armored: bytes
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        """All fingerprints."""
+        return frozenset(self.subkeys)
+
+
 @dataclasses.dataclass
 class _Signature:
     """One signature, as the status lines describe it."""
@@ -206,6 +227,43 @@ def select_keys(keyring: bytes, fingerprints: t.Collection[str], *, now: int | N
     return SelectedKeys(armored.encode("ascii"), frozenset(usable), tuple(found))
 
 
+def read_public_keys(keyring: bytes, *, now: int | None = None) -> list[PublicKey]:
+    """Return the keys of a keyring one by one, and what GnuPG thinks of each.
+
+    :param keyring: See :func:`read_keyring`.
+    :param now: Seconds since 1970 to check expiry dates against, instead of the clock.
+    """
+    with _private_gpg(now=now) as gpg:
+        gpg.import_keys(keyring)
+        keys = []
+        for entry in gpg.list_keys():
+            subkeys = {entry["fingerprint"]: _key_problem(entry)}
+            for key_id, _use, fingerprint, *_rest in entry["subkeys"]:
+                subkeys[fingerprint] = _key_problem(entry["subkey_info"][key_id])
+            keys.append(
+                PublicKey(
+                    fingerprint=entry["fingerprint"],
+                    problem=subkeys[entry["fingerprint"]],
+                    subkeys=subkeys,
+                    armored=gpg.export_keys(entry["fingerprint"]).encode("ascii"),
+                )
+            )
+    return keys
+
+
+def _key_problem(entry: t.Mapping[str, t.Any]) -> str:
+    """Say why a key may not sign; GnuPG's doc/DETAILS, "Field 2 - Validity"."""
+    if entry["trust"] == "e":
+        return f"has expired{_on_day(int(entry['expires']) if entry['expires'] else None)}"
+    return {"r": "was revoked", "i": "is not valid", "d": "is disabled"}.get(entry["trust"], "")
+
+
+def _on_day(seconds: int | None) -> str:
+    if seconds is None:
+        return ""
+    return f" on {datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc):%Y-%m-%d}"
+
+
 @functools.lru_cache(maxsize=1)
 def _prototype() -> t.Any:
     """Return an object of python-gnupg; making one runs C(gpg --version), so it is made once."""
@@ -309,11 +367,7 @@ def _describe(signature: _Signature, pinned: t.Collection[str]) -> str:
     """Say in words why one signature is not accepted."""
     key = f"the key {signature.shown}"
     if signature.verdict == "EXPKEYSIG":
-        when = ""
-        if signature.key_expired is not None:
-            day = datetime.datetime.fromtimestamp(signature.key_expired, datetime.timezone.utc)
-            when = f" on {day:%Y-%m-%d}"
-        return f"{key} has expired{when}"
+        return f"{key} has expired{_on_day(signature.key_expired)}"
     if signature.verdict == "REVKEYSIG":
         return f"{key} was revoked"
     if signature.verdict == "EXPSIG":
@@ -344,10 +398,12 @@ _REMEDIES: t.Mapping[str, str] = {
 
 
 __all__ = (
+    "PublicKey",
     "SelectedKeys",
     "SignedContent",
     "dearmor",
     "read_keyring",
+    "read_public_keys",
     "select_keys",
     "verify_clearsigned",
     "verify_detached",

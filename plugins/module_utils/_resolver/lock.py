@@ -119,6 +119,8 @@ def make_lock(
                     "installed_size": package.installed_size,
                     "source": package.source,
                     "filename": package.filename,
+                    # Where the repository does not tell, the package itself does.
+                    **({"license": package.license} if package.license else {}),
                 }
             )
     return {

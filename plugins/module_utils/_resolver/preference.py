@@ -30,7 +30,8 @@ import functools
 import sys
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import Alternative, Clause, PackagePool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import Alternative, Clause
 
 _PRIORITIES: t.Mapping[str, int] = {"required": 1, "important": 2, "standard": 3, "optional": 4, "extra": 5}
 _MOST_FRAMES = 10000
@@ -44,7 +45,7 @@ class PreferenceWalk:
         candidate.
     """
 
-    def __init__(self, pool: PackagePool, requested: t.Sequence[int]) -> None:
+    def __init__(self, pool: DebPool, requested: t.Sequence[int]) -> None:
         self._pool = pool
         self._requested = list(dict.fromkeys(requested))
         self._pinned = {pool.name(solvable): solvable for solvable in self._requested}

@@ -9,29 +9,28 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import difflib
-import fnmatch
 import re
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, ResolveError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import PackagePool
 
 #: Why a package is in the image; of several reasons the first in this order is told.
 REASONS: t.Tuple[str, ...] = ("essential", "kernel", "bootloader", "system", "dependency")
 
+GLOB = re.compile(r"[*?\[]")
+
 _SHOWN = 8
-_GLOB = re.compile(r"[*?\[]")
-_KERNEL_PREFIX = "linux-"
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
     """One string that asks for packages.
 
-    :ivar text: As in the template: C(name), C(name=version), C(name-version), C(name_version), C(name:arch),
-        C(name/repository), or a glob.
+    :ivar text: As in the template; each family's finder says which forms it knows.
     :ivar reason: Who asks: one of C(REASONS), never C(dependency).
     :ivar version: A version that has to be met as well, of which only the beginning may be given (C(6.12)).
     """
@@ -41,22 +40,40 @@ class Request:
     version: str | None = None
 
 
+#: Packages of which one has to be installed.
+Choice = t.Tuple[int, ...]
+
+
 @dataclasses.dataclass(frozen=True)
 class Selection:
     """What requests mean.
 
-    :ivar solvables: The packages that were asked for, in order, each once, with the best reason.
+    :ivar choices: What was asked for, in order, each once, with the best reason.
     """
 
-    solvables: t.Mapping[int, str]
+    choices: t.Mapping[Choice, str]
 
-    def by_reason(self, reason: str) -> list[int]:
-        """Return the packages of one reason."""
-        return [solvable for solvable, known in self.solvables.items() if known == reason]
+    @property
+    def solvables(self) -> dict[int, str]:
+        """Every package that would meet a request, with its best reason."""
+        found: dict[int, str] = {}
+        for choice, reason in self.choices.items():
+            for solvable in choice:
+                found[solvable] = best_reason(found.get(solvable, reason), reason)
+        return found
+
+    def of_reason(self, reason: str) -> Selection:
+        """Return the part that was asked for one reason."""
+        return Selection({choice: known for choice, known in self.choices.items() if known == reason})
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """A request cannot be met; the message is a full sentence."""
+
+
+def best_reason(*reasons: str) -> str:
+    """Return the one that comes first in C(REASONS)."""
+    return min(reasons, key=REASONS.index)
 
 
 def requests_of(provider: t.Mapping[str, t.Any], template: t.Mapping[str, t.Any], pool: PackagePool) -> list[Request]:
@@ -72,17 +89,22 @@ def requests_of(provider: t.Mapping[str, t.Any], template: t.Mapping[str, t.Any]
     names.extend(essential.get("packages") or ())
     return [
         *(Request(name, "essential") for name in dict.fromkeys(names)),
-        *template_requests(provider, template),
+        *template_requests(provider, template, kernel_prefix=pool.kernel_prefix),
     ]
 
 
-def template_requests(provider: t.Mapping[str, t.Any], template: t.Mapping[str, t.Any]) -> list[Request]:
-    """Return what the template and its bootloader ask for, without the provider's essential packages."""
+def template_requests(
+    provider: t.Mapping[str, t.Any], template: t.Mapping[str, t.Any], *, kernel_prefix: str
+) -> list[Request]:
+    """Return what the template and its bootloader ask for, without the provider's essential packages.
+
+    :param kernel_prefix: How the names of those packages begin that C(systemConfig.kernel.version) is about.
+    """
     system = template.get("systemConfig") or {}
     kernel = system.get("kernel") or {}
     version = str(kernel.get("version") or "") or None
     requests = [
-        Request(name, "kernel", version if name.startswith(_KERNEL_PREFIX) else None)
+        Request(name, "kernel", version if name.startswith(kernel_prefix) else None)
         for name in kernel.get("packages") or ()
     ]
     requests.extend(Request(name, "bootloader") for name in provider.get("bootloader_packages") or ())
@@ -90,53 +112,58 @@ def template_requests(provider: t.Mapping[str, t.Any], template: t.Mapping[str, 
     return list(dict.fromkeys(requests))
 
 
-def select(pool: PackagePool, requests: t.Sequence[Request]) -> Selection:
-    """Find the packages that the requests mean.
-
-    :raises ResolveError: Some cannot be met; the message names all of them.
-    """
-    chosen: dict[int, str] = {}
-    problems: dict[str, str] = {}
-    finder = _Finder(pool)
-    for request in requests:
-        try:
-            for solvable in finder.find(request):
-                reason = min(chosen.get(solvable, request.reason), request.reason, key=REASONS.index)
-                chosen[solvable] = reason
-        except _Refused as exc:
-            problems.setdefault(request.text, str(exc))
-    if not problems:
-        problems = _version_clashes(pool, chosen)
-    if problems:
-        count = len(problems)
-        what = "One requested package cannot" if count == 1 else f"{count} requested packages cannot"
-        lines = "\n".join(f"- {message}" for message in problems.values())
-        raise ResolveError(
-            f"{what} be had:\n{lines}\nRepositories searched: {pool.searched()}.",
-            remedy="Correct the names in the template, or add the repository that has them to packageRepositories.",
-            details={"missing": list(problems)},
-        )
-    return Selection(chosen)
-
-
-def _version_clashes(pool: PackagePool, chosen: t.Iterable[int]) -> dict[str, str]:
-    versions: dict[str, list[int]] = {}
-    for solvable in chosen:
-        versions.setdefault(pool.name(solvable), []).append(solvable)
-    return {
-        name: f"The package {name!r} is asked for in several versions at once: "
-        f"{', '.join(sorted(pool.version(solvable) for solvable in solvables))}."
-        for name, solvables in versions.items()
-        if len(solvables) > 1
-    }
-
-
-class _Finder:
+class Finder(abc.ABC):
     """Finds packages by the strings of templates."""
 
     def __init__(self, pool: PackagePool) -> None:
         self._pool = pool
         self._names: set[str] | None = None
+
+    @abc.abstractmethod
+    def find(self, request: Request) -> list[Choice]:
+        """Return what a request means.
+
+        :raises Refused: It cannot be met.
+        """
+
+    def select(self, requests: t.Sequence[Request]) -> Selection:
+        """Find the packages that the requests mean.
+
+        :raises ResolveError: Some cannot be met; the message names all of them.
+        """
+        chosen: dict[Choice, str] = {}
+        problems: dict[str, str] = {}
+        for request in requests:
+            try:
+                for choice in self.find(request):
+                    chosen[choice] = best_reason(chosen.get(choice, request.reason), request.reason)
+            except Refused as exc:
+                problems.setdefault(request.text, str(exc))
+        if not problems:
+            problems = self._version_clashes(chosen)
+        if problems:
+            count = len(problems)
+            what = "One requested package cannot" if count == 1 else f"{count} requested packages cannot"
+            lines = "\n".join(f"- {message}" for message in problems.values())
+            raise ResolveError(
+                f"{what} be had:\n{lines}\nRepositories searched: {self._pool.searched()}.",
+                remedy="Correct the names in the template, or add the repository that has them to packageRepositories.",
+                details={"missing": list(problems)},
+            )
+        return Selection(chosen)
+
+    def _version_clashes(self, chosen: t.Iterable[Choice]) -> dict[str, str]:
+        """Find what is asked for in two versions by name; only where there is no choice it is clear that none fits."""
+        versions: dict[str, list[int]] = {}
+        for choice in chosen:
+            if len(choice) == 1:
+                versions.setdefault(self._pool.name(choice[0]), []).append(choice[0])
+        return {
+            name: f"The package {name!r} is asked for in several versions at once: "
+            f"{', '.join(sorted(self._pool.version(solvable) for solvable in solvables))}."
+            for name, solvables in versions.items()
+            if len(solvables) > 1
+        }
 
     @property
     def names(self) -> set[str]:
@@ -145,104 +172,23 @@ class _Finder:
             self._names = self._pool.names()
         return self._names
 
-    def find(self, request: Request) -> list[int]:
-        text = request.text.strip()
-        if text.endswith(".deb"):
-            text = text[: -len(".deb")]
-        found = self._literal(text)
-        if not found and _GLOB.search(text.partition("=")[0]):
-            found = self._by_glob(text)
-        if not found:
-            found = self._with_version(text) or self._virtual(text)
-        if not found:
-            raise _Refused(self._missing(text))
-        if request.version:
-            found = [self._of_version(solvable, request.version) for solvable in found]
-        return found
-
-    def _literal(self, text: str) -> list[int]:
-        """Read C(name), C(name:arch), C(name/repository) and C(name=version)."""
-        name, _equals, version = text.partition("=")
-        name, _slash, origin = name.partition("/")
-        name, _colon, arch = name.partition(":")
-        if arch and arch not in (self._pool.arch, "all", "any", "native"):
-            raise _Refused(
-                f"The package {text!r} is asked for the architecture {arch!r}, but this image is for "
-                f"{self._pool.arch!r}."
-            )
-        versions = self._pool.versions(name)
-        if not versions:
-            return []
-        if origin:
-            versions = [number for number in versions if self._comes_from(number, origin)]
-            if not versions:
-                known = sorted({self._pool.repository(number).name for number in self._pool.versions(name)})
-                raise _Refused(f"The repository {origin!r} has no package {name!r}; it is in {_listed(known)}.")
-        if not version:
-            return versions[:1]
-        for number in versions:
-            if _same_version(self._pool.version(number), version) or fnmatch.fnmatchcase(
-                self._pool.version(number), version
-            ):
-                return [number]
-        raise _Refused(
-            f"The package {name!r} is not available in the version {version!r}; available: {self._available(versions)}."
-        )
-
-    def _comes_from(self, solvable: int, origin: str) -> bool:
-        repository = self._pool.repository(solvable)
-        return origin in (repository.name, repository.suite)
-
-    def _by_glob(self, text: str) -> list[int]:
-        pattern, _equals, version = text.partition("=")
-        matching = sorted(fnmatch.filter(self.names, pattern))
-        if not matching:
-            raise _Refused(f"No package matches the pattern {text!r}.")
-        suffix = f"={version}" if version else ""
-        return [number for name in matching for number in self._literal(name + suffix)]
-
-    def _with_version(self, text: str) -> list[int]:
-        """Read C(name-version) and C(name_version[_arch]): the longest name that has such a version."""
-        arch = text.rpartition("_")[2]
-        if arch in (self._pool.arch, "all"):
-            text = text[: -len(arch) - 1]
-        for match in reversed(list(re.finditer(r"[-_]", text))):
-            name, version = text[: match.start()], text[match.end() :]
-            for number in self._pool.versions(name):
-                if version and _same_version(self._pool.version(number), version.replace("%3a", ":")):
-                    return [number]
-        return []
-
-    def _virtual(self, text: str) -> list[int]:
-        """Take the only package that provides a name; of several nobody can tell which is meant."""
-        try:
-            providers = self._pool.alternative(text).solvables
-        except RepositoryError:
-            return []
-        candidates = [number for number in providers if self._pool.candidate(self._pool.name(number)) == number]
-        names = sorted({self._pool.name(number) for number in candidates})
-        if len(names) > 1:
-            raise _Refused(
-                f"{text!r} is a virtual package, provided by {_listed(names)}; ask for the one that is wanted."
-            )
-        return candidates[:1]
-
     def _of_version(self, solvable: int, wanted: str) -> int:
+        """Return the version of a kernel package that begins as it has to."""
         name = self._pool.name(solvable)
         versions = self._pool.versions(name)
         for number in versions:
-            if _begins_with(self._pool.version(number), wanted):
+            if begins_with(self._pool.version(number), wanted):
                 return number
-        raise _Refused(
+        raise Refused(
             f"The kernel package {name!r} is not available in the version {wanted!r} that systemConfig.kernel.version "
             f"asks for; available: {self._available(versions)}."
         )
 
     def _available(self, versions: t.Sequence[int]) -> str:
-        return _listed([f"{self._pool.version(number)} ({self._pool.repository(number).name})" for number in versions])
+        return listed([f"{self._pool.version(number)} ({self._pool.repository(number).name})" for number in versions])
 
     def _missing(self, text: str) -> str:
-        name = re.split(r"[=:/]", text)[0]
+        name = re.split(r"[=:/]", text)[0] or text
         for match in reversed(list(re.finditer(r"[-_](?=\d)", name))):
             versions = self._pool.versions(name[: match.start()])
             if versions:
@@ -251,7 +197,7 @@ class _Finder:
                     f"{name[: match.start()]!r} is meant, available are: {self._available(versions)}."
                 )
         near = difflib.get_close_matches(name, sorted(self._alike(name)), n=3, cutoff=0.75)
-        hint = f" Similar names: {_listed(near)}." if near else ""
+        hint = f" Similar names: {listed(near)}." if near else ""
         return f"There is no package {text!r}.{hint}"
 
     def _alike(self, name: str) -> t.Iterator[str]:
@@ -261,22 +207,38 @@ class _Finder:
                 yield other
 
 
-def _listed(items: t.Sequence[str]) -> str:
+def listed(items: t.Sequence[str]) -> str:
+    """Return the first items, and how many more there are."""
     shown = ", ".join(items[:_SHOWN])
     return f"{shown} and {len(items) - _SHOWN} more" if len(items) > _SHOWN else shown
 
 
-def _same_version(version: str, wanted: str) -> bool:
-    """Compare versions as people write them: the epoch and Debian's revision may be left out."""
+def same_version(version: str, wanted: str) -> bool:
+    """Compare versions as people write them: the epoch, and the revision or release, may be left out."""
     without_epoch = version.partition(":")[2] or version
     return wanted in (version, without_epoch, version.rpartition("-")[0], without_epoch.rpartition("-")[0])
 
 
-def _begins_with(version: str, wanted: str) -> bool:
+def begins_with(version: str, wanted: str) -> bool:
+    """Tell whether a version begins with another, at the border of a part."""
     for form in (version, version.partition(":")[2]):
         if form.startswith(wanted) and (len(form) == len(wanted) or not form[len(wanted)].isalnum()):
             return True
     return False
 
 
-__all__ = ("REASONS", "Request", "Selection", "requests_of", "select", "template_requests")
+__all__ = (
+    "GLOB",
+    "REASONS",
+    "Choice",
+    "Finder",
+    "Refused",
+    "Request",
+    "Selection",
+    "begins_with",
+    "best_reason",
+    "listed",
+    "requests_of",
+    "same_version",
+    "template_requests",
+)

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""From requested packages to everything that is installed: apt's choice where it holds, libsolv's where it does not."""
+"""libsolv's solver: sets of packages that fit together, and why there is none, in words."""
 
 from __future__ import annotations
 
@@ -13,81 +13,42 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import PackagePool
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.preference import PreferenceWalk
 
 _PROBLEMS_SHOWN = 5
 
 
-def solve(pool: PackagePool, requested: t.Sequence[int]) -> set[int]:
-    """Return the packages that have to be installed for the requested ones, these included.
+def install_jobs(pool: PackagePool, solvables: t.Iterable[int]) -> list[t.Any]:
+    """Return jobs that want just these packages."""
+    job = pool.solv.Job
+    return [pool.pool.Job(job.SOLVER_INSTALL | job.SOLVER_SOLVABLE, solvable) for solvable in solvables]
 
-    :param requested: In the order of the request.
-    :raises ResolveError: No set of packages fits; the message says what is in the way of what.
+
+def solution(pool: PackagePool, jobs: t.Sequence[t.Any], *, weak: bool = False) -> set[int] | None:
+    """Solve; V(None) when there is no solution.
+
+    :param weak: Install what packages recommend, too.
     """
-    preferred = PreferenceWalk(pool, requested).run()
-    if _solution(pool, preferred) == preferred:
-        return preferred
-    # apt considers one version of each package; only where that leads nowhere another one is taken.
-    jobs = _jobs(pool, requested) + _favours(pool, preferred)
-    others = _other_versions(pool, requested)
-    with pool.without(others):
-        found = _solution(pool, jobs=jobs)
-    if found is None:
-        found = _solution(pool, jobs=jobs)
-    if found is None:
-        raise _explain(pool, requested)
-    return found
-
-
-def _jobs(pool: PackagePool, solvables: t.Iterable[int]) -> list[t.Any]:
-    return [
-        pool.pool.Job(pool.solv.Job.SOLVER_INSTALL | pool.solv.Job.SOLVER_SOLVABLE, solvable) for solvable in solvables
-    ]
-
-
-def _favours(pool: PackagePool, solvables: t.Iterable[int]) -> list[t.Any]:
-    return [
-        pool.pool.Job(pool.solv.Job.SOLVER_FAVOR | pool.solv.Job.SOLVER_SOLVABLE, solvable)
-        for solvable in sorted(solvables)
-    ]
-
-
-def _solution(
-    pool: PackagePool, solvables: t.Iterable[int] = (), *, jobs: t.Sequence[t.Any] | None = None
-) -> set[int] | None:
-    """Solve; V(None) when there is no solution."""
-    solver = _solver(pool)
-    if solver.solve(_jobs(pool, sorted(solvables)) if jobs is None else list(jobs)):
+    solver = _solver(pool, weak=weak)
+    if solver.solve(list(jobs)):
         return None
     return {solvable.id for solvable in solver.transaction().newsolvables()}
 
 
-def _solver(pool: PackagePool) -> t.Any:
+def _solver(pool: PackagePool, *, weak: bool) -> t.Any:
     solver = pool.pool.Solver()
-    solver.set_flag(pool.solv.Solver.SOLVER_FLAG_IGNORE_RECOMMENDED, 1)
+    solver.set_flag(pool.solv.Solver.SOLVER_FLAG_IGNORE_RECOMMENDED, 0 if weak else 1)
     return solver
 
 
-def _other_versions(pool: PackagePool, requested: t.Iterable[int]) -> list[int]:
-    kept = {pool.name(solvable): solvable for solvable in requested}
-    numbers: dict[str, list[int]] = {}
-    for solvable in pool.pool.solvables_iter():
-        numbers.setdefault(solvable.name, []).append(solvable.id)
-    return [
-        number
-        for name, alternatives in numbers.items()
-        if len(alternatives) > 1
-        for number in alternatives
-        if number != (kept.get(name) or pool.candidate(name))
-    ]
+def explain(pool: PackagePool, jobs: t.Sequence[t.Any], asked: t.Container[int]) -> ResolveError:
+    """Say why there is no solution.
 
-
-def _explain(pool: PackagePool, requested: t.Sequence[int]) -> ResolveError:
-    solver = _solver(pool)
-    problems = solver.solve(_jobs(pool, requested))
-    asked = set(requested)
+    :param asked: The packages that were requested.
+    """
     sentences: list[str] = []
-    for problem in problems:
+    # It owns the problems: it has to live as long as they do.
+    solver = _solver(pool, weak=False)
+    for problem in solver.solve(list(jobs)):
         for rule in problem.findallproblemrules():
             for info in rule.allinfos():
                 sentence = _sentence(pool, info, asked)
@@ -140,4 +101,4 @@ def _other_offers(pool: PackagePool, dep: t.Any) -> str:
     return f" (of {name!r} they have {', '.join(offers[:_PROBLEMS_SHOWN])})" if offers else ""
 
 
-__all__ = ("solve",)
+__all__ = ("explain", "install_jobs", "solution")

@@ -20,12 +20,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     ResolveError,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file, write_file, write_json
-from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import refresh
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
     RepositoryMetadata,
     metadata_fingerprint,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb import DebResolver
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.graph import DependencyGraph, dot_of
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.lock import (
     DOCUMENT,
@@ -33,14 +33,14 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.lock i
     package_changes,
     read_lock,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import DebPool, PackagePool
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.preference import PreferenceWalk
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
+    Request,
+    Selection,
     requests_of,
-    select,
     template_requests,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.solve import solve
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.resolver import Resolver
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm import RpmResolver
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     BuildDirectory,
     Facts,
@@ -53,8 +53,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.docume
 
 DOT_FILE = "chrootpkgs.dot"
 
-#: The pool of each package family.
-POOLS: t.Mapping[str, t.Type[PackagePool]] = {"deb": DebPool}
+#: The resolver of each package family.
+RESOLVERS: t.Mapping[str, t.Type[Resolver]] = {"deb": DebResolver, "rpm": RpmResolver}
 
 
 def resolve(
@@ -68,39 +68,44 @@ def resolve(
 
     :param repositories: Verified metadata, the provider's first.
     :param cache_dir: Where the resolver keeps the binary form of package indexes.
-    :param source_date_epoch: The date of the image; the newest of the repositories' by default.
+    :param source_date_epoch: The date of the image; by default that of the newest package, or of the newest
+        repository where indexes do not tell when packages were made.
     :raises ResolveError: Packages are missing, or in conflict.
     """
-    family = document.provider["family"]
-    pool = POOLS[family](arch=document.provider["package_arch"], cache_dir=cache_dir)
+    resolver: Resolver = RESOLVERS[document.provider["family"]](
+        arch=document.provider["package_arch"],
+        cache_dir=cache_dir,
+        weak=bool(document.template.get("systemConfig", {}).get("weakDependencies")),
+    )
+    pool = resolver.pool
     pool.load(repositories)
     requests = requests_of(document.provider, document.template, pool)
-    selection = select(pool, requests)
-    chosen = solve(pool, list(selection.solvables))
+    selection = resolver.select(requests)
+    chosen = resolver.solve(selection)
     graph = DependencyGraph(pool, chosen, selection.solvables)
     return make_lock(
         provider_id=document.provider_id,
         pool=pool,
         graph=graph,
-        base_layer=_base_layer(pool, graph, selection.by_reason("essential"), chosen),
+        base_layer=_base_layer(resolver, graph, selection.of_reason("essential"), chosen),
         requested=list(dict.fromkeys(request.text for request in requests)),
         repositories=repositories,
-        source_date_epoch=source_date_epoch or max((repository.date for repository in repositories), default=0),
+        source_date_epoch=source_date_epoch
+        or pool.date_of(chosen)
+        or max((repository.date for repository in repositories), default=0),
     )
 
 
-def _base_layer(
-    pool: PackagePool, graph: DependencyGraph, essential: t.Sequence[int], chosen: t.Collection[int]
-) -> set[str]:
+def _base_layer(resolver: Resolver, graph: DependencyGraph, essential: Selection, chosen: set[int]) -> set[str]:
     """Return the names of the packages of the chroot environment.
 
     What the essential packages need by themselves is the same for every image of a provider, so that all of them share
     one chroot environment. Only where the image's own packages decide an alternative otherwise (another awk, say) it
     has to be the image's own.
     """
-    alone = PreferenceWalk(pool, essential).run()
-    names = {pool.name(solvable) for solvable in (alone if alone <= set(chosen) else essential)}
-    return graph.closure(names)
+    alone = resolver.alone(essential)
+    wanted = alone if alone <= chosen else chosen.intersection(essential.solvables)
+    return graph.closure({resolver.pool.name(solvable) for solvable in wanted})
 
 
 class PackageResolve(Stage):
@@ -140,12 +145,20 @@ class PackageResolve(Stage):
             self._document = TemplateDocument.read(self.build)
         return self._document
 
+    @property
+    def _resolver(self) -> t.Type[Resolver]:
+        return RESOLVERS[self.document.provider["family"]]
+
+    def _template_requests(self) -> list[Request]:
+        prefix = self._resolver.pool_type.kernel_prefix
+        return template_requests(self.document.provider, self.document.template, kernel_prefix=prefix)
+
     def repositories(self) -> list[RepositoryMetadata]:
         """Return the verified metadata; refreshed once in the life of the stage."""
         if self._repositories is None:
             known = Mirrors(self.mirrors)
             with Downloader(workers=self.options.workers, proxies=known.proxies, log=self.progress.debug) as downloader:
-                self._repositories = refresh(
+                self._repositories = self._resolver.refresh(
                     self.document.provider["repositories"],
                     package_arch=self.document.provider["package_arch"],
                     metadata_dir=self.document.metadata_dir,
@@ -159,7 +172,7 @@ class PackageResolve(Stage):
 
     def inputs(self) -> Facts:
         document = self.document
-        asked = template_requests(document.provider, document.template)
+        asked = self._template_requests()
         inputs: Facts = {
             "provider": document.provider_id,
             "requested packages": [
@@ -167,6 +180,7 @@ class PackageResolve(Stage):
                 for request in asked
             ],
             "essential packages": document.provider.get("essential") or {},
+            "weak dependencies": bool(document.template.get("systemConfig", {}).get("weakDependencies")),
             "dependency graph file": self.dot_file or "",
         }
         if self.lock_file is not None:
@@ -262,7 +276,7 @@ class PackageResolve(Stage):
         if self.lock_file is None:
             raise AssertionError("self.lock_file is known here")
         lock = read_lock(self.lock_file, provider_id=self.document.provider_id)
-        asked = {request.text for request in template_requests(self.document.provider, self.document.template)}
+        asked = {request.text for request in self._template_requests()}
         missing = sorted(asked.difference(lock["requested"]))
         if missing:
             raise ResolveError(

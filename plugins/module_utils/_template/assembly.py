@@ -16,7 +16,8 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
-from ansible_collections.os_image.composer.plugins.module_utils._template import checks
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks.catalogue import ADVICE, RULES
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Finding, findings
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
     Mapping,
@@ -177,7 +178,7 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
     assembler.files.update(provider.files)
     assembler.resolve_files(merged)
     skipped = assembler.skipped()
-    for path, message in checks.findings(merged, checks.RULES, without=skipped):
+    for path, message in findings(merged, RULES, without=skipped):
         assembler.problems.append(Problem(origin_of(merged, path), message))
     if assembler.problems:
         assembler.fail()
@@ -196,16 +197,16 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
         provider=provider,
         files=dict(sorted(assembler.files.items())),
         sources=(assembler.template_path, provider.default_template_path, *provider.sources),
-        warnings=_lines(merged, (*checks.findings(merged, checks.ADVICE), *_without_repositories(merged, provider))),
+        warnings=_lines(merged, (*findings(merged, ADVICE), *_without_repositories(merged, provider))),
         unsupported=_lines(merged, unsupported(merged)),
     )
 
 
-def _lines(template: Mapping, findings: t.Iterable[checks.Finding]) -> t.List[str]:
+def _lines(template: Mapping, findings: t.Iterable[Finding]) -> t.List[str]:
     return [Problem(origin_of(template, path), message).line for path, message in findings]
 
 
-def _without_repositories(template: Mapping, provider: Provider) -> t.Iterator[checks.Finding]:
+def _without_repositories(template: Mapping, provider: Provider) -> t.Iterator[Finding]:
     """Yield a warning when there is nothing that packages could come from.
 
     A provider has no repository when this collection cannot vouch for the key that signs it.

@@ -11,7 +11,7 @@ Everything that is known about a field stands with the field: its type, form, de
 the validation, the defaults of the merged template, the schema file for editors, and the reference page.
 
 To add a field: add it to the section below that it belongs to. Give it a C(default) when the merged template shall
-always hold it. What a schema cannot say (other fields, files) becomes a check in C(checks.py); how the default template
+always hold it. What a schema cannot say (other fields, files) becomes a check in C(checks/); how the default template
 and the user's go together is said in C(merge.py); fields that name local files are listed in C(references.py).
 """
 
@@ -77,8 +77,11 @@ def _one_of(*names: str) -> t.List[Schema]:
 
 _NAME = r"^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?$"
 _NAME_FORM = "letters, digits, hyphens and underscores, beginning and ending with a letter or digit"
-_PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9+_.:~*?=\[\]-]*$"
-_PACKAGE_FORM = "a package name, name=version, name-version, or a glob such as linux-headers-*"
+_PACKAGE = r"^(?:/[A-Za-z0-9+_.,@%~/-]+|[A-Za-z0-9][A-Za-z0-9+_.:~^*?=\[\]()/-]*)$"
+_PACKAGE_FORM = (
+    "a package name, name=version, name-version, a glob such as linux-headers-*, or in RPM distributions what a "
+    "package provides, a file for example"
+)
 _USER = r"^[a-z_][a-z0-9_-]{0,30}\$?$"
 _USER_FORM = "lower case letters, digits, hyphens and underscores, beginning with a letter or underscore, at most 32"
 _ABSOLUTE = r"^/[^\u0000]*$"
@@ -544,6 +547,9 @@ SYSTEM_CONFIG = _object(
         "packages": _list(
             "Packages, beside those of the default template.",
             _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
+        ),
+        "weakDependencies": _boolean(
+            "Whether packages that others only recommend are installed, too. In RPM distributions only.", default=False
         ),
         "kernel": KERNEL,
         "bootloader": BOOTLOADER,

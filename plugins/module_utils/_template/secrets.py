@@ -15,7 +15,7 @@ import hmac
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._template.checks import crypt_method
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks.credentials import crypt_method
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
 
 REDACTED = "(hidden)"

@@ -47,9 +47,6 @@ UNSUPPORTED: t.Tuple[Unsupported, ...] = (
     Unsupported(("systemConfig", "bootloader", "bootType"), ("legacy",), "Use efi."),
     Unsupported(("systemConfig", "initramfs", "template"), None, "Remove the key."),
     Unsupported(("systemConfig", "immutability", "enabled"), (True,), "Use false."),
-    Unsupported(
-        ("packageRepositories", "*", "path"), None, "Publish the directory as a signed repository, and give its url."
-    ),
 )
 
 

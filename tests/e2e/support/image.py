@@ -198,13 +198,17 @@ class Workspace:
         """Return a path in the workspace."""
         return os.path.join(self.root, *parts)
 
-    def build(self, template: TestTemplate) -> BuiltImage:
-        """Build the image of a template by the playbook."""
+    def build(self, template: TestTemplate, **more: t.Any) -> BuiltImage:
+        """Build the image of a template by the playbook.
+
+        :param more: More variables for the playbook.
+        """
         variables = {
             "image_build_template": template.write(self.path("templates")),
             "image_build_work_dir": self.work_dir,
             "image_build_cache_dir": self.cache_dir,
             "image_build_output_dir": self.path("images", template.name),
+            **more,
         }
         before = host_state()
         play = run_playbook("build-image.yml", variables)

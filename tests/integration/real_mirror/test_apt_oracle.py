@@ -22,9 +22,10 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import refresh
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import DebPool
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request, requests_of, select
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.solve import solve
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_request import DebFinder
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_solve import solve
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request, requests_of
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 from ansible_collections.os_image.composer.tests.integration.real_mirror.conftest import STATE, resolved
 
@@ -58,7 +59,7 @@ class Oracle:
 
     def ours(self, names: t.Sequence[str]) -> set[tuple[str, str]]:
         """Return the names and versions that the resolver chooses."""
-        selection = select(self.pool, [Request(name, "system") for name in (*self.essential, *names)])
+        selection = DebFinder(self.pool).select([Request(name, "system") for name in (*self.essential, *names)])
         chosen = solve(self.pool, list(selection.solvables))
         return {(self.pool.name(number), self.pool.package(number).version) for number in chosen}
 

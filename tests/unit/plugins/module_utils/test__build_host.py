@@ -20,6 +20,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._build_host impo
     read_distribution,
     wanted_packages,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._command import CompletedCommand
 
 ROOT = pathlib.Path(__file__).parents[4]
 
@@ -65,8 +66,45 @@ def test_wanted_packages_are_those_of_the_host() -> None:
 
 
 def test_missing_packages_asks_dpkg() -> None:
-    assert missing_packages(["dpkg", "no-such-package", "tar"]) == ["no-such-package"]
-    assert missing_packages([]) == []
+    assert missing_packages(["dpkg", "no-such-package", "tar"], family="debian") == ["no-such-package"]
+    assert missing_packages([], family="debian") == []
+
+
+def test_missing_packages_asks_rpm(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[t.Sequence[str]] = []
+
+    def run(self: object, argv: t.Sequence[str], **options: t.Any) -> CompletedCommand:
+        asked.append(argv)
+        text = b"tar installed\npackage no-such-package is not installed\nrpm installed\n"
+        return CompletedCommand(tuple(argv), 1, text, b"")
+
+    monkeypatch.setattr(_build_host.CommandRunner, "run", run)
+    assert missing_packages(["tar", "no-such-package", "rpm"], family="redhat") == ["no-such-package"]
+    assert asked[0][1:4] == ["-q", "--qf", "%{NAME} installed\\n"]
+    assert asked[0][4:] == ["tar", "no-such-package", "rpm"]
+
+
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [
+        ("ID=fedora\n", "redhat"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "redhat"),
+        ("ID=azurelinux\nVERSION_ID=3.0\n", "azurelinux"),
+        ("ID=arch\n", ""),
+    ],
+)
+def test_families_of_build_hosts(tmp_path: pathlib.Path, text: str, family: str) -> None:
+    path = tmp_path / "os-release"
+    path.write_text(text)
+    assert read_distribution(str(path))["family"] == family
+
+
+def test_every_family_has_its_packages_and_its_tasks() -> None:
+    variables = yaml.safe_load((ROOT / "roles/build_host/vars/main.yml").read_text(encoding="utf-8"))
+    for family in ("debian", "redhat", "azurelinux"):
+        names = wanted_packages([variables["__build_host_packages"]], family=family, machine="x86_64")
+        assert {"rpm", "tar", "zstd", "python3-solv"} <= set(names)
+        assert (ROOT / f"roles/build_host/tasks/install_{family}.yml").exists()
 
 
 def problems(monkeypatch: pytest.MonkeyPatch, space: dict[str, int], kernel: dict[str, bool]) -> list[str]:

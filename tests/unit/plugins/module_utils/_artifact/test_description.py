@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import pathlib
+import subprocess
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.description import (
     LayeredTree,
     read_deb_descriptions,
+    read_rpm_descriptions,
 )
+from ansible_collections.os_image.composer.tests.support.tiny_rpm import Rpm
 
 
 @pytest.fixture
@@ -76,3 +79,23 @@ def test_descriptions(layers: list[pathlib.Path]) -> None:
     )
     assert package.license.expression == "NOASSERTION"
     assert descriptions["bar"].maintainer == ""
+
+
+def test_rpm_packages_describe_themselves(layers: list[pathlib.Path], tmp_path: pathlib.Path) -> None:
+    packages = [Rpm("one", license="GPLv2+ and BSD"), Rpm("two"), Rpm("three")]
+    paths = [str(package.build(tmp_path)) for package in packages]
+    database = layers[1] / "usr/lib/sysimage/rpm"
+    command = ["rpm", "--dbpath", str(database), "--define", "_db_backend sqlite", "-i", "--justdb", *paths]
+    subprocess.run(command, check=True, capture_output=True)
+    (layers[1] / "var/lib").mkdir(parents=True)
+    (layers[1] / "var/lib/rpm").symlink_to("../../usr/lib/sysimage/rpm")
+    for leftover in database.glob("*-*"):
+        leftover.unlink()
+    before = sorted(os.listdir(database))
+    found = read_rpm_descriptions(_tree(layers), [{"name": "one"}, {"name": "two"}])
+    assert sorted(found) == ["one", "two"]
+    one = found["one"]
+    assert (one.summary, one.vendor, one.homepage) == ("A test", "Tests", "https://example.org/")
+    assert one.license.expression == "GPL-2.0-or-later AND LicenseRef-BSD"
+    assert sorted(os.listdir(database)) == before
+    assert read_rpm_descriptions(_tree(layers[:1]), [{"name": "one"}]) == {}

@@ -70,6 +70,22 @@ def test_the_default_variant(tmp_path: pathlib.Path, sparse_image: pathlib.Path)
         assert (tmp_path / f"image.{name}").read_bytes() == (tmp_path / name / f"image.{name}").read_bytes()
 
 
+def test_what_is_left_behind_the_descriptor_of_vmdk_is_removed(
+    tmp_path: pathlib.Path, sparse_image: pathlib.Path
+) -> None:
+    _convert(sparse_image, tmp_path / "image.vmdk", "vmdk")
+    data = bytearray((tmp_path / "image.vmdk").read_bytes())
+    end = data.index(b"\0", 512)
+    # An identifier of fewer digits makes the second descriptor shorter than the first.
+    data[end + 1 : end + 2] = b"\n"
+    (tmp_path / "left").write_bytes(data)
+    with open(tmp_path / "left", "r+b") as stream:
+        normalise = FORMATS["vmdk"].normalise
+        assert normalise is not None
+        normalise(stream, DIGEST, 1700000000)
+    assert (tmp_path / "left").read_bytes() == (tmp_path / "image.vmdk").read_bytes()
+
+
 def test_variants_differ_in_what_they_are_for(tmp_path: pathlib.Path, sparse_image: pathlib.Path) -> None:
     _convert(sparse_image, tmp_path / "sparse.vmdk", "vmdk", subformat="monolithicSparse")
     _convert(sparse_image, tmp_path / "stream.vmdk", "vmdk", subformat="streamOptimized")

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -18,6 +19,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.checks
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.cyclonedx import build_cyclonedx
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.license import declared_license
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.rpm_license import tagged_license
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
     ImageIdentity,
     PackageDescription,
@@ -194,6 +196,27 @@ def test_cyclonedx_is_valid() -> None:
     bom = pytest.importorskip("cyclonedx.model.bom").Bom.from_json(document)
     assert {component.name for component in bom.components} == by_name.keys()
     assert bom.metadata.component.name == "appliance"
+
+
+def test_rpm_packages_are_valid_too(tmp_path: pathlib.Path) -> None:
+    image = dataclasses.replace(IMAGE, os="azure-linux", release_version="3.0", package_type="rpm")
+    packages = [_package("zlib", "1:1.3.1-1.azl3", arch="x86_64"), _package("bash", "5.2-1.azl3", depends=["zlib"])]
+    descriptions = {
+        "zlib": PackageDescription(vendor="Microsoft (Corporation)", license=tagged_license("zlib and BSD")),
+        "bash": PackageDescription(
+            vendor="Microsoft",
+            license=tagged_license("(GPLv3+ or LicenseRef-Fedora-UltraPermissive) and Public Domain"),
+        ),
+    }
+    path = tmp_path / "rpm.spdx.json"
+    path.write_bytes(build_sbom(image, packages, descriptions))
+    assert _validate(path) == []
+    entries = {entry["name"]: entry for entry in json.loads(path.read_bytes())["packages"]}
+    assert entries["zlib"]["supplier"] == "Organization: Microsoft Corporation"
+    assert entries["zlib"]["licenseDeclared"] == "Zlib AND LicenseRef-BSD"
+    assert entries["zlib"]["externalRefs"][0]["referenceLocator"] == (
+        "pkg:rpm/azure-linux/zlib@1.3.1-1.azl3?arch=x86_64&distro=azure-linux-3.0&epoch=1"
+    )
 
 
 def test_another_build_has_another_namespace() -> None:

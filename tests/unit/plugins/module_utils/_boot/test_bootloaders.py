@@ -170,6 +170,16 @@ def test_grub_reads_a_boot_partition(tree: pathlib.Path, tmp_path: pathlib.Path)
     assert f"\tlinux /vmlinuz-{KERNEL} root=" in composed.debugfs("bootfs", "cat /grub/grub.cfg")
 
 
+def test_grub_where_its_tools_call_it_grub2(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    copied = tmp_path / "tree"
+    subprocess.run(["cp", "-a", str(tree), str(copied)], check=True)
+    (copied / "usr/sbin").mkdir(parents=True, exist_ok=True)
+    (copied / "usr/sbin/grub2-mkconfig").write_text("")
+    composed = compose(copied, tmp_path / "out", provider="grub")
+    assert b"set prefix=($root)/boot/grub2\n" in composed.read_esp("/EFI/BOOT/BOOTX64.EFI")
+    assert f"/boot/vmlinuz-{KERNEL}" in composed.debugfs("rootfs", "cat /boot/grub2/grub.cfg")
+
+
 def test_grub_images_are_identical(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
     images = [compose(tree, tmp_path / name, provider="grub").read_esp("/EFI/BOOT/BOOTX64.EFI") for name in "ab"]
     assert sha256_bytes(images[0]) == sha256_bytes(images[1])
@@ -182,14 +192,14 @@ def test_grub_images_are_identical(tree: pathlib.Path, tmp_path: pathlib.Path) -
             "usr/lib/systemd/boot/efi/systemd-bootx64.efi",
             {},
             r"The root tree has no /usr/lib/systemd/boot/efi/systemd-bootx64\.efi, which the bootloader needs\. "
-            r"Add the package 'systemd-boot-efi' to systemConfig\.packages\.",
+            r"Add the package that has it to systemConfig\.packages; distributions call it systemd-boot-efi or ",
         ),
         (
             "usr/lib/systemd/boot/efi/linuxx64.efi.stub",
             {"use_uki": True},
-            r"has no .*/linuxx64\.efi\.stub, .* Add the package 'systemd-boot-efi'",
+            r"has no .*/linuxx64\.efi\.stub, .* call it systemd-boot-efi or systemd-boot-unsigned or systemd-boot\.",
         ),
-        ("usr/lib/grub", {"provider": "grub"}, r"has no /usr/lib/grub/x86_64-efi, .*'grub-efi-amd64-bin'"),
+        ("usr/lib/grub", {"provider": "grub"}, r"has no /usr/lib/grub/x86_64-efi, .* it grub-efi-amd64-bin or grub2"),
         ("home", {"provider": "grub", "use_uki": True}, r"GRUB does not start unified kernel images\. Set kernel\.uki"),
     ],
 )

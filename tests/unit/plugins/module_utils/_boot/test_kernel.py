@@ -13,8 +13,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel imp
     Kernel,
     default_kernel_first,
     find_kernels,
-    version_key,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import version_key
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 
 

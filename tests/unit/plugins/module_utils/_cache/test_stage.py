@@ -18,9 +18,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     DocumentError,
     LockedError,
     RepositoryError,
+    SignatureError,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_json
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import kept_key
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     BuildDirectory,
     Facts,
@@ -30,6 +32,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     run_stage,
 )
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer
+from ansible_collections.os_image.composer.tests.support.rpm_repository import sign_package
+from ansible_collections.os_image.composer.tests.support.signing_keys import Keys, SigningKey
+from ansible_collections.os_image.composer.tests.support.tiny_rpm import Rpm
 
 PROVIDER = "debian-debian12-x86_64"
 
@@ -56,7 +61,8 @@ class Producer(Stage):
 class Site:
     """A repository with packages, and a build directory with a lock of them."""
 
-    def __init__(self, server: FileServer, root: pathlib.Path) -> None:
+    def __init__(self, server: FileServer, root: pathlib.Path, provider: Facts | None = None) -> None:
+        self.provider = provider or {"family": "deb", "repositories": []}
         self.server = server
         self.root = root
         self.build = BuildDirectory(str(root / "build"))
@@ -65,7 +71,7 @@ class Site:
         template = {
             "schema_version": 1,
             "provider_id": PROVIDER,
-            "provider": {},
+            "provider": self.provider,
             "template": {},
             "files": {},
             "sources": [],
@@ -74,6 +80,14 @@ class Site:
             "directories": {"cache_dir": str(root / "cache"), "work_dir": str(root), "config_dir": str(root)},
         }
         run_stage(Producer(self.build, "image_template_validate", "template.json", template))
+
+    def add_rpm(self, package: Rpm, repository: str, key: SigningKey | None) -> None:
+        """Add a package of the RPM family."""
+        path = package.build(pathlib.Path(self.server.root))
+        if key is not None:
+            sign_package(str(path), key)
+        entry = package.lock_entry(path, layer=1, repository=repository)
+        self.packages.append({**entry, "url": f"{self.server.url}/{path.name}"})
 
     def add(self, name: str, version: str = "1.0", *, data: bytes | None = None) -> Facts:
         content = f"{name} {version}".encode() * 5000 if data is None else data
@@ -325,3 +339,55 @@ def test_an_unchanged_run_is_cheap(server: FileServer, tmp_path: pathlib.Path) -
     assert site.fetch()["changed"] is False
     # Measured: 0.02 s.
     assert time.process_time() - begin < 0.5
+
+
+# Packages that are signed themselves
+
+
+@pytest.fixture
+def rpm_site(server: FileServer, tmp_path: pathlib.Path, keys: Keys) -> Site:
+    """Return a site with one repository that is checked, and one that is not."""
+    metadata_dir = tmp_path / "cache/pkgCache" / PROVIDER / "metadata"
+    kept = pathlib.Path(kept_key(KEY_URL, [keys.archive.fingerprint], metadata_dir=str(metadata_dir)))
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(pathlib.Path(keys.archive.public).read_bytes())
+    repositories = [
+        {"name": "base", "gpgcheck": True, "keys": [KEY_URL], "fingerprints": [keys.archive.fingerprint]},
+        {"name": "loose", "gpgcheck": False, "keys": [], "fingerprints": []},
+    ]
+    return Site(server, tmp_path, {"family": "rpm", "repositories": repositories})
+
+
+KEY_URL = "https://keys.example.org/base.asc"
+
+
+def test_each_package_is_checked_with_the_keys_of_its_repository(rpm_site: Site, keys: Keys) -> None:
+    rpm_site.add_rpm(Rpm("good"), "base", keys.archive)
+    rpm_site.add_rpm(Rpm("unsigned"), "loose", None)
+    rpm_site.lock()
+    assert rpm_site.fetch()["verified"] == 2
+    assert "Checked the signatures of 1 packages" in rpm_site.log()
+    assert not rpm_site.fetch()["changed"]
+
+
+@pytest.mark.parametrize(("key", "reason"), [(None, "it is not signed"), ("stranger", "it is signed with the key")])
+def test_a_package_with_another_signature_is_refused(rpm_site: Site, keys: Keys, key: str | None, reason: str) -> None:
+    rpm_site.add_rpm(Rpm("good"), "base", keys.archive)
+    rpm_site.add_rpm(Rpm("bad"), "base", keys.stranger if key else None)
+    rpm_site.lock()
+    with pytest.raises(SignatureError, match=rf"- bad 1\.0-1 \(repository base\): {reason}") as caught:
+        rpm_site.fetch()
+    assert "good" not in str(caught.value)
+
+
+def test_other_keys_are_a_reason_to_check_again(rpm_site: Site, keys: Keys) -> None:
+    rpm_site.add_rpm(Rpm("good"), "base", keys.archive)
+    rpm_site.lock()
+    rpm_site.fetch()
+    other = {"keys": [keys.archive.public], "fingerprints": [keys.stranger.fingerprint]}
+    repositories = [{**rpm_site.provider["repositories"][0], **other}]
+    again = Site(rpm_site.server, rpm_site.root, {"family": "rpm", "repositories": repositories})
+    again.packages = rpm_site.packages
+    again.lock()
+    with pytest.raises(SignatureError, match="is not one of the fingerprints allowed"):
+        again.fetch()

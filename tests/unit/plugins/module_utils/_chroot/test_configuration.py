@@ -15,6 +15,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup 
     clean_up,
     generate_host_keys_at_boot,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import DebInstaller
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.localization import set_locale, set_timezone
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.network import (
@@ -25,6 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.network 
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import (
     configure_apt,
+    configure_dnf,
     render_sources,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
@@ -41,6 +43,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.users im
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 pytestmark = needs_root
@@ -82,7 +85,7 @@ def test_new_accounts_in_the_order_of_the_template() -> None:
         {"name": "zoe", "groups": ["adm", "new"], "sudo": True, "shell": "/bin/sh", "passwordMaxAge": 90},
         {"name": "adam", "home": "/srv/adam"},
     ]
-    assert account_commands(users, existing={"root": 0}, groups=["root", "adm", "sudo"]) == [
+    assert account_commands(users, existing={"root": 0}, groups=["root", "adm"], sudo_group="sudo") == [
         "groupadd -- new",
         "useradd --create-home --home-dir /home/zoe --shell /bin/sh --user-group --groups adm,new,sudo -- zoe",
         "chage --maxdays 90 -- zoe",
@@ -92,7 +95,7 @@ def test_new_accounts_in_the_order_of_the_template() -> None:
 
 def test_accounts_of_packages_are_changed_and_not_made() -> None:
     users = [{"name": "www-data", "groups": ["adm"], "shell": "/bin/sh"}, {"name": "root", "sudo": True}]
-    assert account_commands(users, existing={"www-data": 33, "root": 0}, groups=["adm", "sudo"]) == [
+    assert account_commands(users, existing={"www-data": 33, "root": 0}, groups=["adm"], sudo_group="sudo") == [
         "usermod --append --groups adm --shell /bin/sh -- www-data"
     ]
 
@@ -113,6 +116,7 @@ def test_keys_and_sudo(files: TreeFiles) -> None:
     files.write("/usr/bin/sudo", "", mode=0o755)
     files.write("/etc/passwd", "a:x:1000:1001::/home/a:/bin/sh\nb:x:1002:1002::/home/b:/bin/sh\n")
     _made, sandbox = recorder()
+    files.write("/etc/sudoers", "Defaults env_reset\n%sudo\tALL=(ALL:ALL) ALL\n")
     users = [
         {"name": "a", "sudo": True, "sshKeys": ["ssh-ed25519 AAAA a@b\n", "ssh-rsa BBBB"]},
         {"name": "b", "sudo": True, "password": "$6$x$y"},
@@ -125,6 +129,24 @@ def test_keys_and_sudo(files: TreeFiles) -> None:
     # The one has no password to give; the other is in the group sudo.
     assert files.glob("/etc/sudoers.d", "*") == ["/etc/sudoers.d/90-a"]
     assert files.read("/etc/sudoers.d/90-a") == "a ALL=(ALL:ALL) NOPASSWD: ALL\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "group"),
+    [
+        ("/etc/sudoers.d/wheel", "%wheel  ALL=(ALL)       ALL", "wheel"),
+        ("/etc/sudoers", "# %wheel  ALL=(ALL)       ALL", ""),
+        ("/etc/sudoers", "%wheel ALL=(ALL) NOPASSWD: /usr/bin/id", ""),
+    ],
+)
+def test_who_is_in_no_group_of_sudoers_gets_a_rule(files: TreeFiles, path: str, line: str, group: str) -> None:
+    files.write("/usr/bin/sudo", "", mode=0o755)
+    files.write("/etc/group", "root:x:0:\nsudo:x:27:\nwheel:x:10:\n")
+    files.write(path, f"{line}\n")
+    made, sandbox = recorder()
+    create_users(files, sandbox, [{"name": "b", "sudo": True, "password": "$6$x$y"}])
+    assert (f"--groups {group} --" in made.commands[0]) if group else ("--groups" not in made.commands[0])
+    assert files.read("/etc/sudoers.d/90-b") == ("" if group else "b ALL=(ALL:ALL) ALL\n")
 
 
 def test_sudo_must_be_installed(files: TreeFiles) -> None:
@@ -261,6 +283,8 @@ def test_services(files: TreeFiles) -> None:
 def test_timezone(files: TreeFiles) -> None:
     files.write("/usr/share/zoneinfo/Europe/Berlin", "TZif")
     set_timezone(files, "Europe/Berlin")
+    assert not files.exists("/etc/timezone")
+    set_timezone(files, "Europe/Berlin", name_file="/etc/timezone")
     assert os.readlink(files.real("/etc/localtime", follow_last=False)) == "/usr/share/zoneinfo/Europe/Berlin"
     assert files.read("/etc/timezone") == "Europe/Berlin\n"
     with pytest.raises(ChrootError, match="The time zone 'Europe/Berln' does not exist in the image"):
@@ -270,7 +294,7 @@ def test_timezone(files: TreeFiles) -> None:
 def test_built_in_locales_need_nothing(files: TreeFiles) -> None:
     files.link("/etc/default/locale", "../locale.conf")
     made, sandbox = recorder()
-    set_locale(files, sandbox, "C.UTF-8")
+    set_locale(files, sandbox, "C.UTF-8", path="/etc/default/locale")
     assert files.read("/etc/locale.conf") == "LANG=C.UTF-8\n"
     assert files.is_link("/etc/default/locale")
     assert made.commands == []
@@ -279,13 +303,28 @@ def test_built_in_locales_need_nothing(files: TreeFiles) -> None:
 def test_other_locales_are_made(files: TreeFiles) -> None:
     made, sandbox = recorder()
     with pytest.raises(ChrootError, match="The locale de_DE.UTF-8 is not in the image, and cannot be made without"):
-        set_locale(files, sandbox, "de_DE.UTF-8")
+        set_locale(files, sandbox, "de_DE.UTF-8", path="/etc/default/locale")
     files.write("/usr/share/i18n/SUPPORTED", "de_DE.UTF-8 UTF-8\nca_ES.UTF-8@valencia UTF-8\n")
+    files.write("/usr/share/i18n/locales/de_DE", "")
+    files.write("/usr/sbin/locale-gen", "", mode=0o755)
     with pytest.raises(ChrootError, match="The locale 'xx_XX.UTF-8' does not exist"):
-        set_locale(files, sandbox, "xx_XX.UTF-8")
-    set_locale(files, sandbox, "de_DE.UTF-8")
+        set_locale(files, sandbox, "xx_XX.UTF-8", path="/etc/default/locale")
+    set_locale(files, sandbox, "de_DE.UTF-8", path="/etc/default/locale")
     assert made.commands == ["de_DE.UTF-8"]
     assert files.read("/etc/locale.gen") == "de_DE.UTF-8 UTF-8\n"
+
+
+def test_locales_without_a_list_of_them(files: TreeFiles) -> None:
+    files.write("/usr/share/i18n/locales/de_DE", "")
+    files.write("/usr/share/i18n/locales/ca_ES@valencia", "")
+    for wanted in ("de_DE.UTF-8", "ca_ES.UTF-8@valencia"):
+        made, sandbox = recorder()
+        set_locale(files, sandbox, wanted, path="/etc/locale.conf")
+        assert made.commands == [wanted]
+    assert files.read("/etc/locale.conf") == "LANG=ca_ES.UTF-8@valencia\n"
+    assert not files.exists("/etc/locale.gen")
+    with pytest.raises(ChrootError, match="The locale 'xx_XX.UTF-8' does not exist"):
+        set_locale(files, recorder()[1], "xx_XX.UTF-8", path="/etc/locale.conf")
 
 
 # Package sources
@@ -338,6 +377,25 @@ def test_mirrors_never_reach_the_image(files: TreeFiles) -> None:
     assert all(line.startswith("#") for line in lines)
 
 
+def test_dnf_gets_the_same_repositories(files: TreeFiles, keys: Keys) -> None:
+    public = {**PUBLIC, "url": "https://packages.example.com/azl3/$basearch", "allow_packages": ["kernel*", "bash"]}
+    public.update(keys=[keys.archive.public, keys.stranger.public], fingerprints=[keys.archive.fingerprint])
+    loose = {"name": "loose one", "url": "https://x.example.com", "gpgcheck": False, "priority": 500, "keys": []}
+    configure_dnf(files, [public, MIRROR, loose])
+    assert not files.exists("/etc/yum.repos.d")
+    files.write("/usr/bin/tdnf", "", mode=0o755)
+    configure_dnf(files, [public, MIRROR, loose])
+    assert files.glob("/etc/yum.repos.d", "*") == ["/etc/yum.repos.d/extra.repo", "/etc/yum.repos.d/loose-one.repo"]
+    assert files.read("/etc/yum.repos.d/extra.repo") == (
+        "[extra]\nname=extra\nbaseurl=https://packages.example.com/azl3/$basearch\nenabled=1\ngpgcheck=1\n"
+        "repo_gpgcheck=1\ngpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-extra\npriority=1\nincludepkgs=kernel* bash\n"
+    )
+    assert "gpgcheck=0\nrepo_gpgcheck=0\n" in files.read("/etc/yum.repos.d/loose-one.repo")
+    # The pinned key, and not the other that its file holds.
+    assert files.glob("/etc/pki/rpm-gpg", "*") == ["/etc/pki/rpm-gpg/RPM-GPG-KEY-extra"]
+    assert files.read("/etc/pki/rpm-gpg/RPM-GPG-KEY-extra").count("BEGIN PGP PUBLIC KEY BLOCK") == 1
+
+
 # What is taken out
 
 
@@ -362,7 +420,7 @@ def test_nothing_of_the_build_stays(files: TreeFiles) -> None:
     files.write("/etc/machine-id", "0123456789abcdef\n")
     files.write("/var/lib/dbus/machine-id", "0123456789abcdef\n")
     files.write("/var/log/wtmp", "x", mode=0o664, gid=43)
-    clean_up(files)
+    clean_up(files, DebInstaller.leftovers)
     assert [path for path in gone if files.exists(path)] == []
     assert [path for path in kept if not files.exists(path)] == []
     assert files.read("/etc/machine-id") == ""
@@ -370,7 +428,7 @@ def test_nothing_of_the_build_stays(files: TreeFiles) -> None:
     log = os.stat(files.real("/var/log/wtmp"))
     assert (log.st_size, log.st_mode & 0o777, log.st_gid) == (0, 0o664, 43)
     before = os.stat(files.real("/etc/machine-id")).st_ino
-    clean_up(files)
+    clean_up(files, DebInstaller.leftovers)
     assert os.stat(files.real("/etc/machine-id")).st_ino == before
 
 

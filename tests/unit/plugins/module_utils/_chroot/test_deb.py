@@ -12,10 +12,10 @@ import stat
 import subprocess
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import (
-    DebInstaller,
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import DebInstaller
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import (
     LockedPackage,
-    NotPlainError,
+    SpoiledTreeError,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
@@ -67,7 +67,6 @@ class Bench:
     def __init__(self, directory: pathlib.Path, base: tuple[Deb, pathlib.Path], runner: CommandRunner) -> None:
         self.directory = directory
         self.base = base[0].locked(base[1])
-        self.base_cache = str(base[1].parent)
         self.runner = runner
         self.cache = directory / "cache"
         self.cache.mkdir()
@@ -87,10 +86,7 @@ class Bench:
         root.mkdir()
         installer = self.installer(str(root))
         installer.prepare()
-        if directly:
-            installer.install_directly([self.base])
-        else:
-            installer.install([self.base], cache=self.base_cache)
+        installer.install([self.base], again=not directly)
         installer.check({"dpkg": self.base})
         return root
 
@@ -101,10 +97,7 @@ class Bench:
         work.mkdir()
         with RootTree([str(below)]).mounted(upper=str(upper), work=str(work)) as root:
             installer = self.installer(root)
-            if directly:
-                installer.install_directly(packages)
-            else:
-                installer.install(packages, cache=str(self.cache))
+            installer.install(packages, again=not directly)
             installer.check({package.name: package for package in (self.base, *packages)})
         return upper
 
@@ -182,7 +175,7 @@ def test_dpkg_itself_finds_nothing_wrong(bench: Bench) -> None:
 def test_what_only_dpkg_can_do_is_left_to_dpkg(bench: Bench, packages: tuple[Deb, ...], message: str) -> None:
     below = bench.chroot("below", directly=True)
     locked = bench.build(*packages)
-    with pytest.raises(NotPlainError, match=message):
+    with pytest.raises(SpoiledTreeError, match=message):
         bench.layer("ours", below, locked, directly=True)
 
 

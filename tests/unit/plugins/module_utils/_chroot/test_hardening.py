@@ -47,7 +47,7 @@ def written(files: TreeFiles) -> dict[str, str]:
 def settings(text: str) -> dict[str, str]:
     """Return the settings of a sysctl.d(5) file."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
+    return {name.strip(): value.strip() for name, _equals, value in (line.partition("=") for line in lines)}
 
 
 def test_nothing_is_written_without_being_asked_for(files: TreeFiles) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 import pytest
@@ -13,10 +14,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.files im
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
     InitramfsSettings,
     choose_generator,
-    kernels,
     make_initramfs,
     relevant_content,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
@@ -49,7 +50,12 @@ def test_the_generator_is_the_one_that_is_there(files: TreeFiles) -> None:
 def test_kernels_by_age(files: TreeFiles) -> None:
     for version in ("6.1.0-9-amd64", "6.1.0-10-amd64", "6.1.0-10-cloud-amd64", "5.10.0-30-amd64"):
         files.write(f"/boot/vmlinuz-{version}", "")
-    assert kernels(files) == ["5.10.0-30-amd64", "6.1.0-9-amd64", "6.1.0-10-amd64", "6.1.0-10-cloud-amd64"]
+    assert list(kernel_images(files.root)) == [
+        "5.10.0-30-amd64",
+        "6.1.0-9-amd64",
+        "6.1.0-10-amd64",
+        "6.1.0-10-cloud-amd64",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +104,19 @@ def test_mkinitramfs_gets_a_configuration_of_its_own(files: TreeFiles, sandbox: 
     assert "mine" not in modules
     assert files.read("/etc/initramfs-tools/modules") == "# mine\nmine\n"
     assert files.glob("/etc/initramfs-tools/conf.d", "*") == ["/etc/initramfs-tools/conf.d/user"]
+
+
+def test_a_kernel_among_its_modules_gets_its_place_in_boot(files: TreeFiles, sandbox: Sandbox) -> None:
+    files.write("/usr/lib/modules/6.12-1.el10/vmlinuz", "kernel", mode=0o755)
+    files.write("/usr/bin/dracut", '#!/bin/sh\nfor path; do :; done\necho "$@" > $path\n', mode=0o755)
+    settings = InitramfsSettings("dracut", "ext4", (), "initramfs-{}.img")
+    assert make_initramfs(files, sandbox, settings) == ["/boot/initramfs-6.12-1.el10.img"]
+    assert files.read("/boot/vmlinuz-6.12-1.el10") == "kernel"
+    assert os.stat(files.real("/boot/vmlinuz-6.12-1.el10")).st_mode & 0o777 == 0o755
+    said = files.read("/boot/initramfs-6.12-1.el10.img")
+    assert "--no-hostonly --reproducible --kver 6.12-1.el10" in said
+    # The second time the kernel is where it belongs.
+    assert kernel_images(files.root) == {"6.12-1.el10": "/boot/vmlinuz-6.12-1.el10"}
 
 
 def test_a_generator_that_leaves_nothing(files: TreeFiles, sandbox: Sandbox) -> None:

@@ -423,7 +423,7 @@ def test_a_tampered_stored_index_is_made_anew(site: Site) -> None:
 def test_an_untouched_index_is_not_hashed_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     first = site.refresh()
     hashed: list[str] = []
-    module = "ansible_collections.os_image.composer.plugins.module_utils._repository.deb"
+    module = "ansible_collections.os_image.composer.plugins.module_utils._repository.indexes"
 
     def sha256_file(path: str) -> str:
         hashed.append(path)

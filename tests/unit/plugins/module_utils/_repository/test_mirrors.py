@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import typing as t
 
@@ -197,3 +198,65 @@ def test_the_proxy_of_apt(
     assert mirrors.proxies("http://mirror.example/debian/dists/bookworm/InRelease") == expected
     # What does not come from apt's sources is none of apt's business.
     assert mirrors.proxies("http://mirror.example/other/file") is None
+
+
+def yum_host(root: pathlib.Path, files: t.Mapping[str, str]) -> Mirrors:
+    """Make a build host of the RPM family."""
+    for name, text in {"etc/os-release": 'ID="example"\nVERSION_ID="3.0"\n', **files}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Mirrors(apt_directory=str(root / "etc/apt"), os_release=str(root / "etc/os-release"), yum_root=str(root))
+
+
+_REPOSITORIES = """
+[base]
+name=Base
+baseurl=https://packages.example.org/$releasever/prod/base/$basearch/
+    https://other.example.org/
+
+[listed]
+metalink=https://mirrors.example.org/metalink?repo=listed
+
+[off]
+baseurl=https://off.example.org
+enabled=0
+
+[proxied]
+baseurl=http://inner.example.org/${stream}/proxied
+proxy=http://proxy.example.org:3128
+"""
+
+
+def test_a_repository_of_an_rpm_host_is_a_mirror_by_its_id(tmp_path: pathlib.Path) -> None:
+    mirrors = yum_host(tmp_path, {"etc/yum.repos.d/all.repo": _REPOSITORIES, "etc/dnf/vars/stream": "10-stream\n"})
+    machine = os.uname().machine
+    assert mirrors.url("base") == f"https://packages.example.org/3.0/prod/base/{machine}"
+    assert mirrors.url("proxied") == "http://inner.example.org/10-stream/proxied"
+    assert mirrors.proxies("http://inner.example.org/10-stream/proxied/repodata/repomd.xml") == {
+        "http": "http://proxy.example.org:3128"
+    }
+    assert mirrors.proxies("https://packages.example.org/3.0") is None
+    with pytest.raises(RepositoryError, match="'listed'.* names only a list of mirrors. Name its URL in the option"):
+        mirrors.url("listed")
+    for name in ("off", "unknown"):
+        with pytest.raises(
+            RepositoryError, match=r"no repository of the build host in .*/etc/yum.repos.d is called so"
+        ):
+            mirrors.url(name)
+
+
+@pytest.mark.parametrize(
+    ("release", "version"),
+    [('ID="centos"\nVERSION_ID="10"', "10"), ("ID=rocky\nID_LIKE='rhel centos fedora'\nVERSION_ID=10.1", "10")],
+)
+def test_enterprise_linux_counts_by_major_versions(tmp_path: pathlib.Path, release: str, version: str) -> None:
+    repository = "[appstream]\nbaseurl=https://example.org/$releasever/AppStream"
+    mirrors = yum_host(tmp_path, {"etc/yum.repos.d/a.repo": repository, "etc/os-release": release + "\n"})
+    assert mirrors.url("appstream") == f"https://example.org/{version}/AppStream"
+
+
+def test_broken_repository_files_are_left_to_dnf(tmp_path: pathlib.Path) -> None:
+    files = {"etc/yum.repos.d/a.repo": "baseurl=x\n", "etc/yum.repos.d/b.repo": "[b]\nbaseurl=ftp://example.org\n"}
+    with pytest.raises(RepositoryError, match="No mirror is known for 'a'"):
+        yum_host(tmp_path, files).url("a")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import pathlib
 
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_solve import solve
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.graph import DependencyGraph, dot_of
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.solve import solve
 from ansible_collections.os_image.composer.tests.support.package_index import pool_of, repository
 
 

@@ -10,7 +10,7 @@ import pathlib
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import (
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import (
     DebPool,
     normal_relation,
     parse_stanza,

@@ -11,8 +11,8 @@ import pathlib
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_solve import solve
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.preference import PreferenceWalk
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.solve import solve
 from ansible_collections.os_image.composer.tests.support.package_index import pool_of, repository
 
 

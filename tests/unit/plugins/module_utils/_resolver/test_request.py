@@ -10,11 +10,11 @@ import pathlib
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import DebPool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_request import DebFinder
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
     Request,
     requests_of,
-    select,
 )
 from ansible_collections.os_image.composer.tests.support.package_index import pool_of, repository
 
@@ -77,7 +77,7 @@ def pool(tmp_path: pathlib.Path) -> DebPool:
 
 def selected(pool: DebPool, *requests: Request) -> list[str]:
     """Return what was selected, with versions."""
-    return [pool.label(number) for number in select(pool, requests).solvables]
+    return [pool.label(number) for number in DebFinder(pool).select(requests).solvables]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_package_may_be_asked_for_in_many_forms(pool: DebPool, text: str, expe
 )
 def test_what_cannot_be_had_is_explained(pool: DebPool, text: str, message: str) -> None:
     with pytest.raises(ResolveError) as caught:
-        select(pool, [Request("openssl", "system"), Request(text, "system")])
+        DebFinder(pool).select([Request("openssl", "system"), Request(text, "system")])
     assert str(caught.value).startswith(f"One requested package cannot be had:\n- {message}\n")
     assert "Repositories searched: stable (stable main), stable-backports (stable-backports main)." in str(caught.value)
     assert caught.value.details == {"missing": [text]}
@@ -147,7 +147,7 @@ def test_what_cannot_be_had_is_explained(pool: DebPool, text: str, message: str)
 
 def test_all_that_is_missing_is_told_at_once(pool: DebPool) -> None:
     with pytest.raises(ResolveError) as caught:
-        select(pool, [Request(name, "system") for name in ("opensl", "nothing", "nothing")])
+        DebFinder(pool).select([Request(name, "system") for name in ("opensl", "nothing", "nothing")])
     assert str(caught.value).startswith("2 requested packages cannot be had:\n- There is no package 'opensl'.")
     assert "\n- There is no package 'nothing'." in str(caught.value)
 
@@ -156,12 +156,12 @@ def test_two_versions_at_once_are_refused(pool: DebPool) -> None:
     with pytest.raises(
         ResolveError, match=r"'openssl' is asked for in several versions at once: 3\.0\.17-1, 3\.4\.0-1"
     ):
-        select(pool, [Request("openssl", "system"), Request("openssl=3.4.0-1", "system")])
+        DebFinder(pool).select([Request("openssl", "system"), Request("openssl=3.4.0-1", "system")])
 
 
 def test_of_several_reasons_the_first_counts(pool: DebPool) -> None:
     requests = [Request("openssl", "system"), Request("openssl", "essential"), Request("tar", "bootloader")]
-    assert list(select(pool, requests).solvables.values()) == ["essential", "bootloader"]
+    assert list(DebFinder(pool).select(requests).solvables.values()) == ["essential", "bootloader"]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_kernel_version_that_nobody_has_is_explained(pool: DebPool) -> None:
     with pytest.raises(
         ResolveError, match=r"'linux-image-amd64' is not available in the version '6\.15' that systemConfig"
     ):
-        select(pool, [Request("linux-image-amd64", "kernel", "6.15")])
+        DebFinder(pool).select([Request("linux-image-amd64", "kernel", "6.15")])
 
 
 def test_everything_of_provider_and_template_is_requested_in_order(pool: DebPool) -> None:

@@ -18,7 +18,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     ResolveError,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
-from ansible_collections.os_image.composer.plugins.module_utils._resolver import stage as stage_module
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb import DebResolver
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.stage import PackageResolve
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     BuildDirectory,
@@ -108,7 +108,7 @@ def build(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Build:
             raise RepositoryError("The repository 'stable' is down.")
         return made.repositories
 
-    monkeypatch.setattr(stage_module, "refresh", refresh)
+    monkeypatch.setattr(DebResolver, "refresh", staticmethod(refresh))
     return made
 
 

@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 import yaml
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.stage import POOLS
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.stage import RESOLVERS
 from ansible_collections.os_image.composer.tests.support import template_docs
 from ansible_collections.os_image.composer.tests.support.template_catalogue import (
     CATALOGUE_FILE,
@@ -134,5 +134,5 @@ def test_the_status_is_what_the_stages_do(name: str, expected: str) -> None:
 
 def test_the_status_depends_on_the_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
     assembly = assembled(ROOT / "image-templates" / "debian12-x86_64-server-raw.yml")
-    monkeypatch.delitem(POOLS, assembly.provider.data["family"])  # type: ignore[arg-type]
+    monkeypatch.delitem(RESOLVERS, assembly.provider.data["family"])  # type: ignore[arg-type]
     assert status(assembly) == "validated"

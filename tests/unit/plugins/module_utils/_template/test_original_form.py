@@ -43,8 +43,8 @@ systemConfig:
   kernel: {name: kernel, cmdline: "console=ttyS0,115200 console=tty0 loglevel=7",
     enableExtraModules: "usbcore usb-common", packages: [kernel], uki: true}
   users:
-    - {name: user, password: "$6$0123456789abcdef$abcdefghijklmnopqrstuvwxyz./ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
-       groups: [wheel], sudo: true, hash_algo: sha512, passwordMaxAge: 90}
+    - {name: user, password: "$5$0123456789abcdef$abcdefghijklmnopqrstuvwxyz./ABCDEFGHIJKLMNO",
+       groups: [wheel], sudo: true, hash_algo: sha256, passwordMaxAge: 90}
 """,
     ),
     "metadata of the template search": (

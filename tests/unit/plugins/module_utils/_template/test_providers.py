@@ -153,7 +153,7 @@ def test_repositories(path: pathlib.Path) -> None:
         assert repository.get("gpgcheck", True)
         assert ("suite" in repository, "components" in repository) == (family == "deb", family == "deb")
         # Debian's mirror is each site's own; everybody else's archive has one address.
-        assert ("mirror" in repository) == (name.split("/")[0] == "debian")
+        assert ("mirror" in repository) == (name.partition("/")[0] == "debian")
         url = expand_url(repository.get("url", ""), {"package_arch": arch, "release_version": "3.0"})
         assert "$" not in url
         assert "{" not in url

@@ -27,6 +27,10 @@ def test_the_reference_page_has_all_fields() -> None:
     assert template_docs.REFERENCE_FILE.read_text(encoding="utf-8") == template_docs.reference_text(), REMEDY
 
 
+def test_the_page_of_checks_has_all_rules() -> None:
+    assert template_docs.CHECKS_FILE.read_text(encoding="utf-8") == template_docs.checks_text(), REMEDY
+
+
 def test_the_schema_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(schema.json_schema())
 

@@ -1,0 +1,56 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The kernels of a root tree."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
+
+_PREFIX = "vmlinuz-"
+# Copies that tools keep of a kernel, which are not kernels of their own.
+_COPIES = (".old", ".bak", ".dpkg-new", ".rpmnew", ".rpmsave")
+
+
+def version_key(version: str) -> list[tuple[int, int, str]]:
+    """Return a key that sorts versions as people do: numbers by value, C(~) before everything."""
+    key: list[tuple[int, int, str]] = []
+    for number, tilde, letters in re.findall(r"([0-9]+)|(~)|([^0-9~]+)", version):
+        key.append((0, 0, "") if tilde else (3, int(number), "") if number else (2, 0, letters))
+    # The end of a version: after a tilde, and before anything else.
+    return [*key, (1, 0, "")]
+
+
+def kernel_images(root: str) -> dict[str, str]:
+    """Return the kernels of a tree by their versions, the oldest first.
+
+    :param root: Absolute path of the tree.
+    :returns: Paths of the tree: in /boot, where Debian's packages have their kernels, else in /usr/lib/modules, where
+        those of others have them.
+    """
+    images = {}
+    for name in _names(root, "/boot"):
+        if name.startswith(_PREFIX) and not name.endswith(_COPIES):
+            images[name[len(_PREFIX) :]] = f"/boot/{name}"
+    for version in _names(root, "/usr/lib/modules"):
+        path = f"/usr/lib/modules/{version}/vmlinuz"
+        if version not in images and os.path.isfile(root + resolve_in_tree(root, path)):
+            images[version] = path
+    return {version: images[version] for version in sorted(images, key=version_key)}
+
+
+def _names(root: str, directory: str) -> list[str]:
+    try:
+        return os.listdir(root + resolve_in_tree(root, directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+__all__ = ("kernel_images", "version_key")

@@ -1,0 +1,366 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Installing the packages of a lock, and nothing else, by the build host's rpm, in one transaction.
+
+rpm orders a transaction itself, and runs every scriptlet with the tree as its root directory, in the sandbox. Its exit
+status tells whether all packages were installed; that of %post, %posttrans, triggers and scriptlets in Lua it only
+mentions on standard error, so that is read, and whatever fails there fails the build.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sqlite3
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import (
+    Installer,
+    Leftovers,
+    LockedPackage,
+    PackageState,
+    Repositories,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import configure_dnf
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.rpm_header import BUILD_TIME, read_header
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox_init import TREE
+from ansible_collections.os_image.composer.plugins.module_utils._command import CompletedCommand, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import armored_keys
+
+#: Where the database of installed packages is while packages are installed. Distributions that have it elsewhere have a
+#: link here.
+DATABASE = "/var/lib/rpm"
+
+_PACKAGES = "/packages"
+_STUBS = "/run/stubs"
+_KEYS = "/run/keys"
+
+#: Programs that must not do anything while packages are installed: what they make is made once, later, or depends on
+#: the disk, which does not exist yet.
+STUBBED_PROGRAMS = (
+    "bootctl",
+    "dracut",
+    "grub-install",
+    "grub-mkconfig",
+    "grub2-install",
+    "grub2-mkconfig",
+    "grubby",
+    "kernel-install",
+    "mkinitrd",
+    "new-kernel-pkg",
+    # The keys would not stay: see cleanup.py.
+    "ssh-keygen",
+)
+_STUB = "#!/bin/sh\nexit 0\n"
+# Scriptlets that call dracut by its path find no stub. But dracut reads this, as a part of itself.
+_DRACUT_STUB = "/etc/dracut.conf.d/00-os-image-composer.conf"
+
+# Directories that packages own, and that are the kernel's or of the sandbox meanwhile; with their modes.
+_BASE_DIRECTORIES: t.Mapping[str, int] = {
+    "/dev": 0o755,
+    "/proc": 0o555,
+    "/run": 0o755,
+    "/sys": 0o555,
+    "/tmp": 0o1777,  # noqa: S108
+}
+_FOREIGN_DIRECTORIES = ("/dev", "/proc", "/sys")
+
+# Names of database files by the backend that makes them.
+_BACKENDS: t.Mapping[str, str] = {"rpmdb.sqlite": "sqlite", "Packages.db": "ndb", "Packages": "bdb"}
+
+_FAILED = re.compile(r"(?:error|warning): %(?P<script>\w+)\((?P<package>[^()]+)\) scriptlet failed, (?P<why>.*)")
+_LUA_FAILED = re.compile(
+    r"error: (?:lua script failed|invalid syntax in lua scriptlet|invalid syntax in lua script): "
+    r"\[string \"%?(?P<script>\w+)(?:\((?P<package>[^()]+)\))?\"\](?P<why>.*)"
+)
+_UNKNOWN_OWNER = re.compile(r"warning: (?P<what>(?:user|group) \S+) does not exist - using root")
+_QUERY = r"%{NAME} %|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE} %{ARCH}\n"
+
+
+class RpmInstaller(Installer):
+    """Installs .rpm files."""
+
+    tools: t.ClassVar[t.Mapping[str, tuple[str, tuple[str, ...]]]] = {"rpm": ("rpm", ("--version",))}
+    leftovers = Leftovers(
+        files=(
+            ("/var/lib/rpm", "__db.*"),
+            ("/var/lib/rpm", ".rpm.lock"),
+            ("/var/lib/rpm", "*-shm"),
+            ("/var/lib/rpm", "*-wal"),
+            ("/var/lib/dnf", "*"),
+            ("/var/log", "dnf*.log"),
+            ("/var/log", "hawkey.log"),
+            ("/var/log", "tdnf.log"),
+            ("/var/lib/alternatives", "*.new"),
+        ),
+        downloads=("/var/cache/dnf", "/var/cache/libdnf5", "/var/cache/tdnf", "/var/cache/yum"),
+    )
+
+    @staticmethod
+    def build_date(path: str) -> int:
+        return int(read_header(path, {BUILD_TIME}).get(BUILD_TIME, 0))
+
+    @classmethod
+    def layer_inputs(cls, repositories: Repositories, packages: t.Sequence[LockedPackage]) -> dict[str, t.Any]:
+        used = _used(repositories, packages)
+        # The keys get into the database, and rpm decides by them.
+        return {
+            "keys": [[entry.get("keys", []), entry.get("fingerprints", [])] for entry in used if _is_checked(entry)],
+            "all signed": all(map(_is_checked, used)),
+        }
+
+    @staticmethod
+    def configure_sources(files: TreeFiles, repositories: Repositories) -> None:
+        configure_dnf(files, repositories)
+
+    def prepare(self) -> None:
+        os.chmod(self._root, 0o755)
+        for path, mode in _BASE_DIRECTORIES.items():
+            os.makedirs(self._root + path, exist_ok=True)
+            os.chmod(self._root + path, mode)
+        os.makedirs(self._root + DATABASE, mode=0o755, exist_ok=True)
+
+    def install(self, packages: t.Sequence[LockedPackage], *, again: bool = False) -> None:
+        if not packages:
+            return
+        used = _used(self._repositories, packages)
+        self._import_keys(used)
+        # Without this rpm takes unsigned packages.
+        level = "all" if all(map(_is_checked, used)) else "digest"
+        options = ["--noplugins", "--define", f"_pkgverify_level {level}"]
+        options += ["--define", f"_netsharedpath {':'.join(_FOREIGN_DIRECTORIES)}"]
+        options += ["--define", f"_install_script_path {_STUBS}:/usr/sbin:/usr/bin:/sbin:/bin"]
+        names = [f"{_PACKAGES}/{os.path.basename(package.path)}" for package in packages]
+        with self._dracut_stubbed():
+            done = self._rpm(
+                [*options, "-iv", *names],
+                binds={_PACKAGES: os.path.dirname(packages[0].path)},
+                files={f"{_STUBS}/{name}": _STUB for name in STUBBED_PROGRAMS},
+                what="Installing packages",
+            )
+        self._judge(done)
+        self._settle_database()
+
+    def _rpm(
+        self, arguments: t.Sequence[str], *, program: str = "rpm", backend: str = "", **options: t.Any
+    ) -> CompletedCommand:
+        """Run the build host's rpm on the tree's database."""
+        common = ["--root", TREE, "--dbpath", DATABASE]
+        backend = backend or self._backend()
+        if backend:
+            common += ["--define", f"_db_backend {backend}"]
+        argv = [find_tool(program, package="rpm"), *common, *arguments]
+        return self._sandbox.run(argv, outside=True, check=False, **options)
+
+    def _backend(self) -> str:
+        """Return the form of the database that the tree has; nothing when it has none yet."""
+        for name, backend in _BACKENDS.items():
+            if os.path.exists(TreeFiles(self._root).real(f"{DATABASE}/{name}")):
+                return backend
+        return ""
+
+    def _import_keys(self, repositories: Repositories) -> None:
+        keys: list[str] = []
+        for repository in filter(_is_checked, repositories):
+            keys += (key for key in armored_keys(repository) if key not in keys)
+        if not keys:
+            return
+        files = {f"{_KEYS}/{number}.asc": key for number, key in enumerate(keys)}
+        done = self._rpm(
+            ["--import", *(TREE + path for path in files)],
+            program="rpmkeys",
+            files=files,
+            what="Importing the keys of the repositories",
+        )
+        if done.rc != 0:
+            raise self._script_error([], "", done.text)
+
+    @contextlib.contextmanager
+    def _dracut_stubbed(self) -> t.Iterator[None]:
+        files = TreeFiles(self._root)
+        directory = os.path.dirname(_DRACUT_STUB)
+        was_there = files.exists(directory)
+        parent_was_there = files.exists(os.path.dirname(directory))
+        files.write(_DRACUT_STUB, "exit 0\n")
+        try:
+            yield
+        finally:
+            files.remove(_DRACUT_STUB)
+            if not was_there and not self._owns_any(directory):
+                with contextlib.suppress(OSError):
+                    os.rmdir(files.real(directory))
+                if not parent_was_there:
+                    with contextlib.suppress(OSError):
+                        os.rmdir(files.real(os.path.dirname(directory)))
+
+    def _owns_any(self, path: str) -> bool:
+        """Tell whether a package owns a path; also where there is no database yet."""
+        if not self._backend():
+            return False
+        return self._rpm(["-qf", path], what=f"Asking who owns {path}").rc == 0
+
+    def _judge(self, done: CompletedCommand) -> None:
+        """Make an error of what rpm says.
+
+        :raises ChrootError: A package was not installed, or one of its scriptlets failed.
+        """
+        text = done.text
+        failures = list(_failures(text))
+        if failures:
+            package, script, why, said = failures[0]
+            more = [other for other, _script, _why, _said in failures[1:] if other != package]
+            raise self._script_error([package, *more], f"its scriptlet %{script} failed ({why})", said or text)
+        if done.rc != 0:
+            raise self._script_error(_refused(text), "rpm refuses it", _problems(text) or text)
+        owners = dict.fromkeys(match["what"] for match in _UNKNOWN_OWNER.finditer(text))
+        if owners:
+            self._progress.milestone(
+                "Chroot",
+                f"Files of packages belong to root, as their owners did not exist yet: {', '.join(owners)}",
+                level="warn",
+            )
+
+    def _settle_database(self) -> None:
+        """Put the database where the tree's own rpm looks for it, in the form that it reads.
+
+        :raises ChrootError: The build host's rpm cannot make that form, or the tree's own rpm cannot read it.
+        """
+        files = TreeFiles(self._root)
+        if files.is_executable("/usr/bin/rpm"):
+            done = self._sandbox.run(
+                ["rpm", "--eval", "%{_db_backend}\n%{_dbpath}"],
+                merge_output=False,
+                what="Asking the image's rpm for the form of its database",
+            )
+            backend, path = done.text.split()
+            if backend != self._backend():
+                self._progress.write(f"Making the package database again with the backend {backend}.\n")
+                done = self._rpm(["--rebuilddb"], program="rpmdb", backend=backend)
+                if self._backend() != backend:
+                    raise self._unreadable(backend, done.text)
+            self._move_database(files, path)
+            listed = self._listed(outside=False)
+            if listed != self._listed():
+                raise self._unreadable(backend, f"It lists {len(listed)} packages.")
+        database = files.real(f"{DATABASE}/rpmdb.sqlite")
+        if os.path.exists(database):
+            _fold_log(database)
+
+    def _move_database(self, files: TreeFiles, path: str) -> None:
+        """Move the database to the tree's own place, with a link at the usual one."""
+        # A place in somebody's home, as in Debian's own rpm, is not that of a distribution of RPM packages.
+        if files.real(path) == files.real(DATABASE) or not path.startswith(("/usr/", "/var/")):
+            return
+        here, there = files.real(DATABASE), files.make_directory(path)
+        # A directory of a lower layer cannot be renamed.
+        shutil.copytree(here, there, dirs_exist_ok=True)
+        shutil.rmtree(here)
+        files.link(DATABASE, os.path.relpath(path, os.path.dirname(DATABASE)))
+
+    @staticmethod
+    def _unreadable(backend: str, said: str) -> ChrootError:
+        return ChrootError(
+            f"The image's rpm does not read the package database that the build host's rpm makes; it wants the form "
+            f"{backend!r}. {said.strip()}",
+            remedy="Build on a host whose rpm has that form of database, such as the distribution itself.",
+        )
+
+    def _listed(self, *, outside: bool = True) -> list[str]:
+        """Return what the database lists, sorted.
+
+        :param outside: Ask the build host's rpm; the tree's own otherwise.
+        """
+        query = ["-qa", "--qf", _QUERY]
+        if outside:
+            done = self._rpm(query, merge_output=False, log_output=False, what="Reading the package database")
+        else:
+            done = self._sandbox.run(
+                ["rpm", "--dbpath", DATABASE, *query],
+                check=False,
+                merge_output=False,
+                log_output=False,
+                what="Reading the package database",
+            )
+        return sorted(line for line in done.text.splitlines() if line)
+
+    def installed(self) -> t.Mapping[str, PackageState]:
+        found: dict[str, PackageState] = {}
+        if not self._backend():
+            return found
+        for line in self._listed():
+            name, version, arch = line.split(" ")
+            if name == "gpg-pubkey":
+                continue
+            if name in found:
+                found[name] = PackageState(version, arch, "installed twice")
+            else:
+                found[name] = PackageState(version, arch)
+        return found
+
+
+def _used(repositories: Repositories, packages: t.Sequence[LockedPackage]) -> list[t.Mapping[str, t.Any]]:
+    """Return the repositories that packages come from."""
+    names = {package.repository for package in packages}
+    return [repository for repository in repositories if repository["name"] in names]
+
+
+def _is_checked(repository: t.Mapping[str, t.Any]) -> bool:
+    return bool(repository.get("gpgcheck", True))
+
+
+def _failures(text: str) -> t.Iterator[tuple[str, str, str, str]]:
+    """Yield package, scriptlet, reason and output of each scriptlet that failed."""
+    seen = set()
+    said: list[str] = []
+    for line in text.splitlines():
+        match = _FAILED.match(line) or _LUA_FAILED.match(line)
+        if match is None:
+            # rpm names each package as its installation begins.
+            said = [] if re.fullmatch(r"\S+-[^-\s]+-[^-\s]+\.\w+", line) else [*said, line]
+            continue
+        key = (match["package"] or "", match["script"])
+        if key not in seen:
+            seen.add(key)
+            why = match["why"].strip(" :")
+            yield (*key, why, "\n".join([*said, line]))
+        said = []
+
+
+def _refused(text: str) -> list[str]:
+    """Return the packages that rpm names as the reason why it installs nothing, or not all."""
+    patterns = (
+        r"^error: (\S+): install failed$",
+        r"^\s*file \S+ (?:from install of|conflicts between attempted installs of) (\S+) ",
+        r"^\s*package (\S+) does not verify",
+        r"^\s*.* is needed by (\S+)$",
+        r"^\s*.* conflicts with (\S+)$",
+        r"^\s*installing package (\S+) needs",
+    )
+    names = [name for pattern in patterns for name in re.findall(pattern, text, re.MULTILINE)]
+    return list(dict.fromkeys(names))
+
+
+def _problems(text: str) -> str:
+    """Return the lines in which rpm says what is wrong."""
+    return "\n".join(line for line in text.splitlines() if line.startswith(("error:", "\t")))
+
+
+def _fold_log(path: str) -> None:
+    """Write what is only in a database's write-ahead log into the database itself."""
+    connection = sqlite3.connect(path)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+
+
+__all__ = ("DATABASE", "STUBBED_PROGRAMS", "RpmInstaller")

@@ -1,0 +1,193 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Bringing the metadata of repositories up to date: the same steps for every package family."""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
+from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
+from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
+from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.plugins.module_utils._repository.indexes import (
+    Wish,
+    describe_index,
+    fetch_indexes,
+    is_on_disk,
+    prune_indexes,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._repository.loose import loose_repository
+from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
+from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
+    PackageIndex,
+    RepositoryMetadata,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import (
+    Candidate,
+    Repository,
+    RepositoryConfig,
+    WantedIndex,
+    day,
+)
+
+
+def refresh_repositories(
+    kind: type[Repository[t.Any]],
+    repositories: t.Sequence[RepositoryConfig],
+    *,
+    package_arch: str,
+    metadata_dir: str,
+    mirrors: t.Mapping[str, str] | Mirrors | None,
+    downloader: Downloader,
+    offline: bool = False,
+    progress: Progress | None = None,
+    lock_timeout: float = 300,
+    now: int | None = None,
+) -> list[RepositoryMetadata]:
+    """Bring the metadata of some repositories up to date, and return it verified.
+
+    :param kind: The family's class.
+    :param repositories: As C(template.json) has them (C(provider.repositories)).
+    :param package_arch: For example C(amd64).
+    :param metadata_dir: C({cache_dir}/pkgCache/{provider_id}/metadata).
+    :param mirrors: The option C(mirrors), or the mirrors of the host.
+    :param offline: Use what an earlier run has left, and verify that.
+    :param now: Seconds since 1970 to be taken for the present time.
+    :raises RepositoryError: A repository cannot be had, is out of date, or is not what was asked for.
+    :raises SignatureError: A repository is not signed as it should be.
+    """
+    known = mirrors if isinstance(mirrors, Mirrors) else Mirrors(mirrors)
+    moment = int(time.time()) if now is None else now
+    items = [
+        kind(config, metadata_dir=metadata_dir, mirrors=known) for config in repositories if not config.get("path")
+    ]
+    if progress is not None:
+        where = "from the cache" if offline else "from the repositories"
+        progress.milestone("Packages", f"Refreshing package metadata {where} ({len(repositories)} repositories)")
+    os.makedirs(metadata_dir, exist_ok=True)
+    completion = _Completion(metadata_dir, downloader, progress, offline=offline, lock_timeout=lock_timeout)
+    with completion.lock():
+        candidates = run_parallel(
+            lambda item: item.candidate(downloader, offline=offline, now=moment, faked=now),
+            items,
+            workers=downloader.workers,
+        )
+        wanted = [candidate.repository.wanted(candidate, package_arch) for candidate in candidates]
+        completion.fetch(
+            [(candidate.repository, index) for candidate, indexes in zip(candidates, wanted) for index in indexes]
+        )
+        accepted = iter(
+            [_accept(candidate, indexes, completion, now=moment) for candidate, indexes in zip(candidates, wanted)]
+        )
+        return [
+            loose_repository(kind.loose, config, package_arch=package_arch, metadata_dir=metadata_dir)
+            if config.get("path")
+            else next(accepted)
+            for config in repositories
+        ]
+
+
+class _Completion:
+    """Brings indexes to the disk, now or when somebody asks for them."""
+
+    def __init__(
+        self,
+        metadata_dir: str,
+        downloader: Downloader,
+        progress: Progress | None,
+        *,
+        offline: bool,
+        lock_timeout: float,
+    ) -> None:
+        self.progress = progress
+        self.offline = offline
+        self._metadata_dir = metadata_dir
+        self._downloader = downloader
+        self._lock_timeout = lock_timeout
+
+    def lock(self) -> t.ContextManager[None]:
+        """Return the lock of the metadata."""
+        return file_lock(
+            os.path.join(self._metadata_dir, ".lock"),
+            what=f"package metadata in {self._metadata_dir}",
+            who="refresh of the package metadata",
+            timeout=self._lock_timeout,
+        )
+
+    def fetch(self, wanted: t.Sequence[Wish]) -> None:
+        """Fetch the indexes that are not on the disk, under the lock.
+
+        :raises RepositoryError: One cannot be had.
+        """
+        missing = [(repository, index) for repository, index in wanted if not is_on_disk(repository, index)]
+        if missing and self.offline:
+            names = ", ".join(f"{repository.name}: {index.path}" for repository, index in missing)
+            raise RepositoryError(
+                f"Package indexes are not in the cache, and this is an offline run: {names}.",
+                remedy="Run os_image.composer.pkg_resolve once with a network for the same repositories.",
+            )
+        if missing:
+            fetch_indexes(missing, self._downloader, self.progress)
+
+
+def _accept(
+    candidate: Candidate[t.Any], indexes: t.Sequence[WantedIndex], completion: _Completion, *, now: int
+) -> RepositoryMetadata:
+    """Keep what was verified as the repository's state, and describe it."""
+    repository, release = candidate.repository, candidate.release
+    optional = {index.component: index for index in repository.optional(candidate)}
+    progress = completion.progress
+    if not completion.offline:
+        used = [os.path.basename(repository.index_path(index)) for index in (*indexes, *optional.values())]
+        if repository.keep(candidate, used):
+            prune_indexes(repository, used)
+    if progress is not None:
+        if not repository.gpgcheck:
+            progress.milestone(
+                "Packages",
+                f"The signature of the {repository.shown} is not checked, as the template says (gpgcheck: false)",
+                level="warn",
+            )
+        if release.valid_until is not None and release.valid_until < now:
+            progress.milestone(
+                "Packages",
+                f"The metadata of the {repository.shown} has expired ({day(release.valid_until)}); it is used because "
+                "this is an offline run",
+                level="warn",
+            )
+
+    def further(component: str) -> PackageIndex | None:
+        index = optional.get(component)
+        if index is None:
+            return None
+        with completion.lock():
+            completion.fetch([(repository, index)])
+        return describe_index(repository, index)
+
+    return RepositoryMetadata(
+        name=repository.name,
+        base_url=candidate.base_url,
+        suite=repository.suite,
+        components=repository.components,
+        priority=repository.priority,
+        allow_packages=repository.allow_packages,
+        gpgcheck=repository.gpgcheck,
+        signed_by=candidate.signed.signed_by,
+        metadata_digest=sha256_bytes(candidate.signed.content),
+        date=release.date,
+        valid_until=release.valid_until,
+        indexes=tuple(describe_index(repository, index) for index in indexes),
+        further=further if optional else None,
+    )
+
+
+__all__ = ("refresh_repositories",)

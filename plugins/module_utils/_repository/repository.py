@@ -1,0 +1,461 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""What is the same for the repositories of every package family: configuration, place on disk, signed documents.
+
+What was verified is kept in C({metadata_dir}/{name}-{id}/): the signed documents, the decompressed indexes, and in
+C(state.json) what the next run needs to ask the server for changes only. It replaces an older state as a whole, last.
+C(seen.json) remembers the newest state that was ever seen, so that nobody can play old metadata back.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import re
+import typing as t
+import urllib.parse
+
+from ansible_collections.os_image.composer.plugins.module_utils._download import Document, Downloader, redact
+from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, write_file, write_json
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import is_url, local_keys
+from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
+from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import (
+    SignedContent,
+    read_keyring,
+)
+
+_STATE_SCHEMA = 1
+_CLOCK_TOLERANCE = 3600
+
+RepositoryConfig = t.Mapping[str, t.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """A file that the signed document names.
+
+    :ivar size: Bytes; V(None) where the document does not tell.
+    """
+
+    sha256: str
+    size: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class WantedIndex:
+    """An index that has to be on disk: which compressed file of the repository gives it.
+
+    :ivar component: For example C(main), or C(primary).
+    :ivar arch: Its architecture; empty where one index has all.
+    :ivar path: The file, as the signed document names it.
+    :ivar label: Its name on disk, without the digest.
+    :ivar urls: Where it may be had, the best place first.
+    :ivar listed: The compressed file.
+    :ivar plain: The decompressed one, if the document describes it.
+    """
+
+    component: str
+    arch: str
+    path: str
+    label: str
+    urls: tuple[str, ...]
+    listed: Listed
+    plain: Listed | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """What the signed document says about itself.
+
+    :ivar date: When it was published, in seconds since 1970.
+    :ivar valid_until: When it ceases to be valid, or V(None).
+    :ivar revision: Orders documents of one date.
+    """
+
+    date: int
+    valid_until: int | None
+    revision: int
+
+
+ReleaseT = t.TypeVar("ReleaseT", bound=Release)
+
+
+@dataclasses.dataclass
+class Documents:
+    """The signed documents of a repository, as they came or as they were kept.
+
+    :ivar content: By file name.
+    :ivar fresh: They are not those that were kept.
+    """
+
+    base_url: str
+    content: dict[str, bytes]
+    validators: t.Mapping[str, str | None]
+    fresh: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate(t.Generic[ReleaseT]):
+    """A repository whose signed documents were verified."""
+
+    repository: Repository[ReleaseT]
+    documents: Documents
+    signed: SignedContent
+    release: ReleaseT
+
+    @property
+    def base_url(self) -> str:
+        """Where the repository lies."""
+        return self.documents.base_url
+
+
+class Repository(abc.ABC, t.Generic[ReleaseT]):
+    """One configured repository, its place on disk, and where it lies on the network.
+
+    :ivar priority: As in apt's pins; the larger one wins.
+    :ivar directory: Where its metadata is kept.
+    """
+
+    #: The document that the signature is about, as messages name it.
+    document: t.ClassVar[str]
+    #: The files that are kept of the signed documents.
+    kept: t.ClassVar[tuple[str, ...]]
+    #: How an index of loose packages is made.
+    loose: t.ClassVar[LoosePackages]
+
+    def __init__(self, config: RepositoryConfig, *, metadata_dir: str, mirrors: Mirrors) -> None:
+        self.name: str = config["name"]
+        self.suite: str = config.get("suite") or ""
+        self.components: tuple[str, ...] = tuple(config.get("components") or ())
+        self.priority: int = config.get("priority", 500)
+        self.allow_packages: tuple[str, ...] = tuple(config.get("allow_packages") or ())
+        self.gpgcheck: bool = config.get("gpgcheck", True)
+        self.keys: tuple[str, ...] = tuple(config.get("keys") or ())
+        self.fingerprints: tuple[str, ...] = tuple(config.get("fingerprints") or ())
+        self._mirror: str | None = config.get("mirror")
+        self._url: str | None = config.get("url")
+        self._mirrors = mirrors
+        # Not the mirror's URL: another mirror of the same archive must not be older than this one was.
+        identity = {"place": f"mirror:{self._mirror}" if self._mirror else self._url, "suite": self.suite}
+        label = re.sub(r"[^A-Za-z0-9._-]+", "_", self.name)
+        self.metadata_dir = metadata_dir
+        self.directory = os.path.join(metadata_dir, f"{label}-{digest_of(identity)[:8]}")
+
+    @abc.abstractmethod
+    def ask(self, downloader: Downloader) -> Documents:
+        """Get the signed documents from the network; unchanged ones from the disk."""
+
+    @abc.abstractmethod
+    def verified(self, documents: Documents, *, where: str, **common: t.Any) -> SignedContent:
+        """Check the signature.
+
+        :param common: The keys, their fingerprints, and the time, for C(verify_detached) and its like.
+        :raises SignatureError: There is none, or it is not valid.
+        """
+
+    @abc.abstractmethod
+    def unsigned(self, documents: Documents) -> bytes:
+        """Return the content of documents whose signature nobody wants to see (C(gpgcheck: false))."""
+
+    @abc.abstractmethod
+    def parse(self, content: bytes, *, where: str) -> ReleaseT:
+        """Read the signed document.
+
+        :raises RepositoryError: It cannot be understood.
+        """
+
+    @abc.abstractmethod
+    def wanted(self, candidate: Candidate[ReleaseT], package_arch: str) -> list[WantedIndex]:
+        """Choose the indexes that have to be there.
+
+        :raises RepositoryError: The repository does not have them.
+        """
+
+    def optional(self, candidate: Candidate[ReleaseT]) -> list[WantedIndex]:  # noqa: ARG002
+        """Return further indexes that are only fetched when somebody asks for them."""
+        return []
+
+    def check_release(self, release: ReleaseT, *, where: str) -> None:  # noqa: B027
+        """Check that a verified document is the one that was asked for.
+
+        :raises RepositoryError: It is not.
+        """
+
+    def guard(self) -> Guard | None:
+        """Return what looks at the decompressed bytes of an index before anybody parses them."""
+        return None
+
+    # -- places
+
+    def join(self, *parts: str) -> str:
+        """Return a path in the repository's directory."""
+        return os.path.join(self.directory, *parts)
+
+    def resolve(self) -> str:
+        """Return the base URL; packages lie below it.
+
+        :raises RepositoryError: There is none, or it holds credentials.
+        """
+        url = self._mirrors.url(self._mirror) if self._mirror else self._url
+        if not url:
+            raise RepositoryError(
+                f"The repository {self.name!r} has neither a url nor a mirror.",
+                remedy="Name one of them in the template.",
+            )
+        parts = urllib.parse.urlsplit(url)
+        if "@" in parts.netloc:
+            raise RepositoryError(
+                f"The URL of the repository {self.name!r} ({redact(url)}) holds credentials, which would end up in "
+                "lock files and logs.",
+                remedy="Put them into a file in /etc/apt/auth.conf.d of the build host, and take them out of the URL.",
+            )
+        return url.rstrip("/")
+
+    @property
+    def shown(self) -> str:
+        """The repository, as messages name it."""
+        return f"repository {self.name!r}"
+
+    def index_path(self, index: WantedIndex) -> str:
+        """Return where an index lies when it is decompressed."""
+        return self.join(f"{index.label}.{index.listed.sha256[:16]}")
+
+    # -- signed documents
+
+    def known(self, base_url: str) -> tuple[dict[str, bytes], t.Mapping[str, str | None]]:
+        """Return the documents that were kept, and the validators to ask the same place for newer ones."""
+        state = read_json(self.join("state.json"))
+        same_place = state.get("base_url") == base_url and state.get("schema_version") == _STATE_SCHEMA
+        return self._read_documents(), state.get("validators", {}) if same_place else {}
+
+    def stored(self) -> Documents:
+        """Take the signed documents that an earlier run has verified and kept.
+
+        :raises RepositoryError: There are none.
+        """
+        documents = self._read_documents()
+        state = read_json(self.join("state.json"))
+        if not documents or not state:
+            raise RepositoryError(
+                f"The metadata of the {self.shown} is not in the cache ({self.directory}), and this is an offline run.",
+                remedy="Run os_image.composer.pkg_resolve once with a network for the same repositories.",
+            )
+        return Documents(state["base_url"], documents, state.get("validators", {}), fresh=False)
+
+    def _read_documents(self) -> dict[str, bytes]:
+        documents = {}
+        for name in self.kept:
+            with contextlib.suppress(FileNotFoundError), open(self.join(name), "rb") as stream:
+                documents[name] = stream.read()
+        return documents
+
+    def candidate(self, downloader: Downloader, *, offline: bool, now: int, faked: int | None) -> Candidate[ReleaseT]:
+        """Get the signed documents, and verify everything that they say about themselves.
+
+        :param now: The present time, in seconds since 1970.
+        :param faked: The same for GnuPG, if it is not the clock's.
+        :raises RepositoryError: They cannot be had, or must not be believed.
+        """
+        documents = self.stored() if offline else self.ask(downloader)
+        where = f"the {self.shown} ({documents.base_url})"
+        if self.gpgcheck:
+            signed = self._verify(documents, downloader, where=where, offline=offline, now=faked)
+        else:
+            signed = SignedContent(self.unsigned(documents), ())
+        release = self.parse(signed.content, where=where)
+        self.check_release(release, where=where)
+        self._check_date(release, where=where, offline=offline, now=now)
+        return Candidate(self, documents, signed, release)
+
+    def _verify(
+        self, documents: Documents, downloader: Downloader, *, where: str, offline: bool, now: int | None
+    ) -> SignedContent:
+        if not self.keys:
+            raise SignatureError(
+                f"For {where} no key is named, so its signature cannot be checked.",
+                remedy="Name its key files in the template, or set gpgcheck: false for this repository.",
+            )
+
+        def verify(*, anew: bool) -> SignedContent:
+            paths = self.key_files(downloader, offline=offline, anew=anew, now=now)
+            keyring = read_keyring(paths, what=f"the {self.shown}")
+            return self.verified(documents, where=where, keyring=keyring, fingerprints=self.fingerprints, now=now)
+
+        try:
+            return verify(anew=False)
+        except SignatureError:
+            if offline or not any(is_url(key) for key in self.keys):
+                raise
+        # Owners prolong keys and add subkeys to them: what is kept may be older than the signature.
+        return verify(anew=True)
+
+    def key_files(
+        self, downloader: Downloader, *, offline: bool, anew: bool = False, now: int | None = None
+    ) -> list[str]:
+        """Return the paths of the key files; those that are named by URLs are fetched once and kept.
+
+        :param anew: Fetch them in any case.
+        :param now: Seconds since 1970 to check expiry dates against, instead of the clock.
+        :raises SignatureError: A key is not there, or must not be believed.
+        """
+        return local_keys(
+            self.keys,
+            self.fingerprints,
+            metadata_dir=self.metadata_dir,
+            what=f"the {self.shown}",
+            downloader=downloader,
+            offline=offline,
+            anew=anew,
+            now=now,
+        )
+
+    def _check_date(self, release: ReleaseT, *, where: str, offline: bool, now: int) -> None:
+        """Check that a document is neither stale nor older than one seen before."""
+        subject = f"The {self.document} of {where}"
+        if release.date > now + _CLOCK_TOLERANCE:
+            raise RepositoryError(
+                f"{subject} is dated {day(release.date)}, which lies in the future.",
+                remedy=f"Check the clock of the build host: it says {day(now)}.",
+            )
+        # Offline the freshness cannot be known; what is on the disk was fresh when it came.
+        if release.valid_until is not None and release.valid_until < now and not offline:
+            raise RepositoryError(
+                f"{subject} has expired: it was valid until {day(release.valid_until)}.",
+                remedy="The mirror is no longer updated, or somebody withholds updates: use another mirror, and check "
+                "the clock of the build host.",
+            )
+        seen = self._seen()
+        if (release.date, release.revision) < seen:
+            ours, theirs = day(release.date), day(seen[0])
+            if ours == theirs:
+                ours, theirs = f"{ours} (revision {release.revision})", f"{theirs} (revision {seen[1]})"
+            raise RepositoryError(
+                f"{subject} is dated {ours}, but this build host has seen one of {theirs} before: it is too old.",
+                remedy="Use a mirror that is up to date; if the older state is really wanted, remove "
+                f"{self.join('seen.json')}.",
+            )
+
+    def _seen(self) -> tuple[int, int]:
+        """Return date and revision of the newest document that this build host has seen."""
+        seen = read_json(self.join("seen.json"))
+        date, revision = seen.get("date"), seen.get("revision", 0)
+        return (date if isinstance(date, int) else -1, revision if isinstance(revision, int) else 0)
+
+    # -- what is kept
+
+    def keep(self, candidate: Candidate[ReleaseT], indexes: t.Collection[str]) -> bool:
+        """Keep what was verified as the repository's state.
+
+        :param indexes: The names of the indexes that belong to it.
+        :returns: Whether it is another state than before.
+        """
+        os.makedirs(self.directory, exist_ok=True)
+        documents, release = candidate.documents, candidate.release
+        if documents.fresh:
+            for name in self.kept:
+                if name in documents.content:
+                    write_file(self.join(name), documents.content[name])
+                else:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(self.join(name))
+        state = {
+            "schema_version": _STATE_SCHEMA,
+            "base_url": documents.base_url,
+            "validators": dict(documents.validators),
+            "indexes": sorted(indexes),
+        }
+        before = read_json(self.join("state.json"))
+        if state != before:
+            # Kept for a while: another build may be about to read them.
+            for name in set(before.get("indexes", ())).difference(indexes):
+                with contextlib.suppress(FileNotFoundError):
+                    os.utime(self.join(name))
+            write_json(self.join("state.json"), state)
+        if (release.date, release.revision) > self._seen():
+            revision = {"revision": release.revision} if release.revision else {}
+            write_json(self.join("seen.json"), {"date": release.date, "shown": day(release.date), **revision})
+        return state != before
+
+
+class LoosePackages(t.Protocol):
+    """How a family makes an index of the loose packages in a directory."""
+
+    #: How the names of its packages end.
+    suffix: str
+
+    def check(self, config: RepositoryConfig) -> None:
+        """Check what the template says about the signatures of such packages.
+
+        :raises RepositoryError: It cannot be done.
+        """
+
+    def index(self, directory: str, names: t.Sequence[str], *, arch: str, scratch: str) -> dict[str, bytes]:
+        """Return the indexes by component, the one that all need first.
+
+        :param names: The packages, by their paths below C(directory).
+        :param scratch: A directory for temporary files.
+        :raises RepositoryError: A file is no package.
+        """
+
+
+class Guard(t.Protocol):
+    """Looks at bytes as they come."""
+
+    def feed(self, data: bytes) -> None:
+        """Look at the next bytes.
+
+        :raises ValueError: They must not be parsed.
+        """
+
+
+def validators_of(answer: Document) -> dict[str, str | None]:
+    """Return what to ask the server with next time."""
+    return {"etag": answer.etag, "last_modified": answer.last_modified}
+
+
+def read_json(path: str) -> dict[str, t.Any]:
+    """Read an object of our own; an empty one when there is none."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            value = json.load(stream)
+    except (FileNotFoundError, ValueError):
+        # What cannot be read proves nothing; it is made anew.
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def day(seconds: int) -> str:
+    """Return a time in words."""
+    return f"{datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def quote_path(path: str) -> str:
+    """Quote what must not stand in the path of a URL."""
+    return urllib.parse.quote(path, safe="/~:+@=,!$&'()*;")
+
+
+__all__ = (
+    "Candidate",
+    "Documents",
+    "Guard",
+    "Listed",
+    "LoosePackages",
+    "Release",
+    "ReleaseT",
+    "Repository",
+    "RepositoryConfig",
+    "WantedIndex",
+    "day",
+    "quote_path",
+    "read_json",
+    "validators_of",
+)

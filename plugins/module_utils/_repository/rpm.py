@@ -1,0 +1,303 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Repositories of the RPM family: from a signature to package indexes that can be believed.
+
+The chain is: the repository's own keys -> C(repomd.xml.asc) -> C(repomd.xml) -> the digest of C(primary) and
+C(filelists) -> the digest of each package. Modules, comps and updateinfo are not looked at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import os
+import re
+import typing as t
+import urllib.parse
+import xml.etree.ElementTree as ET
+
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader, redact
+from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
+from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
+from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
+from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
+from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import (
+    Candidate,
+    Documents,
+    Listed,
+    Release,
+    Repository,
+    RepositoryConfig,
+    WantedIndex,
+    quote_path,
+    validators_of,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import (
+    SignedContent,
+    verify_detached,
+)
+
+# A repomd.xml has 10 kB; more than this is an attack or an error.
+_REPOMD_LIMIT = 4 << 20
+_SIGNATURE_LIMIT = 1 << 20
+_NAMESPACE = "{http://linux.duke.edu/metadata/repo}"
+_COMPRESSIONS = (".xml", ".gz", ".xz", ".zst", ".bz2")
+#: Hashes that do not protect against collisions any more, and what createrepo_c calls them.
+_WEAK_CHECKSUMS: t.Mapping[str, str] = {"md5": "MD5", "sha": "SHA-1", "sha1": "SHA-1"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    """One index that a repomd.xml names.
+
+    :ivar path: Below the base URL.
+    :ivar plain: The decompressed file, if it is described.
+    """
+
+    path: str
+    listed: Listed
+    plain: Listed | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Repomd(Release):
+    """The parsed content of a repomd.xml.
+
+    :ivar data: Its indexes by type; those that cannot be used have the reason instead.
+    """
+
+    data: t.Mapping[str, _Data | str]
+
+
+class XmlGuard:
+    """Refuses XML that could mean more than it says: document types, entities, and encodings that hide them."""
+
+    # The longest of the sought words, less one.
+    _OVERLAP = 8
+
+    def __init__(self) -> None:
+        self._tail: bytes | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Look at the next bytes.
+
+        :raises ValueError: They must not be parsed.
+        """
+        if self._tail is None:
+            start = data[3:] if data.startswith(b"\xef\xbb\xbf") else data
+            declaration = re.match(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']*)[\"']", start)
+            if not start.lstrip().startswith(b"<"):
+                raise ValueError("it is not XML in UTF-8")
+            if declaration and declaration[1].lower() not in (b"utf-8", b"us-ascii"):
+                raise ValueError("it is not XML in UTF-8")
+            self._tail = b""
+        window = self._tail + data
+        for word in (b"<!DOCTYPE", b"<!ENTITY"):
+            if word in window:
+                raise ValueError(f"it holds {word.decode('ascii')}, which package metadata has no use for")
+        if b"\0" in data:
+            raise ValueError("it is not XML in UTF-8")
+        self._tail = window[-self._OVERLAP :]
+
+
+class LooseRpms:
+    """Makes the metadata of loose packages by createrepo_c."""
+
+    suffix = ".rpm"
+
+    def check(self, config: RepositoryConfig) -> None:
+        """Do nothing: packages have signatures of their own."""
+
+    def index(self, directory: str, names: t.Sequence[str], *, arch: str, scratch: str) -> dict[str, bytes]:  # noqa: ARG002
+        """Return C(primary) and C(filelists)."""
+        listing = os.path.join(scratch, "packages")
+        write_file(listing, "".join(f"{name}\n" for name in names).encode("utf-8", errors="surrogateescape"))
+        program = find_tool("createrepo_c", package="createrepo-c")
+        # No time of the build host, so that equal packages give equal metadata.
+        fixed = ("--revision", "1", "--set-timestamp-to-revision")
+        done = CommandRunner().run(
+            [program, "--no-database", *fixed, "--pkglist", listing, "--outputdir", scratch, directory],
+            merge_output=True,
+            check=False,
+        )
+        described = _indexes_in(os.path.join(scratch, "repodata"), ("primary", "filelists")) if not done.rc else {}
+        # It warns of what is no package, and goes on.
+        if done.rc or described["primary"].count(b"<package type=") != len(names):
+            lines = [line.strip() for line in done.text.splitlines() if line.strip()]
+            bad = [line.partition("Cannot read package: ")[2] for line in lines if "Cannot read package: " in line]
+            words = "; ".join(bad or lines[-1:]) or "it does not say why"
+            raise RepositoryError(
+                f"createrepo_c cannot read all packages in the directory {directory}: {words}.",
+                remedy="Remove the files that are no packages, or replace the damaged ones.",
+            )
+        return described
+
+
+def _indexes_in(directory: str, kinds: t.Sequence[str]) -> dict[str, bytes]:
+    indexes = {}
+    for kind in kinds:
+        (name,) = (name for name in os.listdir(directory) if name.endswith(f"-{kind}.xml.gz"))
+        with gzip.open(os.path.join(directory, name)) as stream:
+            indexes[kind] = stream.read()
+    return indexes
+
+
+class RpmRepository(Repository[Repomd]):
+    """A repository with a repomd.xml."""
+
+    document = "repomd.xml"
+    kept = ("repomd.xml", "repomd.xml.asc")
+    loose = LooseRpms()
+
+    def ask(self, downloader: Downloader) -> Documents:
+        base_url = self.resolve()
+        stored, validators = self.known(base_url)
+        known = stored.get("repomd.xml")
+        url = f"{base_url}/repodata/repomd.xml"
+        answer = downloader.get(
+            url,
+            limit=_REPOMD_LIMIT,
+            what=f"the repomd.xml of the {self.shown}",
+            etag=validators.get("etag") if known is not None else None,
+            last_modified=validators.get("last_modified") if known is not None else None,
+            missing_ok=True,
+        )
+        if answer is None:
+            raise RepositoryError(
+                f"There is no repository at {redact(base_url)}: it has no repodata/repomd.xml ({self.shown}).",
+                remedy="Check the URL of the repository, or use another mirror.",
+            )
+        if answer.data is None and known is not None:
+            documents, asked = {"repomd.xml": known}, validators
+        else:
+            documents, asked = {"repomd.xml": answer.data or b""}, validators_of(answer)
+        fresh = documents["repomd.xml"] != known
+        if self.gpgcheck and not fresh and "repomd.xml.asc" in stored:
+            documents["repomd.xml.asc"] = stored["repomd.xml.asc"]
+        elif self.gpgcheck:
+            signature = downloader.get(
+                f"{url}.asc",
+                limit=_SIGNATURE_LIMIT,
+                what=f"the repomd.xml.asc of the {self.shown}",
+                missing_ok=True,
+            )
+            if signature is not None and signature.data is not None:
+                documents["repomd.xml.asc"] = signature.data
+            fresh = True
+        return Documents(base_url, documents, asked, fresh=fresh)
+
+    def verified(self, documents: Documents, *, where: str, **common: t.Any) -> SignedContent:
+        content = documents.content
+        if "repomd.xml.asc" not in content:
+            raise SignatureError(
+                f"{where[:1].upper()}{where[1:]} is not signed: it has no repodata/repomd.xml.asc file.",
+                remedy="Check the URL; a repository without signatures needs gpgcheck: false in the template.",
+            )
+        return verify_detached(
+            content["repomd.xml"], content["repomd.xml.asc"], what=f"The repomd.xml of {where}", **common
+        )
+
+    def unsigned(self, documents: Documents) -> bytes:
+        return documents.content["repomd.xml"]
+
+    def parse(self, content: bytes, *, where: str) -> Repomd:
+        try:
+            XmlGuard().feed(content)
+            root = ET.fromstring(content)  # noqa: S314
+            if root.tag != f"{_NAMESPACE}repomd":
+                raise ValueError(f"its root element is {root.tag.rpartition('}')[2]!r}")
+            data = {}
+            dates = []
+            for element in root.findall(f"{_NAMESPACE}data"):
+                kind = element.get("type", "")
+                dates.append(_number(element, "timestamp") or 0)
+                data[kind] = _data(element)
+            text = root.findtext(f"{_NAMESPACE}revision", "").strip()
+            revision = int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
+        except (ValueError, ET.ParseError) as exc:
+            raise RepositoryError(
+                f"The repomd.xml of {where} cannot be understood: {exc}.",
+                remedy="Check the URL; the repository's owner has to publish metadata as createrepo_c makes it.",
+            ) from exc
+        return Repomd(date=max(dates, default=0) or revision, valid_until=None, revision=revision, data=data)
+
+    def wanted(self, candidate: Candidate[Repomd], package_arch: str) -> list[WantedIndex]:  # noqa: ARG002
+        data = candidate.release.data.get("primary", "it is not listed")
+        if isinstance(data, str):
+            raise RepositoryError(
+                f"The repomd.xml of the {self.shown} ({candidate.base_url}) lists no usable primary index: {data}.",
+                remedy="The repository's owner has to publish metadata as createrepo_c makes it, with SHA-256 digests.",
+            )
+        return [self._index(candidate, "primary", data)]
+
+    def optional(self, candidate: Candidate[Repomd]) -> list[WantedIndex]:
+        """Return the file lists: few packages need a file that C(primary) does not name."""
+        data = candidate.release.data.get("filelists")
+        return [self._index(candidate, "filelists", data)] if isinstance(data, _Data) else []
+
+    def guard(self) -> XmlGuard:
+        """Return what refuses document types before libsolv sees them."""
+        return XmlGuard()
+
+    def _index(self, candidate: Candidate[Repomd], kind: str, data: _Data) -> WantedIndex:
+        url = f"{candidate.base_url}/{quote_path(data.path)}"
+        return WantedIndex(
+            component=kind,
+            arch="",
+            path=data.path,
+            label=kind,
+            urls=(url,),
+            listed=data.listed,
+            plain=data.plain,
+        )
+
+
+def _data(element: ET.Element) -> _Data | str:
+    """Read one entry of a repomd.xml; the reason when it cannot be used."""
+    location = element.find(f"{_NAMESPACE}location")
+    path = "" if location is None else location.get("href", "")
+    if not path or urllib.parse.urlsplit(path).scheme or ".." in path.split("/") or path.startswith("/"):
+        return f"its location is {path!r}"
+    if not path.endswith(_COMPRESSIONS):
+        return f"{path} is compressed in a way that is not known"
+    listed = _listed(element, "checksum", "size")
+    if isinstance(listed, str):
+        return listed
+    plain = _listed(element, "open-checksum", "open-size")
+    if not isinstance(plain, str):
+        return _Data(path, listed, plain)
+    # Without compression, or by an old createrepo, there is none.
+    return _Data(path, listed, listed if path.endswith(".xml") else None)
+
+
+def _listed(element: ET.Element, checksum: str, size: str) -> Listed | str:
+    found = element.find(f"{_NAMESPACE}{checksum}")
+    kind, digest = ("", "") if found is None else (found.get("type", ""), (found.text or "").strip().lower())
+    if kind in _WEAK_CHECKSUMS:
+        return f"its checksum is of the kind {_WEAK_CHECKSUMS[kind]}, which is broken"
+    if kind != "sha256" or not re.fullmatch(r"[0-9a-f]{64}", digest):
+        return "it has no SHA-256 checksum"
+    return Listed(digest, _number(element, size))
+
+
+def _number(element: ET.Element, name: str) -> int | None:
+    text = element.findtext(f"{_NAMESPACE}{name}", "").strip()
+    if not text:
+        return None
+    # Old versions of createrepo wrote times with fractions.
+    if not re.fullmatch(r"[0-9]{1,18}(?:\.[0-9]+)?", text):
+        raise ValueError(f"its {name} is {text!r}")
+    return int(text.partition(".")[0])
+
+
+def refresh(repositories: t.Sequence[RepositoryConfig], **options: t.Any) -> list[RepositoryMetadata]:
+    """Bring the metadata of some repositories up to date; see :func:`refresh_repositories`."""
+    return refresh_repositories(RpmRepository, repositories, **options)
+
+
+__all__ = ("RpmRepository", "XmlGuard", "refresh")

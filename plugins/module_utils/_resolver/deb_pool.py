@@ -1,0 +1,314 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Packages of Debian and its descendants: their C(Packages) files in the pool.
+
+libsolv does not keep everything (priorities, sizes, digests), nor the order of relations, which apt goes by: those are
+read from the C(Packages) file itself, by the offset of the stanza, for the few packages that somebody asks about.
+"""
+
+from __future__ import annotations
+
+import array
+import bisect
+import dataclasses
+import functools
+import mmap
+import os
+import re
+import tempfile
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
+from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
+    PackageIndex,
+    RepositoryMetadata,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.mentions import Mentions
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import (
+    Alternative,
+    Clause,
+    Package,
+    PackagePool,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.solv_cache import Beside
+
+# What libsolv needs of a stanza. Descriptions are two thirds of a Packages file, and nobody resolves with them.
+_RELATION_FIELDS = re.compile(
+    rb"^(?:Package|Version|Architecture|Multi-Arch|Depends|Pre-Depends|Provides|Conflicts|Breaks|Replaces): .*\n"
+    rb"(?:[ \t].*\n)*|^\n",
+    re.MULTILINE,
+)
+_STANZA_END = re.compile(rb"\n\n+")
+_MARKED_FIELDS = re.compile(
+    rb"^(?:(Essential|Important|Protected): yes|Priority: (required|important|standard))$", re.MULTILINE
+)
+_RELATION = re.compile(r"(?P<name>[^\s:]+)(?::(?P<arch>[^\s]+))?(?: (?P<operator><<|<=|=|>=|>>|<|>) (?P<version>\S+))?")
+_CONTROL_RELATION = re.compile(r"\s*([^\s(<\[]+)\s*(?:\(\s*(<<|<=|=|>=|>>)\s*([^\s)]+)\s*\))?")
+
+Stanza = t.Dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stanzas:
+    """The stanzas of one index.
+
+    :ivar offsets: Of each stanza, closed by the file's size.
+    :ivar marks: The numbers of stanzas by mark.
+    """
+
+    path: str
+    offsets: t.Sequence[int]
+    marks: t.Mapping[str, t.Sequence[int]]
+    data: mmap.mmap
+    mentions: Mentions
+
+
+class DebPool(PackagePool):
+    """Packages of Debian and its descendants."""
+
+    family = "deb"
+    kernel_prefix = "linux-"
+
+    def __init__(self, *, arch: str, cache_dir: str | None) -> None:
+        super().__init__(arch=arch, cache_dir=cache_dir)
+        # One for each source.
+        self._stanzas: list[_Stanzas] = []
+        self._alternatives: dict[str, Alternative] = {}
+        self._clauses: dict[str, Clause] = {}
+        self._mentions: dict[str, tuple[int, int]] = {}
+
+    def _set_semantics(self) -> None:
+        self.pool.setdisttype(self.solv.Pool.DISTTYPE_DEB)
+        self.pool.setarch(self.arch)
+
+    # -- filling
+
+    def _fill(self, repo: t.Any, repository: RepositoryMetadata, index: PackageIndex) -> None:
+        name = f"{index.sha256}.{self.family}-{self.arch}"
+        kept = self._cache.read(repo, name)
+        offsets: t.Sequence[int] = ()
+        marks: t.Mapping[str, t.Sequence[int]] = {}
+        if kept is not None:
+            offsets, marks = array.array("Q", kept.body), kept.facts["marks"]
+        if not offsets or offsets[-1] != os.path.getsize(index.path):
+            repo.empty()
+            offsets, marks = self._parse(repo, index)
+            if repo.nsolvables != len(offsets) - 1:
+                raise RepositoryError(
+                    f"The package index {index.path} of the repository {repository.name!r} has {len(offsets) - 1} "
+                    f"stanzas, but only {repo.nsolvables} of them describe packages.",
+                    remedy="The repository is damaged; tell its maintainers.",
+                )
+            facts = {"marks": {mark: list(numbers) for mark, numbers in marks.items()}}
+            self._cache.write(repo, name, Beside(facts, array.array("Q", offsets).tobytes()))
+        if not repo.nsolvables:
+            return
+        with open(index.path, "rb") as stream:
+            data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        mentions = Mentions(data, self._cache.path(f"{name}.names"))
+        self._stanzas.append(_Stanzas(index.path, offsets, marks, data, mentions))
+
+    def _parse(self, repo: t.Any, index: PackageIndex) -> tuple[t.Sequence[int], dict[str, list[int]]]:
+        """Return the offset of each stanza, closed by the file's size, and the numbers of stanzas by mark."""
+        with open(index.path, "rb") as stream:
+            data = stream.read()
+        offsets = array.array("Q", _stanza_offsets(data))
+        with tempfile.TemporaryFile() as reduced:
+            reduced.write(b"".join(_RELATION_FIELDS.findall(data)))
+            reduced.write(b"\n")
+            reduced.flush()
+            reduced.seek(0)
+            # libsolv closes the descriptor that it gets.
+            stream = self.solv.xfopen_fd("Packages", os.dup(reduced.fileno()))
+            try:
+                parsed = repo.add_debpackages(stream)
+            finally:
+                stream.close()
+        if not parsed:
+            raise RepositoryError(f"The package index {index.path} cannot be read: {self.pool.errstr}.")
+        marks: dict[str, list[int]] = {}
+        for match in _MARKED_FIELDS.finditer(data):
+            mark = (match[1] or match[2]).decode("ascii").lower()
+            marks.setdefault(mark, []).append(bisect.bisect_right(offsets, match.start()) - 1)
+        return offsets, marks
+
+    # -- stanzas
+
+    @functools.cache  # noqa: B019  # pylint: disable=method-cache-max-size-none
+    def stanza(self, solvable: int) -> Stanza:
+        """Read what the repository's index says about a package.
+
+        :raises RepositoryError: The index and the cache do not belong together.
+        """
+        number = self._position(solvable)
+        stanzas = self._stanzas[number]
+        position = solvable - self._starts[number]
+        start, end = stanzas.offsets[position], stanzas.offsets[position + 1]
+        stanza = parse_stanza(stanzas.data[start:end])
+        if not self._same_package(solvable, stanza):
+            raise RepositoryError(
+                f"The package index {stanzas.path} is not the one that its cache was made from.",
+                remedy=f"Remove the directory {self._cache.directory}; it is made anew.",
+            )
+        return stanza
+
+    def _same_package(self, solvable: int, stanza: Stanza) -> bool:
+        """Compare name and version."""
+        # libsolv leaves out an epoch of zero, and nothing else.
+        version = stanza.get("Version", "")
+        known = self.version(solvable)
+        return stanza.get("Package") == self.name(solvable) and known in (version, version.partition(":")[2])
+
+    def marked(self, mark: str) -> list[str]:
+        """Return the names of packages whose candidate has a mark, in the order of the indexes."""
+        names = []
+        for first, stanzas in zip(self._starts, self._stanzas):
+            for position in stanzas.marks.get(mark, ()):
+                name = self.name(first + position)
+                if self.candidate(name) == first + position:
+                    names.append(name)
+        return names
+
+    def package(self, solvable: int) -> Package:
+        """Read the whole stanza of a package.
+
+        :raises RepositoryError: The stanza has no digest or size; nobody can verify such a package.
+        """
+        stanza = self.stanza(solvable)
+        repository = self.repository(solvable)
+        try:
+            return Package(
+                name=stanza["Package"],
+                version=stanza["Version"],
+                arch=stanza["Architecture"],
+                repository=repository,
+                url=f"{repository.base_url}/{stanza['Filename']}",
+                filename=_filename(stanza["Package"], stanza["Version"], stanza["Architecture"]),
+                size=int(stanza["Size"]),
+                sha256=stanza["SHA256"].lower(),
+                # The field counts units of 1024 bytes.
+                installed_size=int(stanza.get("Installed-Size", "0")) * 1024,
+                source=stanza.get("Source", stanza["Package"]),
+            )
+        except (KeyError, ValueError) as exc:
+            raise RepositoryError(
+                f"The repository {repository.name!r} describes the package {self.label(solvable)} without a usable "
+                f"{exc.args[0] if isinstance(exc, KeyError) else 'size'}.",
+                remedy="Such a package cannot be verified; take it from another repository.",
+            ) from exc
+
+    # -- relations
+
+    def alternative(self, relation: str) -> Alternative:
+        """Return what satisfies a relation as libsolv writes it: C(name), C(name:any), C(name >= version)."""
+        if relation not in self._alternatives:
+            match = _RELATION.fullmatch(relation)
+            if match is None:
+                raise RepositoryError(f"The dependency {relation!r} is not written as a relation.")
+            dep = self.pool.Dep(match["name"])
+            if match["arch"]:
+                dep = dep.Rel(self.solv.REL_MULTIARCH, self.pool.Dep(match["arch"]))
+            if match["operator"]:
+                dep = dep.Rel(self._operator(match["operator"]), self.pool.Dep(match["version"]))
+            solvables = tuple(solvable.id for solvable in self.pool.whatprovides(dep))
+            target = match["name"] + (f":{match['arch']}" if match["arch"] else "")
+            self._alternatives[relation] = Alternative(target, solvables)
+        return self._alternatives[relation]
+
+    def _operator(self, text: str) -> int:
+        flags = {"<": self.solv.REL_LT, "=": self.solv.REL_EQ, ">": self.solv.REL_GT}
+        return functools.reduce(lambda value, char: value | flags[char], text, 0)
+
+    # libsolv sorts relations when it writes them; their own order, which apt goes by, is in the stanza alone.
+
+    def requirements(self, solvable: int) -> list[Clause]:
+        """Read C(Pre-Depends) and C(Depends)."""
+        return self._clauses_of(solvable, "Pre-Depends", "Depends")
+
+    def pre_requirements(self, solvable: int) -> list[Clause]:
+        """Read C(Pre-Depends)."""
+        return self._clauses_of(solvable, "Pre-Depends")
+
+    def conflicts(self, solvable: int) -> list[Clause]:
+        """Read C(Conflicts) and C(Breaks)."""
+        return self._clauses_of(solvable, "Conflicts", "Breaks")
+
+    def recommendations(self, solvable: int) -> list[Clause]:
+        """Read C(Recommends) and C(Suggests)."""
+        return self._clauses_of(solvable, "Recommends", "Suggests")
+
+    def _clauses_of(self, solvable: int, *fields: str) -> list[Clause]:
+        stanza = self.stanza(solvable)
+        return [
+            self._clause(text)
+            for field in fields
+            if field in stanza
+            for text in stanza[field].split(",")
+            if text and not text.isspace()
+        ]
+
+    def _clause(self, text: str) -> Clause:
+        if text not in self._clauses:
+            self._clauses[text] = tuple(self.alternative(normal_relation(part)) for part in text.split("|"))
+        return self._clauses[text]
+
+    # -- the order in which names are met
+
+    def is_named_first(self, left: str, right: str) -> bool:
+        """Tell whether the indexes name the package C(left) before they name C(right)."""
+        return self._first_mention(left) < self._first_mention(right)
+
+    def _first_mention(self, name: str) -> tuple[int, int]:
+        if name not in self._mentions:
+            self._mentions[name] = (len(self._stanzas), 0)
+            for number, stanzas in enumerate(self._stanzas):
+                place = stanzas.mentions.place_of(name)
+                if place is not None:
+                    self._mentions[name] = (number, place)
+                    break
+        return self._mentions[name]
+
+
+def _filename(name: str, version: str, arch: str) -> str:
+    return f"{name}_{version.replace(':', '%3a')}_{arch}.deb"
+
+
+def _stanza_offsets(data: bytes) -> t.Iterator[int]:
+    """Give the offset of each stanza, and the file's size last."""
+    start = len(data) - len(data.lstrip(b"\n"))
+    for match in _STANZA_END.finditer(data, start):
+        yield start
+        start = match.end()
+    if start < len(data):
+        yield start
+    yield len(data)
+
+
+def parse_stanza(data: bytes) -> Stanza:
+    """Read one stanza of deb822; continuation lines are joined to their field by a newline."""
+    stanza: Stanza = {}
+    field = ""
+    for line in data.decode("utf-8", errors="replace").splitlines():
+        if line[:1] in (" ", "\t"):
+            if field:
+                stanza[field] += "\n" + line.strip()
+        elif ":" in line:
+            field, _colon, value = line.partition(":")
+            stanza[field] = value.strip()
+    return stanza
+
+
+def normal_relation(text: str) -> str:
+    """Write a relation of a control file as libsolv does: C(name (>= 1) [amd64]) becomes C(name >= 1)."""
+    match = _CONTROL_RELATION.match(text)
+    if match is None:
+        raise RepositoryError(f"The dependency {text.strip()!r} is not written as a relation.")
+    return match[1] + (f" {match[2]} {match[3]}" if match[2] else "")
+
+
+__all__ = ("DebPool", "Stanza", "normal_relation", "parse_stanza")

@@ -1,0 +1,65 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""The resolver of the RPM family: what dnf would install."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._repository import rpm as repository
+from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request, Selection
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.resolver import Resolver
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm_pool import RpmPool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm_request import RpmFinder
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.solve import explain, solution
+
+
+class RpmResolver(Resolver):
+    """Decides as dnf does: the solver is the same, and so is what it is asked.
+
+    :ivar weak: Install what packages recommend, too.
+    """
+
+    pool_type = RpmPool
+
+    def __init__(self, *, arch: str, cache_dir: str | None, weak: bool = False) -> None:
+        self.weak = weak
+        self.pool: RpmPool = RpmPool(arch=arch, cache_dir=cache_dir)
+        self.finder: RpmFinder = RpmFinder(self.pool)
+
+    @staticmethod
+    def refresh(
+        repositories: t.Sequence[t.Mapping[str, t.Any]], *, package_arch: str, **options: t.Any
+    ) -> list[RepositoryMetadata]:
+        return repository.refresh(repositories, package_arch=package_arch, **options)
+
+    def select(self, requests: t.Sequence[Request]) -> Selection:
+        self.finder.select_files(requests)
+        return self.finder.select(requests)
+
+    def solve(self, selection: Selection) -> set[int]:
+        solvables = selection.solvables
+        if self.pool.files_needed(solvables, weak=self.weak):
+            self.pool.add_files(self.pool.unknown_files())
+        jobs = self._jobs(selection)
+        found = solution(self.pool, jobs, weak=self.weak)
+        if found is None:
+            raise explain(self.pool, jobs, set(solvables))
+        return found
+
+    def alone(self, selection: Selection) -> set[int]:
+        return solution(self.pool, self._jobs(selection), weak=self.weak) or set(selection.solvables)
+
+    def _jobs(self, selection: Selection) -> list[t.Any]:
+        """Ask for one package of each choice, and for the best one: no older version because a newer does not fit."""
+        job = self.pool.solv.Job
+        flags = job.SOLVER_INSTALL | job.SOLVER_SOLVABLE_ONE_OF | job.SOLVER_FORCEBEST
+        return [self.pool.pool.Job(flags, self.pool.pool.towhatprovides(list(choice))) for choice in selection.choices]
+
+
+__all__ = ("RpmResolver",)

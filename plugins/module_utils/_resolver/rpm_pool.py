@@ -1,0 +1,327 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Packages of RPM distributions: their C(primary) indexes in the pool, and of C(filelists) what is needed.
+
+libsolv keeps everything that matters of a package, so that no index is parsed a second time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import typing as t
+import xml.sax.saxutils
+
+from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
+from ansible_collections.os_image.composer.plugins.module_utils._io import atomic_file, digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
+    PackageIndex,
+    RepositoryMetadata,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import quote_path
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import (
+    Alternative,
+    Clause,
+    Package,
+    PackagePool,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.solv_cache import Beside
+
+# The files that every primary index names (createrepo_c's cr_is_primary).
+_PRIMARY_FILE = re.compile(r"/etc/|(?=.*bin/)|/usr/lib/sendmail$")
+# A path in a dependency, rich ones included.
+_PATH = re.compile(r"(?:^|(?<=[ (]))/[^ )]+")
+_FILE_LIST_ENTRY = re.compile(rb"<package\s([^>]*)>|<file(?:\s[^>]*)?>([^<]*)</file>")
+_PACKAGE_ID = re.compile(rb"pkgid=[\"']([0-9a-f]+)[\"']")
+_FILE_LISTS_HEAD = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<filelists xmlns="http://linux.duke.edu/metadata/filelists">\n'
+)
+
+
+class RpmPool(PackagePool):
+    """Packages of RPM distributions."""
+
+    family = "rpm"
+    kernel_prefix = "kernel"
+
+    def __init__(self, *, arch: str, cache_dir: str | None) -> None:
+        super().__init__(arch=arch, cache_dir=cache_dir)
+        self._repos: list[tuple[t.Any, str, RepositoryMetadata]] = []
+        self._clauses: dict[int, list[Clause]] = {}
+        self._files: set[str] = set()
+        self._with_files: set[str] = set()
+
+    def _set_semantics(self) -> None:
+        # The default of Debian's libsolv is Debian's, which knows no noarch.
+        self.pool.setdisttype(self.solv.Pool.DISTTYPE_RPM)
+        # By its name alone libsolv would take packages of older machines too (i686 on x86_64).
+        self.pool.setarch(f"{self.arch}:noarch")
+
+    # -- filling
+
+    def _fill(self, repo: t.Any, repository: RepositoryMetadata, index: PackageIndex) -> None:
+        name = f"{index.sha256}.{self.family}"
+        if self._cache.read(repo, name) is None:
+            stream = self.solv.xfopen(index.path)
+            try:
+                parsed = repo.add_rpmmd(stream, None)
+            finally:
+                stream.close()
+            if not parsed:
+                raise RepositoryError(
+                    f"The package index {index.path} of the repository {repository.name!r} cannot be read: "
+                    f"{self.pool.errstr}.",
+                    remedy="The repository is damaged; tell its maintainers.",
+                )
+            self._cache.write(repo, name, Beside({}, b""))
+        self._repos.append((repo, name, repository))
+
+    def _link(self) -> None:
+        # Asking for them later would take away who provides what.
+        numbers = self.pool.addfileprovides_queue()
+        self._files = {self.pool.id2str(number) for number in numbers}
+        for repo, name, _repository in self._repos:
+            self._keep_file_provides(repo, name, numbers)
+        super()._link()
+
+    def _keep_file_provides(self, repo: t.Any, name: str, numbers: t.Sequence[int]) -> None:
+        """Keep which packages have the files that others depend on: looking for them takes longer than all the rest."""
+        data = repo.first_repodata()
+        if data is None:
+            return
+        key = self.solv.REPOSITORY_ADDEDFILEPROVIDES
+        new = set(numbers).difference(data.lookup_idarray(self.solv.SOLVID_META, key))
+        if new:
+            for number in sorted(new):
+                data.add_idarray(self.solv.SOLVID_META, key, number)
+            data.internalize()
+            self._cache.write(repo, name, Beside({}, b""))
+
+    # -- files
+
+    def add_files(self, paths: t.Collection[str]) -> None:
+        """Find out which packages have some files that the primary indexes do not name.
+
+        :raises RepositoryError: A repository's file lists cannot be had.
+        """
+        wanted = {path for path in paths if not is_primary_file(path)} - self._with_files
+        if not wanted:
+            return
+        self._with_files |= wanted
+        for repo, _name, repository in self._repos:
+            index = repository.further("filelists") if repository.further is not None else None
+            if index is None:
+                continue
+            packages = {self._checksum(solvable): solvable for solvable in repo.solvables_iter()}
+            for checksum, path in self._owners(index, wanted):
+                if checksum in packages:
+                    packages[checksum].add_provides(self.pool.Dep(path))
+        self._clauses.clear()
+        self.pool.createwhatprovides()
+
+    def _checksum(self, solvable: t.Any) -> str:
+        checksum = solvable.lookup_checksum(self.solv.SOLVABLE_CHECKSUM)
+        return "" if checksum is None else t.cast(str, checksum.hex())
+
+    def _owners(self, index: PackageIndex, wanted: t.Collection[str]) -> list[tuple[str, str]]:
+        """Return the packages, by their checksums, that have some files, each with the file."""
+        kept = self._cache.path(f"{index.sha256}.{digest_of(sorted(wanted))[:16]}.files")
+        if kept is not None:
+            with contextlib.suppress(OSError, ValueError), open(kept, encoding="utf-8") as stream:
+                owners = [(str(checksum), str(path)) for checksum, path in json.load(stream)]
+                os.utime(kept)
+                return owners
+        owners = list(_owners_in(index.path, wanted))
+        if kept is not None:
+            # A cache that cannot be written costs time, not correctness.
+            with contextlib.suppress(OSError), atomic_file(kept) as target:
+                target.write(json.dumps(owners).encode("ascii"))
+        return owners
+
+    def unknown_files(self) -> set[str]:
+        """Return the files that dependencies name and primary indexes do not."""
+        return {path for path in self._files if not is_primary_file(path)} - self._with_files
+
+    def files_needed(self, solvables: t.Iterable[int], *, weak: bool) -> bool:
+        """Tell whether anything that could be installed for some packages depends on an unknown file."""
+        unknown = self.unknown_files()
+        if not unknown:
+            return False
+        keys = [self.solv.SOLVABLE_REQUIRES, self.solv.SOLVABLE_CONFLICTS]
+        if weak:
+            keys.append(self.solv.SOLVABLE_RECOMMENDS)
+        seen = set(solvables)
+        queue = list(seen)
+        known: set[int] = set()
+        while queue:
+            solvable = self.solvable(queue.pop())
+            for key in keys:
+                for dep in solvable.lookup_idarray(key):
+                    if dep in known:
+                        continue
+                    known.add(dep)
+                    text = self.pool.dep2str(dep)
+                    if "/" in text and unknown.intersection(_PATH.findall(text)):
+                        return True
+                    if key == self.solv.SOLVABLE_CONFLICTS:
+                        continue
+                    for provider in self.pool.whatprovides(dep):
+                        if provider.id not in seen:
+                            seen.add(provider.id)
+                            queue.append(provider.id)
+        return False
+
+    # -- packages
+
+    def package(self, solvable: int) -> Package:
+        """Read what libsolv has kept of a package."""
+        found = self.solvable(solvable)
+        repository = self.repository(solvable)
+        name, version, arch = found.name, found.evr, found.arch
+        checksum = found.lookup_checksum(self.solv.SOLVABLE_CHECKSUM)
+        location, _medium = found.lookup_location()
+        size = found.lookup_num(self.solv.SOLVABLE_DOWNLOADSIZE)
+        if checksum is None or checksum.typestr() != "sha256" or not location or not size:
+            missing = "location" if not location else "SHA-256 checksum" if size else "size"
+            raise RepositoryError(
+                f"The repository {repository.name!r} describes the package {self.label(solvable)} without a usable "
+                f"{missing}.",
+                remedy="Such a package cannot be verified; take it from another repository.",
+            )
+        base_url = found.lookup_str(self.solv.SOLVABLE_MEDIABASE) or repository.base_url
+        return Package(
+            name=name,
+            version=version,
+            arch=arch,
+            repository=repository,
+            url=f"{base_url.rstrip('/')}/{quote_path(location)}",
+            filename=f"{name}-{version.rpartition(':')[2]}.{arch}.rpm",
+            size=size,
+            sha256=checksum.hex(),
+            installed_size=found.lookup_num(self.solv.SOLVABLE_INSTALLSIZE),
+            source=found.lookup_sourcepkg() or "",
+            license=found.lookup_str(self.solv.SOLVABLE_LICENSE) or "",
+        )
+
+    def date_of(self, solvables: t.Iterable[int]) -> int | None:
+        """Return when the newest package was built."""
+        times = (self.solvable(number).lookup_num(self.solv.SOLVABLE_BUILDTIME) for number in solvables)
+        return max(times, default=0) or None
+
+    # -- relations
+
+    def requirements(self, solvable: int) -> list[Clause]:
+        """Read C(Requires)."""
+        return self.pre_requirements(solvable) + self._clauses_of(solvable, -1)
+
+    def pre_requirements(self, solvable: int) -> list[Clause]:
+        """Read what is needed by scripts before the package itself is there, C(Requires(pre)) for example."""
+        return self._clauses_of(solvable, 1)
+
+    def _clauses_of(self, solvable: int, marker: int) -> list[Clause]:
+        return [
+            clause
+            for dep in self.solvable(solvable).lookup_deparray(self.solv.SOLVABLE_REQUIRES, marker)
+            for clause in self._clauses_for(dep)
+        ]
+
+    def _clauses_for(self, dep: t.Any) -> list[Clause]:
+        if dep.id not in self._clauses:
+            text = dep.str()
+            found = [solvable.id for solvable in self.pool.whatprovides(dep)]
+            if text.startswith("("):
+                # Which part of a rich dependency counts depends on the rest: it leads to everything that it names and
+                # that is there.
+                names = dict.fromkeys(self.name(number) for number in found)
+                self._clauses[dep.id] = [
+                    (Alternative(name, tuple(number for number in found if self.name(number) == name)),)
+                    for name in names
+                ]
+            else:
+                self._clauses[dep.id] = [(Alternative(text.split(" ")[0], tuple(found)),)]
+        return self._clauses[dep.id]
+
+    def providers(self, text: str) -> list[int]:
+        """Return the packages that provide a name or have a file."""
+        dep = self.pool.Dep(text, False)
+        found = [] if dep is None else self.pool.whatprovides(dep)
+        if text.startswith("/"):
+            # libsolv knows only those files of the primary indexes by their names that some package depends on.
+            found += self.pool.select(text, self.solv.Selection.SELECTION_FILELIST).solvables()
+        return list(dict.fromkeys(solvable.id for solvable in found if self._may_choose(solvable)))
+
+    def obsoleters(self, solvables: t.Iterable[int]) -> list[int]:
+        """Return the packages that obsolete some packages, by their names as RPM does it."""
+        found: dict[int, None] = {}
+        for number in solvables:
+            target = self.solvable(number)
+            for other in self.pool.whatmatchessolvable(self.solv.SOLVABLE_OBSOLETES, target):
+                for dep in other.lookup_deparray(self.solv.SOLVABLE_OBSOLETES):
+                    same_name = dep.str().split(" ")[0] == target.name
+                    if same_name and target.matchesdep(self.solv.SOLVABLE_PROVIDES, dep) and self._may_choose(other):
+                        found[other.id] = None
+        return list(found)
+
+    def names(self) -> set[str]:
+        """Return the names of all packages that may be chosen."""
+        return {solvable.name for solvable in self.pool.solvables_iter() if self._may_choose(solvable)}
+
+    def kept_out(self, name: str) -> list[tuple[str, str, bool]]:
+        """Return the packages of a name that may not be chosen.
+
+        :returns: Architecture and repository of each, and whether only the repository is in the way.
+        """
+        return sorted(
+            {
+                (solvable.arch, self.repository(solvable.id).name, solvable.arch in (self.arch, "noarch"))
+                for solvable in self.pool.solvables_iter()
+                if solvable.name == name and not self._may_choose(solvable)
+            }
+        )
+
+    def _may_choose(self, solvable: t.Any) -> bool:
+        return bool(solvable.installable()) and solvable.id not in self._excluded
+
+
+def is_primary_file(path: str) -> bool:
+    """Tell whether primary indexes name such a file."""
+    return _PRIMARY_FILE.match(path) is not None
+
+
+def _owners_in(path: str, wanted: t.Collection[str]) -> t.Iterator[tuple[str, str]]:
+    """Search a file list."""
+    sought = {xml.sax.saxutils.escape(name).encode("utf-8"): name for name in wanted}
+    package = b""
+    for attributes, name in _entries(path):
+        if attributes:
+            package = attributes
+        elif name in sought:
+            match = _PACKAGE_ID.search(package)
+            if match is not None:
+                yield match[1].decode("ascii"), sought[name]
+
+
+def _entries(path: str) -> t.Iterator[tuple[bytes, bytes]]:
+    """Yield the attributes of each package, and the name of each file after it."""
+    rest = b""
+    with open(path, "rb") as stream:
+        while True:
+            chunk = stream.read(1 << 22)
+            if not chunk:
+                break
+            rest += chunk
+            end = rest.rfind(b"\n") + 1
+            for match in _FILE_LIST_ENTRY.finditer(rest, 0, end):
+                yield match[1] or b"", match[2] or b""
+            rest = rest[end:]
+    for match in _FILE_LIST_ENTRY.finditer(rest):
+        yield match[1] or b"", match[2] or b""
+
+
+__all__ = ("RpmPool", "is_primary_file")

@@ -1,0 +1,226 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""File systems: what they can hold, how large they must be, and how they are mounted."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._disk.size import KIB, MIB, show_size
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks.disk import (
+    is_bios_boot,
+    partitions,
+    planned_layout,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks.partitions import FAT, SWAP, is_mounted
+from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Finding, Subject
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+
+SUBJECT = Subject("File systems")
+
+_COMPRESSED = frozenset(("squashfs", "erofs"))
+
+# FAT32 begins at 65525 clusters of one sector. The others: what their mkfs asks for; ext3 and ext4 with a journal.
+_LEAST_SIZES: t.Mapping[str, int] = {
+    "fat32": 33 * MIB,
+    "vfat": 33 * MIB,
+    "fat16": 5 * MIB,
+    "ext2": MIB,
+    "ext3": 2 * MIB,
+    "ext4": 2 * MIB,
+    "xfs": 300 * MIB,
+    "btrfs": 109 * MIB,
+    "linux-swap": 40 * KIB,
+    "swap": 40 * KIB,
+}
+# A root file system below this holds no system.
+_LEAST_ROOT = 256 * MIB
+_LEAST_COMPRESSED_ROOT = 32 * MIB
+
+# Bytes; squashfs has no place for a label.
+_LABEL_LENGTHS: t.Mapping[str, int] = {
+    **dict.fromkeys(FAT, 11),
+    **dict.fromkeys(SWAP, 15),
+    "xfs": 12,
+    "erofs": 15,
+    "squashfs": 0,
+}
+_LABEL_LENGTH = 16
+
+_OPPOSITES = (
+    ("ro", "rw"),
+    ("auto", "noauto"),
+    ("atime", "noatime"),
+    ("dev", "nodev"),
+    ("exec", "noexec"),
+    ("suid", "nosuid"),
+    ("sync", "async"),
+)
+
+
+@SUBJECT.rule(
+    "disk",
+    example="""
+    disk:
+      size: 2GiB
+      partitions:
+        - {id: boot, type: esp, fsType: fat32, size: 256MiB, mountPoint: /boot/efi}
+        - {id: swap, type: linux-swap, fsType: ext4, size: 128MiB}
+        - {id: root, fsType: ext4, end: "0", mountPoint: /}
+    """,
+)
+def file_systems_fit_their_use(template: Mapping) -> t.Iterator[Finding]:
+    """Swap is not mounted; types and file systems agree; GRUB has its partition for itself."""
+    for path, item in partitions(template):
+        kind, purpose = item.get("fsType"), item.get("type")
+        if kind is None:
+            if item["fsLabel"]:
+                yield (*path, "fsLabel"), "A label without a file system has no effect. Add fsType, or remove fsLabel."
+        elif is_bios_boot(item):
+            yield (
+                (*path, "fsType"),
+                f"GRUB itself is written to the BIOS boot partition {item['id']!r}, which cannot hold {kind} beside. "
+                "Remove fsType.",
+            )
+        elif kind in SWAP:
+            if is_mounted(item):
+                yield (*path, "mountPoint"), "Swap cannot be mounted. Remove the mountPoint."
+            if purpose not in (None, "linux-swap", "swap"):
+                yield (*path, "type"), f"A swap partition must have the type linux-swap, not {purpose}."
+        elif purpose in ("linux-swap", "swap"):
+            yield (*path, "fsType"), f"A partition of the type {purpose} cannot hold {kind}. Use fsType: linux-swap."
+
+
+@SUBJECT.rule(
+    "disk",
+    example="""
+    disk:
+      size: 2GiB
+      partitions:
+        - {id: boot, type: esp, fsType: fat32, fsLabel: EFI/1, size: 256MiB, mountPoint: /boot/efi}
+        - {id: root, fsType: xfs, fsLabel: root-file-system, end: "0", mountPoint: /}
+    """,
+)
+def labels_fit_their_file_systems(template: Mapping) -> t.Iterator[Finding]:
+    """Labels have the length and the characters that the file system can store."""
+    for path, item in partitions(template):
+        label, kind = item["fsLabel"], item.get("fsType")
+        if not label or kind is None:
+            continue
+        limit = _LABEL_LENGTHS.get(kind, _LABEL_LENGTH)
+        if not limit:
+            yield (*path, "fsLabel"), f"{kind} cannot store a label. Remove fsLabel."
+        elif len(label.encode("utf-8")) > limit:
+            yield (
+                (*path, "fsLabel"),
+                f"The label {label!r} is longer than the {limit} bytes that {kind} can store. Shorten it.",
+            )
+        elif kind in FAT and not re.match(r"[A-Za-z0-9_ -]+\Z", label):
+            yield (
+                (*path, "fsLabel"),
+                f"The label {label!r} of a FAT file system may only have letters, which are stored as capitals, "
+                "digits, blanks, - and _.",
+            )
+        elif not re.match(r"[!-~ ]+\Z", label):
+            yield (*path, "fsLabel"), f"The label {label!r} may only have printable ASCII characters."
+
+
+@SUBJECT.rule(
+    "disk",
+    "target",
+    example="""
+    disk:
+      size: 2GiB
+      partitions:
+        - {id: boot, type: esp, fsType: fat32, size: 20MiB, mountPoint: /boot/efi}
+        - {id: data, fsType: xfs, size: 128MiB, mountPoint: /srv}
+        - {id: root, fsType: ext4, end: "0", mountPoint: /}
+    """,
+)
+def partitions_are_large_enough(template: Mapping) -> t.Iterator[Finding]:
+    """File systems have at least the size that they can be made with."""
+    layout = planned_layout(template)
+    if layout is None:
+        return
+    for partition, (path, item) in zip(layout.partitions, partitions(template)):
+        needs = [(_LEAST_SIZES.get(partition.fs_type, 0), f"a file system of the type {partition.fs_type}")]
+        if partition.mount_point == "/":
+            least = _LEAST_COMPRESSED_ROOT if partition.fs_type in _COMPRESSED else _LEAST_ROOT
+            needs.append((least, "a root file system"))
+        least, what = max(needs)
+        if partition.size < least:
+            yield (
+                (*path, "size" if "size" in item else "end"),
+                f"The partition {partition.id!r} has {show_size(partition.size)}, but {what} needs at least "
+                f"{show_size(least)}. Make it larger.",
+            )
+
+
+@SUBJECT.rule(
+    "disk",
+    example="""
+    disk:
+      size: 2GiB
+      partitions:
+        - {id: boot, type: esp, fsType: fat32, size: 256MiB, mountPoint: /boot/efi}
+        - {id: root, fsType: erofs, end: "0", mountPoint: /, mountOptions: "rw,noatime"}
+    """,
+)
+def compressed_file_systems_are_read_only(template: Mapping) -> t.Iterator[Finding]:
+    """squashfs and erofs are written once, by the build, and are not mounted to be written."""
+    for path, item in partitions(template):
+        if item.get("fsType") in _COMPRESSED and "rw" in item["mountOptions"].split(","):
+            yield (
+                (*path, "mountOptions"),
+                f"{item['fsType']} cannot be written, so it cannot be mounted with rw. Remove the option.",
+            )
+
+
+@SUBJECT.rule(
+    "disk",
+    example="""
+    disk:
+      size: 2GiB
+      partitions:
+        - {id: boot, type: esp, fsType: fat32, size: 256MiB, mountPoint: /boot/efi}
+        - {id: root, fsType: ext4, end: "0", mountPoint: /, mountOptions: "ro,noatime,rw"}
+    """,
+)
+def mount_options_do_not_conflict(template: Mapping) -> t.Iterator[Finding]:
+    """Mount options do not say the opposite of each other."""
+    for path, item in partitions(template):
+        options = item["mountOptions"].split(",")
+        for one, other in _OPPOSITES:
+            if one in options and other in options:
+                yield (*path, "mountOptions"), f"The mount options {one} and {other} contradict each other. Keep one."
+
+
+@SUBJECT.advice(
+    "disk",
+    example="""
+    disk:
+      size: 2GiB
+      partitions:
+        - {id: boot, type: esp, fsType: fat32, size: 256MiB, mountPoint: /boot/efi}
+        - {id: root, fsType: ext4, size: 1GiB, mountPoint: /}
+        - {id: spare, fsType: ext4, end: "0", mountPoint: none, mountOptions: noatime}
+    """,
+)
+def mount_options_have_effect(template: Mapping) -> t.Iterator[Finding]:
+    """Mount options are given where something is mounted."""
+    for path, item in partitions(template):
+        if item["mountOptions"] != "defaults" and not is_mounted(item) and item.get("fsType") not in SWAP:
+            yield (
+                (*path, "mountOptions"),
+                f"The partition {item['id']!r} is not mounted, so its mountOptions have no effect. "
+                "Remove them, or add a mountPoint.",
+            )
+
+
+__all__ = ("SUBJECT",)

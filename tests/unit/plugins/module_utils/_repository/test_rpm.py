@@ -1,0 +1,478 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Real signed RPM repositories over real HTTP, good ones and bad ones."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import time
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader, Timeouts
+from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
+from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
+from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm import XmlGuard, refresh
+from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer
+from ansible_collections.os_image.composer.tests.support.rpm_repository import BUILT, RpmRepository
+from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys
+
+REPOMD = "/repodata/repomd.xml"
+
+
+class Site:
+    """A repository on a server, and a build host that uses it."""
+
+    def __init__(self, server: FileServer, keys: Keys, tmp_path: pathlib.Path) -> None:
+        self.server = server
+        self.keys = keys
+        self.repository = RpmRepository(server.root)
+        self.metadata_dir = tmp_path / "metadata"
+        self.build_log = tmp_path / "build.log"
+        self.config: dict[str, t.Any] = {
+            "name": "test",
+            "url": server.url,
+            "priority": 500,
+            "allow_packages": [],
+            "gpgcheck": True,
+            "keys": [keys.archive.public],
+            "fingerprints": [keys.archive.fingerprint],
+        }
+
+    def refresh_all(
+        self,
+        *configs: t.Mapping[str, t.Any],
+        offline: bool = False,
+        now: int | None = None,
+        mirrors: t.Mapping[str, str] | None = None,
+    ) -> list[RepositoryMetadata]:
+        with Downloader(workers=4, attempts=2, backoff=0.01, timeouts=Timeouts(connect=2, read=2)) as downloader:
+            return refresh(
+                configs,
+                package_arch="x86_64",
+                metadata_dir=str(self.metadata_dir),
+                mirrors=mirrors,
+                downloader=downloader,
+                offline=offline,
+                progress=Progress("pkg_resolve", build_log=str(self.build_log)),
+                now=now,
+            )
+
+    def refresh(self, *, offline: bool = False, now: int | None = None, **changes: t.Any) -> RepositoryMetadata:
+        return self.refresh_all({**self.config, **changes}, offline=offline, now=now)[0]
+
+    def refused(self, *, offline: bool = False, now: int | None = None, **changes: t.Any) -> str:
+        """Refresh, which must fail and leave what was there; return the message."""
+        before = self.snapshot()
+        with pytest.raises(RepositoryError) as caught:
+            self.refresh(offline=offline, now=now, **changes)
+        after = self.snapshot()
+        assert {name: data for name, data in after.items() if name in before} == before
+        # Nothing that was not verified has got a name by which it would be used.
+        left = [name for name in after if name not in before and not name.endswith((".part", ".download"))]
+        assert left == []
+        return str(caught.value)
+
+    def snapshot(self) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(self.metadata_dir)): path.read_bytes()
+            for path in self.metadata_dir.rglob("*")
+            if path.is_file() and path.name != ".lock"
+        }
+
+    def log(self) -> list[str]:
+        lines = self.build_log.read_text().splitlines()
+        return [line.partition("pkg_resolve ")[2] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def published(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Make the repository that most tests begin with once."""
+    root = tmp_path_factory.mktemp("published")
+    repository = RpmRepository(str(root))
+    repository.add_package("hello")
+    repository.publish(keys.archive)
+    return root
+
+
+@pytest.fixture
+def site(published: pathlib.Path, server: FileServer, keys: Keys, tmp_path: pathlib.Path) -> Site:
+    shutil.copytree(published, server.root, dirs_exist_ok=True)
+    return Site(server, keys, tmp_path)
+
+
+def names_in(metadata: RepositoryMetadata) -> list[str]:
+    text = pathlib.Path(metadata.indexes[0].path).read_text()
+    return re.findall(r"<name>(.+)</name>", text)
+
+
+def primary(site: Site) -> bytes:
+    return gzip.decompress(pathlib.Path(site.repository.data("primary")).read_bytes())
+
+
+def test_everything_is_verified_and_described(site: Site) -> None:
+    metadata = site.refresh()
+    assert names_in(metadata) == ["hello"]
+    (index,) = metadata.indexes
+    data = pathlib.Path(index.path).read_bytes()
+    assert data == primary(site)
+    assert (index.component, index.arch, index.size) == ("primary", "", len(data))
+    assert index.sha256 == hashlib.sha256(data).hexdigest()
+    assert metadata.base_url == site.server.url
+    assert metadata.signed_by == (site.keys.archive.fingerprint,)
+    assert (metadata.date, metadata.valid_until) == (BUILT, None)
+    assert metadata.metadata_digest == hashlib.sha256(site.repository.read_repomd().encode()).hexdigest()
+
+
+def test_file_lists_are_fetched_when_somebody_asks(site: Site) -> None:
+    metadata = site.refresh()
+    assert not any("filelists" in path for path in site.server.paths())
+    assert metadata.further is not None
+    for _time in range(2):
+        index = metadata.further("filelists")
+        assert index is not None
+        assert index.component == "filelists"
+        assert b"<file>/usr/share/hello/data</file>" in pathlib.Path(index.path).read_bytes()
+    assert sum("filelists" in path for path in site.server.paths()) == 1
+    assert metadata.further("other") is None
+    # Offline, and after a further refresh, they are still there.
+    os.utime(index.path, (1, 1))
+    site.refresh()
+    offline = site.refresh(offline=True)
+    assert offline.further is not None
+    assert offline.further("filelists") is not None
+    assert sum("filelists" in path for path in site.server.paths()) == 1
+
+
+def test_tampered_file_lists(site: Site) -> None:
+    metadata = site.refresh()
+    site.repository.replace_index("filelists", b"<filelists/>", honest=False)
+    assert metadata.further is not None
+    with pytest.raises(RepositoryError, match=r"^The package index repodata/[0-9a-f]+-filelists\.xml\.gz"):
+        metadata.further("filelists")
+
+
+def test_unchanged_metadata_costs_one_conditional_request(site: Site) -> None:
+    first = site.refresh()
+    site.server.heal()
+    assert site.refresh() == first
+    assert [(request.path, request.status) for request in site.server.requests] == [(REPOMD, 304)]
+
+
+def test_a_server_without_validators_costs_no_more_downloads(site: Site) -> None:
+    site.server.validators = False
+    first = site.refresh()
+    site.server.heal()
+    assert site.refresh() == first
+    assert site.server.paths() == [REPOMD]
+
+
+def test_new_metadata_replaces_the_old(site: Site) -> None:
+    old = site.refresh()
+    site.repository.add_package("news")
+    site.repository.publish(site.keys.archive, revision=BUILT + 1)
+    new = site.refresh()
+    assert names_in(new) == ["hello", "news"]
+    # Another build may be about to read the old one.
+    assert os.path.exists(old.indexes[0].path)
+    os.utime(old.indexes[0].path, (1, 1))
+    site.repository.publish(site.keys.archive, revision=BUILT + 2, options=["--compress-type", "xz"])
+    site.refresh()
+    assert not os.path.exists(old.indexes[0].path)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst", ".bz2", ""])
+def test_all_compressions(site: Site, suffix: str) -> None:
+    site.repository.publish(site.keys.archive, compression=suffix)
+    metadata = site.refresh()
+    assert names_in(metadata) == ["hello"]
+    assert any(path.endswith(f"primary.xml{suffix}") for path in site.server.paths())
+    assert metadata.further is not None
+    assert metadata.further("filelists") is not None
+
+
+def test_several_repositories_have_keys_of_their_own(site: Site, tmp_path: pathlib.Path) -> None:
+    other = RpmRepository(os.path.join(site.server.root, "other"))
+    other.add_package("other")
+    other.publish(site.keys.stranger)
+    config = {
+        "name": "other",
+        "url": f"{site.server.url}/other/",
+        "keys": [site.keys.stranger.public],
+        "allow_packages": ["oth*"],
+        "priority": 900,
+    }
+    first, second = site.refresh_all(site.config, config)
+    assert (names_in(first), names_in(second)) == (["hello"], ["other"])
+    assert second.base_url == f"{site.server.url}/other"
+    assert (second.priority, second.allow_packages) == (900, ("oth*",))
+    other.sign(site.keys.archive)
+    shutil.rmtree(site.metadata_dir)
+    with pytest.raises(SignatureError, match=r"'other'.*not one of the repository's keys"):
+        site.refresh_all(site.config, config)
+
+
+def test_a_mirror_name(site: Site) -> None:
+    config = {key: value for key, value in site.config.items() if key != "url"}
+    config["mirror"] = "vendor"
+    (metadata,) = site.refresh_all(config, mirrors={"vendor": site.server.url})
+    assert metadata.base_url == site.server.url
+
+
+# ---- signatures
+
+
+def test_an_unknown_key(site: Site) -> None:
+    site.repository.sign(site.keys.stranger)
+    message = site.refused()
+    assert message.startswith("The repomd.xml of the repository 'test' (http://127.0.0.1:")
+    assert f"{site.keys.stranger.fingerprint}, which is not one of the repository's keys" in message
+
+
+def test_a_key_that_is_not_pinned(site: Site) -> None:
+    keys = site.keys
+    site.repository.sign(keys.stranger)
+    message = site.refused(keys=[keys.archive.public, keys.stranger.public])
+    assert f"the only fingerprints allowed are {keys.archive.fingerprint}" in message
+
+
+def test_an_expired_key(site: Site) -> None:
+    keys = site.keys
+    site.repository.sign(keys.expired, when=Keys.before_expiry)
+    message = site.refused(keys=[keys.expired.public], fingerprints=[keys.expired.fingerprint])
+    assert f"the key {keys.expired.fingerprint} has expired on 2021-05-31" in message
+
+
+def test_a_revoked_key_condemns_stored_metadata_too(site: Site) -> None:
+    with KeyRing() as ring:
+        key = ring.make_key("Revoked <revoked@example.org>", when=int(time.time()) - 86400)
+        site.repository.sign(key)
+        site.refresh(keys=[key.public], fingerprints=[])
+        revoked = ring.revoke(key)
+        assert f"the key {key.fingerprint} was revoked" in site.refused(keys=[revoked.public], fingerprints=[])
+
+
+def test_a_missing_signature(site: Site) -> None:
+    site.repository.sign(None)
+    assert "is not signed: it has no repodata/repomd.xml.asc file. Check the URL" in site.refused()
+
+
+def test_a_signature_that_came_later(site: Site) -> None:
+    site.refresh(gpgcheck=False, keys=[], fingerprints=[])
+    assert site.refresh().signed_by == (site.keys.archive.fingerprint,)
+
+
+def test_no_keys(site: Site) -> None:
+    assert "no key is named" in site.refused(keys=[], fingerprints=[])
+
+
+def test_gpgcheck_false_is_possible_and_told(site: Site) -> None:
+    site.repository.sign(None)
+    metadata = site.refresh(gpgcheck=False, keys=[], fingerprints=[])
+    assert (metadata.gpgcheck, metadata.signed_by) == (False, ())
+    assert any("is not checked, as the template says (gpgcheck: false)" in line for line in site.log())
+
+
+def test_a_tampered_repomd(site: Site) -> None:
+    text = site.repository.read_repomd()
+    path = pathlib.Path(site.repository.path("repomd.xml"))
+    path.write_text(text.replace(f"<revision>{BUILT}", f"<revision>{BUILT + 1}"))
+    assert "does not match its signature by the key" in site.refused()
+
+
+def test_a_tampered_stored_repomd(site: Site) -> None:
+    site.refresh()
+    (path,) = site.metadata_dir.rglob("repomd.xml")
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert "does not match its signature by the key" in site.refused(offline=True)
+
+
+# ---- indexes
+
+
+@pytest.mark.parametrize("change", [b"", b"x", None])
+def test_a_tampered_primary(site: Site, change: bytes | None) -> None:
+    path = pathlib.Path(site.repository.data("primary"))
+    data = bytearray(path.read_bytes())
+    if change is None:
+        data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data[:-9]) if change == b"" else bytes(data) + (change or b""))
+    message = site.refused()
+    assert message.startswith("The package index repodata/")
+    assert "could not be downloaded" in message
+    assert "delivers another file" in message
+
+
+def test_a_compressed_index_that_holds_something_else(site: Site) -> None:
+    """The digest of the decompressed file counts, too."""
+    text = site.repository.read_repomd()
+    digest = hashlib.sha256(primary(site)).hexdigest()
+    site.repository.write_repomd(text.replace(digest, "0" * 64), site.keys.archive)
+    assert "decompressed it has another SHA-256 than the repomd.xml says" in site.refused()
+
+
+def test_a_decompression_bomb(site: Site) -> None:
+    size = len(primary(site))
+    site.repository.replace_index("primary", primary(site) + b" " * (64 << 20))
+    text = site.repository.read_repomd()
+    bomb = re.sub(r"(primary.*?<open-size>)\d+", rf"\g<1>{size}", text, flags=re.DOTALL)
+    site.repository.write_repomd(bomb, site.keys.archive)
+    assert f"it grows beyond the {size} bytes that it may have" in site.refused()
+
+
+@pytest.mark.parametrize("tag", ["size", "open-size"])
+def test_an_oversized_index(site: Site, tag: str) -> None:
+    text = re.sub(rf"<{tag}>\d+", f"<{tag}>{3 << 30}", site.repository.read_repomd())
+    site.repository.write_repomd(text, site.keys.archive)
+    assert f"is said to have {3 << 30} bytes, more than the {2 << 30} that an index may have" in site.refused()
+
+
+def test_an_index_without_its_decompressed_size(site: Site) -> None:
+    """As createrepo of long ago wrote it."""
+    text = re.sub(r"\s*<open-(?:size|checksum).*?</open-(?:size|checksum)>", "", site.repository.read_repomd())
+    site.repository.write_repomd(re.sub(r"(<timestamp>\d+)", r"\1.25", text), site.keys.archive)
+    metadata = site.refresh()
+    assert names_in(metadata) == ["hello"]
+    assert metadata.date == BUILT
+
+
+@pytest.mark.parametrize(
+    "prologue",
+    [
+        b'<!DOCTYPE metadata [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>',
+        b'<!DOCTYPE metadata SYSTEM "file:///etc/passwd">',
+    ],
+)
+def test_entity_tricks_in_an_index(site: Site, prologue: bytes) -> None:
+    data = primary(site).replace(b"<metadata", prologue + b"\n<metadata", 1)
+    site.repository.replace_index("primary", data)
+    site.repository.sign(site.keys.archive)
+    assert "it holds <!DOCTYPE, which package metadata has no use for" in site.refused()
+
+
+def test_another_encoding_hides_nothing(site: Site) -> None:
+    text = primary(site).decode().replace('encoding="UTF-8"', 'encoding="UTF-16"')
+    site.repository.replace_index("primary", text.encode("utf-16"))
+    site.repository.sign(site.keys.archive)
+    assert "it is not XML in UTF-8" in site.refused()
+
+
+@pytest.mark.parametrize("split", range(1, 60, 7))
+def test_the_guard_sees_what_comes_in_pieces(split: int) -> None:
+    data = b'<?xml version="1.0"?>\n<!DOCTYPE a>\n<a/>'
+    guard = XmlGuard()
+    with pytest.raises(ValueError, match="DOCTYPE"):  # noqa: PT012
+        guard.feed(data[:split])
+        guard.feed(data[split:])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("</repomd>", "", "cannot be understood: no element found"),
+        ("<repomd", "<!DOCTYPE repomd>\n<repomd", "it holds <!DOCTYPE, which package metadata has no use for"),
+        ("repomd", "metadata", "its root element is 'metadata'"),
+        ('"primary"', '"secondary"', "lists no usable primary index: it is not listed"),
+        ('"sha256"', '"sha"', "its checksum is of the kind SHA-1, which is broken"),
+        ('"sha256"', '"sha512"', "it has no SHA-256 checksum"),
+        ('href="', 'href="../', "its location is '../repodata"),
+        ('href="', 'href="http://example.org/', "its location is 'http://example.org/"),
+        (".xml.gz", ".xml.lz", "is compressed in a way that is not known"),
+        ("<size>", "<size>a", "its size is 'a"),
+        ("<timestamp>", "<timestamp>-", "its timestamp is '-"),
+    ],
+)
+def test_a_repomd_that_cannot_be_understood(site: Site, old: str, new: str, words: str) -> None:
+    site.repository.write_repomd(site.repository.read_repomd().replace(old, new), site.keys.archive)
+    assert words in site.refused()
+
+
+def test_an_index_without_size(site: Site) -> None:
+    text = re.sub(r"<size>\d+</size>", "", site.repository.read_repomd())
+    site.repository.write_repomd(text, site.keys.archive)
+    assert "The repomd.xml of the repository 'test' does not tell the size of repodata/" in site.refused()
+
+
+def test_an_oversized_repomd(site: Site) -> None:
+    pathlib.Path(site.repository.path("repomd.xml")).write_bytes(b"x" * (5 << 20))
+    assert "the repomd.xml of the repository 'test'" in site.refused().replace("The", "the", 1)
+
+
+# ---- age, place, network
+
+
+def test_a_rollback(site: Site) -> None:
+    site.repository.publish(site.keys.archive, revision=BUILT + 86400)
+    site.refresh()
+    site.repository.publish(site.keys.archive, revision=BUILT)
+    message = site.refused()
+    assert "is dated 2023-11-14 22:13:20 UTC, but this build host has seen one of 2023-11-15 22:13:20 UTC" in message
+    (seen,) = site.metadata_dir.rglob("seen.json")
+    assert f"remove {seen}." in message
+    seen.unlink()
+    assert site.refresh().date == BUILT
+
+
+def test_of_one_date_the_revision_counts(site: Site) -> None:
+    text = site.repository.read_repomd()
+    site.repository.write_repomd(text.replace(f"<revision>{BUILT}", "<revision>7"), site.keys.archive)
+    site.refresh()
+    site.repository.write_repomd(text.replace(f"<revision>{BUILT}", "<revision>6"), site.keys.archive)
+    assert "(revision 6), but this build host has seen one of 2023-11-14 22:13:20 UTC (revision 7)" in site.refused()
+
+
+def test_a_repomd_from_the_future(site: Site) -> None:
+    site.repository.publish(site.keys.archive, revision=int(time.time()) + 86400)
+    assert "which lies in the future. Check the clock of the build host" in site.refused()
+
+
+def test_no_repository_there(site: Site) -> None:
+    message = site.refused(url=f"{site.server.url}/nowhere")
+    assert message.startswith(f"There is no repository at {site.server.url}/nowhere: it has no repodata/repomd.xml")
+
+
+def test_a_mirror_in_the_middle_of_an_update(site: Site) -> None:
+    os.unlink(site.repository.data("primary"))
+    assert "The mirror may be in the middle of an update" in site.refused()
+
+
+def test_truncated_metadata_is_continued(site: Site) -> None:
+    path = "/repodata/" + os.path.basename(site.repository.data("primary"))
+    site.server.fail(path, Fault(truncate=100))
+    assert names_in(site.refresh()) == ["hello"]
+
+
+def test_offline(site: Site) -> None:
+    first = site.refresh()
+    site.server.heal()
+    assert site.refresh(offline=True) == first
+    assert site.server.paths() == []
+
+
+def test_offline_without_anything(site: Site) -> None:
+    assert "is not in the cache" in site.refused(offline=True)
+
+
+def test_offline_without_file_lists(site: Site) -> None:
+    site.refresh()
+    metadata = site.refresh(offline=True)
+    assert metadata.further is not None
+    with pytest.raises(RepositoryError, match=r"not in the cache, and this is an offline run: test: repodata/"):
+        metadata.further("filelists")
+
+
+def test_a_damaged_state_is_made_anew(site: Site) -> None:
+    first = site.refresh()
+    (path,) = site.metadata_dir.rglob("state.json")
+    path.write_text("{")
+    assert site.refresh() == first
+    assert json.loads(path.read_text())["base_url"] == site.server.url

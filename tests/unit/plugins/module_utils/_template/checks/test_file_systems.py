@@ -1,0 +1,83 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._template.checks.conftest import (
+    ESP,
+    ROOT,
+    SMALL_ROOT,
+    Approve,
+    Judge,
+    Part,
+    Right,
+    data,
+    disk,
+    neighbours,
+)
+
+SHORT_ESP = {**ESP, "end": "200MiB"}
+
+
+def between(**values: str) -> Part:
+    """A disk with a partition between the ESP and the root."""
+    return disk(SHORT_ESP, {"id": "x", "start": "200MiB", "end": "257MiB", **values}, ROOT)
+
+
+WRONG: list[tuple[Part, str]] = [
+    (between(fsType="swap", type="linux"), "A swap partition must have the type linux-swap, not linux."),
+    (between(fsType="swap", mountPoint="/x"), "Swap cannot be mounted."),
+    (between(fsType="ext4", type="swap"), "A partition of the type swap cannot hold ext4."),
+    (between(fsType="ext2", type="bios"), "GRUB itself is written to the BIOS boot partition 'x'"),
+    (between(fsLabel="x"), "A label without a file system has no effect."),
+    (disk({**ESP, "fsLabel": "TWELVE-CHARS"}, ROOT), "is longer than the 11 bytes that fat32 can store."),
+    (disk({**ESP, "fsLabel": "e.s.p"}, ROOT), "may only have letters, which are stored as capitals"),
+    (disk(ESP, {**ROOT, "fsLabel": "r\u00f6\u00f6t"}), "may only have printable ASCII characters."),
+    (disk(ESP, {**ROOT, "fsType": "squashfs", "fsLabel": "root"}), "squashfs cannot store a label."),
+    (disk(ESP, {**ROOT, "fsType": "erofs", "fsLabel": "x" * 16}), "longer than the 15 bytes that erofs can store."),
+    (disk(ESP, {**ROOT, "end": "300MiB"}), "disk.partitions[1].end: The partition 'root' has 43 MiB, but a root file"),
+    (disk(ESP, {**ROOT, "fsType": "xfs", "end": "540MiB"}), "a file system of the type xfs needs at least 300 MiB."),
+    (disk(ESP, {**ROOT, "fsType": "erofs", "end": "280MiB"}), "a root file system needs at least 32 MiB."),
+    (disk({**ESP, "end": "20MiB"}, {**ROOT, "start": "20MiB"}), "of the type fat32 needs at least 33 MiB"),
+    (between(fsType="btrfs"), "of the type btrfs needs at least 109 MiB"),
+    (disk(ESP, SMALL_ROOT, data(end="1025MiB")), "The partition 'data' has 1 MiB, but a file system of the type ext4"),
+    (disk(ESP, {**ROOT, "fsType": "squashfs", "mountOptions": "rw"}), "squashfs cannot be written"),
+    (disk(ESP, {**ROOT, "mountOptions": "nosuid,suid"}), "The mount options suid and nosuid contradict each other."),
+    (disk(ESP, SMALL_ROOT, data(mountOptions="noatime")), "The partition 'data' is not mounted"),
+]
+
+RIGHT: Right = {
+    "file_systems_fit_their_use": [between(fsType="swap"), between(fsType="swap", type="swap"), between(type="bios")],
+    "labels_fit_their_file_systems": [
+        disk({**ESP, "fsLabel": "ELEVEN-CHAR"}, {**ROOT, "fsLabel": "cloudimg-rootfs"}),
+        disk(ESP, {**ROOT, "fsType": "squashfs"}),
+    ],
+    "partitions_are_large_enough": [
+        disk({**ESP, "end": "34MiB"}, {**ROOT, "start": "34MiB", "end": "290MiB"}),
+        disk(ESP, {**ROOT, "fsType": "xfs", "end": "557MiB"}),
+        disk(ESP, {**ROOT, "fsType": "squashfs", "end": "289MiB"}),
+        between(fsType="swap", end="201MiB"),
+    ],
+    "compressed_file_systems_are_read_only": [
+        disk(ESP, {**ROOT, "fsType": "squashfs", "mountOptions": "ro,noatime"}),
+        disk(ESP, {**ROOT, "mountOptions": "rw"}),
+    ],
+    "mount_options_do_not_conflict": [disk(ESP, {**ROOT, "mountOptions": "ro,noatime,nodev,errors=remount-ro"})],
+    "mount_options_have_effect": [
+        disk(ESP, SMALL_ROOT, data(mountPoint="/srv", mountOptions="noatime")),
+        between(fsType="swap", mountOptions="pri=5"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("part", "expected"), WRONG, ids=[text[:60] for _part, text in WRONG])
+def test_wrong(part: Part, expected: str, judge: Judge) -> None:
+    found = judge(part)
+    assert any(expected in line for line in found), found
+
+
+@pytest.mark.parametrize(("name", "part"), neighbours(RIGHT))
+def test_right(name: str, part: Part, approve: Approve) -> None:
+    approve(name, part)
