@@ -213,7 +213,7 @@ efi_programs:
         - {subject: /CN=Example db, issuer: /CN=Example db}
 boot_entries:
   description:
-    - What the bootloaders can start. RV(boot_entries[].type) is V(loader) for an entry of the Boot Loader
+    - What the bootloaders can start. C(type) is V(loader) for an entry of the Boot Loader
       Specification, V(uki) for a unified kernel image, V(grub) for an entry of a C(grub.cfg).
   returned: success
   type: list
