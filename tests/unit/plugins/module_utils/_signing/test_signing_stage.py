@@ -31,6 +31,7 @@ class Signing:
         self.build = BuildDirectory(str(directory / "build"))
         self.pki = pki
         self.template: t.Dict[str, t.Any] = {
+            "image": {"name": "minimal", "version": "1.0"},
             "disk": copy.deepcopy(dict(DISK)),
             "systemConfig": {
                 "bootloader": {"bootType": "efi", "provider": "systemd-boot"},
