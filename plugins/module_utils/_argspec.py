@@ -31,6 +31,12 @@ STAGE_OPTIONS: t.Mapping[str, OptionSpec] = {
 
 BUILD_DIR: t.Mapping[str, OptionSpec] = {"build_dir": {"type": "path", "required": True}}
 
+#: Of the modules that report on images; kept in step with plugins/doc_fragments/_report_options.py by a unit test.
+REPORT_OPTIONS: t.Mapping[str, OptionSpec] = {
+    "report_file": {"type": "path"},
+    "temp_dir": {"type": "path", "default": "/var/tmp"},  # noqa: S108
+}
+
 #: Makes a stage from the module's parameters and the shared options.
 StageFactory = t.Callable[[t.Mapping[str, t.Any], StageOptions], Stage]
 
@@ -61,4 +67,4 @@ def run_stage_module(module: AnsibleModule, factory: StageFactory) -> t.NoReturn
     module.exit_json(**result)
 
 
-__all__ = ("BUILD_DIR", "STAGE_OPTIONS", "run_stage_module", "stage_argument_spec")
+__all__ = ("BUILD_DIR", "REPORT_OPTIONS", "STAGE_OPTIONS", "run_stage_module", "stage_argument_spec")

@@ -29,6 +29,8 @@ _SHORTEST_RUN = 4 * CELL
 
 _SAMPLE = 4096
 _BUFFER = 4 << 20
+# What comes from a pipe is looked at in pieces of this size.
+_HOLE = 64 << 10
 # linux/fs.h: _IOW(0x94, 9, int)
 _FICLONE = 0x40049409
 
@@ -208,15 +210,55 @@ def copy_into(source: str, image: str, offset: int) -> None:
                 length -= count
 
 
+def copy_out(image: str, offset: int, size: int, destination: str) -> None:
+    """Write a part of an image into a new file, with holes where it has them.
+
+    :raises OSError: Reading or writing failed.
+    """
+    with open(image, "rb", buffering=0) as reader, open(destination, "xb", buffering=0) as writer:
+        os.ftruncate(writer.fileno(), size)
+        for start, length in extents(reader.fileno()):
+            begin, end = max(start, offset), min(start + length, offset + size)
+            os.lseek(writer.fileno(), begin - offset, os.SEEK_SET)
+            while begin < end:
+                count = os.sendfile(writer.fileno(), reader.fileno(), begin, min(end - begin, 8 * _BUFFER))
+                if not count:
+                    raise OSError(errno.EIO, "The file became shorter while it was read", image)
+                begin += count
+
+
+def write_sparse(stream: t.BinaryIO, destination: str) -> None:
+    """Write what comes from a pipe into a new file, with holes in place of zeros.
+
+    :raises OSError: Writing failed.
+    """
+    zeros = bytes(_HOLE)
+    with open(destination, "xb", buffering=0) as writer:
+        position = 0
+        while True:
+            data = stream.read(_HOLE)
+            if not data:
+                break
+            if data != zeros[: len(data)]:
+                writer.seek(position)
+                written = 0
+                while written < len(data):
+                    written += writer.write(data[written:]) or 0
+            position += len(data)
+        os.ftruncate(writer.fileno(), position)
+
+
 __all__ = (
     "CELL",
     "Segment",
     "allocated",
     "clone_file",
     "copy_into",
+    "copy_out",
     "copy_sparse",
     "extents",
     "segments",
     "sha256_sparse",
     "stop_if",
+    "write_sparse",
 )

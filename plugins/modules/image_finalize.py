@@ -90,9 +90,15 @@ artifacts:
         - One of V(raw), V(qcow2), V(vhd), V(vhdx), V(vmdk), V(vdi); for images that are no disks V(iso), or V(initrd)
           and V(kernel).
       type: str
+    subformat:
+      description: The variant of V(vhd) or V(vmdk), for example V(streamOptimized); V(null) for other formats.
+      type: str
     compression:
       description: One of V(gz), V(xz), V(zstd); V(null) when the artifact is not compressed as a whole.
       type: str
+    level:
+      description: The level of the compression; V(null) when the artifact is not compressed as a whole.
+      type: int
     size:
       description: Size in bytes.
       type: int
@@ -102,7 +108,9 @@ artifacts:
   sample:
     - path: /srv/images/appliance/appliance-1.0.raw.zst
       format: raw
+      subformat: null
       compression: zstd
+      level: 3
       size: 291508271
       sha256: 352a010e9ef7e832273842dfd6bd3c5e9cbcf705b71191d4a8c6d3dc69779c29
 manifest:
@@ -115,6 +123,12 @@ sbom:
   returned: success
   type: str
   sample: /srv/images/appliance/appliance-1.0.spdx.json
+cyclonedx:
+  description:
+    - Absolute path of the CycloneDX bill of materials. Empty when C(systemConfig.sbom.cyclonedx) does not ask for one.
+  returned: success
+  type: str
+  sample: /srv/images/appliance/appliance-1.0.cdx.json
 signature:
   description: Absolute path of the signature of C(SHA256SUMS). Empty when the template names no key.
   returned: success

@@ -134,10 +134,11 @@ def compose(
     cmdline: str = "console=ttyS0",
     kernel_version: str = "",
     epoch: int = EPOCH,
+    build_digest: str = BUILD_DIGEST,
 ) -> Composed:
     """Compose a disk in C(directory)."""
     layout = disk_layout(DISK if disk is None else disk)
-    identity = DiskIdentity.derive(layout, BUILD_DIGEST)
+    identity = DiskIdentity.derive(layout, build_digest)
     paths = {name: directory / name for name in ("work", "upper", "overlay")}
     for path in paths.values():
         path.mkdir(parents=True)

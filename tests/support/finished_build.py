@@ -73,7 +73,7 @@ class FinishedBuild:
         self.image = root / "build" / "disk" / "image.raw"
         self.image.parent.mkdir(parents=True)
         subprocess.run(["cp", "--sparse=always", str(image), str(self.image)], check=True)
-        self.artifacts: list[dict[str, str]] = [{"type": "raw"}]
+        self.artifacts: list[dict[str, t.Any]] = [{"type": "raw"}]
         self.version = "1.0"
         self.image_type = "raw"
         #: What disk_compose has returned beside.

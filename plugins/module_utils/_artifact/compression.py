@@ -63,13 +63,21 @@ class Codec(abc.ABC):
     """One compressed file in the making.
 
     :cvar extension: What is appended to the file's name.
-    :cvar part_size: The most bytes of one part, a multiple of C(CELL).
-    :cvar memory: About how many bytes one thread needs.
+    :cvar levels: The levels that can be asked for: low ones are fast, high ones make small files.
+    :cvar default_level: The level when none is asked for.
+    :ivar part_size: The most bytes of one part, a multiple of C(CELL).
+    :ivar memory: About how many bytes one thread needs.
+    :param level: One of C(levels).
     """
 
     extension: t.ClassVar[str]
-    part_size: t.ClassVar[int]
-    memory: t.ClassVar[int]
+    levels: t.ClassVar[range]
+    default_level: t.ClassVar[int]
+    part_size: int
+    memory: int
+
+    def __init__(self, level: int) -> None:
+        self.level = level
 
     @classmethod
     @abc.abstractmethod
@@ -132,14 +140,21 @@ def crc32_combine(first: int, second: int, length: int) -> int:
     return _multiply(_shift(length), first) ^ second
 
 
+# The "extra flags" of RFC 1952, 2.3.1: what was compressed with most, or least, effort.
+_GZIP_EXTRA_FLAGS: t.Mapping[int, int] = {1: 4, 9: 2}
+
+
 class GzipCodec(Codec):
-    """gzip, level 6, without name and time."""
+    """gzip, without name and time."""
 
     extension = "gz"
+    levels = range(1, 10)
+    default_level = 6
     part_size = 4 * _MIB
     memory = 10 * _MIB
 
-    def __init__(self) -> None:
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
         self._crc = 0
         self._size = 0
 
@@ -148,11 +163,11 @@ class GzipCodec(Codec):
         return "zlib", zlib.ZLIB_RUNTIME_VERSION
 
     def header(self) -> bytes:
-        # Magic, deflate, no flags, no time, no extra flags, Unix.
-        return b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"
+        # Magic, deflate, no flags, no time, extra flags, Unix.
+        return b"\x1f\x8b\x08\x00\x00\x00\x00\x00" + bytes([_GZIP_EXTRA_FLAGS.get(self.level, 0), 3])
 
     def compress(self, data: memoryview) -> Piece:
-        deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+        deflate = zlib.compressobj(self.level, zlib.DEFLATED, -15)
         compressed = deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH)
         return Piece(compressed, len(data), zlib.crc32(data))
 
@@ -170,6 +185,9 @@ class GzipCodec(Codec):
 
 _XZ_FLAGS = bytes([0, lzma.CHECK_CRC64])
 _XZ_CHECK_SIZE = 8
+
+# MiB of the dictionary and of the compressor's memory by preset, from the manual page of xz; below 7 as 6.
+_XZ_SIZES: t.Mapping[int, t.Tuple[int, int]] = {7: (16, 186), 8: (32, 370), 9: (64, 674)}
 
 
 def _varint(value: int) -> bytes:
@@ -190,15 +208,22 @@ def _padding(length: int) -> bytes:
 
 
 class XzCodec(Codec):
-    """xz, preset 6, CRC-64."""
+    """xz, CRC-64; the level is the preset."""
 
     extension = "xz"
+    levels = range(10)
+    default_level = 6
     # Twice the dictionary: xz itself takes three times as much, for 0.1 % less, and a fifth more memory.
     part_size = 16 * _MIB
     memory = 120 * _MIB
 
-    def __init__(self) -> None:
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
         self._records: list[tuple[int, int]] = []
+        if level in _XZ_SIZES:
+            dictionary, memory = _XZ_SIZES[level]
+            self.part_size = 2 * dictionary * _MIB
+            self.memory = memory * _MIB + 2 * self.part_size
 
     @classmethod
     def tool(cls) -> tuple[str, str]:
@@ -214,7 +239,7 @@ class XzCodec(Codec):
         return b"\xfd7zXZ\x00" + _XZ_FLAGS + _crc(_XZ_FLAGS)
 
     def compress(self, data: memoryview) -> Piece:
-        stream = lzma.compress(data, lzma.FORMAT_XZ, lzma.CHECK_CRC64, 6)
+        stream = lzma.compress(data, lzma.FORMAT_XZ, lzma.CHECK_CRC64, self.level)
         # Stream header 12 bytes; block; index; stream footer 12 bytes, of which the second word is the index's size.
         index_size = (struct.unpack("<I", stream[-8:-4])[0] + 1) * 4
         block = memoryview(stream)[12 : -12 - index_size]
@@ -327,13 +352,20 @@ class _ZstdContext:
 
 
 class ZstdCodec(Codec):
-    """zstd, level 3, with the content's size and checksum in each frame."""
+    """zstd, with the content's size and checksum in each frame."""
 
     extension = "zst"
+    # Those beyond ask for more memory from who unpacks.
+    levels = range(1, 20)
+    default_level = 3
     part_size = 8 * _MIB
     memory = 24 * _MIB
 
-    def __init__(self) -> None:
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        # The tables of the thorough strategies.
+        if level > 12:
+            self.memory = 120 * _MIB
         self._local = threading.local()
 
     @classmethod
@@ -343,12 +375,27 @@ class ZstdCodec(Codec):
     def compress(self, data: memoryview) -> Piece:
         context: _ZstdContext | None = getattr(self._local, "context", None)
         if context is None:
-            context = self._local.context = _ZstdContext(3, self.part_size)
+            context = self._local.context = _ZstdContext(self.level, self.part_size)
         return Piece(context.compress(data), len(data))
 
 
 #: The values of C(disk.artifacts[].compression).
 CODECS: t.Mapping[str, type[Codec]] = {"gz": GzipCodec, "xz": XzCodec, "zstd": ZstdCodec}
+
+
+def level_problem(compression: str | None, level: int | None) -> str | None:
+    """Tell in words why a compression has no such level; V(None) when it has.
+
+    :param compression: A key of C(CODECS), or V(None) when nothing is compressed; of others nothing is known.
+    """
+    if level is None or (compression is not None and compression not in CODECS):
+        return None
+    if compression is None:
+        return f"The level {level} is one of a compression, and none is asked for. Add compression, or remove level."
+    levels = CODECS[compression].levels
+    if level in levels:
+        return None
+    return f"The compression {compression} has no level {level}. Use one from {levels[0]} to {levels[-1]}."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -362,7 +409,7 @@ class CompressedFile:
     sha256: str
 
 
-def thread_count(codec: type[Codec], workers: int) -> int:
+def thread_count(codec: Codec, workers: int) -> int:
     """Return how many threads compress: one for each processor, but no more than C(workers) and than memory allows."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
     return max(1, min(workers, len(os.sched_getaffinity(0)), memory // codec.memory))
@@ -374,6 +421,7 @@ def compress_file(
     compression: str,
     *,
     workers: int,
+    level: int | None = None,
     stop: threading.Event | None = None,
     on_progress: t.Callable[[int, int], None] | None = None,
 ) -> CompressedFile:
@@ -382,13 +430,14 @@ def compress_file(
     :param destination: Must not exist; what was written of it stays when an error is raised.
     :param compression: A key of C(CODECS).
     :param workers: The most threads to use.
+    :param level: One of the codec's C(levels); V(None) for its default.
     :param stop: Ends the work early.
     :param on_progress: Gets the bytes done and their total.
     :raises OSError: Reading or writing failed.
     """
     kind = CODECS[compression]
-    codec = kind()
-    threads = thread_count(kind, workers)
+    codec = kind(kind.default_level if level is None else level)
+    threads = thread_count(codec, workers)
     local = threading.local()
     digest = hashlib.sha256()
     zero_pieces: dict[int, Piece] = {}
@@ -402,7 +451,7 @@ def compress_file(
             stop_if(stop)
             buffer: bytearray | None = getattr(local, "buffer", None)
             if buffer is None:
-                buffer = local.buffer = bytearray(min(kind.part_size, total))
+                buffer = local.buffer = bytearray(min(codec.part_size, total))
             view = memoryview(buffer)[: segment.length]
             _read_exactly(descriptor, view, segment.offset, source)
             return codec.compress(view)
@@ -426,7 +475,7 @@ def compress_file(
         with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="compress") as pool:
             pending: collections.deque[tuple[concurrent.futures.Future[Piece] | Piece, int]] = collections.deque()
             try:
-                for segment in segments(descriptor, longest=kind.part_size):
+                for segment in segments(descriptor, longest=codec.part_size):
                     stop_if(stop)
                     item: concurrent.futures.Future[Piece] | Piece
                     if segment.zero:
@@ -465,5 +514,6 @@ __all__ = (
     "Piece",
     "compress_file",
     "crc32_combine",
+    "level_problem",
     "thread_count",
 )

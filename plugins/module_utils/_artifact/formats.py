@@ -132,7 +132,8 @@ def _normalise_vmdk(stream: t.BinaryIO, build_digest: str, epoch: int) -> None:
     header = _read(stream, 0, 512)
     _expect(bytes(header[:4]) == b"KDMV", "vmdk")
     start, length = (512 * value for value in struct.unpack_from("<QQ", header, 28))
-    descriptor = bytes(_read(stream, start, length)).rstrip(b"\0")
+    # Behind its end lies what is left of a longer one: qemu-img writes it twice, with other identifiers.
+    descriptor = bytes(_read(stream, start, length)).partition(b"\0")[0]
     content_id = b"CID=" + _derived(build_digest, "vmdk").hex[:8].encode("ascii")
     descriptor, count = re.subn(rb"^CID=[0-9a-f]{1,8}$", content_id, descriptor, count=1, flags=re.MULTILINE)
     _expect(count == 1, "vmdk")
@@ -151,8 +152,9 @@ class DiskFormat:
 
     :ivar extension: The end of the file's name.
     :ivar driver: The name that C(qemu-img) has for it; empty for the raw image itself.
-    :ivar options: What C(qemu-img convert) gets.
+    :ivar options: Options of the format for C(qemu-img convert).
     :ivar compact: What C(qemu-img convert) gets beside when the file is not compressed as a whole afterwards.
+    :ivar subformats: Its variants, the default one first.
     """
 
     extension: str
@@ -160,6 +162,18 @@ class DiskFormat:
     options: t.Tuple[str, ...] = ()
     compact: t.Tuple[str, ...] = ()
     normalise: t.Optional[Normaliser] = None
+    subformats: t.Tuple[str, ...] = ()
+
+    @property
+    def default_subformat(self) -> str | None:
+        """The variant when none is asked for; V(None) when there are none."""
+        return self.subformats[0] if self.subformats else None
+
+    def arguments(self, subformat: str | None) -> t.List[str]:
+        """Return the arguments of C(qemu-img convert) that choose a variant."""
+        chosen = subformat or self.default_subformat
+        options = [*([f"subformat={chosen}"] if chosen else []), *self.options]
+        return ["-o", ",".join(options)] if options else []
 
 
 #: The values of C(disk.artifacts[].type).
@@ -168,11 +182,23 @@ FORMATS: t.Mapping[str, DiskFormat] = {
     # Without -W: clusters that are written as they come give another file on each run.
     "qcow2": DiskFormat("qcow2", "qcow2", compact=("-c", "-o", "compression_type=zstd")),
     # Without force_size the disk grows to the next size that cylinders, heads and sectors can express.
-    "vhd": DiskFormat("vhd", "vpc", ("-o", "subformat=dynamic,force_size=on"), normalise=_normalise_vhd),
-    "vhdx": DiskFormat("vhdx", "vhdx", ("-o", "subformat=dynamic"), normalise=_normalise_vhdx),
-    "vmdk": DiskFormat("vmdk", "vmdk", ("-o", "subformat=monolithicSparse"), normalise=_normalise_vmdk),
+    "vhd": DiskFormat("vhd", "vpc", ("force_size=on",), normalise=_normalise_vhd, subformats=("dynamic", "fixed")),
+    "vhdx": DiskFormat("vhdx", "vhdx", ("subformat=dynamic",), normalise=_normalise_vhdx),
+    "vmdk": DiskFormat("vmdk", "vmdk", normalise=_normalise_vmdk, subformats=("monolithicSparse", "streamOptimized")),
     "vdi": DiskFormat("vdi", "vdi", normalise=_normalise_vdi),
 }
+
+
+def subformat_problem(format_name: str, subformat: str | None) -> str | None:
+    """Tell in words why a format has no such variant; V(None) when it has.
+
+    :param format_name: A key of C(FORMATS).
+    """
+    known = FORMATS[format_name].subformats
+    if subformat is None or subformat in known:
+        return None
+    remedy = f"Use one of: {', '.join(known)}." if known else "Remove the key."
+    return f"The format {format_name} has no subformat {subformat!r}. {remedy}"
 
 
 def convert(
@@ -184,6 +210,7 @@ def convert(
     build_digest: str,
     epoch: int,
     compact: bool,
+    subformat: str | None = None,
     stop: threading.Event | None = None,
 ) -> None:
     """Convert a raw image.
@@ -192,12 +219,13 @@ def convert(
     :param format_name: A key of C(FORMATS) other than C(raw).
     :param epoch: The time for formats that hold one.
     :param compact: Compress inside the format, where it can do that.
+    :param subformat: One of the format's C(subformats); V(None) for its default.
     :param stop: Ends the work early.
     :raises CommandError: C(qemu-img) failed.
     """
     disk_format = FORMATS[format_name]
     argv = [find_tool("qemu-img", package="qemu-utils"), "convert", "-q", "-f", "raw", "-O", disk_format.driver]
-    argv += [*disk_format.options, *(disk_format.compact if compact else ()), source, destination]
+    argv += [*disk_format.arguments(subformat), *(disk_format.compact if compact else ()), source, destination]
     with tempfile.TemporaryFile() as errors:
         process = runner.start(argv, stdout=errors, stderr=errors)
         try:
@@ -223,4 +251,4 @@ def convert(
             disk_format.normalise(stream, build_digest, epoch)
 
 
-__all__ = ("FORMATS", "DiskFormat", "convert")
+__all__ = ("FORMATS", "DiskFormat", "convert", "subformat_problem")

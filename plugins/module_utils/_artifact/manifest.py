@@ -24,6 +24,8 @@ class Artifact:
     :ivar name: Its file name.
     :ivar format: A key of C(FORMATS), or C(iso), C(initrd), C(kernel).
     :ivar compression: A key of C(CODECS), or V(None).
+    :ivar level: The level of the compression, or V(None).
+    :ivar subformat: The variant of the format; V(None) where it has none.
     """
 
     name: str
@@ -31,13 +33,17 @@ class Artifact:
     compression: t.Optional[str]
     size: int
     sha256: str
+    level: t.Optional[int] = None
+    subformat: t.Optional[str] = None
 
     def as_facts(self, path: str) -> t.Dict[str, t.Any]:
         """Return the form of manifests and results."""
         return {
             "path": path,
             "format": self.format,
+            "subformat": self.subformat,
             "compression": self.compression,
+            "level": self.level,
             "size": self.size,
             "sha256": self.sha256,
         }

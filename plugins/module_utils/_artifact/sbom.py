@@ -5,19 +5,23 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""The software bill of materials: an SPDX 2.3 document in JSON that lists the image and each package in it."""
+"""The software bill of materials: an SPDX 2.3 document in JSON that lists the image, its packages and its artifacts."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import json
 import re
 import typing as t
 import urllib.parse
 
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.checksums import FileChecksums
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.license import DeclaredLicense
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
 
 _IMAGE_ID = "SPDXRef-Image"
 _DOCUMENT_ID = "SPDXRef-DOCUMENT"
@@ -97,7 +101,13 @@ def _supplier(description: PackageDescription) -> str:
     return f"{kind}: {name} ({match['email']})"
 
 
-def _url(url: str) -> str | None:
+def maintainer_name(maintainer: str) -> str:
+    """Return the name of C(Name <address>); empty when it has not that form."""
+    match = _MAINTAINER.fullmatch(maintainer)
+    return match["name"].strip(' "') if match else ""
+
+
+def public_url(url: str) -> str | None:
     """Return a URL that may stand in a public document, or V(None)."""
     try:
         parts = urllib.parse.urlsplit(url)
@@ -114,8 +124,8 @@ class _Identifiers:
     def __init__(self) -> None:
         self._used: set[str] = set()
 
-    def make(self, *parts: str) -> str:
-        base = "SPDXRef-Package-" + re.sub(r"[^A-Za-z0-9.-]", "-", "-".join(parts))
+    def make(self, kind: str, *parts: str) -> str:
+        base = f"SPDXRef-{kind}-" + re.sub(r"[^A-Za-z0-9.-]", "-", "-".join(parts))
         identifier, number = base, 1
         while identifier in self._used:
             number += 1
@@ -136,7 +146,7 @@ def _package(
     public_repositories: t.Collection[str],
 ) -> t.Dict[str, t.Any]:
     # A mirror of this build host is nobody else's business: only repositories that name their URL are named.
-    location = _url(package.get("url") or "") if package.get("repository") in public_repositories else None
+    location = public_url(package.get("url") or "") if package.get("repository") in public_repositories else None
     entry: t.Dict[str, t.Any] = {
         "SPDXID": identifier,
         "name": package["name"],
@@ -149,7 +159,7 @@ def _package(
         "licenseDeclared": description.license.expression,
         "copyrightText": "NOASSERTION",
     }
-    homepage = _url(description.homepage)
+    homepage = public_url(description.homepage)
     if homepage:
         entry["homepage"] = homepage
     if package.get("source"):
@@ -166,18 +176,87 @@ def _package(
     return entry
 
 
+def created(image: ImageIdentity) -> str:
+    """Return the time at which a bill of materials was made: that of the image."""
+    return datetime.datetime.fromtimestamp(image.epoch, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def document_uuid(image: ImageIdentity, kind: str, artifacts: t.Sequence[Artifact]) -> str:
+    """Return the UUID of a bill of materials; those that tell something else have another one.
+
+    :param kind: What document it is: C(spdx) or C(cyclonedx).
+    """
+    told = [image.description, [artifact.as_facts(artifact.name) for artifact in artifacts]]
+    return derive_uuid(image.build_digest, f"artifact/{kind}/{digest_of(told)}")
+
+
+def _artifact(identifier: str, image: ImageIdentity, artifact: Artifact) -> t.Dict[str, t.Any]:
+    return {
+        "SPDXID": identifier,
+        "name": artifact.name,
+        "versionInfo": image.version,
+        "packageFileName": artifact.name,
+        "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": False,
+        "checksums": [{"algorithm": "SHA256", "checksumValue": artifact.sha256}],
+        "licenseConcluded": "NOASSERTION",
+        "licenseDeclared": "NOASSERTION",
+        "copyrightText": "NOASSERTION",
+        "primaryPackagePurpose": "ARCHIVE" if artifact.compression else "FILE",
+    }
+
+
+def _file(identifier: str, file: FileChecksums) -> t.Dict[str, t.Any]:
+    return {
+        "SPDXID": identifier,
+        "fileName": f".{file.path}",
+        "checksums": [
+            {"algorithm": "SHA1", "checksumValue": file.sha1},
+            {"algorithm": "SHA256", "checksumValue": file.sha256},
+        ],
+        "licenseConcluded": "NOASSERTION",
+        "licenseInfoInFiles": ["NOASSERTION"],
+        "copyrightText": "NOASSERTION",
+    }
+
+
+def verification_code(files: t.Sequence[FileChecksums]) -> str:
+    """Return the package verification code of SPDX 2.3 (7.9)."""
+    joined = "".join(sorted(file.sha1 for file in files))
+    return hashlib.sha1(joined.encode("ascii"), usedforsecurity=False).hexdigest()
+
+
+def _analysis(files: t.Sequence[FileChecksums] | None, excluded: t.Sequence[str]) -> t.Dict[str, t.Any]:
+    """Return what the image's entry says about its files."""
+    if files is None:
+        return {"filesAnalyzed": False}
+    return {
+        "filesAnalyzed": True,
+        "packageVerificationCode": {
+            "packageVerificationCodeValue": verification_code(files),
+            "packageVerificationCodeExcludedFiles": [f".{path}" for path in excluded],
+        },
+        "licenseInfoFromFiles": ["NOASSERTION"],
+    }
+
+
 def build_sbom(
     image: ImageIdentity,
     packages: t.Sequence[t.Mapping[str, t.Any]],
     descriptions: t.Mapping[str, PackageDescription],
     *,
     public_repositories: t.Collection[str] = (),
+    artifacts: t.Sequence[Artifact] = (),
+    files: t.Sequence[FileChecksums] | None = None,
+    excluded: t.Sequence[str] = (),
 ) -> bytes:
     """Return the document.
 
     :param packages: The packages of the lock.
     :param descriptions: By the package's name; packages without one are listed with what the lock knows.
     :param public_repositories: The names of the repositories whose URLs may be told.
+    :param artifacts: The files that have the image in them; none when the document lies in the image itself.
+    :param files: The files of the image, but for C(excluded); V(None) when they are not to be listed.
     """
     identifiers = _Identifiers()
     ordered = sorted(packages, key=lambda package: (package["name"], package["arch"], package["version"]))
@@ -186,7 +265,7 @@ def build_sbom(
     extracted: t.Dict[str, t.Dict[str, t.Any]] = {}
     ids: t.List[str] = []
     for package in ordered:
-        identifier = identifiers.make(package["name"], package["arch"])
+        identifier = identifiers.make("Package", package["name"], package["arch"])
         ids.append(identifier)
         by_name.setdefault(package["name"], identifier)
         description = descriptions.get(package["name"], PackageDescription())
@@ -202,6 +281,15 @@ def build_sbom(
     for package, identifier in zip(ordered, ids):
         needed = sorted({by_name[name] for name in package.get("depends", ()) if name in by_name} - {identifier})
         relationships += [_relationship(identifier, "DEPENDS_ON", other) for other in needed]
+    for artifact in artifacts:
+        identifier = identifiers.make("Artifact", artifact.name)
+        entries.append(_artifact(identifier, image, artifact))
+        relationships.append(_relationship(identifier, "GENERATED_FROM", _IMAGE_ID))
+    file_entries: t.List[t.Dict[str, t.Any]] = []
+    for file in files or ():
+        identifier = identifiers.make("File", str(len(file_entries) + 1))
+        file_entries.append(_file(identifier, file))
+        relationships.append(_relationship(_IMAGE_ID, "CONTAINS", identifier))
     base_name = f"{image.name}-{image.version}"
     document = {
         "spdxVersion": "SPDX-2.3",
@@ -210,12 +298,10 @@ def build_sbom(
         "name": base_name,
         "documentNamespace": (
             f"https://spdx.org/spdxdocs/{urllib.parse.quote(base_name, safe='')}-"
-            f"{derive_uuid(image.build_digest, 'artifact/spdx')}"
+            f"{document_uuid(image, 'spdx', artifacts)}"
         ),
         "creationInfo": {
-            "created": datetime.datetime.fromtimestamp(image.epoch, datetime.timezone.utc).strftime(
-                "%Y-%m-%dT%H:%M:%SZ"
-            ),
+            "created": created(image),
             "creators": [f"Tool: os_image.composer-{image.collection_version}"],
         },
         "packages": [
@@ -224,7 +310,7 @@ def build_sbom(
                 "name": image.name,
                 "versionInfo": image.version,
                 "downloadLocation": "NOASSERTION",
-                "filesAnalyzed": False,
+                **_analysis(files, excluded),
                 "licenseConcluded": "NOASSERTION",
                 "licenseDeclared": "NOASSERTION",
                 "copyrightText": "NOASSERTION",
@@ -235,13 +321,15 @@ def build_sbom(
         ],
         "relationships": relationships,
     }
+    if file_entries:
+        document["files"] = file_entries
     if extracted:
         document["hasExtractedLicensingInfos"] = [extracted[key] for key in sorted(extracted)]
     # Python writes indented JSON ten times slower than compact JSON; one entry a line is readable, too.
-    return _lines(document)
+    return lines(document)
 
 
-def _lines(document: t.Mapping[str, t.Any]) -> bytes:
+def lines(document: t.Mapping[str, t.Any]) -> bytes:
     """Serialize a document with each entry of its lists on a line of its own."""
 
     def dump(value: t.Any) -> str:
@@ -257,4 +345,15 @@ def _lines(document: t.Mapping[str, t.Any]) -> bytes:
     return ("{\n" + ",\n".join(members) + "\n}\n").encode("utf-8", errors="replace")
 
 
-__all__ = ("ImageIdentity", "PackageDescription", "build_sbom", "package_url")
+__all__ = (
+    "ImageIdentity",
+    "PackageDescription",
+    "build_sbom",
+    "created",
+    "document_uuid",
+    "lines",
+    "maintainer_name",
+    "package_url",
+    "public_url",
+    "verification_code",
+)

@@ -16,16 +16,24 @@ import os
 import threading
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.bill import (
+    CHECKSUMS_OF_FILES,
+    CYCLONEDX,
+    SPDX,
+    Bill,
+    read_checksums,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import (
     CODECS,
     CompressedFile,
     compress_file,
+    level_problem,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.description import (
-    DESCRIPTIONS,
-    LayeredTree,
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import (
+    FORMATS,
+    convert,
+    subformat_problem,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import FORMATS, convert
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import (
     Artifact,
     build_manifest,
@@ -41,10 +49,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.publis
     others_in,
     publish,
     staging,
-)
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
-    ImageIdentity,
-    build_sbom,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, DocumentError
@@ -86,12 +90,16 @@ class ArtifactPlan:
 
     :ivar name: Its file name.
     :ivar source: What of the result of disk_compose it is made from.
+    :ivar level: The level of the compression; V(None) without one.
+    :ivar subformat: The variant of the format; V(None) where it has none.
     """
 
     name: str
     format: str
-    compression: t.Optional[str]
+    compression: t.Optional[str] = None
     source: str = "image"
+    level: t.Optional[int] = None
+    subformat: t.Optional[str] = None
 
     @property
     def is_converted(self) -> bool:
@@ -100,8 +108,19 @@ class ArtifactPlan:
 
     @property
     def described(self) -> str:
-        """The format and the compression, in words."""
-        return f"{self.format}, {self.compression}" if self.compression else self.format
+        """The format and the compression, in words; what is as it is by default is not told."""
+        words = [self.format]
+        if self.format in FORMATS and self.subformat != FORMATS[self.format].default_subformat:
+            words.append(str(self.subformat))
+        if self.compression:
+            words.append(self.compression)
+            if self.level != CODECS[self.compression].default_level:
+                words.append(f"level {self.level}")
+        return ", ".join(words)
+
+    def finished(self, size: int, sha256: str) -> Artifact:
+        """Return the artifact that it became."""
+        return Artifact(self.name, self.format, self.compression, size, sha256, self.level, self.subformat)
 
 
 def check_base_name(base_name: str) -> None:
@@ -137,10 +156,16 @@ def plan_artifacts(base_name: str, wanted: t.Sequence[t.Mapping[str, t.Any]]) ->
             raise ArtifactError(
                 f"The compression {compression!r} is not supported.", remedy=f"Use one of: {', '.join(CODECS)}."
             )
+        problem = subformat_problem(kind, entry.get("subformat")) or level_problem(compression, entry.get("level"))
+        if problem:
+            raise ArtifactError(problem)
         name = f"{base_name}.{FORMATS[kind].extension}"
+        level = None
         if compression is not None:
             name = f"{name}.{CODECS[compression].extension}"
-        plans[name] = ArtifactPlan(name, kind, compression)
+            level = entry.get("level", CODECS[compression].default_level)
+        subformat = entry.get("subformat") or FORMATS[kind].default_subformat
+        plans[name] = ArtifactPlan(name, kind, compression, level=level, subformat=subformat)
     return list(plans.values())
 
 
@@ -183,12 +208,17 @@ class _Build:
         return f"{self.image['name']}-{self.image['version']}"
 
     @property
+    def bill_options(self) -> t.Mapping[str, t.Any]:
+        """What the template wants of the bill of materials."""
+        return self.document.section("systemConfig").get("sbom") or {}
+
+    @property
     def plans(self) -> list[ArtifactPlan]:
         kind = self.document.section("target")["imageType"]
         if kind in _TREE_IMAGES:
             check_base_name(self.base_name)
             return [
-                ArtifactPlan(f"{self.base_name}.{suffix}", name, None, source)
+                ArtifactPlan(f"{self.base_name}.{suffix}", name, source=source)
                 for name, suffix, source in _TREE_IMAGES[kind]
             ]
         return plan_artifacts(self.base_name, self.document.section("disk").get("artifacts") or [])
@@ -313,7 +343,10 @@ class ImageFinalize(Stage):
             result={
                 "artifacts": [artifact.as_facts(self._final(artifact.name)) for artifact in artifacts],
                 "manifest": self._final(manifest_name(earlier.base_name)),
-                "sbom": self._final(_sbom_name(earlier.base_name)),
+                "sbom": self._final(earlier.base_name + SPDX),
+                "cyclonedx": self._final(earlier.base_name + CYCLONEDX)
+                if earlier.bill_options.get("cyclonedx")
+                else "",
                 "signature": self._final(SIGNATURE) if signer else "",
                 "signed_by": signer.fingerprint if signer else "",
                 "build_id": earlier.document.build_digest(earlier.lock),
@@ -346,7 +379,7 @@ class ImageFinalize(Stage):
                 and all(old_tools.get(tool) == version for tool, version in _tool_versions([plan]).items())
                 and output.problem(relative_to=self.build.path) is None
             ):
-                finished[plan.name] = Artifact(plan.name, plan.format, plan.compression, output.size, output.sha256)
+                finished[plan.name] = plan.finished(output.size, output.sha256)
         return finished
 
     def _with_image(self, earlier: _Build) -> _Build:
@@ -382,28 +415,19 @@ class ImageFinalize(Stage):
             files.append(stage.write(_LOCK, stream.read()))
         provider = document.provider
         build_digest = document.build_digest(lock)
-        identity = ImageIdentity(
-            name=earlier.image["name"],
-            version=str(earlier.image["version"]),
-            os=provider["os"],
-            release_version=str(provider.get("release_version") or provider["dist"]),
-            package_type=provider["family"],
-            build_digest=build_digest,
-            collection_version=COLLECTION_VERSION,
-            epoch=lock["source_date_epoch"],
-            description=document.section("systemConfig").get("description", ""),
-        )
         self.progress.milestone("Artifacts", "Writing the bill of materials")
-        tree = LayeredTree([layer["path"] for layer in earlier.chroot.result["layers"]])
-        descriptions = DESCRIPTIONS[provider["family"]](tree, lock["packages"])
-        public = [repository["name"] for repository in provider["repositories"] if repository.get("url")]
-        sbom = build_sbom(identity, lock["packages"], descriptions, public_repositories=public)
-        files.append(stage.write(_sbom_name(base_name), sbom))
+        bill = Bill.of(document, lock, [layer["path"] for layer in earlier.chroot.result["layers"]])
+        checksums = None
+        if bill.lists_files:
+            # As disk_compose found them, when the tree was complete.
+            with open(self.build.join(*CHECKSUMS_OF_FILES), "rb") as stream:
+                checksums = read_checksums(stream.read())
+        files += [stage.write(name, data) for name, data in bill.published(artifacts, checksums).items()]
         repositories, warnings = repository_facts(lock["repositories"], provider["repositories"])
         for warning in warnings:
             self.progress.milestone("Artifacts", warning, level="warn")
         manifest = build_manifest(
-            image={"name": identity.name, "version": identity.version},
+            image={"name": earlier.image["name"], "version": str(earlier.image["version"])},
             description=described(document.template),
             target=document.section("target"),
             provider_id=document.provider_id,
@@ -471,12 +495,14 @@ class _ArtifactMaker:
         stored = allocated(self._image)
         needed = 0
         for plan in self._plans:
-            if plan.compression or plan.format == "qcow2":
-                needed += stored // _BEST_RATIO
-            if not plan.is_converted and not plan.compression and self._is_elsewhere():
+            if plan.compression:
+                # And the converted image, for as long as it is compressed.
+                needed += stored // _BEST_RATIO + (stored if plan.is_converted else 0)
+            elif plan.is_converted:
+                is_compact = plan.format == "qcow2" or plan.subformat == "streamOptimized"
+                needed += stored // _BEST_RATIO if is_compact else stored
+            elif self._is_elsewhere():
                 needed += allocated(self._sources[plan.source])
-            if plan.is_converted and (plan.format != "qcow2" or plan.compression):
-                needed += stored
         status = os.statvfs(self._stage.path)
         free = status.f_bavail * status.f_frsize
         if free < needed:
@@ -512,12 +538,12 @@ class _ArtifactMaker:
                 compressed = self._compress(plan, source, path)
             if source != self._image:
                 os.unlink(source)
-            return Artifact(plan.name, plan.format, plan.compression, compressed.size, compressed.sha256)
+            return plan.finished(compressed.size, compressed.sha256)
         if not plan.is_converted:
             self._progress.milestone("Artifacts", f"Writing {plan.name}")
             self._take(source, path)
         sha256 = sha256_sparse(path, stop=self._stop)
-        return Artifact(plan.name, plan.format, None, os.path.getsize(path), sha256)
+        return plan.finished(os.path.getsize(path), sha256)
 
     def _take(self, source: str, path: str) -> None:
         """Publish an image itself, with a second copy of its data only where there is no other way."""
@@ -541,6 +567,7 @@ class _ArtifactMaker:
             build_digest=self._build_digest,
             epoch=self._epoch,
             compact=compact,
+            subformat=plan.subformat,
             stop=self._stop,
         )
 
@@ -561,6 +588,7 @@ class _ArtifactMaker:
             destination,
             plan.compression,
             workers=self._options.workers,
+            level=plan.level,
             stop=self._stop,
             on_progress=tell,
         )
@@ -575,10 +603,6 @@ def _name_without_compression(plan: ArtifactPlan) -> str:
 
 def _uses_all_processors(plan: ArtifactPlan) -> bool:
     return plan.compression is not None or (plan.is_converted and bool(FORMATS[plan.format].compact))
-
-
-def _sbom_name(base_name: str) -> str:
-    return f"{base_name}.spdx.json"
 
 
 def _tool_versions(plans: t.Sequence[ArtifactPlan]) -> t.Dict[str, str]:

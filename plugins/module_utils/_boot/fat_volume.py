@@ -39,6 +39,10 @@ class FatVolume:
         """Copy a file out."""
         self._run("mcopy", f"::/{path}", destination, what=f"Reading {path} from the EFI system partition")
 
+    def read_all(self, directory: str) -> None:
+        """Copy everything out into a directory."""
+        self._run("mcopy", "-s", "-n", "-Q", "::/", directory, what="Reading a FAT file system")
+
     def write(self, source: str, path: str) -> None:
         """Copy a file in, in place of one that is there.
 

@@ -124,8 +124,38 @@ def _extend_header(image: bytearray, sections: t.Sequence[Section], stub_path: s
     return paddings
 
 
+def read_sections(path: str) -> t.Dict[str, t.Tuple[int, int]]:
+    """Return the sections of an EFI program: name -> (first byte in the file, size of the content).
+
+    :raises BootError: It is no EFI program, or a damaged one.
+    """
+    size = os.stat(path).st_size
+    with open(path, "rb") as stream:
+        head = stream.read(64)
+        if len(head) < 64 or head[:2] != b"MZ":
+            raise BootError(f"{path} is not an EFI program.")
+        header = struct.unpack_from("<I", head, 0x3C)[0]
+        stream.seek(header)
+        coff = stream.read(24)
+        if len(coff) < 24 or coff[:4] != b"PE\0\0":
+            raise BootError(f"{path} is not an EFI program.")
+        count, optional = struct.unpack_from("<H", coff, 6)[0], struct.unpack_from("<H", coff, 20)[0]
+        stream.seek(header + 24 + optional)
+        table = stream.read(_SECTION_HEADER.size * count)
+    if len(table) < _SECTION_HEADER.size * count:
+        raise BootError(f"The EFI program {path} is damaged: its table of sections ends early.")
+    sections = {}
+    for name, virtual, _address, raw_size, raw, *_rest in _SECTION_HEADER.iter_unpack(table):
+        # What is smaller in the file than in memory is filled up with zeros; what is larger was padded.
+        length = min(virtual, raw_size) if virtual else raw_size
+        if raw + length > size:
+            raise BootError(f"The EFI program {path} is damaged: it ends before its sections do.")
+        sections[name.rstrip(b"\0").decode("ascii", errors="replace")] = (raw, length)
+    return sections
+
+
 def _round_up(value: int, alignment: int) -> int:
     return -(-value // alignment) * alignment
 
 
-__all__ = ("Section", "write_uki")
+__all__ = ("Section", "read_sections", "write_uki")

@@ -40,6 +40,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._progress import
 
 _FSTAB = "/etc/fstab"
 
+#: Makes documents from a finished tree: gets its path, returns their content by their absolute paths in the tree.
+Documents = t.Callable[[str], t.Mapping[str, bytes]]
+
 
 @dataclasses.dataclass(frozen=True)
 class DiskIdentity:
@@ -108,6 +111,7 @@ class DiskComposer:
     :param boot: The template's wishes about booting.
     :param epoch: SOURCE_DATE_EPOCH: all times in the image.
     :param scratch: An empty directory beside the image for temporary files; the caller removes it.
+    :param documents: What is written into the tree when all else is in it.
     """
 
     def __init__(
@@ -120,6 +124,7 @@ class DiskComposer:
         scratch: str,
         runner: CommandRunner,
         progress: Progress,
+        documents: Documents | None = None,
     ) -> None:
         self.layout = layout
         self.identity = identity
@@ -128,6 +133,7 @@ class DiskComposer:
         self.scratch = scratch
         self.runner = runner
         self.progress = progress
+        self.documents = documents
 
     def compose(self, tree: str, image: str, contexts: FileContexts | None = None) -> ComposedBoot:
         """Write the image.
@@ -203,6 +209,9 @@ class DiskComposer:
             writer.write(_FSTAB, fstab(self.layout, self.identity.partitions).encode("utf-8"))
         for path, data in files.tree.items():
             writer.write(path, data)
+        if self.documents is not None:
+            for path, data in self.documents(tree).items():
+                writer.write(path, data)
         writer.finish()
         return ComposedBoot(loader.name, files.entries, kernels[0].version, cmdline), files.esp.files
 

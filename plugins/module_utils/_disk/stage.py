@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import typing as t
@@ -21,6 +22,11 @@ import ansible_collections.os_image.composer.plugins.module_utils._disk.ext
 import ansible_collections.os_image.composer.plugins.module_utils._disk.vfat  # noqa: F401
 
 # pylint: enable=unused-import
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.bill import (
+    CHECKSUMS_OF_FILES,
+    Bill,
+    write_checksums,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import security_words
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
@@ -42,6 +48,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.tree_image
     copy_attributes,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._initrd.image import InitrdImage
+from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 from ansible_collections.os_image.composer.plugins.module_utils._iso.image import IsoImage
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     BuildDirectory,
@@ -51,6 +58,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     StageOptions,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
 
 
 class DiskCompose(Stage):
@@ -79,6 +87,8 @@ class DiskCompose(Stage):
             "build digest": document.build_digest(lock),
             "source date": lock["source_date_epoch"],
             "host tools": self._tool_versions(document, image),
+            # The bill of materials in the image names it.
+            "collection": {"version": COLLECTION_VERSION},
         }
 
     def plan(self) -> Facts | None:
@@ -90,9 +100,14 @@ class DiskCompose(Stage):
         document = TemplateDocument.read(self.build)
         lock = self.build.read_document("packages.lock.json")
         tree = RootTree.from_stamp(self.build.require("chroot_configure"))
+        bill = Bill.of(document, lock, tree.layers)
+        outputs: t.Dict[str, str | None] = {self.build.join(*CHECKSUMS_OF_FILES): None} if bill.lists_files else {}
+
+        def documents(root: str) -> t.Mapping[str, bytes]:
+            return self._bills(bill, root)
 
         def compose_disk(disk: t.Mapping[str, t.Any], image: str) -> Facts:
-            return self._compose_disk(document, lock, tree, disk, image)
+            return self._compose_disk(document, lock, tree, disk, image, documents)
 
         other = tree_image(document)
         if other is not None:
@@ -100,11 +115,14 @@ class DiskCompose(Stage):
             os.makedirs(directory, mode=0o700, exist_ok=True)
             runner = CommandRunner(log=self.progress)
             workers = self.options.workers
-            return other.make(Workplace(document, lock, tree, directory, workers, runner, self.progress, compose_disk))
+            outcome = other.make(
+                Workplace(document, lock, tree, directory, workers, runner, self.progress, compose_disk, documents)
+            )
+            return dataclasses.replace(outcome, outputs={**outcome.outputs, **outputs})
         image, disk = self.build.join("disk", "image.raw"), document.section("disk")
         result = compose_disk(disk, image)
         self.progress.milestone("Disk", f"Composed {image}")
-        return Outcome(result=result, outputs={image: None}, facts=_facts(disk_layout(disk)))
+        return Outcome(result=result, outputs={image: None, **outputs}, facts=_facts(disk_layout(disk)))
 
     def _compose_disk(
         self,
@@ -113,6 +131,7 @@ class DiskCompose(Stage):
         tree: RootTree,
         disk: t.Mapping[str, t.Any],
         image: str,
+        documents: t.Callable[[str], t.Mapping[str, bytes]],
     ) -> Facts:
         """Compose a raw disk at C(image); returns the stage's result."""
         layout = disk_layout(disk)
@@ -131,6 +150,7 @@ class DiskCompose(Stage):
             scratch=scratch,
             runner=CommandRunner(log=self.progress),
             progress=self.progress,
+            documents=documents,
         )
         with tree.mounted() as root:
             contexts = FileContexts.of(TreeFiles(root))
@@ -140,6 +160,14 @@ class DiskCompose(Stage):
         finally:
             self._clear(scratch, upper, work)
         return _result(image, layout, identity, boot)
+
+    def _bills(self, bill: Bill, root: str) -> t.Mapping[str, bytes]:
+        """Return the bills of materials that go into a tree."""
+        self.progress.milestone(self.topic, "Writing the bill of materials")
+        checksums = bill.checksums(root, workers=self.options.workers)
+        if checksums is not None:
+            write_file(self.build.join(*CHECKSUMS_OF_FILES), write_checksums(checksums))
+        return bill.inside(checksums)
 
     @staticmethod
     def _clear(*directories: str) -> None:

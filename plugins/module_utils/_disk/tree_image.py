@@ -34,6 +34,7 @@ class Workplace:
     :ivar lock: The content of C(packages.lock.json).
     :ivar directory: The directory of the finished image.
     :ivar compose_disk: Composes a raw disk by a disk section (with its size) at a path; returns the stage's result.
+    :ivar documents: Returns, for a tree in which everything else is, the bills of materials that go into it.
     """
 
     document: TemplateDocument
@@ -44,6 +45,7 @@ class Workplace:
     runner: CommandRunner
     progress: Progress
     compose_disk: t.Callable[[t.Mapping[str, t.Any], str], Facts]
+    documents: t.Callable[[str], t.Mapping[str, bytes]]
 
     @property
     def epoch(self) -> int:

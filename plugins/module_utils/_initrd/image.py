@@ -63,6 +63,8 @@ class InitrdImage(TreeImage):
                 )
             writer = TreeWriter(root, workplace.epoch)
             writer.write("/etc/fstab", _FSTAB.encode("ascii"))
+            for path, data in workplace.documents(root).items():
+                writer.write(path, data)
             writer.finish()
             workplace.progress.milestone("Initrd", "Writing the root tree into an archive")
             archive = os.path.join(scratch, "initrd")

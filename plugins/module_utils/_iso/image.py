@@ -143,6 +143,8 @@ class IsoImage(TreeImage):
         if payload is not None:
             for path, text in install_program.FILES.items():
                 writer.write(path, text.encode("utf-8"))
+        for path, data in workplace.documents(root).items():
+            writer.write(path, data)
         writer.finish()
         workplace.progress.milestone("ISO", "Writing the root file system of the live system")
         make_squashfs(

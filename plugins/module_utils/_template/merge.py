@@ -141,6 +141,7 @@ SYSTEM_CONFIG_RULES: t.Mapping[str, Rule] = {
     "immutability": fields(),
     "security": fields({"hardening": union}),
     "signing": fields(),
+    "sbom": fields(),
 }
 
 #: How each section of a template is merged.

@@ -220,6 +220,20 @@ ARTIFACT = _object(
             "How the file is compressed; gzip is the same as gz, zst the same as zstd.",
             ["gz", "gzip", "xz", "zst", "zstd", "bz2"],
         ),
+        "level": {
+            "type": "integer",
+            "description": (
+                "How hard the compression tries: 1 to 9 for gz (by default 6), 0 to 9 for xz (6), 1 to 19 for zstd (3)."
+            ),
+            "minimum": 0,
+            "maximum": 19,
+            "examples": [9],
+        },
+        "subformat": _choice(
+            "The variant of the format: monolithicSparse (by default) or streamOptimized for vmdk, dynamic (by "
+            "default) or fixed for vhd.",
+            ["monolithicSparse", "streamOptimized", "dynamic", "fixed"],
+        ),
     },
     required=["type"],
 )
@@ -536,6 +550,17 @@ SIGNING = _object(
     default={},
 )
 
+SBOM = _object(
+    "The bill of materials (SPDX), which is published with the image and lies in it below /usr/share/sbom.",
+    {
+        "cyclonedx": _boolean("Adds a CycloneDX document beside the SPDX one.", default=False),
+        "files": _boolean(
+            "Lists all files with their checksums, so that an installed system can be verified.", default=False
+        ),
+    },
+    default={},
+)
+
 SYSTEM_CONFIG = _object(
     "What the system in the image is.",
     {
@@ -568,6 +593,7 @@ SYSTEM_CONFIG = _object(
         "immutability": IMMUTABILITY,
         "security": SECURITY,
         "signing": SIGNING,
+        "sbom": SBOM,
     },
     default={},
 )

@@ -41,7 +41,6 @@ UNSUPPORTED: t.Tuple[Unsupported, ...] = (
     ),
     Unsupported(("disk", "partitions", "*", "flags", "*"), ("bios_grub", "legacy_boot"), "Remove the flag."),
     Unsupported(("disk", "partitions", "*", "fsType"), ("xfs", "btrfs", "squashfs", "erofs"), "Use ext4."),
-    Unsupported(("disk", "artifacts", "*", "type"), ("vhd", "vhdx", "vmdk", "vdi"), "Use raw or qcow2."),
     Unsupported(("disk", "artifacts", "*", "compression"), ("bz2",), "Use zstd, xz or gz."),
     Unsupported(("systemConfig", "bootloader", "bootType"), ("legacy",), "Use efi."),
     Unsupported(("systemConfig", "immutability", "enabled"), (True,), "Use false."),

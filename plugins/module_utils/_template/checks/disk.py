@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import level_problem
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import subformat_problem
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
     DiskLayout,
     disk_layout,
@@ -21,6 +23,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import parse_size, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Finding, Subject, doubles
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import COMPRESSIONS
 
 SUBJECT = Subject("Disk")
 
@@ -248,6 +251,28 @@ def artifacts_are_unique(template: Mapping) -> t.Iterator[Finding]:
             path,
             f"The artifact {kind}{f' with {compression}' if compression else ''} is asked for twice. Remove one.",
         )
+
+
+@SUBJECT.rule(
+    "disk",
+    example="""
+    disk:
+      artifacts:
+        - {type: raw, compression: gz, level: 19}
+        - {type: vhd, subformat: streamOptimized}
+    """,
+)
+def artifacts_can_be_made(template: Mapping) -> t.Iterator[Finding]:
+    """A variant belongs to its format, and a level to its compression."""
+    for index, item in enumerate(template["disk"]["artifacts"]):
+        path = ("disk", "artifacts", index)
+        problem = subformat_problem(item["type"], item.get("subformat"))
+        if problem:
+            yield (*path, "subformat"), problem
+        compression = item.get("compression")
+        problem = level_problem(COMPRESSIONS.get(compression, compression), item.get("level"))
+        if problem:
+            yield (*path, "level"), problem
 
 
 @SUBJECT.advice(

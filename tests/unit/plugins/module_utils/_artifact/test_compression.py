@@ -22,6 +22,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.compre
     Piece,
     compress_file,
     crc32_combine,
+    level_problem,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CancelledError
 
@@ -136,6 +137,47 @@ def test_zeros_are_compressed_only_once(tmp_path: pathlib.Path, monkeypatch: pyt
     # The first part, and one of zeros.
     assert calls == [MIB, MIB]
     assert packed.stat().st_size < MIB
+
+
+@pytest.mark.parametrize(("compression", "low", "high"), [("gz", 1, 9), ("xz", 0, 9), ("zstd", 1, 19)])
+def test_a_level_has_its_effect(tmp_path: pathlib.Path, compression: str, low: int, high: int) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(_content("zeros between"))
+    codec = CODECS[compression]
+    assert (codec.levels[0], codec.levels[-1]) == (low, high)
+    sizes = {}
+    for level in (low, None, codec.default_level, high):
+        packed = tmp_path / f"packed-{level}"
+        sizes[level] = compress_file(str(source), str(packed), compression, workers=2, level=level).size
+        restored = subprocess.run(
+            [PROGRAMS[compression], "-d", "-c"], input=packed.read_bytes(), capture_output=True, check=True
+        )
+        assert restored.stdout == source.read_bytes()
+    assert sizes[low] > sizes[high]
+    assert (tmp_path / "packed-None").read_bytes() == (tmp_path / f"packed-{codec.default_level}").read_bytes()
+    assert (tmp_path / "packed-None").read_bytes() != (tmp_path / f"packed-{high}").read_bytes()
+
+
+def test_the_highest_presets_of_xz_see_as_far_as_they_can() -> None:
+    assert CODECS["xz"](9).part_size == 128 * MIB
+    assert CODECS["xz"](9).memory > 674 * MIB
+    assert CODECS["xz"](6).part_size == CODECS["xz"].part_size
+
+
+@pytest.mark.parametrize(
+    ("compression", "level", "problem"),
+    [
+        (None, None, None),
+        ("gz", 9, None),
+        ("xz", 0, None),
+        ("bz2", 1, None),
+        ("gz", 0, "The compression gz has no level 0. Use one from 1 to 9."),
+        ("zstd", 20, "The compression zstd has no level 20. Use one from 1 to 19."),
+        (None, 3, "The level 3 is one of a compression, and none is asked for. Add compression, or remove level."),
+    ],
+)
+def test_levels_that_are_none(compression: str | None, level: int | None, problem: str | None) -> None:
+    assert level_problem(compression, level) == problem
 
 
 def test_stopped(tmp_path: pathlib.Path) -> None:

@@ -13,12 +13,16 @@ import threading
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import FORMATS, convert
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import (
+    FORMATS,
+    convert,
+    subformat_problem,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CancelledError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 
-CONVERTED = [name for name in FORMATS if name != "raw"]
+CONVERTED = [(name, variant) for name in FORMATS if name != "raw" for variant in FORMATS[name].subformats or (None,)]
 DIGEST = "ab" * 32
 
 
@@ -33,25 +37,74 @@ def _convert(image: pathlib.Path, destination: pathlib.Path, name: str, **kwargs
     convert(str(image), str(destination), name, **options)
 
 
-@pytest.mark.parametrize("name", CONVERTED)
-def test_same_disk_and_same_bytes(tmp_path: pathlib.Path, sparse_image: pathlib.Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "subformat"), CONVERTED)
+def test_same_disk_and_same_bytes(
+    tmp_path: pathlib.Path, sparse_image: pathlib.Path, name: str, subformat: str | None
+) -> None:
     driver = FORMATS[name].driver
     paths = []
     for run in ("first", "second"):
         (tmp_path / run).mkdir()
         path = tmp_path / run / f"image.{FORMATS[name].extension}"
-        _convert(sparse_image, path, name)
+        _convert(sparse_image, path, name, subformat=subformat)
         paths.append(path)
     info = json.loads(subprocess.check_output(["qemu-img", "info", "-f", driver, "--output=json", str(paths[0])]))
     assert info["virtual-size"] == sparse_image.stat().st_size
     subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", driver, str(sparse_image), str(paths[0])], check=True)
+    if name == "vmdk":
+        assert info["format-specific"]["data"]["create-type"] == subformat
     if name != "vhd":
         subprocess.run(["qemu-img", "check", "-q", "-f", driver, str(paths[0])], check=True)
     assert sha256_file(str(paths[0])) == sha256_file(str(paths[1]))
     other = tmp_path / "first" / f"other.{FORMATS[name].extension}"
     if name != "qcow2":
-        _convert(sparse_image, other, name, build_digest="cd" * 32)
+        _convert(sparse_image, other, name, subformat=subformat, build_digest="cd" * 32)
         assert sha256_file(str(other)) != sha256_file(str(paths[0]))
+
+
+def test_the_default_variant(tmp_path: pathlib.Path, sparse_image: pathlib.Path) -> None:
+    for name, subformat in (("vhd", "dynamic"), ("vmdk", "monolithicSparse")):
+        (tmp_path / name).mkdir()
+        _convert(sparse_image, tmp_path / f"image.{name}", name)
+        _convert(sparse_image, tmp_path / name / f"image.{name}", name, subformat=subformat)
+        assert (tmp_path / f"image.{name}").read_bytes() == (tmp_path / name / f"image.{name}").read_bytes()
+
+
+def test_what_is_left_behind_the_descriptor_of_vmdk_is_removed(
+    tmp_path: pathlib.Path, sparse_image: pathlib.Path
+) -> None:
+    _convert(sparse_image, tmp_path / "image.vmdk", "vmdk")
+    data = bytearray((tmp_path / "image.vmdk").read_bytes())
+    end = data.index(b"\0", 512)
+    # An identifier of fewer digits makes the second descriptor shorter than the first.
+    data[end + 1 : end + 2] = b"\n"
+    (tmp_path / "left").write_bytes(data)
+    with open(tmp_path / "left", "r+b") as stream:
+        normalise = FORMATS["vmdk"].normalise
+        assert normalise is not None
+        normalise(stream, DIGEST, 1700000000)
+    assert (tmp_path / "left").read_bytes() == (tmp_path / "image.vmdk").read_bytes()
+
+
+def test_variants_differ_in_what_they_are_for(tmp_path: pathlib.Path, sparse_image: pathlib.Path) -> None:
+    _convert(sparse_image, tmp_path / "sparse.vmdk", "vmdk", subformat="monolithicSparse")
+    _convert(sparse_image, tmp_path / "stream.vmdk", "vmdk", subformat="streamOptimized")
+    assert (tmp_path / "stream.vmdk").stat().st_size < (tmp_path / "sparse.vmdk").stat().st_size
+    # A fixed VHD is the disk with a footer behind it, which is how it is read without knowing the format.
+    _convert(sparse_image, tmp_path / "fixed.vhd", "vhd", subformat="fixed")
+    data = (tmp_path / "fixed.vhd").read_bytes()
+    assert data[:-512] == sparse_image.read_bytes()
+    assert data[-512:-504] == b"conectix"
+
+
+def test_a_variant_of_another_format_is_refused() -> None:
+    assert subformat_problem("vhd", "fixed") is None
+    assert subformat_problem("qcow2", None) is None
+    assert (
+        subformat_problem("vmdk", "fixed")
+        == "The format vmdk has no subformat 'fixed'. Use one of: monolithicSparse, streamOptimized."
+    )
+    assert subformat_problem("raw", "fixed") == "The format raw has no subformat 'fixed'. Remove the key."
 
 
 def test_qcow2_is_compressed_with_zstd(tmp_path: pathlib.Path, sparse_image: pathlib.Path) -> None:

@@ -7,13 +7,18 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 import time
 import typing as t
 
+import jsonschema
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.checksums import FileChecksums
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.cyclonedx import build_cyclonedx
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.license import declared_license
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.rpm_license import tagged_license
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
     ImageIdentity,
@@ -111,6 +116,86 @@ def test_valid(tmp_path: pathlib.Path) -> None:
 )
 def test_package_urls(package: dict[str, t.Any], url: str) -> None:
     assert package_url(IMAGE, package) == url
+
+
+ARTIFACTS = [
+    Artifact("appliance-1.0.raw.zst", "raw", "zstd", 10, "ab" * 32, 3),
+    Artifact("appliance-1.0.vhd", "vhd", None, 20, "cd" * 32, None, "fixed"),
+]
+FILES = [
+    FileChecksums("/usr/bin/true", "b" * 40, "1" * 64),
+    FileChecksums("/usr/share/sp ace", "a" * 40, "2" * 64),
+]
+
+
+def test_artifacts_and_files_are_valid(tmp_path: pathlib.Path) -> None:
+    excluded = ["/usr/share/sbom/appliance-1.0.spdx.json"]
+    data = build_sbom(IMAGE, [_package("bash")], {}, artifacts=ARTIFACTS, files=FILES, excluded=excluded)
+    path = tmp_path / "image.spdx.json"
+    path.write_bytes(data)
+    assert _validate(path) == []
+    document = json.loads(data)
+    image = document["packages"][0]
+    assert image["filesAnalyzed"] is True
+    assert image["packageVerificationCode"] == {
+        # Of the checksums in their own order, see SPDX 2.3, 7.9.
+        "packageVerificationCodeValue": hashlib.sha1(b"a" * 40 + b"b" * 40).hexdigest(),
+        "packageVerificationCodeExcludedFiles": ["./usr/share/sbom/appliance-1.0.spdx.json"],
+    }
+    assert [file["fileName"] for file in document["files"]] == ["./usr/bin/true", "./usr/share/sp ace"]
+    kinds = {(item["spdxElementId"], item["relationshipType"]) for item in document["relationships"]}
+    assert ("SPDXRef-Artifact-appliance-1.0.vhd", "GENERATED_FROM") in kinds
+    # What tells something else is another document.
+    assert document["documentNamespace"] != json.loads(build_sbom(IMAGE, [], {}))["documentNamespace"]
+
+
+def _schema_problems(document: dict[str, t.Any]) -> list[str]:
+    """Judge a CycloneDX document by the schema that its authors publish."""
+    resources = pathlib.Path(pytest.importorskip("cyclonedx.schema").__file__).parent / "_res"
+    names = {
+        "bom-1.6.schema.json": "bom-1.6",
+        "spdx.schema.json": "spdx",
+        "jsf-0.82.schema.json": "jsf-0.82",
+    }
+    schemas = {
+        f"http://cyclonedx.org/schema/{name}": json.loads((resources / f"{file}.SNAPSHOT.schema.json").read_text())
+        for name, file in names.items()
+    }
+    schema = schemas["http://cyclonedx.org/schema/bom-1.6.schema.json"]
+    resolver = jsonschema.RefResolver(schema["$id"], schema, store=schemas)
+    validator = jsonschema.Draft7Validator(schema, resolver=resolver, format_checker=jsonschema.FormatChecker())
+    return [f"{list(error.absolute_path)}: {error.message}" for error in validator.iter_errors(document)]
+
+
+def test_cyclonedx_is_valid() -> None:
+    packages = [
+        _package("libc6", "2.36-9", depends=["gone"]),
+        _package("bash", "5.2", depends=["libc6"], source="bash"),
+        _package("odd", "1:2.0~rc1", arch="all"),
+    ]
+    descriptions = {
+        "bash": PackageDescription("Bash Team <b@example.org>", "https://example.org/bash", "A shell", ODD_LICENSE),
+        "libc6": PackageDescription("nobody", "not a url"),
+        "odd": PackageDescription("A <not an address>", "https://user:secret@example.org/"),
+    }
+    data = build_cyclonedx(IMAGE, packages, descriptions, artifacts=ARTIFACTS)
+    assert data == build_cyclonedx(IMAGE, list(reversed(packages)), descriptions, artifacts=ARTIFACTS)
+    document = json.loads(data)
+    assert _schema_problems(document) == []
+    assert _schema_problems({**document, "components": [{"type": "none"}]}) != []
+    by_name = {component["name"]: component for component in document["components"]}
+    assert by_name["bash"]["supplier"] == {"name": "Bash Team"}
+    assert by_name["bash"]["licenses"] == [{"expression": ODD_LICENSE.expression}]
+    assert by_name["appliance-1.0.vhd"]["hashes"] == [{"alg": "SHA-256", "content": "cd" * 32}]
+    assert not {"supplier", "licenses", "externalReferences"} & by_name["libc6"].keys()
+    assert b"secret" not in data
+    assert b"mirror.example" not in data
+    needs = {item["ref"]: item["dependsOn"] for item in document["dependencies"]}
+    assert needs[by_name["bash"]["purl"]] == [by_name["libc6"]["purl"]]
+    # The library of CycloneDX reads it, and finds the same.
+    bom = pytest.importorskip("cyclonedx.model.bom").Bom.from_json(document)
+    assert {component.name for component in bom.components} == by_name.keys()
+    assert bom.metadata.component.name == "appliance"
 
 
 def test_rpm_packages_are_valid_too(tmp_path: pathlib.Path) -> None:

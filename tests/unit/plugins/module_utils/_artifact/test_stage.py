@@ -19,6 +19,11 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact import stage as stage_module
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.bill import (
+    CHECKSUMS_OF_FILES,
+    write_checksums,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.checksums import FileChecksums
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.stage import (
     ArtifactPlan,
@@ -138,6 +143,39 @@ def test_every_kind_of_artifact(finished_build: FinishedBuild, tmp_path: pathlib
     assert os.path.samefile(output / "appliance-1.0.raw", finished_build.image) or shutil.which("xfs_info")
 
 
+def test_levels_and_variants(finished_build: FinishedBuild) -> None:
+    finished_build.artifacts = [
+        {"type": "raw", "compression": "xz", "level": 0},
+        {"type": "vmdk", "subformat": "streamOptimized"},
+        {"type": "vhd"},
+    ]
+    finished_build.write_documents()
+    result = _run(finished_build)
+    facts = [(item["format"], item["subformat"], item["compression"], item["level"]) for item in result["artifacts"]]
+    assert facts == [
+        ("raw", None, "xz", 0),
+        ("vmdk", "streamOptimized", None, None),
+        ("vhd", "dynamic", None, None),
+    ]
+    assert [
+        (item["subformat"], item["level"])
+        for item in json.loads(pathlib.Path(result["manifest"]).read_text())["artifacts"]
+    ] == [(None, 0), ("streamOptimized", None), ("dynamic", None)]
+    before = {path.name: path.stat().st_ino for path in finished_build.output_dir.iterdir()}
+    # What is written out and is so by default is not made again.
+    finished_build.artifacts[2]["subformat"] = "dynamic"
+    finished_build.artifacts[0]["level"] = 6
+    finished_build.write_documents()
+    again = _run(finished_build)
+    assert [item["level"] for item in again["artifacts"]] == [6, None, None]
+    assert again["artifacts"][0]["size"] < result["artifacts"][0]["size"]
+    made = [
+        item for item in again["artifacts"] if os.stat(item["path"]).st_ino != before[os.path.basename(item["path"])]
+    ]
+    assert [item["format"] for item in made] == ["raw"]
+    _check_sums(finished_build)
+
+
 def test_unchanged_run(finished_build: FinishedBuild) -> None:
     _run(finished_build)
     before = {path.name: path.stat().st_mtime_ns for path in finished_build.output_dir.iterdir()}
@@ -192,6 +230,32 @@ def test_manifest(finished_build: FinishedBuild) -> None:
     # Nothing of the build host.
     for word in ("mirror.internal", str(finished_build.root), os.uname().nodename):
         assert word not in text
+
+
+def test_bills_of_materials(finished_build: FinishedBuild) -> None:
+    finished_build.artifacts = [{"type": "raw", "compression": "gz"}, {"type": "qcow2"}]
+    finished_build.config = {"sbom": {"cyclonedx": True, "files": True}}
+    files = [FileChecksums("/usr/bin/true", "1" * 40, "2" * 64)]
+    pathlib.Path(finished_build.directory.join(*CHECKSUMS_OF_FILES)).write_bytes(write_checksums(files))
+    finished_build.write_documents()
+    result = _run(finished_build)
+    assert os.path.basename(result["cyclonedx"]) == "appliance-1.0.cdx.json"
+    assert set(_published(finished_build)) == DOCUMENTS | {
+        "appliance-1.0.raw.gz",
+        "appliance-1.0.qcow2",
+        "appliance-1.0.cdx.json",
+    }
+    spdx = json.loads(pathlib.Path(result["sbom"]).read_text())
+    cyclonedx = json.loads(pathlib.Path(result["cyclonedx"]).read_text())
+    told = {item["packageFileName"]: item["checksums"] for item in spdx["packages"] if "packageFileName" in item}
+    told_again = {item["name"]: item["hashes"] for item in cyclonedx["components"] if item["type"] == "file"}
+    for artifact in result["artifacts"]:
+        name = os.path.basename(artifact["path"])
+        assert told.pop(name) == [{"algorithm": "SHA256", "checksumValue": artifact["sha256"]}]
+        assert told_again.pop(name) == [{"alg": "SHA-256", "content": artifact["sha256"]}]
+    assert (told, told_again) == ({}, {})
+    assert [item["fileName"] for item in spdx["files"]] == ["./usr/bin/true"]
+    _check_sums(finished_build)
 
 
 def test_what_the_template_says_for_people(finished_build: FinishedBuild) -> None:
@@ -373,10 +437,13 @@ def test_an_earlier_stage_is_missing(finished_build: FinishedBuild, name: str) -
     ("entry", "message"),
     [
         ({"type": "ova"}, "The artifact type 'ova' is not supported. Use one of: raw, qcow2"),
+        ({"type": "raw", "compression": "gz", "level": 0}, "The compression gz has no level 0. Use one from 1 to 9."),
+        ({"type": "raw", "level": 3}, "none is asked for. Add compression, or remove level."),
+        ({"type": "qcow2", "subformat": "fixed"}, "The format qcow2 has no subformat 'fixed'. Remove the key."),
         ({"type": "raw", "compression": "bz2"}, "The compression 'bz2' is not supported. Use one of: gz, xz, zstd."),
     ],
 )
-def test_unknown_kinds_are_refused_by_name(entry: dict[str, str], message: str) -> None:
+def test_unknown_kinds_are_refused_by_name(entry: dict[str, t.Any], message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
         plan_artifacts("a-1", [entry])
 

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -115,11 +117,60 @@ def test_milestones_are_told(build: BuildDirectory) -> None:
     assert [line.split(" ", 2)[2] for line in lines if " disk_compose " in line] == [
         "[Disk] Starting: not built yet",
         "[Boot] Installing the bootloader systemd-boot",
+        "[Disk] Writing the bill of materials",
         "[Disk] Partitioning the disk (96 MiB)",
         "[Disk] Writing partition 1: boot (fat32, 40 MiB)",
         "[Disk] Writing partition 2: rootfs (ext4, 39 MiB)",
         f"[Disk] Composed {build.join('disk', 'image.raw')}",
     ]
+
+
+def _read_root(result: t.Mapping[str, t.Any], path: str) -> bytes:
+    address = f"{result['image']}?offset={result['partitions'][1]['start']}"
+    return subprocess.run(["debugfs", "-R", f"cat {path}", address], check=True, capture_output=True).stdout
+
+
+def test_the_bill_of_materials_is_in_the_image(build: BuildDirectory, template: t.Dict[str, t.Any]) -> None:
+    template["systemConfig"]["description"] = "For kiosks."
+    leave_template(build, template)
+    first = run(build)
+    bill = json.loads(_read_root(first, "/usr/share/sbom/minimal-1.0.spdx.json"))
+    assert (bill["packages"][0]["name"], bill["packages"][0]["filesAnalyzed"]) == ("minimal", False)
+    # What is said for people may change without another image.
+    assert "description" not in bill["packages"][0]
+    assert _read_root(first, "/usr/share/sbom/minimal-1.0.cdx.json") == b""
+    assert left_in(build) == ["image.raw"]
+
+
+def test_a_bill_that_lists_files(build: BuildDirectory, template: t.Dict[str, t.Any]) -> None:
+    template["systemConfig"]["sbom"] = {"cyclonedx": True, "files": True}
+    leave_template(build, template)
+    result = run(build)
+    bill = json.loads(_read_root(result, "/usr/share/sbom/minimal-1.0.spdx.json"))
+    listed = {
+        item["fileName"]: {digest["algorithm"]: digest["checksumValue"] for digest in item["checksums"]}
+        for item in bill["files"]
+    }
+    # Also what the disk itself has brought, but neither links nor the documents themselves.
+    for path in ("/etc/fstab", "/opt/tool/data", "/var/log/second"):
+        data = _read_root(result, path)
+        assert listed[f".{path}"] == {
+            "SHA1": hashlib.sha1(data).hexdigest(),
+            "SHA256": hashlib.sha256(data).hexdigest(),
+        }
+    assert "./etc/os-release" not in listed
+    code = bill["packages"][0]["packageVerificationCode"]
+    assert code["packageVerificationCodeExcludedFiles"] == [
+        "./usr/share/sbom/minimal-1.0.spdx.json",
+        "./usr/share/sbom/minimal-1.0.cdx.json",
+    ]
+    assert not set(code["packageVerificationCodeExcludedFiles"]) & listed.keys()
+    assert json.loads(_read_root(result, "/usr/share/sbom/minimal-1.0.cdx.json"))["bomFormat"] == "CycloneDX"
+    assert left_in(build) == ["files.json", "image.raw"]
+    image = pathlib.Path(result["image"])
+    before = image.read_bytes()
+    run(build, rebuild="always")
+    assert image.read_bytes() == before
 
 
 def test_security_reaches_the_command_line(build: BuildDirectory, template: t.Dict[str, t.Any]) -> None:

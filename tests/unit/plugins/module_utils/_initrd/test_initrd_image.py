@@ -78,7 +78,7 @@ def test_the_archive_is_the_tree(
     assert (root / "etc/fstab").read_text() == "# The root file system is in memory.\n"
     done = subprocess.run(["diff", "-r", "--no-dereference", tree, root], capture_output=True, text=True, check=False)
     only = sorted(line for line in done.stdout.splitlines() if line.startswith("Only in"))
-    assert [line.rpartition(": ")[2] for line in only] == [f"initrd.img-{KERNEL}", f"vmlinuz-{KERNEL}", "init"]
+    assert [line.rpartition(": ")[2] for line in only] == [f"initrd.img-{KERNEL}", f"vmlinuz-{KERNEL}", "share", "init"]
     assert os.path.samefile(root / "var/log/first", root / "var/log/second")
     assert (root / "var/log/second").read_text() == "linked twice\n"
     status = (root / "home").stat()

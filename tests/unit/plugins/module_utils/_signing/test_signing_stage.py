@@ -32,6 +32,7 @@ class Signing:
         self.pki = pki
         self.template: t.Dict[str, t.Any] = {
             "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": "raw"},
+            "image": {"name": "minimal", "version": "1.0"},
             "disk": copy.deepcopy(dict(DISK)),
             "systemConfig": {
                 "bootloader": {"bootType": "efi", "provider": "systemd-boot"},

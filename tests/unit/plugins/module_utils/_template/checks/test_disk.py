@@ -49,6 +49,18 @@ WRONG: list[tuple[Part, str]] = [
         {"disk": {"artifacts": [{"type": "raw", "compression": "gz"}, {"type": "raw", "compression": "gzip"}]}},
         "disk.artifacts[1]: The artifact raw with gz is asked for twice.",
     ),
+    (
+        {"disk": {"artifacts": [{"type": "raw", "compression": "gzip", "level": 10}]}},
+        "disk.artifacts[0].level: The compression gz has no level 10. Use one from 1 to 9.",
+    ),
+    (
+        {"disk": {"artifacts": [{"type": "raw", "level": 3}]}},
+        "disk.artifacts[0].level: The level 3 is one of a compression, and none is asked for.",
+    ),
+    (
+        {"disk": {"artifacts": [{"type": "vhd", "subformat": "streamOptimized"}]}},
+        "disk.artifacts[0].subformat: The format vhd has no subformat 'streamOptimized'. Use one of: dynamic, fixed.",
+    ),
     ({"disk": {"artifacts": [{"type": "qcow2", "compression": "xz"}]}}, "A qcow2 file with xz must be unpacked"),
 ]
 
@@ -72,6 +84,11 @@ RIGHT: Right = {
         disk(ESP, {**ROOT, "flags": ["grow", "no-auto"]}),
     ],
     "artifacts_are_unique": [{"disk": {"artifacts": [{"type": "raw"}, {"type": "raw", "compression": "gz"}]}}],
+    "artifacts_can_be_made": [
+        {"disk": {"artifacts": [{"type": "raw", "compression": "zst", "level": 19}]}},
+        {"disk": {"artifacts": [{"type": "raw", "compression": "xz", "level": 0}]}},
+        {"disk": {"artifacts": [{"type": "vmdk", "subformat": "streamOptimized"}, {"type": "vhd"}]}},
+    ],
     "artifacts_can_be_used_as_they_are": [
         {"disk": {"artifacts": [{"type": "qcow2"}, {"type": "raw", "compression": "xz"}]}}
     ],

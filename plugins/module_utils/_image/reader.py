@@ -1,0 +1,487 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Files of a file system in an image, by programs that need neither a mount nor root.
+
+Every reader is one class, found by the name that blkid has for its file system. To add one: derive it from
+:class:`FileReader` and decorate it with :func:`reads`.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import os
+import posixpath
+import re
+import stat
+import subprocess
+import tempfile
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume import FatVolume
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_out
+
+_MAX_LINKS = 20
+_CHUNK = 1 << 20
+# How many files one program is asked for at a time; their names have to fit into a command line.
+_FILES_AT_ONCE = 400
+
+_KINDS: t.Mapping[int, str] = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFLNK: "link",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+    stat.S_IFIFO: "pipe",
+    stat.S_IFSOCK: "socket",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A file, directory, link or device.
+
+    :ivar path: Absolute, in its file system.
+    :ivar kind: C(file), C(directory), C(link), C(character device), C(block device), C(pipe) or C(socket).
+    :ivar mode: The permissions; -1 where the file system has none.
+    :ivar uid: -1 where the file system has no owners.
+    :ivar size: Bytes, for files.
+    :ivar target: For links.
+    """
+
+    path: str
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    size: int = 0
+    target: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a file system lies.
+
+    :ivar raw: The disk, or the file that holds the file system alone.
+    :ivar offset: Its first byte there.
+    :ivar size: Bytes.
+    :ivar temp_dir: Where temporary files may lie.
+    """
+
+    raw: str
+    offset: int
+    size: int
+    temp_dir: str
+
+
+class FileReader(abc.ABC):
+    """Reads one file system; temporary files go with :meth:`close`."""
+
+    #: Whether modes and owners are the image's own.
+    has_owners: t.ClassVar[bool] = True
+    #: The bits of modes that are told.
+    mode_bits: t.ClassVar[int] = 0o7777
+
+    def __init__(self, place: Place, runner: CommandRunner) -> None:
+        self.place = place
+        self.runner = runner
+        self._stack = contextlib.ExitStack()
+
+    def close(self) -> None:
+        """Remove temporary files."""
+        self._stack.close()
+
+    @functools.cached_property
+    def entries(self) -> t.Mapping[str, Entry]:
+        """Everything in the file system but its root directory, by path.
+
+        :raises CommandError: It is damaged.
+        """
+        return {entry.path: entry for entry in sorted(self._list(), key=lambda entry: entry.path)}
+
+    @abc.abstractmethod
+    def _list(self) -> t.Iterable[Entry]:
+        """Give all entries."""
+
+    @abc.abstractmethod
+    def _read_files(self, files: t.Sequence[Entry], sink: t.Callable[[Entry, bytes], None]) -> None:
+        """Read regular files, one after the other, in pieces; an empty piece stands for an empty file."""
+
+    def find(self, path: str) -> Entry | None:
+        """Return what lies at a path, behind symbolic links; V(None) when there is nothing."""
+        remaining = [part for part in path.split("/") if part]
+        current, links = "", 0
+        while remaining:
+            part = remaining.pop(0)
+            if part in (".", ".."):
+                current = current if part == "." else posixpath.dirname(current).rstrip("/")
+                continue
+            entry = self.entries.get(f"{current}/{part}")
+            if entry is None:
+                return None
+            if entry.kind != "link":
+                current = entry.path
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                return None
+            if entry.target.startswith("/"):
+                current = ""
+            remaining = [piece for piece in entry.target.split("/") if piece] + remaining
+        return self.entries.get(current)
+
+    def read(self, path: str) -> bytes | None:
+        """Return the content of a regular file; V(None) when there is none."""
+        entry = self.find(path)
+        if entry is None or entry.kind != "file":
+            return None
+        pieces: t.List[bytes] = []
+        self._read_files([entry], lambda _entry, data: pieces.append(data))
+        return b"".join(pieces)
+
+    def save(self, path: str, destination: str) -> None:
+        """Copy a regular file out of the image.
+
+        :raises ArtifactError: There is none.
+        """
+        entry = self.find(path)
+        if entry is None or entry.kind != "file":
+            raise ArtifactError(f"The image has no file {path}.")
+        with open(destination, "xb") as stream:
+            self._read_files([entry], lambda _entry, data: t.cast(None, stream.write(data)))
+
+    def names(self, directory: str) -> t.List[str]:
+        """Return the names of what lies in a directory, sorted."""
+        found = self.find(directory)
+        prefix = f"{found.path}/" if found else "/" if directory == "/" else None
+        if prefix is None:
+            return []
+        return sorted(
+            path[len(prefix) :] for path in self.entries if path.startswith(prefix) and "/" not in path[len(prefix) :]
+        )
+
+    def digests(self, paths: t.Collection[str]) -> t.Dict[str, str]:
+        """Return the SHA-256 of regular files, by path."""
+        hashes = {path: hashlib.sha256() for path in paths}
+        files = [self.entries[path] for path in sorted(hashes)]
+        self._read_files(files, lambda entry, data: hashes[entry.path].update(data))
+        return {path: digest.hexdigest() for path, digest in hashes.items()}
+
+    def _temporary_directory(self) -> str:
+        directory = tempfile.TemporaryDirectory(dir=self.place.temp_dir, prefix=".image-")
+        return self._stack.enter_context(directory)
+
+
+_READERS: t.Dict[str, t.Type[FileReader]] = {}
+
+
+def reads(*names: str) -> t.Callable[[t.Type[FileReader]], t.Type[FileReader]]:
+    """Register a class for file systems, by their names in blkid."""
+
+    def register(kind: t.Type[FileReader]) -> t.Type[FileReader]:
+        _READERS.update(dict.fromkeys(names, kind))
+        return kind
+
+    return register
+
+
+def reader_for(name: str) -> t.Type[FileReader] | None:
+    """Return the class that reads a file system; V(None) when none can."""
+    return _READERS.get(name)
+
+
+class _Split:
+    """Takes the content of several files, one behind the other, apart by their sizes."""
+
+    def __init__(self, stream: t.IO[bytes]) -> None:
+        self._stream = stream
+
+    def take(self, size: int) -> t.Iterator[bytes]:
+        """Give the next bytes in pieces.
+
+        :raises EOFError: There are not so many.
+        """
+        while size:
+            data = self._stream.read(min(size, _CHUNK))
+            if not data:
+                raise EOFError
+            size -= len(data)
+            yield data
+
+    def line(self) -> bytes:
+        """Return the next line."""
+        return self._stream.readline()
+
+
+@reads("ext2", "ext3", "ext4")
+class ExtReader(FileReader):
+    """ext2, ext3, ext4, by debugfs, which is given many requests at once and tells each before its answer."""
+
+    def __init__(self, place: Place, runner: CommandRunner) -> None:
+        super().__init__(place, runner)
+        self._inodes: t.Dict[str, int] = {}
+        address = f"{place.raw}?offset={place.offset}" if place.offset else place.raw
+        self._command = [find_tool("debugfs", package="e2fsprogs"), "-f", "-", address]
+
+    def _ask(self, requests: t.Sequence[str]) -> t.Dict[str, str]:
+        """Return debugfs's answers, each by its request."""
+        data = "".join(f"{request}\n" for request in requests).encode("ascii")
+        done = self.runner.run(self._command, data=data, log_output=False, what="Reading an ext file system")
+        # Bytes of file names that are not UTF-8 stay what they are.
+        text = done.stdout.decode("utf-8", errors="surrogateescape")
+        answers: t.Dict[str, str] = {}
+        for part in text.split("debugfs: ")[1:]:
+            request, _newline, answer = part.partition("\n")
+            answers[request] = answer
+        # Problems end up on standard error, below the version, and not in the exit status.
+        problems = done.error_text.splitlines()[1:]
+        if problems or len(answers) != len(requests):
+            raise CommandError(f"debugfs cannot read the file system: {' '.join(problems[:5])}")
+        return answers
+
+    def _list(self) -> t.Iterable[Entry]:
+        found: t.List[Entry] = []
+        level = {2: ""}
+        while level:
+            answers = self._ask([f"ls -p <{inode}>" for inode in level])
+            following: t.Dict[int, str] = {}
+            for inode, parent in level.items():
+                for line in answers[f"ls -p <{inode}>"].split("\n"):
+                    # /inode/mode/uid/gid/name/size/
+                    fields = line.split("/")
+                    if len(fields) != 8 or fields[5] in (".", "..", ""):
+                        continue
+                    entry = _ext_entry(parent, fields)
+                    self._inodes[entry.path] = int(fields[1])
+                    found.append(entry)
+                    if entry.kind == "directory":
+                        following[int(fields[1])] = entry.path
+            level = following
+        targets = self._targets([entry for entry in found if entry.kind == "link"])
+        return [dataclasses.replace(entry, target=targets.get(entry.path, "")) for entry in found]
+
+    def _targets(self, links: t.Sequence[Entry]) -> t.Dict[str, str]:
+        if not links:
+            return {}
+        inodes = {self._inodes[link.path] for link in links}
+        answers = self._ask([f"stat <{inode}>" for inode in sorted(inodes)])
+        targets: t.Dict[str, str] = {}
+        slow = []
+        for link in links:
+            fast = re.search(r'^Fast link dest: "(.*)"$', answers[f"stat <{self._inodes[link.path]}>"], re.MULTILINE)
+            if fast:
+                targets[link.path] = fast.group(1)
+            else:
+                slow.append(link)
+
+        def take(entry: Entry, data: bytes) -> None:
+            targets[entry.path] = targets.get(entry.path, "") + data.decode("utf-8", errors="surrogateescape")
+
+        self._read_files(slow, take)
+        return targets
+
+    def _read_files(self, files: t.Sequence[Entry], sink: t.Callable[[Entry, bytes], None]) -> None:
+        if not files:
+            return
+        with tempfile.TemporaryFile() as requests:
+            lines = [f"cat <{self._inodes[file.path]}>\n".encode("ascii") for file in files]
+            requests.write(b"".join(lines))
+            requests.seek(0)
+            process = self.runner.start(
+                self._command, stdin=requests, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            with process:
+                split = _Split(t.cast(t.IO[bytes], process.stdout))
+                for line, file in zip(lines, files):
+                    try:
+                        if split.line() != b"debugfs: " + line:
+                            raise EOFError
+                        if not file.size:
+                            sink(file, b"")
+                        for data in split.take(file.size):
+                            sink(file, data)
+                    except EOFError as exc:
+                        process.kill()
+                        raise CommandError(f"The file {file.path} of the image cannot be read by debugfs.") from exc
+
+
+def _ext_entry(parent: str, fields: t.Sequence[str]) -> Entry:
+    mode = int(fields[2], 8)
+    kind = _KINDS.get(stat.S_IFMT(mode), "file")
+    size = int(fields[6] or 0) if kind in ("file", "link") else 0
+    return Entry(f"{parent}/{fields[5]}", kind, stat.S_IMODE(mode), int(fields[3]), int(fields[4]), size)
+
+
+# unsquashfs -lln: mode, owner, size or numbers of the device, day, time, path.
+_SQUASHFS_LINE = re.compile(
+    r"(?P<mode>[-dlcbps][-rwxsStT]{9}) (?P<uid>[0-9]+)/(?P<gid>[0-9]+) +(?P<size>[0-9]+|[0-9]+, *[0-9]+) "
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} squashfs-root(?P<path>/.*)"
+)
+_SQUASHFS_KINDS = dict(zip("-dlcbps", (kind for kind in _KINDS.values())))
+
+
+def _mode_of(text: str) -> int:
+    """Return permissions from the nine characters of ls."""
+    mode = 0
+    for index, char in enumerate(text):
+        bit = 0o400 >> index
+        if char in "rwxst":
+            mode |= bit
+        if char in "sStT":
+            mode |= {2: 0o4000, 5: 0o2000, 8: 0o1000}[index]
+    return mode
+
+
+@reads("squashfs")
+class SquashfsReader(FileReader):
+    """squashfs, by unsquashfs."""
+
+    def _command(self, *arguments: str) -> t.List[str]:
+        return [find_tool("unsquashfs", package="squashfs-tools"), "-o", str(self.place.offset), *arguments]
+
+    def _list(self) -> t.Iterable[Entry]:
+        done = self.runner.run(
+            self._command("-lln", self.place.raw), log_output=False, what="Reading a squashfs file system"
+        )
+        for line in done.stdout.decode("utf-8", errors="surrogateescape").split("\n"):
+            match = _SQUASHFS_LINE.fullmatch(line)
+            if not match:
+                continue
+            kind = _SQUASHFS_KINDS[match["mode"][0]]
+            path, target = match["path"], ""
+            if kind == "link":
+                path, _arrow, target = path.partition(" -> ")
+            size = int(match["size"]) if kind in ("file", "link") else 0
+            yield Entry(path, kind, _mode_of(match["mode"][1:]), int(match["uid"]), int(match["gid"]), size, target)
+
+    def _read_files(self, files: t.Sequence[Entry], sink: t.Callable[[Entry, bytes], None]) -> None:
+        for begin in range(0, len(files), _FILES_AT_ONCE):
+            chosen = files[begin : begin + _FILES_AT_ONCE]
+            names = [file.path[1:] for file in chosen]
+            process = self.runner.start(
+                self._command("-cat", self.place.raw, *names), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            with process:
+                split = _Split(t.cast(t.IO[bytes], process.stdout))
+                for file in chosen:
+                    try:
+                        if not file.size:
+                            sink(file, b"")
+                        for data in split.take(file.size):
+                            sink(file, data)
+                    except EOFError as exc:
+                        process.kill()
+                        raise CommandError(f"The file {file.path} of the image cannot be read by unsquashfs.") from exc
+
+
+class ExtractedReader(FileReader):
+    """A file system whose programs can only take out everything."""
+
+    @abc.abstractmethod
+    def extract(self, directory: str) -> None:
+        """Take everything out into an existing directory."""
+
+    @functools.cached_property
+    def directory(self) -> str:
+        """Where everything lies."""
+        path = os.path.join(self._temporary_directory(), "files")
+        os.mkdir(path)
+        self.extract(path)
+        return path
+
+    def _list(self) -> t.Iterable[Entry]:
+        for parent, directories, names in os.walk(self.directory):
+            for name in [*directories, *names]:
+                path = os.path.join(parent, name)
+                status = os.lstat(path)
+                kind = _KINDS[stat.S_IFMT(status.st_mode)]
+                yield Entry(
+                    path=path[len(self.directory) :],
+                    kind=kind,
+                    mode=status.st_mode & self.mode_bits if self.has_owners else -1,
+                    uid=status.st_uid if self.has_owners else -1,
+                    gid=status.st_gid if self.has_owners else -1,
+                    size=status.st_size if kind in ("file", "link") else 0,
+                    target=os.readlink(path) if kind == "link" else "",
+                )
+
+    def _read_files(self, files: t.Sequence[Entry], sink: t.Callable[[Entry, bytes], None]) -> None:
+        for file in files:
+            with open(self.directory + file.path, "rb", buffering=0) as stream:
+                data = stream.read(_CHUNK)
+                sink(file, data)
+                while data:
+                    data = stream.read(_CHUNK)
+                    sink(file, data)
+
+    def digests(self, paths: t.Collection[str]) -> t.Dict[str, str]:
+        return {path: sha256_file(self.directory + path) for path in paths}
+
+
+@reads("vfat")
+class FatReader(ExtractedReader):
+    """FAT, by mtools."""
+
+    has_owners = False
+
+    def extract(self, directory: str) -> None:
+        FatVolume(self.place.raw, self.place.offset, self.runner).read_all(directory)
+
+
+@reads("iso9660")
+class IsoReader(ExtractedReader):
+    """ISO 9660 with Rock Ridge, by xorriso."""
+
+    has_owners = False
+
+    def extract(self, directory: str) -> None:
+        xorriso = find_tool("xorriso", package="xorriso")
+        command = [xorriso, "-osirrox", "on:auto_chmod_on", "-indev", f"stdio:{self._own_file()}"]
+        self.runner.run([*command, "-extract", "/", directory], what="Reading the ISO")
+        # Directories that nobody may write to could not be removed again.
+        for parent, _directories, _names in os.walk(directory):
+            os.chmod(parent, stat.S_IMODE(os.stat(parent).st_mode) | stat.S_IRWXU)
+
+    def _own_file(self) -> str:
+        return _own_file(self.place, self._temporary_directory)
+
+
+@reads("erofs")
+class ErofsReader(ExtractedReader):
+    """erofs, by fsck.erofs; owners are the image's own only when root takes the files out."""
+
+    has_owners = os.geteuid() == 0
+    # It changes the owner after the mode (1.5), by which the kernel takes these bits away.
+    mode_bits = 0o7777 & ~(stat.S_ISUID | stat.S_ISGID)
+
+    def extract(self, directory: str) -> None:
+        fsck = find_tool("fsck.erofs", package="erofs-utils")
+        source = _own_file(self.place, self._temporary_directory)
+        self.runner.run(
+            [fsck, f"--extract={directory}", "--overwrite", source],
+            log_output=False,
+            what="Reading an erofs file system",
+        )
+
+
+def _own_file(place: Place, make_directory: t.Callable[[], str]) -> str:
+    """Return a file that holds the file system alone, for programs that know no offset."""
+    if not place.offset:
+        return place.raw
+    path = os.path.join(make_directory(), "volume")
+    copy_out(place.raw, place.offset, place.size, path)
+    return path
+
+
+__all__ = ("Entry", "FileReader", "Place", "reader_for", "reads")

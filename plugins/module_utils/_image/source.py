@@ -1,0 +1,151 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Image files of any format, seen as the disk that is in them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import tempfile
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
+from ansible_collections.os_image.composer.plugins.module_utils._sparse import write_sparse
+
+# How compressed files begin -> what they are, the program that unpacks them, and its package.
+_COMPRESSIONS: t.Sequence[t.Tuple[bytes, str, str, str]] = (
+    (b"\x1f\x8b", "gz", "gzip", "gzip"),
+    (b"\xfd7zXZ\x00", "xz", "xz", "xz-utils"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "zstd", "zstd"),
+)
+
+# What qemu-img calls the formats -> what templates call them.
+_FORMATS: t.Mapping[str, str] = {"vpc": "vhd"}
+
+# ECMA-119, 8.4: the first volume descriptor is in sector 16, its name behind one byte.
+_ISO_NAME_AT = 16 * 2048 + 1
+_ISO_NAME = b"CD001"
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSource:
+    """An image file.
+
+    :ivar path: Its path.
+    :ivar format: C(raw), C(iso), C(qcow2), C(vhd), C(vhdx), C(vmdk) or C(vdi).
+    :ivar compression: C(gz), C(xz), C(zstd); empty when it is not compressed as a whole.
+    :ivar raw: Path of a file with the disk's content; the image itself, or a temporary file.
+    """
+
+    path: str
+    format: str
+    compression: str
+    raw: str
+
+    @property
+    def virtual_size(self) -> int:
+        """The size of the disk in bytes."""
+        return os.stat(self.raw).st_size
+
+    def as_facts(self) -> t.Dict[str, t.Any]:
+        """Return the form of results."""
+        return {
+            "path": self.path,
+            "format": self.format,
+            "compression": self.compression or None,
+            "file_size": os.stat(self.path).st_size,
+            "virtual_size": self.virtual_size,
+        }
+
+
+@contextlib.contextmanager
+def open_image(path: str, *, temp_dir: str, runner: CommandRunner) -> t.Iterator[ImageSource]:
+    """Show an image file as a disk while the block runs.
+
+    What is compressed or not raw is unpacked into a sparse temporary file, which has no name outside of the block.
+
+    :param temp_dir: Where that file lies.
+    :raises ArtifactError: There is no such file, or it refers to other files.
+    :raises CommandError: It is damaged.
+    """
+    path = os.path.abspath(path)
+    if not os.path.isfile(path):
+        raise ArtifactError(f"The image {path} does not exist, or is not a file.", remedy="Correct the path.")
+    with contextlib.ExitStack() as stack:
+        unpacked, compression = path, ""
+        with open(path, "rb") as stream:
+            begin = stream.read(8)
+        for magic, name, tool, package in _COMPRESSIONS:
+            if begin.startswith(magic):
+                compression = name
+                unpacked = os.path.join(_temporary_directory(stack, temp_dir), "unpacked")
+                _unpack([find_tool(tool, package=package), "-d", "-c", path], unpacked, runner)
+        image_format = _probe(unpacked, path, runner)
+        raw = unpacked
+        if image_format not in ("raw", "iso"):
+            raw = os.path.join(_temporary_directory(stack, temp_dir), "raw")
+            qemu_img = find_tool("qemu-img", package="qemu-utils")
+            driver = next((driver for driver, name in _FORMATS.items() if name == image_format), image_format)
+            runner.run(
+                [qemu_img, "convert", "-f", driver, "-O", "raw", unpacked, raw], what=f"Reading the image {path}"
+            )
+        yield ImageSource(path, image_format, compression, raw)
+
+
+def _temporary_directory(stack: contextlib.ExitStack, temp_dir: str) -> str:
+    return stack.enter_context(tempfile.TemporaryDirectory(dir=temp_dir, prefix=".image-"))
+
+
+def _unpack(argv: t.Sequence[str], destination: str, runner: CommandRunner) -> None:
+    with tempfile.TemporaryFile() as errors:
+        process = runner.start(argv, stdout=subprocess.PIPE, stderr=errors)
+        try:
+            if process.stdout is None:
+                raise AssertionError("stdout is a pipe")
+            write_sparse(t.cast(t.BinaryIO, process.stdout), destination)
+            rc = process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        errors.seek(0)
+        message = errors.read().decode("utf-8", errors="replace").strip()
+    if rc != 0:
+        raise CommandError(f"The image {argv[-1]} cannot be unpacked: {message or f'status {rc}'}.")
+
+
+def _probe(file: str, path: str, runner: CommandRunner) -> str:
+    """Return the format of an image file.
+
+    :param path: What the user calls it.
+    :raises ArtifactError: It refers to other files. Who made the image could have the module read any file by that.
+    """
+    with open(file, "rb") as stream:
+        stream.seek(_ISO_NAME_AT)
+        if stream.read(len(_ISO_NAME)) == _ISO_NAME:
+            return "iso"
+    qemu_img = find_tool("qemu-img", package="qemu-utils")
+    done = runner.run([qemu_img, "info", "--output=json", file], what=f"Looking at the image {path}")
+    info = json.loads(done.text)
+    data = info.get("format-specific", {}).get("data", {})
+    others = [info.get("backing-filename"), data.get("data-file")]
+    others += [extent["filename"] for extent in data.get("extents", ()) if extent["filename"] != file]
+    other = next((name for name in others if name), None)
+    if other:
+        raise ArtifactError(
+            f"The image {path} is not whole: it refers to the file {other}.",
+            remedy="Make one file of it: qemu-img convert -O qcow2 IMAGE NEW.",
+        )
+    return _FORMATS.get(info["format"], info["format"])
+
+
+__all__ = ("ImageSource", "open_image")

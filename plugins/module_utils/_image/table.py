@@ -1,0 +1,105 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The partition table of a disk image, as sfdisk reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import PARTITION_TYPES
+
+_NUMBER = re.compile(r"([0-9]+)$")
+
+
+@dataclasses.dataclass(frozen=True)
+class TablePartition:
+    """A partition.
+
+    :ivar start: Its first byte.
+    :ivar size: Bytes.
+    :ivar type: A GUID in lower case, or the hexadecimal number of MBR.
+    :ivar uuid: Its PARTUUID in lower case; empty in MBR.
+    :ivar flags: GPT attributes in the words of sfdisk; C(boot) for MBR's.
+    """
+
+    number: int
+    start: int
+    size: int
+    type: str
+    uuid: str
+    name: str
+    flags: t.Tuple[str, ...]
+
+    @property
+    def type_name(self) -> str:
+        """The name that templates have for the type; empty when they have none."""
+        return next((name for name, guid in PARTITION_TYPES.items() if guid == self.type), "")
+
+    def as_facts(self) -> t.Dict[str, t.Any]:
+        """Return the form of results."""
+        return {**dataclasses.asdict(self), "flags": list(self.flags), "type_name": self.type_name}
+
+
+@dataclasses.dataclass(frozen=True)
+class PartitionTable:
+    """A partition table.
+
+    :ivar type: C(gpt) or C(mbr).
+    :ivar id: The disk's identifier in lower case.
+    :ivar warnings: What sfdisk finds wrong with it.
+    """
+
+    type: str
+    id: str
+    sector_size: int
+    partitions: t.Tuple[TablePartition, ...]
+    warnings: t.Tuple[str, ...] = ()
+
+    def as_facts(self) -> t.Dict[str, t.Any]:
+        """Return the form of results, without the partitions."""
+        return {"type": self.type, "id": self.id, "sector_size": self.sector_size, "warnings": list(self.warnings)}
+
+
+def read_table(raw: str, runner: CommandRunner) -> PartitionTable | None:
+    """Return the partition table of a disk; V(None) when there is none."""
+    done = runner.run([find_tool("sfdisk", package="fdisk"), "--json", raw], check=False)
+    if done.rc != 0:
+        return None
+    table = json.loads(done.text)["partitiontable"]
+    sector = table.get("sectorsize", 512)
+    partitions: t.List[TablePartition] = []
+    for entry in table.get("partitions", ()):
+        number = _NUMBER.search(entry["node"][len(raw) :])
+        flags = entry.get("attrs", "").split()
+        if entry.get("bootable"):
+            flags.append("boot")
+        partitions.append(
+            TablePartition(
+                number=int(number.group(1)) if number else len(partitions) + 1,
+                start=entry["start"] * sector,
+                size=entry["size"] * sector,
+                type=entry["type"].lower(),
+                uuid=entry.get("uuid", "").lower(),
+                name=entry.get("name", ""),
+                flags=tuple(flags),
+            )
+        )
+    return PartitionTable(
+        type={"dos": "mbr"}.get(table["label"], table["label"]),
+        id=table.get("id", "").lower(),
+        sector_size=sector,
+        partitions=tuple(partitions),
+        warnings=tuple(line.strip() for line in done.error_text.splitlines() if line.strip()),
+    )
+
+
+__all__ = ("PartitionTable", "TablePartition", "read_table")
