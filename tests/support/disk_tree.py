@@ -70,6 +70,7 @@ def make_tree(path: pathlib.Path) -> pathlib.Path:
     (path / "usr/lib/grub").mkdir()
     (path / "usr/lib/grub/x86_64-efi").symlink_to("../grub-modules")
     shutil.copytree("/usr/lib/grub/x86_64-efi", path / "usr/lib/grub-modules")
+    shutil.copytree("/usr/lib/grub/i386-pc", path / "usr/lib/grub/i386-pc")
     (path / "opt/tool/data").write_bytes(os.urandom(1) * 50_000)
     (path / "var/log/first").write_text("linked twice\n")
     os.link(path / "var/log/first", path / "var/log/second")
@@ -127,15 +128,21 @@ def compose(
     directory: pathlib.Path,
     disk: t.Mapping[str, t.Any] | None = None,
     *,
+    boot_type: str = "efi",
     provider: str = "systemd-boot",
+    arch: str = "x86_64",
     use_uki: bool = False,
+    use_signed: bool = False,
+    timeout: int | None = None,
+    default: str = "",
     cmdline: str = "console=ttyS0",
     kernel_version: str = "",
     epoch: int = EPOCH,
+    digest: str = BUILD_DIGEST,
 ) -> Composed:
     """Compose a disk in C(directory)."""
     layout = disk_layout(DISK if disk is None else disk)
-    identity = DiskIdentity.derive(layout, BUILD_DIGEST)
+    identity = DiskIdentity.derive(layout, digest)
     paths = {name: directory / name for name in ("work", "upper", "overlay")}
     for path in paths.values():
         path.mkdir(parents=True)
@@ -144,7 +151,17 @@ def compose(
     composer = DiskComposer(
         layout,
         identity,
-        BootOptions("efi", provider, "x86_64", cmdline, kernel_version, use_uki),
+        BootOptions(
+            boot_type,
+            provider,
+            arch,
+            cmdline,
+            kernel_version,
+            use_uki,
+            use_signed=use_signed,
+            timeout=timeout,
+            default=default,
+        ),
         epoch=epoch,
         scratch=str(paths["work"]),
         runner=CommandRunner(log=progress),
@@ -153,4 +170,4 @@ def compose(
     image = str(directory / "image.raw")
     with RootTree([str(tree)]).mounted(upper=str(paths["upper"]), work=str(paths["overlay"])) as root:
         boot = composer.compose(root, image)
-    return Composed(image, layout, identity, boot, (directory / "log").read_text())
+    return Composed(image, composer.layout, identity, boot, (directory / "log").read_text())

@@ -21,7 +21,7 @@ _LIMIT = 2047
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 
 
-def kernel_command_line(root_partition_uuid: str | None, given: str) -> str:
+def kernel_command_line(root_partition_uuid: str | None, given: str, more: t.Sequence[str] = ()) -> str:
     """Return the kernel command line of an image.
 
     The root file system is found by its PARTUUID, unless the template names another one itself; of several the last
@@ -29,6 +29,7 @@ def kernel_command_line(root_partition_uuid: str | None, given: str) -> str:
 
     :param root_partition_uuid: V(None) when nothing but the template tells where the root file system is.
     :param given: The template's C(kernel.cmdline).
+    :param more: What the disk demands (C(rootfstype=squashfs)); a word of the template with that name has its place.
     :raises BootError: The kernel could not read it.
     """
     bad = next((char for char in given if ord(char) < 32 and char not in "\t\n\r"), None)
@@ -42,7 +43,9 @@ def kernel_command_line(root_partition_uuid: str | None, given: str) -> str:
         roots = [f"root=PARTUUID={root_partition_uuid}"]
     rest = [word for word in words if not word.startswith("root=")]
     kept = [word for index, word in enumerate(rest) if word not in rest[index + 1 :]]
-    line = " ".join([*roots[-1:], *kept])
+    names = {word.partition("=")[0] for word in kept}
+    added = [word for word in more if word.partition("=")[0] not in names]
+    line = " ".join([*roots[-1:], *added, *kept])
     if len(line.encode("utf-8")) > _LIMIT:
         raise BootError(
             f"The kernel command line has {len(line.encode('utf-8'))} bytes, but the kernel reads only {_LIMIT}.",

@@ -27,9 +27,12 @@ def fstab(layout: DiskLayout, partition_uuids: t.Mapping[str, str]) -> str:
     for partition in sorted(mounted, key=lambda partition: str(partition.mount_point)):
         fs = file_system(partition.fs_type)
         check = 0 if not fs.is_checked else 1 if partition.mount_point == "/" else 2
+        options = fs.fstab_options(partition.mount_options)
+        if partition.grows and "x-systemd.growfs" not in options.split(","):
+            options += ",x-systemd.growfs"
         lines.append(
             f"PARTUUID={partition_uuids[partition.id]} {_escape(str(partition.mount_point))} {fs.fstab_type} "
-            f"{partition.mount_options or 'defaults'} 0 {check}"
+            f"{options} 0 {check}"
         )
     for partition in layout.partitions:
         if partition.fs_type and file_system(partition.fs_type).fstab_type == "swap":

@@ -21,6 +21,7 @@ import ipaddress
 import re
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._boot.requirements import bootloader_problems
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
     DiskLayout,
     disk_layout,
@@ -44,8 +45,10 @@ ADVICE: t.List[t.Tuple[Check, t.FrozenSet[str]]] = []
 _FAT = frozenset(("fat32", "fat16", "vfat"))
 _EXT = frozenset(("ext2", "ext3", "ext4"))
 _SWAP = frozenset(("linux-swap", "swap"))
+_PACKED = frozenset(("squashfs", "erofs"))
 # FAT32 begins at 65525 clusters of one sector; a root file system below this holds no system.
-_LEAST_SIZES = {"fat32": 33 * MIB, "vfat": 33 * MIB, "fat16": 5 * MIB}
+_LEAST_SIZES = {"fat32": 33 * MIB, "vfat": 33 * MIB, "fat16": 5 * MIB, "xfs": 300 * MIB, "btrfs": 110 * MIB}
+_LABEL_LENGTHS = {**dict.fromkeys(_FAT, 11), **dict.fromkeys(_SWAP, 15), "xfs": 12, "squashfs": 0, "erofs": 0}
 _LEAST_ROOT = 256 * MIB
 # Stands for a size that is not known, and larger than what partitions ask for.
 _ANY_SIZE = "1024TiB"
@@ -232,10 +235,12 @@ def labels_fit_their_file_systems(template: Mapping) -> t.Iterator[Finding]:
     """Labels have the length and the characters that the file system can store."""
     for path, item in _partitions(template):
         label, kind = item["fsLabel"], item.get("fsType")
-        limit = 11 if kind in _FAT else 15 if kind in _SWAP else 16
+        limit = _LABEL_LENGTHS.get(str(kind), 16)
         if not label or kind is None:
             continue
-        if len(label.encode("utf-8")) > limit:
+        if not limit:
+            yield (*path, "fsLabel"), f"The file system {kind} has no label. Remove fsLabel."
+        elif len(label.encode("utf-8")) > limit:
             yield (*path, "fsLabel"), f"The label {label!r} is longer than the {limit} bytes that {kind} can store."
         elif kind in _FAT and not re.match(r"[A-Z0-9_ -]+\Z", label):
             yield (
@@ -253,8 +258,11 @@ def partitions_are_large_enough(template: Mapping) -> t.Iterator[Finding]:
     if layout is None:
         return
     for partition, (path, item) in zip(layout.partitions, _partitions(template)):
-        is_root = partition.mount_point == "/"
-        least = _LEAST_ROOT if is_root else _LEAST_SIZES.get(partition.fs_type, 0)
+        if partition.fits_content:
+            continue
+        least = _LEAST_SIZES.get(partition.fs_type, 0)
+        is_root = partition.mount_point == "/" and least < _LEAST_ROOT and partition.fs_type not in _PACKED
+        least = _LEAST_ROOT if is_root else least
         if partition.size < least:
             what = "a root file system" if is_root else f"a {partition.fs_type} file system"
             yield (
@@ -291,6 +299,12 @@ def efi_has_its_partition(template: Mapping) -> t.Iterator[Finding]:
             )
 
 
+@rule("disk", "target", "systemConfig.bootloader", "systemConfig.kernel")
+def bootloader_can_boot_the_disk(template: Mapping) -> t.Iterator[Finding]:
+    """The bootloader exists for the firmware, and finds what it needs on the disk."""
+    yield from bootloader_problems(template)
+
+
 @rule("disk", "target")
 def types_fit_the_architecture(template: Mapping) -> t.Iterator[Finding]:
     """The root partition type and the flags agree with the architecture and the type."""
@@ -301,7 +315,8 @@ def types_fit_the_architecture(template: Mapping) -> t.Iterator[Finding]:
         if foreign in kind or other in kind:
             yield (*path, "type"), f"The type {kind} does not belong to {template['target']['arch']}."
         for index, flag in enumerate(item["flags"]):
-            if flag in ("esp", "boot") and not is_esp(item):
+            is_boot_flag = flag == "boot" and template["disk"]["partitionTableType"] == "mbr"
+            if flag in ("esp", "boot") and not is_boot_flag and not is_esp(item):
                 yield (
                     (*path, "flags", index),
                     f"The flag {flag} only has an effect on an EFI system partition. Remove it, or use type: esp.",

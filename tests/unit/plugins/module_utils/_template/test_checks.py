@@ -21,6 +21,9 @@ ESP = {
 }
 ROOT = {"id": "root", "type": "linux-root-amd64", "fsType": "ext4", "start": "257MiB", "end": "0", "mountPoint": "/"}
 
+SIZED_ROOT = {"id": "root", "fsType": "ext4", "mountPoint": "/"}
+MBR_ROOT = {**SIZED_ROOT, "size": "1GiB", "flags": ["boot"], "mbrType": "83"}
+
 
 def disk(*partitions: dict[str, t.Any], size: str = "2GiB") -> dict[str, t.Any]:
     return {"disk": {"name": "d", "size": size, "partitions": list(partitions)}}
@@ -96,6 +99,22 @@ WRONG: list[tuple[dict[str, t.Any], str]] = [
     (
         {"disk": {"artifacts": [{"type": "raw", "compression": "gz"}, {"type": "raw", "compression": "gzip"}]}},
         "disk.artifacts[1]: The artifact raw with gz is asked for twice.",
+    ),
+    (
+        disk(ESP, {**ROOT, "fsType": "xfs", "fsLabel": "thirteen-byte"}),
+        "is longer than the 12 bytes that xfs can store.",
+    ),
+    (disk(ESP, {**ROOT, "fsType": "erofs", "fsLabel": "x"}), "The file system erofs has no label. Remove fsLabel."),
+    (disk(ESP, {**ROOT, "fsType": "xfs", "end": "540MiB"}), "but a xfs file system needs at least 300 MiB."),
+    (
+        disk(ROOT | {"start": "1MiB"}) | config(bootloader={"bootType": "legacy", "provider": "grub"}),
+        "There is no BIOS boot partition, which GRUB needs on a GPT disk.",
+    ),
+    (config(bootloader={"bootType": "legacy"}), "No BIOS can start systemd-boot."),
+    (config(bootloader={"signed": True}), "Only GRUB for UEFI comes signed from the distributions."),
+    (
+        config(bootloader={"provider": "grub"}, kernel={"uki": True}),
+        "systemConfig.kernel.uki: GRUB does not start unified kernel images.",
     ),
     # system
     (config(hostname="-web"), "systemConfig.hostname: '-web' is no host name."),
@@ -226,6 +245,13 @@ GOOD: list[dict[str, t.Any]] = [
         {"id": "swap", "fsType": "swap", "size": "128MiB"},
         {"id": "root", "fsType": "ext4", "end": "0", "mountPoint": "/"},
     ),
+    disk({"id": "bios", "flags": ["bios_grub"], "size": "1MiB"}, {**ROOT, "start": "2MiB"})
+    | config(bootloader={"bootType": "legacy", "provider": "grub2"}),
+    {"disk": {"name": "d", "size": "2GiB", "partitionTableType": "mbr", "partitions": [MBR_ROOT]}}
+    | config(bootloader={"bootType": "legacy", "provider": "grub"}),
+    disk(ESP, {**SIZED_ROOT, "size": "content", "growOnBoot": True}, size="content"),
+    disk(ESP, {**SIZED_ROOT, "size": "100MiB", "fsType": "squashfs"}),
+    config(bootloader={"provider": "grub", "signed": True, "timeout": 5, "default": "6.1"}),
     config(hostname="web.example.org", timezone="America/Argentina/Ushuaia", locale="C.UTF-8"),
     config(locale="de_DE.UTF-8", packages=["locales"]),
     config(packages=["curl=7.88.1-10", "linux-headers-*", "python3:any"]),
