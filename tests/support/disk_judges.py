@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The os_image.composer authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """Independent programs that judge disks and file systems, called so that they cannot lie.
 
 Several of them end with status 0 whatever they find: their words, or the checksums themselves, are looked at as well.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
 import typing as t
@@ -96,10 +98,36 @@ def check_file_system(kind: str, volume: pathlib.Path) -> None:
         raise AssertionError(f"nobody judges {kind}")
 
 
+def check_image(image: str, directory: pathlib.Path) -> list[str]:
+    """Check the partition table and every file system of a disk.
+
+    :param directory: For copies of the partitions.
+    :returns: The kinds of the file systems, as blkid names them; empty words for what has none.
+    """
+    kinds = []
+    for number, entry in enumerate(partition_table(image)["partitions"]):
+        if entry["type"] in ("f", "5"):
+            continue
+        volume = extract(image, entry, directory / f"partition-{number}")
+        done = subprocess.run(
+            ["blkid", "--probe", "--output", "value", "--match-tag", "TYPE", str(volume)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        kind = done.stdout.strip()
+        if kind:
+            check_file_system(kind, volume)
+        kinds.append(kind)
+        shutil.rmtree(f"{volume}.files", ignore_errors=True)
+        volume.unlink()
+    return kinds
+
+
 def probe(volume: pathlib.Path) -> dict[str, str]:
     """Return what blkid finds in a partition's copy: C(TYPE), C(UUID), C(LABEL)."""
     said = judge("blkid", "--probe", "--output", "export", str(volume))
     return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
 
 
-__all__ = ("check_file_system", "extract", "gpt_checksums", "judge", "partition_table", "probe")
+__all__ = ("check_file_system", "check_image", "extract", "gpt_checksums", "judge", "partition_table", "probe")

@@ -248,10 +248,21 @@ def boot(image: BuiltImage, log_dir: str, *, disk: str | None = None) -> t.Itera
 
     :param disk: The artifact to boot; the raw one by default.
     """
-    os.makedirs(log_dir, exist_ok=True)
     path = disk or image.raw
-    spec = MachineSpec(path, "qcow2" if path.endswith(".qcow2") else "raw")
     log_path = os.path.join(log_dir, f"{os.path.basename(path)}.console.log")
+    with boot_disk(path, log_path) as guest:
+        yield guest
+
+
+@contextlib.contextmanager
+def boot_disk(path: str, log_path: str, *, firmware: str = "uefi") -> t.Iterator[Guest]:
+    """Boot a disk whose root has the password of the tests, and log root in.
+
+    :param log_path: Gets what the console says.
+    :param firmware: C(uefi) or C(bios).
+    """
+    os.makedirs(os.path.dirname(log_path), exist_ok=True)
+    spec = MachineSpec(path, "qcow2" if path.endswith(".qcow2") else "raw", firmware=firmware)
     with (
         open(log_path, "w", encoding="utf-8") as log,
         started_machine(spec, runner=CommandRunner(), log=log) as machine,

@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The os_image.composer authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """File systems that are not ext and FAT, judged by their own programs, and read by the kernel."""
 
 from __future__ import annotations

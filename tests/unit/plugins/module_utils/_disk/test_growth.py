@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The os_image.composer authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """Partitions that are as large as their content, and those that grow at boot."""
 
 from __future__ import annotations
