@@ -275,8 +275,13 @@ class DiskComposer:
         return sources
 
     def _check_space(self, directory: str, sources: t.Mapping[str, Source]) -> None:
-        # Beside the image itself: the ESP as a file of its own, journals, tables.
-        needed = sum(source.usage.size for source in sources.values()) + 256 * MIB
+        # Beside the image itself: journals, tables, and one file system at a time as a file of its own.
+        staged = [
+            sources[partition.id].usage.size
+            for partition in self.layout.partitions
+            if partition.id in sources and file_system(partition.fs_type).is_staged
+        ]
+        needed = sum(source.usage.size for source in sources.values()) + max(staged, default=0) + 256 * MIB
         free = shutil.disk_usage(directory).free
         if needed > free:
             raise DiskError(

@@ -91,6 +91,7 @@ class Ext(FileSystem):
     version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"mke2fs": ("-V",)}
     label_length = 16
     grub_modules = ("ext2",)
+    is_staged = False
     mkfs_options = ("-E", "-G", "-J", "-N", "-O", "-m")
 
     def check_options(self, options: t.Sequence[str]) -> str | None:
