@@ -174,6 +174,9 @@ def _root(**more: t.Any) -> Section:
     return {**ROOT, "type": "linux-root-amd64", **more}
 
 
+# The keys of sshd are made at first boot, and cannot be written here.
+_READ_ONLY: Section = {"services": {"enable": [], "mask": ["ssh.service", "ssh.socket"]}}
+
 _ROOT_TYPE = "findmnt --noheadings --output FSTYPE /"
 
 BOOTS: t.Sequence[Boot] = (
@@ -240,14 +243,14 @@ BOOTS: t.Sequence[Boot] = (
         "squashfs root, systemd-boot",
         "uefi",
         _gpt(ESP, _root(fsType="squashfs")),
-        _SYSTEMD_BOOT,
+        {**_SYSTEMD_BOOT, **_READ_ONLY},
         {_ROOT_TYPE: "^squashfs$", "findmnt --noheadings --output FSTYPE /var": "^tmpfs$"},
     ),
     Boot(
         "erofs root, UKI",
         "uefi",
         _gpt(ESP, _root(fsType="erofs")),
-        {**_SYSTEMD_BOOT, "kernel": {"uki": True}},
+        {**_SYSTEMD_BOOT, **_READ_ONLY, "kernel": {"uki": True}},
         {_ROOT_TYPE: "^erofs$", "ls /sys/firmware/efi/efivars": "StubInfo-"},
     ),
     Boot(

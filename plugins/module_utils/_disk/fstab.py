@@ -20,6 +20,8 @@ _HEADER = "# Static file system information; see fstab(5).\n"
 def fstab(layout: DiskLayout, partition_uuids: t.Mapping[str, str]) -> str:
     """Return the content of C(/etc/fstab): mounted partitions, outer mount points first, then swap.
 
+    A root file system that is never written to gets a /tmp in memory.
+
     :param partition_uuids: Partition id -> PARTUUID.
     """
     lines = []
@@ -38,6 +40,10 @@ def fstab(layout: DiskLayout, partition_uuids: t.Mapping[str, str]) -> str:
         if partition.fs_type and file_system(partition.fs_type).fstab_type == "swap":
             options = partition.mount_options or "sw"
             lines.append(f"PARTUUID={partition_uuids[partition.id]} none swap {options} 0 0")
+    root = layout.root
+    if root is not None and file_system(root.fs_type).is_read_only and layout.mounted_at("/tmp") is None:
+        # systemd itself works in /tmp when it starts a service that sees only some devices.
+        lines.append("tmpfs /tmp tmpfs mode=1777,nosuid,nodev 0 0")
     return _HEADER + "".join(f"{line}\n" for line in lines)
 
 

@@ -113,7 +113,9 @@ def test_fstab_and_command_line_fit_the_file_system(composed: Composed, files: p
     kind = composed.layout.partitions[1].fs_type
     uuid = composed.identity.partitions["rootfs"]
     options = "ro" if kind in ("squashfs", "erofs") else "defaults"
-    assert f"PARTUUID={uuid} / {kind} {options} 0 0\n" in (files / "etc/fstab").read_text()
+    fstab = (files / "etc/fstab").read_text()
+    assert f"PARTUUID={uuid} / {kind} {options} 0 0\n" in fstab
+    assert ("tmpfs /tmp tmpfs mode=1777,nosuid,nodev 0 0\n" in fstab) is (options == "ro")
     words = [f"rootfstype={kind}", "ro", "systemd.volatile=state"] if options == "ro" else []
     assert composed.boot.cmdline == " ".join([f"root=PARTUUID={uuid}", *words, "console=ttyS0"])
 
