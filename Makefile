@@ -26,14 +26,14 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests host image validate boot test lint unit integration e2e bench clean distclean
+.PHONY: help setup setup-tests host image validate boot test lint unit integration e2e matrix bench clean distclean
 
 help:
 	@echo "make image [TEMPLATE=file] [OUTPUT=directory] [EXTRA='-e ...']   build an image on this machine"
 	@echo "make validate [TEMPLATE=file] [EXTRA=--diff]                     show what a template is merged to"
 	@echo "make boot                                                        boot the last image in QEMU"
 	@echo "make test                                                        lint, unit, integration and e2e"
-	@echo "make lint | unit | integration [TARGET=name] | e2e [ONLY=case,...] | bench | clean | distclean"
+	@echo "make lint | unit | integration [TARGET=name] | e2e [ONLY=case,...] | matrix | bench | clean | distclean"
 
 setup: $(VENV)/.controller collections/ansible_collections/os_image/composer
 
@@ -136,6 +136,14 @@ endif
 e2e: host setup-tests
 	@echo "Building and booting whole images"
 	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m tests.e2e $(ONLY)
+ifeq ($(ONLY),)
+	@echo "Composing all disks of the matrix, and booting the third whose turn it is"
+	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m tests.matrix rotation
+endif
+
+matrix: host setup-tests
+	@echo "Composing and booting all disks of the matrix into docs/matrix.md"
+	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m tests.matrix
 
 bench: host setup-tests
 	@echo "Measuring"

@@ -20,10 +20,11 @@ description:
     template's C(iso.type)) also holds the disk that the template describes, no larger than its content needs, and a
     program that writes it to a disk of the machine.
   - For C(imageType) C(initrd), writes the whole root tree into an archive that the kernel unpacks into memory.
-  - Nothing is mounted where others could see it, and no loop device is used, so that a build can be stopped at any
-    time.
+  - Nothing is mounted where others could see it, so that a build can be stopped at any time. Only XFS and Btrfs, which
+    the kernel has to fill, take a loop device for a moment; it goes with the module.
   - All identifiers in the image derive from what is in it, and all times are the date of the packages, so that the
-    same lock and the same template give the same bytes.
+    same lock and the same template give the same bytes. Only XFS and Btrfs choose some of their bytes themselves; the
+    result says so in RV(reproducible).
   - Whether the content fits on its partitions is found out before anything is written.
 extends_documentation_fragment:
   - os_image.composer._attributes.stage
@@ -80,6 +81,16 @@ iso:
     type: live
     volume_id: KIOSK_1_0
     live_system: initramfs-tools
+table:
+  description: The kind of partition table, V(gpt) or V(mbr).
+  returned: success
+  type: str
+  sample: gpt
+reproducible:
+  description: Whether another run gives the same bytes. XFS and Btrfs do not allow that.
+  returned: success
+  type: bool
+  sample: true
 partitions:
   description:
     - The partitions, in the template's order; for an installer those of the disk that it writes. Empty when there is no
@@ -101,10 +112,10 @@ partitions:
       description: Its bytes.
       type: int
     type:
-      description: The GUID of its type.
+      description: The GUID of its type; on an MBR disk its number, such as V(0x83).
       type: str
     uuid:
-      description: Its own GUID (PARTUUID).
+      description: Its PARTUUID. On a GPT disk it is its own GUID.
       type: str
     fs_type:
       description: Its file system, as fstab names it. Empty when it has none.

@@ -72,6 +72,7 @@ def make_tree(path: pathlib.Path) -> pathlib.Path:
     (path / "usr/lib/grub").mkdir()
     (path / "usr/lib/grub/x86_64-efi").symlink_to("../grub-modules")
     shutil.copytree("/usr/lib/grub/x86_64-efi", path / "usr/lib/grub-modules")
+    shutil.copytree("/usr/lib/grub/i386-pc", path / "usr/lib/grub/i386-pc")
     (path / "opt/tool/data").write_bytes(os.urandom(1) * 50_000)
     (path / "var/log/first").write_text("linked twice\n")
     os.link(path / "var/log/first", path / "var/log/second")
@@ -129,8 +130,13 @@ def compose(
     directory: pathlib.Path,
     disk: t.Mapping[str, t.Any] | None = None,
     *,
+    boot_type: str = "efi",
     provider: str = "systemd-boot",
+    arch: str = "x86_64",
     use_uki: bool = False,
+    use_signed: bool = False,
+    timeout: int | None = None,
+    default: str = "",
     cmdline: str = "console=ttyS0",
     kernel_version: str = "",
     epoch: int = EPOCH,
@@ -147,7 +153,17 @@ def compose(
     composer = DiskComposer(
         layout,
         identity,
-        BootOptions("efi", provider, "x86_64", cmdline, kernel_version, use_uki),
+        BootOptions(
+            boot_type,
+            provider,
+            arch,
+            cmdline,
+            kernel_version,
+            use_uki,
+            use_signed=use_signed,
+            timeout=timeout,
+            default=default,
+        ),
         epoch=epoch,
         scratch=str(paths["work"]),
         runner=CommandRunner(log=progress),
@@ -160,4 +176,4 @@ def compose(
     )
     with mounted as root:
         boot = composer.compose(root, image, contexts)
-    return Composed(image, layout, identity, boot, (directory / "log").read_text())
+    return Composed(image, composer.layout, identity, boot, (directory / "log").read_text())

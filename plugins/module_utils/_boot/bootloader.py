@@ -37,6 +37,8 @@ class BootContext:
     :ivar kernels: The one to boot first.
     :ivar cmdline: The kernel command line.
     :ivar use_uki: Whether unified kernel images are wanted.
+    :ivar use_signed: Whether the distribution's signed programs are wanted.
+    :ivar timeout: Seconds that the menu is shown; V(None) leaves it to the bootloader.
     :ivar runner: Runs programs.
     :ivar scratch: A directory for temporary files.
     """
@@ -50,6 +52,8 @@ class BootContext:
     use_uki: bool
     runner: CommandRunner
     scratch: str
+    use_signed: bool = False
+    timeout: int | None = None
 
     def path(self, path: str) -> str:
         """Return the host's path of a file in the tree; no link leads out of it."""
@@ -67,7 +71,7 @@ class BootContext:
             if os.path.exists(found):
                 return found
         raise BootError(
-            f"The root tree has no {paths[0]}, which the bootloader needs.",
+            f"The root tree has no {' and no '.join(paths)}, which the bootloader needs.",
             remedy="Add the package that has it to systemConfig.packages; distributions call it "
             f"{' or '.join(packages)}.",
         )
@@ -80,6 +84,18 @@ class BootContext:
         return path[len(holder.mount_point.rstrip("/")) + 1 :]
 
 
+@dataclasses.dataclass(frozen=True)
+class BiosProgram:
+    """What a BIOS loads from outside of the partitions; see :mod:`bios`.
+
+    :ivar boot: The boot sector, 512 bytes.
+    :ivar core: What the boot sector loads.
+    """
+
+    boot: bytes
+    core: bytes
+
+
 @dataclasses.dataclass
 class BootFiles:
     """What a bootloader makes.
@@ -87,11 +103,13 @@ class BootFiles:
     :ivar esp: The files for the EFI system partition.
     :ivar tree: Absolute path in the tree -> content, for files that belong on other partitions.
     :ivar entries: The entries of its menu, the default one first.
+    :ivar bios: V(None) when no BIOS boots the image.
     """
 
     esp: EspStaging
     tree: t.Dict[str, bytes] = dataclasses.field(default_factory=dict)
     entries: t.List[str] = dataclasses.field(default_factory=list)
+    bios: BiosProgram | None = None
 
 
 class Bootloader(abc.ABC):
@@ -194,6 +212,7 @@ def require_esp(context: BootContext, name: str) -> None:
 
 
 __all__ = (
+    "BiosProgram",
     "BootContext",
     "BootFiles",
     "Bootloader",

@@ -88,7 +88,8 @@ def kernel_command_line(root_partition_uuid: str | None, given: str, further: t.
 
     :param root_partition_uuid: V(None) when nothing but the template tells where the root file system is.
     :param given: The template's C(kernel.cmdline).
-    :param further: Words that are added, except for those about which C(given) says something itself.
+    :param further: Words that are added, except for those about which C(given) says something itself: what the disk
+        demands (C(rootfstype=squashfs)), what C(systemConfig.security) asks for.
     :raises BootError: The kernel could not read it.
     """
     bad = next((char for char in given if ord(char) < 32 and char not in "\t\n\r"), None)

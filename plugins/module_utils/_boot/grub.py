@@ -5,18 +5,25 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""GRUB for UEFI: an image of its own with everything in it that it needs to read the kernel."""
+"""GRUB for UEFI and for a BIOS: an image of its own with everything in it that it needs to read the kernel.
+
+For UEFI also the distribution's signed one, behind its shim.
+"""
 
 from __future__ import annotations
 
+import abc
 import os
 import re
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._boot.bios import check_core
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import (
+    BiosProgram,
     BootContext,
     BootFiles,
     Bootloader,
+    efi_name,
     fallback_path,
     os_release,
     register,
@@ -28,11 +35,14 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import Partition
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 
-# GRUB's names of platforms, with those of the packages that have its modules: Debian's, Fedora's, Azure Linux's.
-_PLATFORMS: t.Mapping[str, t.Tuple[str, t.Sequence[str]]] = {
+#: GRUB's name of a platform, and the packages that have its modules: Debian's, Fedora's, Azure Linux's.
+Platform = t.Tuple[str, t.Sequence[str]]
+
+_EFI_PLATFORMS: t.Mapping[str, Platform] = {
     "x86_64": ("x86_64-efi", ("grub-efi-amd64-bin", "grub2-efi-x64-modules", "grub2-efi")),
     "aarch64": ("arm64-efi", ("grub-efi-arm64-bin", "grub2-efi-aa64-modules", "grub2-efi")),
 }
+_BIOS_PLATFORM: Platform = ("i386-pc", ("grub-pc-bin", "grub2-pc-modules", "grub2-pc"))
 _MODULES = (
     "all_video",
     "boot",
@@ -53,6 +63,7 @@ _MODULES = (
     "test",
     "true",
 )
+_BIOS_MODULES = ("biosdisk", "serial", "terminal")
 
 # The tools that write grub.cfg in the running system, and what each takes for GRUB's directory.
 _DIRECTORIES: t.Sequence[t.Tuple[str, str]] = (
@@ -63,30 +74,40 @@ _DIRECTORIES: t.Sequence[t.Tuple[str, str]] = (
     ("/boot/grub2", "/boot/grub2"),
 )
 
+# The last console= of a kernel command line that is a serial port: its number and its speed; see
+# Documentation/admin-guide/serial-console.rst of the kernel.
+_SERIAL = re.compile(r"(?:^|\s)console=ttyS([0-3])(?:,(\d+)\w*)?(?=\s|$)")
 
-@register("efi", "grub", "grub2")
-class GrubEfi(Bootloader):
-    """GRUB from the image's own modules; kernels and C(grub.cfg) stay in C(/boot)."""
+
+class Grub(Bootloader):
+    """GRUB; kernels and C(grub.cfg) stay in C(/boot)."""
 
     name = "grub"
     tools: t.ClassVar[t.Mapping[str, str]] = {"grub-mkimage": "grub-common"}
     version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"grub-mkimage": ("--version",)}
 
     def stage(self, context: BootContext) -> BootFiles:
-        require_esp(context, self.name)
         if context.use_uki:
             raise BootError(
                 "GRUB does not start unified kernel images.",
                 remedy="Set kernel.uki to false, or bootloader.provider to systemd-boot.",
             )
         directory = _directory(context)
-        holder = self._holder(context, f"{directory}/grub.cfg")
         files = BootFiles(EspStaging(f"{context.scratch}/esp"))
-        image = files.esp.new_file(fallback_path(context.arch))
-        self._make_image(context, holder, directory, image)
-        files.esp.add(fallback_path(context.arch), image)
+        self.add_programs(context, self._holder(context, f"{directory}/grub.cfg"), files)
         files.tree[f"{directory}/grub.cfg"] = self._configuration(context, files).encode("utf-8")
         return files
+
+    @abc.abstractmethod
+    def add_programs(self, context: BootContext, holder: Partition, files: BootFiles) -> None:
+        """Add what the firmware loads.
+
+        :param holder: The partition that has C(grub.cfg).
+        """
+
+    def terminals(self, context: BootContext) -> t.List[str]:
+        """Return the lines of C(grub.cfg) that say where the menu is shown."""
+        return []
 
     def _holder(self, context: BootContext, path: str) -> Partition:
         """The partition on which a file of the tree lies, which GRUB has to find and read."""
@@ -100,29 +121,35 @@ class GrubEfi(Bootloader):
             )
         return holder
 
-    def _make_image(self, context: BootContext, holder: Partition, directory: str, image: str) -> None:
-        platform, packages = _PLATFORMS[context.arch]
-        modules = context.in_tree(f"/usr/lib/grub/{platform}", f"/usr/lib64/grub/{platform}", packages=packages)
-        early = os.path.join(context.scratch, "grub-early.cfg")
-        directory = _on_partition(holder, directory)
+    def make_image(
+        self, context: BootContext, holder: Partition, platform: Platform, image: str, more: t.Sequence[str]
+    ) -> None:
+        """Make a GRUB image that finds its C(grub.cfg).
+
+        :param more: Modules beside those that every platform has.
+        """
+        name, packages = platform
+        modules = context.in_tree(f"/usr/lib/grub/{name}", f"/usr/lib64/grub/{name}", packages=packages)
+        early = os.path.join(context.scratch, f"grub-early-{name}.cfg")
         with open(early, "w", encoding="ascii") as stream:
-            stream.write(f"search --no-floppy --fs-uuid --set=root {_search_id(context, holder)}\n")
-            stream.write(f"set prefix=($root){directory}\n")
-            stream.write(f"configfile ($root){directory}/grub.cfg\n")
+            stream.write(_early_configuration(context, holder))
         readers = {module for part in context.layout.partitions for module in _grub_modules(part)}
-        wanted = sorted({*_MODULES, *readers, *file_system(holder.fs_type).grub_modules})
+        wanted = sorted({*_MODULES, *more, *readers, *file_system(holder.fs_type).grub_modules})
         # A module that one version has and the next has not is not worth an error.
         wanted = [module for module in wanted if os.path.exists(f"{modules}/{module}.mod")]
-        command = [find_tool("grub-mkimage", package="grub-common"), "-d", modules, "-O", platform, "-o", image]
+        directory = _on_partition(holder, _directory(context))
+        command = [find_tool("grub-mkimage", package="grub-common"), "-d", modules, "-O", name, "-o", image]
         context.runner.run([*command, "-p", directory, "-c", early, *wanted], what="Making the GRUB image")
 
     def _configuration(self, context: BootContext, files: BootFiles) -> str:
         title = os_release(context.tree).get("PRETTY_NAME") or "Linux"
+        timeout = 1 if context.timeout is None else context.timeout
         lines = [
             "# Made when the image was built. update-grub or grub2-mkconfig replaces it in the running system.",
+            *self.terminals(context),
             "set default=0",
-            "set timeout_style=hidden",
-            "set timeout=1",
+            f"set timeout_style={'menu' if context.timeout else 'hidden'}",
+            f"set timeout={timeout}",
             "",
         ]
         for kernel in context.kernels:
@@ -145,6 +172,98 @@ def _directory(context: BootContext) -> str:
         if os.path.exists(context.path(path)):
             return directory
     return "/boot/grub"
+
+
+@register("efi", "grub", "grub2")
+class GrubEfi(Grub):
+    """GRUB from the image's own modules, or the distribution's signed one."""
+
+    def add_programs(self, context: BootContext, holder: Partition, files: BootFiles) -> None:
+        require_esp(context, self.name)
+        if context.use_signed:
+            self._add_signed(context, holder, files)
+            return
+        image = files.esp.new_file(fallback_path(context.arch))
+        platform = _EFI_PLATFORMS[context.arch]
+        self.make_image(context, holder, platform, image, ())
+        files.esp.add(fallback_path(context.arch), image)
+
+    def _add_signed(self, context: BootContext, holder: Partition, files: BootFiles) -> None:
+        """Add shim, which firmware trusts, and GRUB and MokManager, which shim trusts.
+
+        What lies where the firmware looks needs no boot entry. GRUB reads the C(grub.cfg) of its vendor's directory,
+        whose name was fixed when it was signed.
+        """
+        arch = efi_name(context.arch)
+        vendor = os_release(context.tree).get("ID") or "linux"
+        platform = _EFI_PLATFORMS[context.arch][0]
+        on_esp = f"/boot/efi/EFI/{vendor}"
+        programs = (
+            (
+                fallback_path(context.arch),
+                (f"/usr/lib/shim/shim{arch}.efi.signed", f"{on_esp}/shim{arch}.efi"),
+                "shim-signed",
+            ),
+            (
+                f"EFI/BOOT/grub{arch}.efi",
+                (f"/usr/lib/grub/{platform}-signed/grub{arch}.efi.signed", f"{on_esp}/grub{arch}.efi"),
+                "grub-efi-amd64-signed" if arch == "x64" else "grub-efi-arm64-signed",
+            ),
+            (
+                f"EFI/BOOT/mm{arch}.efi",
+                (f"/usr/lib/shim/mm{arch}.efi.signed", f"{on_esp}/mm{arch}.efi"),
+                "shim-helpers-amd64-signed" if arch == "x64" else "shim-helpers-arm64-signed",
+            ),
+        )
+        for path, sources, package in programs:
+            files.esp.add(path, context.in_tree(*sources, packages=[package]))
+        files.esp.add_text(f"EFI/{vendor}/grub.cfg", _early_configuration(context, holder))
+
+
+@register("legacy", "grub", "grub2")
+class GrubBios(Grub):
+    """GRUB for a BIOS, from the image's own modules; on GPT in a BIOS boot partition, on MBR before the first one."""
+
+    def add_programs(self, context: BootContext, holder: Partition, files: BootFiles) -> None:
+        if context.arch != "x86_64":
+            raise BootError(
+                f"A machine of the architecture {context.arch} has no BIOS.",
+                remedy="Set bootloader.bootType to efi, and add an EFI system partition.",
+            )
+        if context.use_signed:
+            raise BootError(
+                "A BIOS checks no signatures.", remedy="Set bootloader.signed to false, or bootloader.bootType to efi."
+            )
+        path = os.path.join(context.scratch, "grub-core.img")
+        self.make_image(context, holder, _BIOS_PLATFORM, path, _BIOS_MODULES)
+        name, packages = _BIOS_PLATFORM
+        places = [f"/usr/{lib}/grub/{name}/boot.img" for lib in ("lib", "lib64")]
+        boot = context.in_tree(*places, packages=packages)
+        with open(boot, "rb") as boot_stream, open(path, "rb") as core_stream:
+            files.bios = BiosProgram(boot_stream.read(), core_stream.read())
+        check_core(files.bios.core, context.layout)
+
+    def terminals(self, context: BootContext) -> t.List[str]:
+        # A BIOS, unlike UEFI, seldom shows on a serial port what is written to the screen.
+        ports = _SERIAL.findall(context.cmdline)
+        if not ports:
+            return []
+        unit, speed = ports[-1]
+        return [
+            f"serial --unit={unit} --speed={speed or 9600}",
+            "terminal_input console serial",
+            "terminal_output console serial",
+        ]
+
+
+def _early_configuration(context: BootContext, holder: Partition) -> str:
+    """Return what GRUB runs first: it finds the partition with C(grub.cfg)."""
+    directory = _on_partition(holder, _directory(context))
+    return (
+        f"search --no-floppy --fs-uuid --set=root {_search_id(context, holder)}\n"
+        f"set prefix=($root){directory}\n"
+        f"configfile ($root){directory}/grub.cfg\n"
+    )
 
 
 def _grub_modules(partition: Partition) -> t.Tuple[str, ...]:
@@ -174,4 +293,4 @@ def _escape(cmdline: str) -> str:
     return '"'.join(parts)
 
 
-__all__ = ("GrubEfi",)
+__all__ = ("Grub", "GrubBios", "GrubEfi")

@@ -12,6 +12,9 @@ U(https://uapi-group.org/specifications/specs/boot_loader_specification/)
 
 from __future__ import annotations
 
+import gzip
+import os
+import shutil
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import (
@@ -28,10 +31,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import Kernel
 from ansible_collections.os_image.composer.plugins.module_utils._boot.uki import Section, write_uki
+from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 
 _DIRECTORY = "/usr/lib/systemd/boot/efi"
 # Debian's, Fedora's and Azure Linux's names.
 _PACKAGES = ("systemd-boot-efi", "systemd-boot-unsigned", "systemd-boot")
+_GZIP = b"\x1f\x8b"
 
 
 @register("efi", "systemd-boot")
@@ -42,6 +47,11 @@ class SystemdBoot(Bootloader):
 
     def stage(self, context: BootContext) -> BootFiles:
         require_esp(context, self.name)
+        if context.use_signed:
+            raise BootError(
+                "The distributions do not sign systemd-boot.",
+                remedy="Set bootloader.signed to false, or bootloader.provider to grub.",
+            )
         arch = efi_name(context.arch)
         files = BootFiles(EspStaging(f"{context.scratch}/esp"))
         loader = context.in_tree(f"{_DIRECTORY}/systemd-boot{arch}.efi", packages=_PACKAGES)
@@ -59,9 +69,22 @@ class SystemdBoot(Bootloader):
                 self._add_entry(files, context, kernel, f"loader/entries/{entry}", token, release)
             files.entries.append(entry)
         # With a command line of their own anybody at the console would be root.
-        lines = [f"default {files.entries[0]}", "timeout 0", "console-mode keep", "editor no"]
+        lines = [f"default {files.entries[0]}", f"timeout {context.timeout or 0}", "console-mode keep", "editor no"]
         files.esp.add_text("loader/loader.conf", "".join(f"{line}\n" for line in lines))
         return files
+
+    @staticmethod
+    def _program(context: BootContext, kernel: Kernel) -> str:
+        """Return the host's path of a kernel as firmware starts it: for Arm it may be packed in a gzip file."""
+        path = context.path(kernel.image)
+        with open(path, "rb") as stream:
+            if stream.read(2) != _GZIP:
+                return path
+        plain = os.path.join(context.scratch, f"vmlinux-{kernel.version}")
+        if not os.path.exists(plain):
+            with gzip.open(path) as packed, open(plain, "wb") as target:
+                shutil.copyfileobj(packed, target, 1 << 20)
+        return plain
 
     def _add_uki(self, files: BootFiles, context: BootContext, kernel: Kernel, path: str, arch: str) -> None:
         stub = context.in_tree(f"{_DIRECTORY}/linux{arch}.efi.stub", packages=_PACKAGES)
@@ -70,7 +93,7 @@ class SystemdBoot(Bootloader):
             Section(".cmdline", context.cmdline.encode("utf-8") + b"\0"),
             Section(".uname", kernel.version.encode("utf-8")),
             Section(".initrd", context.path(kernel.initrd)),
-            Section(".linux", context.path(kernel.image)),
+            Section(".linux", self._program(context, kernel)),
         ]
         made = files.esp.new_file(path)
         write_uki(stub, made, sections)
@@ -90,7 +113,7 @@ class SystemdBoot(Bootloader):
             place = context.on_esp(source)
             if place is None:
                 place = f"{token}/{kernel.version}/{name}"
-                files.esp.add(place, context.path(source))
+                files.esp.add(place, self._program(context, kernel) if name == "linux" else context.path(source))
             places.append(place)
         lines = [
             f"title {release.get('PRETTY_NAME') or 'Linux'}",

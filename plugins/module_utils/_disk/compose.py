@@ -17,7 +17,12 @@ import shutil
 import stat
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import BootContext, bootloader
+from ansible_collections.os_image.composer.plugins.module_utils._boot.bios import write_bios_program
+from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import (
+    BootContext,
+    BootFiles,
+    bootloader,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import default_kernel_first, find_kernels
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import bind, unmount
@@ -30,12 +35,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem
     too_small,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.fstab import fstab
+from ansible_collections.os_image.composer.plugins.module_utils._disk.growth import growth_files
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition, is_below
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
-from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
+from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex, derive_uuid
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 
 _FSTAB = "/etc/fstab"
@@ -48,7 +54,7 @@ Documents = t.Callable[[str], t.Mapping[str, bytes]]
 class DiskIdentity:
     """All identifiers of a disk; they follow from the build digest.
 
-    :ivar disk: The disk's own UUID.
+    :ivar disk: The disk's own UUID; on an MBR disk its signature, eight hexadecimal digits.
     :ivar partitions: Partition id -> PARTUUID.
     :ivar file_systems: Partition id -> identifier of its file system.
     :ivar seeds: Partition id -> UUID for what else has to be fixed in its file system.
@@ -64,9 +70,16 @@ class DiskIdentity:
         """Derive all of them."""
         ids = [partition.id for partition in layout.partitions]
         formatted = [partition for partition in layout.partitions if partition.fs_type]
+        if layout.table == "mbr":
+            disk = derive_hex(build_digest, "disk", 8)
+            # As the kernel and udev make it up, for want of a stored one.
+            partitions = {partition.id: f"{disk}-{partition.number:02x}" for partition in layout.partitions}
+        else:
+            disk = derive_uuid(build_digest, "disk")
+            partitions = {name: derive_uuid(build_digest, f"partition/{name}") for name in ids}
         return cls(
-            disk=derive_uuid(build_digest, "disk"),
-            partitions={name: derive_uuid(build_digest, f"partition/{name}") for name in ids},
+            disk=disk,
+            partitions=partitions,
             file_systems={
                 partition.id: file_system(partition.fs_type).identifier(build_digest, f"file system/{partition.id}")
                 for partition in formatted
@@ -81,6 +94,9 @@ class BootOptions:
 
     :ivar keep_fstab: Whether the tree has an fstab that the template itself brings.
     :ivar security_words: Words of the kernel command line beside C(cmdline), which has the last word.
+    :ivar use_signed: Whether the distribution's signed programs boot it.
+    :ivar timeout: Seconds that the menu is shown; V(None) leaves it to the bootloader.
+    :ivar default: The version of the kernel to boot, or its beginning; empty for C(kernel_version).
     """
 
     boot_type: str
@@ -91,6 +107,9 @@ class BootOptions:
     use_uki: bool
     keep_fstab: bool = False
     security_words: t.Sequence[str] = ()
+    use_signed: bool = False
+    timeout: int | None = None
+    default: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,18 +163,21 @@ class DiskComposer:
         :raises DiskError: The content does not fit.
         :raises BootError: The image could not boot.
         """
-        self._check_labels()
-        boot, esp_files = self._prepare_tree(tree)
+        self._check_file_systems()
+        boot, files = self._prepare_tree(tree)
         if contexts is not None:
             self.progress.milestone("Disk", "Labelling the files for SELinux")
             set_labels(tree, contexts)
-        sources = self._measure(tree, esp_files)
+        usages = self._measure(tree, files.esp.files)
+        if self.layout.needs_content:
+            self.layout = self.layout.with_content(self._content_sizes(usages))
+        sources = self._sources(tree, files.esp.files, usages)
         self._check_space(os.path.dirname(image), sources)
         temporary = os.path.join(self.scratch, "image")
         with open(temporary, "xb") as stream:
             stream.truncate(self.layout.size)
         self.progress.milestone("Disk", f"Partitioning the disk ({show_size(self.layout.size)})")
-        script = table_script(self.layout, disk_uuid=self.identity.disk, partition_uuids=self.identity.partitions)
+        script = table_script(self.layout, disk_id=self.identity.disk, partition_uuids=self.identity.partitions)
         write_table(temporary, script, self.runner)
         with contextlib.ExitStack() as stack:
             # From the inside out, so that what belongs to a partition is out of sight for those around it.
@@ -163,19 +185,27 @@ class DiskComposer:
                 self._write(partition, temporary, sources.get(partition.id))
                 if partition.mount_point not in (None, "/"):
                     self._cover(tree, partition, stack)
+        if files.bios is not None:
+            write_bios_program(temporary, files.bios, self.layout)
         os.rename(temporary, image)
         return boot
 
-    def _check_labels(self) -> None:
+    def _check_file_systems(self) -> None:
         for partition in self.layout.partitions:
-            problem = partition.fs_type and file_system(partition.fs_type).check_label(partition.fs_label)
-            if problem:
-                raise DiskError(
-                    f"The partition {partition.id!r} cannot be made. {problem}", remedy="Change its fsLabel."
-                )
+            if not partition.fs_type:
+                continue
+            fs = file_system(partition.fs_type)
+            for key, problem in (
+                ("fsLabel", fs.check_label(partition.fs_label) if partition.fs_label else None),
+                ("mkfsOptions", fs.check_options(partition.mkfs_options)),
+            ):
+                if problem:
+                    raise DiskError(
+                        f"The partition {partition.id!r} cannot be made. {problem}", remedy=f"Change its {key}."
+                    )
 
-    def _prepare_tree(self, tree: str) -> t.Tuple[ComposedBoot, t.Mapping[str, str]]:
-        """Write fstab and the bootloader's files into the tree; returns what else goes onto the ESP."""
+    def _prepare_tree(self, tree: str) -> t.Tuple[ComposedBoot, BootFiles]:
+        """Write fstab and the bootloader's files into the tree; returns what goes elsewhere, too."""
         root = self.layout.root
         if root is None:
             raise DiskError(
@@ -183,8 +213,9 @@ class DiskComposer:
                 remedy="Give one of disk.partitions the mountPoint /, with fsType ext4.",
             )
         self.progress.milestone("Boot", f"Installing the bootloader {self.boot.provider}")
-        kernels = default_kernel_first(find_kernels(tree), self.boot.kernel_version)
-        cmdline = kernel_command_line(self.identity.partitions[root.id], self.boot.cmdline, self.boot.security_words)
+        kernels = default_kernel_first(find_kernels(tree), self.boot.default or self.boot.kernel_version)
+        further = [*self._root_words(root), *self.boot.security_words]
+        cmdline = kernel_command_line(self.identity.partitions[root.id], self.boot.cmdline, further)
         loader = bootloader(self.boot.boot_type, self.boot.provider)
         files = loader.stage(
             BootContext(
@@ -197,6 +228,8 @@ class DiskComposer:
                 use_uki=self.boot.use_uki,
                 runner=self.runner,
                 scratch=self.scratch,
+                use_signed=self.boot.use_signed,
+                timeout=self.boot.timeout,
             )
         )
         writer = TreeWriter(tree, self.epoch)
@@ -207,31 +240,51 @@ class DiskComposer:
             self.progress.milestone("Disk", f"Keeping the template's own {_FSTAB}")
         else:
             writer.write(_FSTAB, fstab(self.layout, self.identity.partitions).encode("utf-8"))
-        for path, data in files.tree.items():
+        for path, data in {**files.tree, **growth_files(tree, self.layout)}.items():
             writer.write(path, data)
         if self.documents is not None:
             for path, data in self.documents(tree).items():
                 writer.write(path, data)
         writer.finish()
-        return ComposedBoot(loader.name, files.entries, kernels[0].version, cmdline), files.esp.files
+        return ComposedBoot(loader.name, files.entries, kernels[0].version, cmdline), files
 
-    def _measure(self, tree: str, esp_files: t.Mapping[str, str]) -> t.Dict[str, Source]:
-        """Find out what goes onto each partition, and check that it fits."""
-        sources: t.Dict[str, Source] = {}
+    def _root_words(self, root: Partition) -> t.Sequence[str]:
+        """Return what the kernel must be told about the root file system."""
+        fs = file_system(root.fs_type)
+        if not fs.is_read_only:
+            return ()
+        words = [f"rootfstype={fs.fstab_type}", "ro"]
+        # Without a /var that can be written to hardly any service starts.
+        return words if self.layout.mounted_at("/var") else [*words, "systemd.volatile=state"]
+
+    def _measure(self, tree: str, esp_files: t.Mapping[str, str]) -> t.Dict[str, Usage]:
+        """Find out what goes onto each partition."""
         usages = measure(tree, self.layout)
+        for partition in self.layout.partitions:
+            usage = usages.setdefault(partition.id, Usage())
+            if partition is self.layout.esp:
+                for path, host_path in esp_files.items():
+                    usage.add_file(os.stat(host_path).st_size, "/" + posixpath.dirname(path))
+        return usages
+
+    def _content_sizes(self, usages: t.Mapping[str, Usage]) -> t.Dict[str, int]:
+        return {
+            partition.id: file_system(partition.fs_type).content_size(usages[partition.id])
+            for partition in self.layout.partitions
+            if partition.fits_content
+        }
+
+    def _sources(self, tree: str, esp_files: t.Mapping[str, str], usages: t.Mapping[str, Usage]) -> t.Dict[str, Source]:
+        """Return what goes onto each partition, having checked that it fits."""
+        sources: t.Dict[str, Source] = {}
         for partition in self.layout.partitions:
             if not partition.fs_type:
                 continue
-            usage = usages.get(partition.id) or Usage()
-            files: t.Mapping[str, str] = {}
-            if partition is self.layout.esp:
-                files = esp_files
-                for path, host_path in files.items():
-                    usage.add_file(os.stat(host_path).st_size, "/" + posixpath.dirname(path))
+            usage = usages[partition.id]
             directory = None
             if partition.mount_point:
                 directory = os.path.normpath(tree + partition.mount_point)
-            source = Source(directory, files, usage)
+            source = Source(directory, esp_files if partition is self.layout.esp else {}, usage)
             required = file_system(partition.fs_type).required_size(partition.size, usage)
             if required > partition.size:
                 raise too_small(self._volume(partition, ""), required, usage)
@@ -239,8 +292,13 @@ class DiskComposer:
         return sources
 
     def _check_space(self, directory: str, sources: t.Mapping[str, Source]) -> None:
-        # Beside the image itself: the ESP as a file of its own, journals, tables.
-        needed = sum(source.usage.size for source in sources.values()) + 256 * MIB
+        # Beside the image itself: journals, tables, and one file system at a time as a file of its own.
+        staged = [
+            sources[partition.id].usage.size
+            for partition in self.layout.partitions
+            if partition.id in sources and file_system(partition.fs_type).is_staged
+        ]
+        needed = sum(source.usage.size for source in sources.values()) + max(staged, default=0) + 256 * MIB
         free = shutil.disk_usage(directory).free
         if needed > free:
             raise DiskError(
@@ -259,6 +317,8 @@ class DiskComposer:
             seed=self.identity.seeds[partition.id],
             epoch=self.epoch,
             scratch=self.scratch,
+            options=partition.mkfs_options,
+            mount_options=tuple(partition.mount_options.split(",")),
         )
 
     def _write(self, partition: Partition, image: str, source: Source | None) -> None:

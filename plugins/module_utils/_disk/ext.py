@@ -25,6 +25,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem
     Volume,
     register,
     too_small,
+    with_suboptions,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import align_down, align_up
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError
@@ -90,6 +91,14 @@ class Ext(FileSystem):
     version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"mke2fs": ("-V",)}
     label_length = 16
     grub_modules = ("ext2",)
+    is_staged = False
+    mkfs_options = ("-E", "-G", "-J", "-N", "-O", "-m")
+
+    def check_options(self, options: t.Sequence[str]) -> str | None:
+        fixed = {"offset", "hash_seed", "root_owner"}
+        if any(name.partition("=")[0] in fixed for option in options for name in option.split(",")):
+            return "mkfsOptions must not set offset, hash_seed and root_owner, which the build sets itself."
+        return super().check_options(options)
 
     def required_size(self, size: int, usage: Usage) -> int:
         overhead = _overhead(size, _inodes(size, usage), self.name)
@@ -113,19 +122,28 @@ class Ext(FileSystem):
         self._finish(volume, runner)
 
     def _make(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
-        extended = (
-            f"offset={volume.offset},hash_seed={volume.seed},root_owner=0:0,nodiscard,"
-            # The image is a new sparse file: it is full of zeros already.
-            "lazy_itable_init=1,lazy_journal_init=1"
+        extended, given = with_suboptions(
+            "-E",
+            {
+                "offset": str(volume.offset),
+                "hash_seed": volume.seed,
+                "root_owner": "0:0",
+                "nodiscard": "",
+                # The image is a new sparse file: it is full of zeros already.
+                "lazy_itable_init": "1",
+                "lazy_journal_init": "1",
+            },
+            volume.options,
         )
-        command = [find_tool("mke2fs", package="e2fsprogs"), "-q", "-F", "-t", self.name, "-O", _FEATURES[self.name]]
+        features, given = with_suboptions("-O", dict.fromkeys(_FEATURES[self.name].split(","), ""), given)
+        command = [find_tool("mke2fs", package="e2fsprogs"), "-q", "-F", "-t", self.name, "-O", features]
         command += ["-b", str(BLOCK), "-I", str(_INODE_SIZE), "-N", str(_inodes(volume.size, source.usage)), "-m", "0"]
         command += ["-U", volume.identifier, "-E", extended]
         if volume.label:
             command += ["-L", volume.label]
         if source.directory is not None:
             command += ["-d", source.directory]
-        command += [volume.image, f"{align_down(volume.size, BLOCK) // 1024}k"]
+        command += [*given, volume.image, f"{align_down(volume.size, BLOCK) // 1024}k"]
         try:
             done = runner.run(command, what=f"Making the {self.name} file system on the partition {volume.name!r}")
         except CommandError as exc:

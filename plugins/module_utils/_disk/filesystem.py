@@ -19,7 +19,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import show_size
+from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, align_up, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
@@ -37,6 +37,8 @@ class Volume:
     :ivar seed: A UUID for what else has to be fixed (hash seeds).
     :ivar epoch: All times in the file system, as seconds since 1970.
     :ivar scratch: A directory for temporary files.
+    :ivar options: More arguments for the program that makes it.
+    :ivar mount_options: The words of its mount options.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Volume:
     seed: str
     epoch: int
     scratch: str
+    options: t.Tuple[str, ...] = ()
+    mount_options: t.Tuple[str, ...] = ()
 
     def scratch_file(self, suffix: str) -> str:
         """A path for a temporary file of this volume."""
@@ -69,7 +73,7 @@ class Source:
 
 
 class FileSystem(abc.ABC):
-    """A file system that can be written into a part of an image file, without mounting anything.
+    """A file system that can be written into a part of an image file.
 
     :param name: The template's fsType, one of :attr:`names`.
     """
@@ -86,6 +90,16 @@ class FileSystem(abc.ABC):
     is_checked: t.ClassVar[bool] = True
     #: GRUB's modules to read it; none when GRUB cannot.
     grub_modules: t.ClassVar[t.Tuple[str, ...]] = ()
+    #: Whether nothing can be written to it in the running system.
+    is_read_only: t.ClassVar[bool] = False
+    #: Whether the same content gives the same bytes.
+    is_reproducible: t.ClassVar[bool] = True
+    #: Whether it is made as a file of its own before it comes into the image.
+    is_staged: t.ClassVar[bool] = True
+    #: The least bytes that it can be made with.
+    least_size: t.ClassVar[int] = 0
+    #: What mkfsOptions may hold: options of the program that makes it, other than those that the build gives it.
+    mkfs_options: t.ClassVar[t.Tuple[str, ...]] = ()
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -105,6 +119,33 @@ class FileSystem(abc.ABC):
             return f"The label {label!r} is too long for {self.name}: it may have {self.label_length} bytes."
         return None
 
+    def check_options(self, options: t.Sequence[str]) -> str | None:
+        """Tell in words what is wrong with mkfsOptions; V(None) when they can be used."""
+        for option in options:
+            # A word that is no option is the value of the one before it.
+            known = option in self.mkfs_options or (option[:2] in self.mkfs_options and option[:2] != "--")
+            if option.startswith("-") and not known:
+                allowed = f"may be {', '.join(self.mkfs_options)}" if self.mkfs_options else "do not exist"
+                return f"mkfsOptions has {option}, but options for {self.name} {allowed}."
+        return None
+
+    def fstab_options(self, options: str) -> str:
+        """Return the mount options for fstab.
+
+        :param options: The template's.
+        """
+        options = options or "defaults"
+        if self.is_read_only and "ro" not in options.split(","):
+            return "ro" if options == "defaults" else f"ro,{options}"
+        return options
+
+    def content_size(self, usage: Usage) -> int:
+        """Return how many bytes a partition gets that is as large as its content: a tenth more than that needs."""
+        size = max(self.least_size, MIB)
+        for _step in range(8):
+            size = align_up(max(self.required_size(size, usage) * 11 // 10 + 16 * MIB, self.least_size), MIB)
+        return size
+
     @abc.abstractmethod
     def required_size(self, size: int, usage: Usage) -> int:
         """Estimate how many bytes a partition needs to hold the content.
@@ -116,9 +157,30 @@ class FileSystem(abc.ABC):
     def write(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
         """Write the file system with its content.
 
+        What it mounts, it mounts in this process's own mount namespace, and unmounts again.
+
         :raises DiskError: It cannot hold the content.
         :raises CommandError: A program failed.
         """
+
+
+def with_suboptions(option: str, ours: t.Mapping[str, str], given: t.Sequence[str]) -> t.Tuple[str, t.List[str]]:
+    """Put what is given for an option with suboptions (C(-m reflink=0,crc=1)) together with what the build gives it.
+
+    :param ours: Suboption -> value; empty for one that has none. What is given overrides it.
+    :returns: The option's value, and what is left of the options that are given.
+    """
+    merged = dict(ours)
+    rest: t.List[str] = []
+    words = iter(given)
+    for word in words:
+        if word[:2] != option:
+            rest.append(word)
+            continue
+        for part in (word[2:] or next(words, "")).split(","):
+            name, _sign, value = part.partition("=")
+            merged[name] = value
+    return ",".join(f"{name}={value}" if value else name for name, value in merged.items() if name), rest
 
 
 _CLASSES: t.Dict[str, t.Type[FileSystem]] = {}
@@ -200,4 +262,5 @@ __all__ = (
     "known_file_systems",
     "register",
     "too_small",
+    "with_suboptions",
 )

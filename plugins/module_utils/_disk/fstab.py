@@ -20,6 +20,8 @@ _HEADER = "# Static file system information; see fstab(5).\n"
 def fstab(layout: DiskLayout, partition_uuids: t.Mapping[str, str]) -> str:
     """Return the content of C(/etc/fstab): mounted partitions, outer mount points first, then swap.
 
+    A root file system that is never written to gets a /tmp in memory.
+
     :param partition_uuids: Partition id -> PARTUUID.
     """
     lines = []
@@ -27,14 +29,21 @@ def fstab(layout: DiskLayout, partition_uuids: t.Mapping[str, str]) -> str:
     for partition in sorted(mounted, key=lambda partition: str(partition.mount_point)):
         fs = file_system(partition.fs_type)
         check = 0 if not fs.is_checked else 1 if partition.mount_point == "/" else 2
+        options = fs.fstab_options(partition.mount_options)
+        if partition.grows and "x-systemd.growfs" not in options.split(","):
+            options += ",x-systemd.growfs"
         lines.append(
             f"PARTUUID={partition_uuids[partition.id]} {_escape(str(partition.mount_point))} {fs.fstab_type} "
-            f"{partition.mount_options or 'defaults'} 0 {check}"
+            f"{options} 0 {check}"
         )
     for partition in layout.partitions:
         if partition.fs_type and file_system(partition.fs_type).fstab_type == "swap":
             options = partition.mount_options or "sw"
             lines.append(f"PARTUUID={partition_uuids[partition.id]} none swap {options} 0 0")
+    root = layout.root
+    if root is not None and file_system(root.fs_type).is_read_only and layout.mounted_at("/tmp") is None:
+        # systemd itself works in /tmp when it starts a service that sees only some devices.
+        lines.append("tmpfs /tmp tmpfs mode=1777,nosuid,nodev 0 0")
     return _HEADER + "".join(f"{line}\n" for line in lines)
 
 

@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
+import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import (
     BIOS_BOOT,
     ESP,
     LINUX,
+    MBR_ESP,
+    MBR_FLAGS,
     PARTITION_FLAGS,
     SWAP,
+    mbr_type,
     type_guid,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import (
@@ -42,6 +46,18 @@ ALIGNMENT = MIB // SECTOR
 _GPT_FIRST = 34
 _GPT_LAST = 33
 _GPT_NAME_LENGTH = 36
+
+# An MBR counts sectors in 32 bits, and has room for four partitions; others are logical ones in an extended one, each
+# behind a sector that describes it, for which a whole unit of alignment is kept free.
+_MBR_SECTORS = 1 << 32
+_MBR_PRIMARY = 4
+
+#: In place of a size: as large as the content, with some room to spare.
+CONTENT = "content"
+
+# What systemd-growfs can enlarge; see systemd-growfs(8).
+_GROWING_FILE_SYSTEMS = ("ext4", "xfs", "btrfs")
+_GROW_ATTRIBUTE = "GUID:59"
 
 _NOT_MOUNTED = ("", "none")
 
@@ -71,6 +87,12 @@ class Partition:
     :ivar fs_type: The template's word for its file system; empty when it has none.
     :ivar mount_point: Absolute and normalised; V(None) when it is not mounted.
     :ivar attributes: In the words of sfdisk.
+    :ivar mbr_type: Its type on an MBR disk; V(None) on a GPT one.
+    :ivar is_active: Whether an MBR says that it is the one to boot from.
+    :ivar is_logical: Whether it lies in the extended partition of an MBR.
+    :ivar fits_content: Whether it becomes as large as its content; until that is known it has the least size.
+    :ivar grows: Whether it takes the rest of the disk at first boot.
+    :ivar mkfs_options: More arguments for the program that makes its file system.
     """
 
     id: str
@@ -84,6 +106,12 @@ class Partition:
     mount_point: str | None
     mount_options: str
     attributes: t.Tuple[str, ...]
+    mbr_type: int | None = None
+    is_active: bool = False
+    is_logical: bool = False
+    fits_content: bool = False
+    grows: bool = False
+    mkfs_options: t.Tuple[str, ...] = ()
 
     @property
     def offset(self) -> int:
@@ -107,16 +135,45 @@ class Partition:
 
 
 @dataclasses.dataclass(frozen=True)
+class Extended:
+    """The extended partition of an MBR, in which the logical ones lie.
+
+    :ivar start: Its first sector.
+    """
+
+    number: int
+    start: int
+    sectors: int
+
+
+@dataclasses.dataclass(frozen=True)
 class DiskLayout:
     """All partitions of an image, in the template's order.
 
-    :ivar table: C(gpt).
+    :ivar table: C(gpt) or C(mbr).
     :ivar size: Bytes of the whole image.
+    :ivar extended: V(None) when there is none.
+    :ivar section: What it was laid out from: the template's disk section.
     """
 
     table: str
     size: int
     partitions: t.Tuple[Partition, ...]
+    extended: Extended | None = None
+    section: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def needs_content(self) -> bool:
+        """Whether the size of a partition depends on what it will hold."""
+        return any(partition.fits_content for partition in self.partitions)
+
+    def with_content(self, sizes: t.Mapping[str, int]) -> DiskLayout:
+        """Lay out the disk again, now that the content is known.
+
+        :param sizes: Bytes by partition id.
+        :raises DiskError: It does not fit onto the disk.
+        """
+        return disk_layout(self.section, sizes)
 
     @property
     def esp(self) -> Partition | None:
@@ -148,12 +205,13 @@ def is_below(path: str, directory: str) -> bool:
     return directory == "/" or path == directory or path.startswith(directory + "/")
 
 
-def disk_layout(disk: t.Mapping[str, t.Any]) -> DiskLayout:
+def disk_layout(disk: t.Mapping[str, t.Any], content: t.Mapping[str, int] | None = None) -> DiskLayout:
     """Lay out the template's disk section.
 
+    :param content: Partition id -> bytes, for partitions that become as large as their content.
     :raises DiskError: It cannot be laid out; the message has all reasons.
     """
-    planner = _Planner(disk)
+    planner = _Planner(disk, content)
     layout = planner.plan()
     if planner.problems:
         lines = "\n".join(f"{show_path(problem.path)}: {problem.message}" for problem in planner.problems)
@@ -179,39 +237,58 @@ def show_path(path: PathToValue) -> str:
 class _Planner:
     """One pass over a disk section: collects problems, and goes on with what is left."""
 
-    def __init__(self, disk: t.Mapping[str, t.Any]) -> None:
+    def __init__(self, disk: t.Mapping[str, t.Any], content: t.Mapping[str, int] | None = None) -> None:
         self.disk = disk
+        self.content = content or {}
         self.problems: t.List[LayoutProblem] = []
+        self.table = str(disk.get("partitionTableType") or "gpt")
+        self.is_mbr = self.table == "mbr"
+        #: The number of the extended partition.
+        self.extended: int | None = None
 
     def plan(self) -> DiskLayout:
-        table = self.disk.get("partitionTableType") or "gpt"
-        if table != "gpt":
-            self._problem(("partitionTableType",), f"The partition table {table!r} is not supported. Use gpt.")
+        if self.table not in ("gpt", "mbr"):
+            self._problem(
+                ("partitionTableType",), f"The partition table {self.table!r} is not supported. Use gpt or mbr."
+            )
         size = self._disk_size()
         entries: t.Sequence[t.Mapping[str, t.Any]] = self.disk.get("partitions") or []
         if not entries:
             self._problem(("partitions",), "The disk has no partitions. Give at least one that is mounted at /.")
-        numbers = self._numbers(entries)
-        first, last = _GPT_FIRST, (size or 0) // SECTOR - _GPT_LAST
+        numbers = self._mbr_numbers(entries) if self.is_mbr else self._numbers(entries, range(1, 129))
+        first, reserved = (1, 0) if self.is_mbr else (_GPT_FIRST, _GPT_LAST)
+        last = None if size is None else size // SECTOR - reserved
         wanted = [self._extent(index, entry) for index, entry in enumerate(entries)]
+        # Where the partitions begin whose place is given; a logical one needs the room before it, too.
+        begins = [
+            start - (ALIGNMENT if self._is_logical(number) else 0)
+            for number, (start, _end) in zip(numbers, wanted)
+            if start is not None
+        ]
         partitions: t.List[Partition] = []
         cursor = ALIGNMENT
         for index, entry in enumerate(entries):
             start, end = wanted[index]
             if start is None:
-                start = align_up(cursor, ALIGNMENT)
-            if end is None:
-                end = self._rest(start, last, [other for other, _end in wanted if other is not None])
-            elif isinstance(end, _Length):
+                start = align_up(cursor, ALIGNMENT) + (ALIGNMENT if self._is_logical(numbers[index]) else 0)
+            if isinstance(end, _Length):
                 end = start + end.sectors
+            elif end is None:
+                end = self._rest(index, start, last, begins)
             partitions.append(self._partition(index, entry, numbers[index], start, end))
             cursor = max(cursor, end)
-        if size is not None:
+        if size is None and self.disk.get("size") == CONTENT:
+            size = align_up(cursor + reserved, ALIGNMENT) * SECTOR
+            last = size // SECTOR - reserved
+        if size is not None and last is not None:
+            self._check_disk(size)
             for index, partition in enumerate(partitions):
                 self._check_extent(index, partition, first, last, size, entries[index])
+        extended = self._extended(partitions)
         self._check_overlaps(partitions)
         self._check_unique(partitions)
-        return DiskLayout(table, size or 0, tuple(partitions))
+        self._check_growth(partitions)
+        return DiskLayout(self.table, size or 0, tuple(partitions), extended, self.disk)
 
     def _problem(self, path: PathToValue, message: str) -> None:
         self.problems.append(LayoutProblem(("disk", *path), message))
@@ -228,6 +305,8 @@ class _Planner:
         if value in (None, ""):
             self._problem(("size",), "The disk has no size. Give one, for example 4GiB.")
             return None
+        if value == CONTENT:
+            return None
         size = self._size(("size",), value)
         if size is not None and size % MIB:
             self._problem(
@@ -236,19 +315,56 @@ class _Planner:
             )
         return size
 
-    def _numbers(self, entries: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[int]:
-        taken: t.Dict[int, int] = {}
+    def _check_disk(self, size: int) -> None:
+        if self.is_mbr and size // SECTOR > _MBR_SECTORS:
+            self._problem(
+                ("partitionTableType",),
+                f"An MBR ends at {show_size(_MBR_SECTORS * SECTOR)}, but the disk has {show_size(size)}. Use gpt.",
+            )
+
+    def _numbers(
+        self, entries: t.Sequence[t.Mapping[str, t.Any]], usable: t.Sequence[int], taken: t.Collection[int] = ()
+    ) -> t.List[int]:
+        given: t.Dict[int, int] = {}
         for index, entry in enumerate(entries):
             number = entry.get("index") or 0
-            if number in taken and number > 0:
+            if number in given and number > 0:
                 self._problem(
                     ("partitions", index, "index"),
-                    f"The partition number {number} is given to {entries[taken[number]].get('id')!r} already.",
+                    f"The partition number {number} is given to {entries[given[number]].get('id')!r} already.",
                 )
             elif number > 0:
-                taken[number] = index
-        free = (number for number in range(1, 129) if number not in taken)
-        return [entry.get("index") or next(free, 129) for entry in entries]
+                given[number] = index
+        free = (number for number in usable if number not in given and number not in taken)
+        return [entry.get("index") or next(free, usable[-1] + 1) for entry in entries]
+
+    def _mbr_numbers(self, entries: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[int]:
+        """Number the partitions of an MBR: up to four primary ones, or three, and logical ones from 5."""
+        given = [entry.get("index") or 0 for entry in entries]
+        if len(entries) <= _MBR_PRIMARY and max(given, default=0) <= _MBR_PRIMARY:
+            return self._numbers(entries, range(1, _MBR_PRIMARY + 1))
+        free = [number for number in range(1, _MBR_PRIMARY + 1) if number not in given]
+        if not free:
+            self._problem(
+                ("partitions",),
+                "An MBR has room for four partitions, which are all numbered by index here, so that there is none for "
+                "the extended partition that would hold the others. Give one of them an index from 5 on, or use gpt.",
+            )
+            return self._numbers(entries, range(1, 129))
+        self.extended = free[-1]
+        numbers = self._numbers(entries, range(1, 129), (self.extended,))
+        logical = [number for number in numbers if self._is_logical(number)]
+        for index, number in enumerate(numbers):
+            if self._is_logical(number) and number != _MBR_PRIMARY + 1 + logical.index(number):
+                self._problem(
+                    ("partitions", index, "index"),
+                    f"The logical partition {number} is out of order. Logical partitions are numbered from 5, without "
+                    "gaps, in the order in which they lie on the disk.",
+                )
+        return numbers
+
+    def _is_logical(self, number: int) -> bool:
+        return self.is_mbr and number > _MBR_PRIMARY
 
     def _extent(self, index: int, entry: t.Mapping[str, t.Any]) -> t.Tuple[int | None, int | _Length | None]:
         """Return the wanted first sector (V(None): behind the one before) and end (V(None): the rest of the disk)."""
@@ -262,6 +378,9 @@ class _Planner:
         size_given = entry.get("size") not in (None, "")
         if end_given and size_given:
             self._problem((*path, "size"), "Give either the size or the end of a partition, not both.")
+        if size_given and entry["size"] == CONTENT:
+            known = self.content.get(str(entry.get("id")), MIB)
+            return start, _Length(align_up(known, MIB) // SECTOR)
         if size_given:
             size = self._size((*path, "size"), entry["size"])
             return start, _Length(align_up(size or SECTOR, SECTOR) // SECTOR)
@@ -271,17 +390,28 @@ class _Planner:
         end = self._size((*path, "end"), entry["end"])
         return start, (align_up(end, SECTOR) // SECTOR if end else None)
 
-    @staticmethod
-    def _rest(start: int, last: int, starts: t.Iterable[int]) -> int:
+    def _rest(self, index: int, start: int, last: int | None, begins: t.Iterable[int]) -> int:
         """Return where a partition ends that takes the rest: at the next one, or at the end of the disk."""
-        following = [other for other in starts if other > start]
-        return min(following) if following else align_down(last, ALIGNMENT)
+        following = [other for other in begins if other > start]
+        if following:
+            return min(following)
+        if last is None:
+            if self.disk.get("size") == CONTENT:
+                self._problem(
+                    ("partitions", index, "end"),
+                    "A disk that ends with its last partition has no rest. Give the partition a size, for example "
+                    "size: content.",
+                )
+            return start + ALIGNMENT
+        return align_down(last, ALIGNMENT)
 
     def _partition(self, index: int, entry: t.Mapping[str, t.Any], number: int, start: int, end: int) -> Partition:
         path = ("partitions", index)
         identifier = str(entry.get("id") or f"partition{number}")
         name = str(entry.get("name") or identifier)
-        if len(name) > _GPT_NAME_LENGTH:
+        if self.is_mbr and entry.get("name"):
+            self._problem((*path, "name"), "An MBR does not hold the names of partitions. Remove the name, or use gpt.")
+        elif len(name) > _GPT_NAME_LENGTH:
             self._problem((*path, "name"), f"The partition name {name!r} is longer than {_GPT_NAME_LENGTH} characters.")
         mount_point = str(entry.get("mountPoint") or "")
         fs_type = str(entry.get("fsType") or "")
@@ -294,28 +424,61 @@ class _Planner:
                 self._problem(
                     (*path, "fsType"), f"The partition {identifier!r} is mounted at {mount_point}, but has no fsType."
                 )
-        attributes = []
-        for flag_index, flag in enumerate(entry.get("flags") or []):
-            if flag not in PARTITION_FLAGS:
-                known = ", ".join(sorted(PARTITION_FLAGS))
-                self._problem((*path, "flags", flag_index), f"There is no partition flag {flag!r}. Use one of {known}.")
-            elif PARTITION_FLAGS[flag] is not None:
-                attributes.append(str(PARTITION_FLAGS[flag]))
+        fits_content = entry.get("size") == CONTENT
+        if fits_content and (not fs_type or fs_type.endswith("swap")):
+            self._problem(
+                (*path, "size"),
+                f"The partition {identifier!r} has no files that it could be as large as. Give it a size.",
+            )
+        if not fs_type and entry.get("mkfsOptions"):
+            self._problem((*path, "mkfsOptions"), "Without a file system mkfsOptions have no effect. Add fsType.")
+        attributes = self._attributes(index, entry)
+        grows = bool(entry.get("growOnBoot"))
+        if grows and _GROW_ATTRIBUTE not in attributes:
+            attributes.append(_GROW_ATTRIBUTE)
+        code = self._mbr_type(index, entry, fs_type) if self.is_mbr else None
         return Partition(
             id=identifier,
             number=number,
             name=name,
             start=start,
             sectors=max(end - start, 0),
-            type_guid=self._type(index, entry, fs_type),
+            type_guid=self._type(index, entry, fs_type, code),
             fs_type=fs_type,
             fs_label=str(entry.get("fsLabel") or ""),
             mount_point=mounted,
             mount_options=str(entry.get("mountOptions") or ""),
-            attributes=tuple(attributes),
+            attributes=() if self.is_mbr else tuple(attributes),
+            mbr_type=code,
+            is_active=self.is_mbr and "boot" in (entry.get("flags") or []),
+            is_logical=self._is_logical(number),
+            fits_content=fits_content,
+            grows=grows,
+            mkfs_options=tuple(str(word) for word in entry.get("mkfsOptions") or ()),
         )
 
-    def _type(self, index: int, entry: t.Mapping[str, t.Any], fs_type: str) -> str:
+    def _attributes(self, index: int, entry: t.Mapping[str, t.Any]) -> t.List[str]:
+        attributes = []
+        for flag_index, flag in enumerate(entry.get("flags") or []):
+            path = ("partitions", index, "flags", flag_index)
+            if flag not in PARTITION_FLAGS:
+                known = ", ".join(sorted(PARTITION_FLAGS))
+                self._problem(path, f"There is no partition flag {flag!r}. Use one of {known}.")
+            elif self.is_mbr and flag not in MBR_FLAGS:
+                instead = "use boot" if flag == "legacy_boot" else "remove it"
+                self._problem(path, f"An MBR has no flag {flag}: {instead}, or use partitionTableType: gpt.")
+            elif PARTITION_FLAGS[flag] is not None:
+                attributes.append(str(PARTITION_FLAGS[flag]))
+        return attributes
+
+    def _type(self, index: int, entry: t.Mapping[str, t.Any], fs_type: str, code: int | None) -> str:
+        if code is not None:
+            return ESP if code == MBR_ESP else SWAP if fs_type.endswith("swap") else LINUX
+        if entry.get("mbrType"):
+            self._problem(
+                ("partitions", index, "mbrType"),
+                "mbrType only has an effect on an MBR disk. Use type or typeUUID, or partitionTableType: mbr.",
+            )
         key = "typeUUID" if entry.get("typeUUID") else "type"
         name = entry.get(key)
         if name:
@@ -330,6 +493,29 @@ class _Planner:
         if "bios_grub" in flags:
             return BIOS_BOOT
         return SWAP if fs_type.endswith("swap") else LINUX
+
+    def _mbr_type(self, index: int, entry: t.Mapping[str, t.Any], fs_type: str) -> int:
+        path = ("partitions", index)
+        if entry.get("typeUUID"):
+            self._problem(
+                (*path, "typeUUID"), "An MBR knows partition types by numbers. Use type or mbrType, or use gpt."
+            )
+        if entry.get("mbrType"):
+            number = re.fullmatch(r"(?:0x)?([0-9A-Fa-f]{1,2})", str(entry["mbrType"]))
+            # 5, f and 85 would be extended partitions, and 0 none at all.
+            if number is None or int(number.group(1), 16) in (0x00, 0x05, 0x0F, 0x85, 0xEE):
+                self._problem(
+                    (*path, "mbrType"),
+                    f"{entry['mbrType']!r} is not the type of a partition that holds data. Give two hexadecimal digits "
+                    'such as "83".',
+                )
+                return 0x83
+            return int(number.group(1), 16)
+        try:
+            return mbr_type(str(entry.get("type") or ""), fs_type, entry.get("flags") or [])
+        except ValueError as exc:
+            self._problem((*path, "type"), str(exc))
+            return 0x83
 
     def _check_extent(
         self, index: int, partition: Partition, first: int, last: int, size: int, entry: t.Mapping[str, t.Any]
@@ -351,11 +537,50 @@ class _Planner:
         elif partition.end > last:
             over = partition.end * SECTOR - align_down(last, ALIGNMENT) * SECTOR
             self._problem(
-                (*path, "end"),
+                (*path, "size" if partition.fits_content else "end"),
                 f"The partition {partition.id!r} ends at {show_size(partition.end * SECTOR)}, {show_size(over)} beyond "
                 f"what the disk of {show_size(size)} has beside its partition table. Use end: '0' for the rest of the "
                 "disk, or enlarge disk.size.",
             )
+
+    def _extended(self, partitions: t.Sequence[Partition]) -> Extended | None:
+        """Return the extended partition around the logical ones."""
+        logical = [partition for partition in partitions if partition.is_logical]
+        if not logical or self.extended is None:
+            return None
+        start, end = logical[0].start - ALIGNMENT, logical[-1].end
+        before: Partition | None = None
+        for index, partition in enumerate(partitions):
+            path = ("partitions", index, "start")
+            if partition.is_logical:
+                if before is not None and partition.start < before.start:
+                    self._problem(
+                        path,
+                        f"The logical partition {partition.id!r} lies before {before.id!r}. Put logical partitions "
+                        "into the order in which they lie on the disk.",
+                    )
+                elif before is not None and before.end <= partition.start < before.end + ALIGNMENT:
+                    self._too_close(path, partition, before)
+                before = partition
+            elif partition.start < end and partition.end > start:
+                if partition.end <= logical[0].start:
+                    self._too_close(("partitions", partitions.index(logical[0]), "start"), logical[0], partition)
+                elif partition.start >= logical[0].start:
+                    self._problem(
+                        path,
+                        f"The partition {partition.id!r} lies between logical partitions. Put it before or behind all "
+                        "of them, or give it an index from 5 on.",
+                    )
+        return Extended(self.extended, start, end - start)
+
+    def _too_close(self, path: PathToValue, partition: Partition, before: Partition) -> None:
+        least = align_up(before.end, ALIGNMENT) + ALIGNMENT
+        self._problem(
+            path,
+            f"The logical partition {partition.id!r} starts at {show_size(partition.offset)}, but needs 1 MiB between "
+            f"itself and {before.id!r} for the sector that describes it. Start at {least * SECTOR // MIB}MiB, or leave "
+            "the start out.",
+        )
 
     def _check_overlaps(self, partitions: t.Sequence[Partition]) -> None:
         order = sorted(range(len(partitions)), key=lambda index: (partitions[index].start, partitions[index].end))
@@ -380,6 +605,28 @@ class _Planner:
                     )
                 seen.setdefault(value, index)
 
+    def _check_growth(self, partitions: t.Sequence[Partition]) -> None:
+        """A partition can only grow into what is free behind it, and by systemd's own programs."""
+        for index, partition in enumerate(partitions):
+            path = ("partitions", index, "growOnBoot")
+            if not partition.grows:
+                continue
+            if self.is_mbr:
+                self._problem(path, "systemd-repart knows no MBR, so that nothing can grow at boot. Use gpt.")
+            if partition.fs_type not in _GROWING_FILE_SYSTEMS or partition.mount_point is None:
+                self._problem(
+                    path,
+                    f"The partition {partition.id!r} cannot grow at boot: that needs a mountPoint, and one of the file "
+                    f"systems {', '.join(_GROWING_FILE_SYSTEMS)}.",
+                )
+            behind = next((other for other in partitions if other.start > partition.start), None)
+            if behind is not None:
+                self._problem(
+                    path,
+                    f"The partition {partition.id!r} cannot grow, as {behind.id!r} lies behind it. Let only the last "
+                    "partition of the disk grow.",
+                )
+
 
 @dataclasses.dataclass(frozen=True)
 class _Length:
@@ -388,7 +635,9 @@ class _Length:
 
 __all__ = (
     "ALIGNMENT",
+    "CONTENT",
     "DiskLayout",
+    "Extended",
     "LayoutProblem",
     "Partition",
     "disk_layout",

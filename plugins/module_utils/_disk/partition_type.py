@@ -87,6 +87,50 @@ PARTITION_FLAGS: t.Mapping[str, t.Optional[str]] = {
 }
 
 
+#: The flags that have a meaning on an MBR disk.
+MBR_FLAGS = frozenset(("boot", "esp", "swap", "root"))
+
+#: The type of an EFI system partition on an MBR disk.
+MBR_ESP = 0xEF
+
+# Type name -> number on an MBR disk; all others are 83, Linux.
+_MBR_TYPES: t.Mapping[str, int] = {
+    "esp": MBR_ESP,
+    "xbootldr": 0xEA,
+    "linux-swap": 0x82,
+    "swap": 0x82,
+    "linux-lvm": 0x8E,
+    "linux-raid": 0xFD,
+    "linux-luks": 0xE8,
+}
+# File system -> number, where no type is given.
+_MBR_FILE_SYSTEMS: t.Mapping[str, int] = {
+    "fat32": 0x0C,
+    "vfat": 0x0C,
+    "fat16": 0x0E,
+    "linux-swap": 0x82,
+    "swap": 0x82,
+}
+_MBR_LINUX = 0x83
+
+
+def mbr_type(name: str, fs_type: str, flags: t.Collection[str]) -> int:
+    """Return the number that a type name has on an MBR disk.
+
+    :param name: Empty when the template names none: then the flags and the file system tell.
+    :raises ValueError: An MBR has nothing of that kind; the message is for the user.
+    """
+    if name in ("bios", "bios-boot"):
+        raise ValueError(
+            "An MBR disk has no BIOS boot partition: GRUB lies before the first partition. Remove the partition."
+        )
+    if name:
+        return _MBR_TYPES.get(name, _MBR_LINUX)
+    if "esp" in flags:
+        return MBR_ESP
+    return _MBR_FILE_SYSTEMS.get(fs_type, _MBR_LINUX)
+
+
 def type_guid(name: str) -> str:
     """Return the GUID (lower case) of a type name, or of what is a GUID already.
 
@@ -100,4 +144,16 @@ def type_guid(name: str) -> str:
     raise ValueError(f"There is no partition type {name!r}. Use one of {known}, or give a GUID as typeUUID.")
 
 
-__all__ = ("BIOS_BOOT", "ESP", "LINUX", "PARTITION_FLAGS", "PARTITION_TYPES", "SWAP", "XBOOTLDR", "type_guid")
+__all__ = (
+    "BIOS_BOOT",
+    "ESP",
+    "LINUX",
+    "MBR_ESP",
+    "MBR_FLAGS",
+    "PARTITION_FLAGS",
+    "PARTITION_TYPES",
+    "SWAP",
+    "XBOOTLDR",
+    "mbr_type",
+    "type_guid",
+)

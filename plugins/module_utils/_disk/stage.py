@@ -19,6 +19,8 @@ import typing as t
 import ansible_collections.os_image.composer.plugins.module_utils._boot.grub
 import ansible_collections.os_image.composer.plugins.module_utils._boot.systemd_boot
 import ansible_collections.os_image.composer.plugins.module_utils._disk.ext
+import ansible_collections.os_image.composer.plugins.module_utils._disk.mounted
+import ansible_collections.os_image.composer.plugins.module_utils._disk.packed
 import ansible_collections.os_image.composer.plugins.module_utils._disk.vfat  # noqa: F401
 
 # pylint: enable=unused-import
@@ -39,7 +41,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.compose im
     DiskIdentity,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
-from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition, disk_layout
+from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
+    CONTENT,
+    DiskLayout,
+    Partition,
+    disk_layout,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import show_size
 from ansible_collections.os_image.composer.plugins.module_utils._disk.tree_image import (
@@ -66,7 +73,7 @@ class DiskCompose(Stage):
 
     name = "disk_compose"
     topic = "Disk"
-    version = 1
+    version = 2
 
     def __init__(self, build: BuildDirectory, options: StageOptions) -> None:
         super().__init__(build, options)
@@ -159,6 +166,14 @@ class DiskCompose(Stage):
                 boot = composer.compose(root, image, contexts)
         finally:
             self._clear(scratch, upper, work)
+        layout = composer.layout
+        varying = _varying(layout)
+        if varying:
+            self.progress.milestone(
+                "Disk",
+                f"The image is not the same bit by bit on every run: {', '.join(varying)}",
+                level="warn",
+            )
         return _result(image, layout, identity, boot)
 
     def _bills(self, bill: Bill, root: str) -> t.Mapping[str, bytes]:
@@ -228,19 +243,33 @@ def _boot_options(document: TemplateDocument) -> BootOptions:
         use_uki=bool(kernel.get("uki")),
         keep_fstab="/etc/fstab" in finals,
         security_words=security_words(system.get("security") or {}, arch=document.provider["arch"]),
+        use_signed=bool(loader.get("signed")),
+        timeout=loader.get("timeout"),
+        default=loader.get("default") or "",
     )
+
+
+def _varying(layout: DiskLayout) -> t.List[str]:
+    """Return the partitions whose bytes differ from run to run: id and file system."""
+    return [
+        f"{partition.id} ({partition.fs_type})"
+        for partition in layout.partitions
+        if partition.fs_type and not file_system(partition.fs_type).is_reproducible
+    ]
 
 
 def _result(image: str, layout: DiskLayout, identity: DiskIdentity, boot: ComposedBoot) -> Facts:
     return {
         "image": image,
+        "table": layout.table,
+        "reproducible": not _varying(layout),
         "partitions": [
             {
                 "id": partition.id,
                 "number": partition.number,
                 "start": partition.offset,
                 "size": partition.size,
-                "type": partition.type_guid,
+                "type": partition.type_guid if partition.mbr_type is None else f"0x{partition.mbr_type:02x}",
                 "uuid": identity.partitions[partition.id],
                 "fs_type": file_system(partition.fs_type).fstab_type if partition.fs_type else "",
                 "label": partition.fs_label,
@@ -260,15 +289,23 @@ def _result(image: str, layout: DiskLayout, identity: DiskIdentity, boot: Compos
 
 def _facts(layout: DiskLayout) -> Facts:
     return {
-        "disk": show_size(layout.size),
-        "partitions": {partition.id: _describe(partition) for partition in layout.partitions},
+        "disk": _size(layout.size, layout.section.get("size") == CONTENT),
+        "partitions": {
+            partition.id: _describe(partition, unplaced=layout.needs_content) for partition in layout.partitions
+        },
     }
 
 
-def _describe(partition: Partition) -> str:
+def _describe(partition: Partition, *, unplaced: bool) -> str:
     fs = partition.fs_type or "no file system"
     where = f", {partition.mount_point}" if partition.mount_point else ""
-    return f"{partition.number}: {show_size(partition.size)} at {show_size(partition.offset)}, {fs}{where}"
+    size = _size(partition.size, partition.fits_content)
+    # Behind a partition that fits its content the place is not known before there is any.
+    return f"{partition.number}: {size}{'' if unplaced else f' at {show_size(partition.offset)}'}, {fs}{where}"
+
+
+def _size(size: int, fits_content: bool) -> str:
+    return "as large as its content" if fits_content else show_size(size)
 
 
 __all__ = ("DiskCompose",)

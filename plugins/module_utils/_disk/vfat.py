@@ -54,6 +54,7 @@ class Vfat(FileSystem):
     }
     label_length = 11
     grub_modules = ("fat",)
+    mkfs_options = ("-R", "-a", "-f", "-r", "-s")
 
     @property
     def fstab_type(self) -> str:
@@ -68,6 +69,10 @@ class Vfat(FileSystem):
         if bad:
             return f"The label {label!r} has characters that FAT does not allow: {' '.join(bad)}"
         return super().check_label(label)
+
+    def content_size(self, usage: Usage) -> int:
+        least = _SMALLEST_FAT16 if self.name == "fat16" else _SMALLEST_FAT32
+        return max(super().content_size(usage), least + MIB)
 
     def required_size(self, size: int, usage: Usage) -> int:
         overhead = self._fats(size) + 64 * 1024
@@ -94,7 +99,7 @@ class Vfat(FileSystem):
         label = volume.label.upper() if volume.label else "NO NAME"
         if width == 16 and volume.size <= _BIGGEST_FAT16_OF_SECTORS:
             command += ["-s", "1"]
-        command += ["-i", volume.identifier.replace("-", ""), "-n", label, path]
+        command += ["-i", volume.identifier.replace("-", ""), "-n", label, *volume.options, path]
         runner.run(command, what=f"Making {what}")
         _fill(path, files, runner, what=f"Filling {what}")
         copy_into(path, volume.image, volume.offset)

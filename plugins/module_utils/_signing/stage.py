@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume import FatVolume
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import ESP
+from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import ESP, MBR_ESP
 from ansible_collections.os_image.composer.plugins.module_utils._disk.stage import DiskCompose
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError, SigningError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file, write_file
@@ -87,7 +87,9 @@ class ImageSign(Stage):
         for warning in keys.warnings():
             self.progress.milestone("Signing", warning, level="warn")
         certificate = keys.check(runner)
-        esp = next((partition for partition in composed["partitions"] if partition["type"] == ESP), None)
+        esp = next(
+            (partition for partition in composed["partitions"] if partition["type"] in (ESP, f"0x{MBR_ESP:02x}")), None
+        )
         if esp is None:
             raise SigningError("The disk has no EFI system partition, so that there is nothing to be signed.")
         source = str(composed["image"])

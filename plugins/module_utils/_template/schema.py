@@ -34,6 +34,7 @@ SIZE_PATTERN = r"^[1-9][0-9]{0,11}(KiB|MiB|GiB|TiB|K|M|G|T|KB|MB|GB|TB)$"
 _SIZE_FORM = (
     "a whole number with one of the units KiB, MiB, GiB, TiB (or K, M, G, T; KB, MB, GB, TB are powers of 1000)"
 )
+_CONTENT_PATTERN = SIZE_PATTERN.replace("^", "^(content|", 1).replace("$", ")$")
 
 
 def _string(description: str, *, pattern: str | None = None, form: str | None = None, **more: t.Any) -> Schema:
@@ -155,6 +156,12 @@ PARTITION = _object(
             "What the partition is for; by default what its flags and its file system say.",
             list(PARTITION_TYPES),
         ),
+        "mbrType": _string(
+            "The type on an MBR disk as two hexadecimal digits, for types that have no name here. It overrides type.",
+            pattern=r"^(0x)?[0-9A-Fa-f]{1,2}$",
+            form='hexadecimal digits in quotes: "83"',
+            examples=["83", "0x0c"],
+        ),
         "typeUUID": _string(
             "The GPT type as a UUID, for types that have no name here. It overrides type.",
             pattern=r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
@@ -190,7 +197,22 @@ PARTITION = _object(
             form='"0" for the end of the disk, or ' + _SIZE_FORM,
             examples=["257MiB", "0"],
         ),
-        "size": _string("The size of the partition, in place of its end.", pattern=SIZE_PATTERN, form=_SIZE_FORM),
+        "size": _string(
+            "The size of the partition, in place of its end; content makes it a tenth larger than its files need, "
+            "for squashfs and erofs before they are compressed.",
+            pattern=_CONTENT_PATTERN,
+            form="content, or " + _SIZE_FORM,
+            examples=["1GiB", "content"],
+        ),
+        "growOnBoot": _boolean(
+            "Let the partition, the last one of a GPT disk, and its ext4, xfs or btrfs fill the disk at boot; "
+            "systemd-repart in the image does that.",
+            default=False,
+        ),
+        "mkfsOptions": _list(
+            "More arguments for the program that makes the file system, such as -m and 5 for ext4.",
+            _string("An argument.", minLength=1),
+        ),
         "mountPoint": _string(
             "Where the partition is mounted. Without one, or with none, it is formatted and not mounted.",
             pattern=r"^(|none|/[^\s\u0000]*)$",
@@ -204,7 +226,7 @@ PARTITION = _object(
             default="defaults",
         ),
         "flags": _list(
-            "Flags of the partition. esp makes it the ESP, as type esp does.",
+            "Flags of the partition. esp makes it the ESP, as type esp does; boot is the boot flag of an MBR.",
             _choice("A flag.", _PARTITION_FLAGS),
         ),
     },
@@ -249,7 +271,12 @@ DISK = _object(
             form="a device such as /dev/nvme0n1, or a link below /dev/disk/",
             examples=["/dev/sda"],
         ),
-        "size": _string("The size of the disk.", pattern=SIZE_PATTERN, form=_SIZE_FORM, examples=["4GiB"]),
+        "size": _string(
+            "The size of the disk; content lets it end with its last partition.",
+            pattern=_CONTENT_PATTERN,
+            form="content, or " + _SIZE_FORM,
+            examples=["4GiB"],
+        ),
         "partitionTableType": _choice("The kind of partition table.", ["gpt", "mbr"], default="gpt"),
         "artifacts": _list("The files that the build leaves. Without any, the raw image is left.", ARTIFACT),
         "partitions": _list("The partitions, in the order of their numbers.", PARTITION, maxItems=128),
@@ -311,9 +338,27 @@ KERNEL = _object(
 BOOTLOADER = _object(
     "The bootloader.",
     {
-        "bootType": _choice("The firmware that boots the image.", ["efi", "legacy"], default="efi"),
+        "bootType": _choice("The firmware that boots the image; legacy is a BIOS.", ["efi", "legacy"], default="efi"),
         "provider": _choice(
             "The bootloader; grub2 is the same as grub.", ["systemd-boot", "grub", "grub2"], default="systemd-boot"
+        ),
+        "signed": _boolean(
+            "Boot with the distribution's signed shim and GRUB, which Secure Boot accepts with the keys of most "
+            "machines.",
+            default=False,
+        ),
+        "timeout": {
+            "type": "integer",
+            "description": "Seconds that the menu is shown before the default entry boots; 0 for no menu.",
+            "minimum": 0,
+            "maximum": 3600,
+        },
+        "default": _string(
+            "The kernel that boots by default, of several: its version, or the beginning of it; by default "
+            "kernel.version, or the newest one.",
+            pattern=r"^([0-9][A-Za-z0-9.+~:_-]*)?$",
+            form='a version such as "6.12"',
+            default="",
         ),
     },
     default={},

@@ -35,14 +35,7 @@ class Unsupported:
 
 UNSUPPORTED: t.Tuple[Unsupported, ...] = (
     Unsupported(("target", "arch"), ("aarch64", "armv7hl"), "Use x86_64."),
-    Unsupported(("disk", "partitionTableType"), ("mbr",), "Use gpt."),
-    Unsupported(
-        ("disk", "partitions", "*", "type"), ("bios", "bios-boot"), "Use EFI, and a partition of the type esp."
-    ),
-    Unsupported(("disk", "partitions", "*", "flags", "*"), ("bios_grub", "legacy_boot"), "Remove the flag."),
-    Unsupported(("disk", "partitions", "*", "fsType"), ("xfs", "btrfs", "squashfs", "erofs"), "Use ext4."),
     Unsupported(("disk", "artifacts", "*", "compression"), ("bz2",), "Use zstd, xz or gz."),
-    Unsupported(("systemConfig", "bootloader", "bootType"), ("legacy",), "Use efi."),
     Unsupported(("systemConfig", "immutability", "enabled"), (True,), "Use false."),
 )
 

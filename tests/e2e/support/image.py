@@ -253,12 +253,23 @@ def boot(image: BuiltImage, log_dir: str, *, disk: str | None = None, **machine_
     :param disk: The artifact to boot; the raw one by default.
     :param machine_options: Of the machine, as C(MachineSpec) has them.
     """
-    os.makedirs(log_dir, exist_ok=True)
     path = disk or image.raw
+    log_path = os.path.join(log_dir, f"{os.path.basename(path)}.console.log")
+    with boot_disk(path, log_path, **machine_options) as guest:
+        yield guest
+
+
+@contextlib.contextmanager
+def boot_disk(path: str, log_path: str, **machine_options: t.Any) -> t.Iterator[Guest]:
+    """Boot a disk whose root has the password of the tests, and log root in.
+
+    :param log_path: Gets what the console says.
+    :param machine_options: Of the machine, as C(MachineSpec) has them.
+    """
+    os.makedirs(os.path.dirname(log_path), exist_ok=True)
     # With a kernel of its own, an initrd is no disk.
     spec = MachineSpec(None if machine_options.get("kernel") else path, "qcow2" if path.endswith(".qcow2") else "raw")
     spec = dataclasses.replace(spec, **machine_options)
-    log_path = os.path.join(log_dir, f"{os.path.basename(path)}.console.log")
     with (
         open(log_path, "w", encoding="utf-8") as log,
         started_machine(spec, runner=CommandRunner(), log=log) as machine,

@@ -196,6 +196,26 @@ def bootloader_fits_the_firmware(template: Mapping) -> t.Iterator[Finding]:
 
 
 @SUBJECT.rule(
+    "systemConfig.bootloader",
+    example="""
+    systemConfig:
+      bootloader:
+        provider: systemd-boot
+        signed: true
+    """,
+)
+def signed_programs_can_be_had(template: Mapping) -> t.Iterator[Finding]:
+    """Distributions sign GRUB for UEFI, and nothing else."""
+    loader = template["systemConfig"]["bootloader"]
+    if loader["signed"] and (loader["provider"], loader["bootType"]) != ("grub", "efi"):
+        yield (
+            ("systemConfig", "bootloader", "signed"),
+            "Only GRUB for UEFI comes signed from the distributions. Use provider: grub and bootType: efi, or remove "
+            "signed.",
+        )
+
+
+@SUBJECT.rule(
     "disk",
     "target",
     "systemConfig.bootloader",

@@ -20,7 +20,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
     layout_problems,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import BIOS_BOOT, PARTITION_TYPES
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import parse_size, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Finding, Subject, doubles
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import COMPRESSIONS
@@ -29,11 +28,6 @@ SUBJECT = Subject("Disk")
 
 # Stands for a size that is not known, and larger than what partitions ask for.
 _ANY_SIZE = "1024TiB"
-# An MBR counts sectors of 512 bytes in 32 bits.
-_MBR_SIZE = 2 << 40
-_MBR_PARTITIONS = 4
-# What MBR has no place for; boot (active) and esp (its type) it has.
-_GPT_FLAGS = ("bios_grub", "grow", "legacy_boot", "no-auto", "read-only", "required")
 _PARTITION_DEVICE = re.compile(
     r"/dev/((sd|vd|xvd|hd)[a-z]+[0-9]+|(nvme[0-9]+n[0-9]+|mmcblk[0-9]+|nbd[0-9]+|loop[0-9]+)p[0-9]+"
     r"|disk/by-(partuuid|partlabel|uuid|label)/.*|disk/.*-part[0-9]+)\Z"
@@ -146,61 +140,11 @@ def installer_writes_to_a_whole_disk(template: Mapping) -> t.Iterator[Finding]:
     "disk",
     example="""
     disk:
-      partitionTableType: mbr
-      size: 3TiB
-    """,
-)
-def mbr_can_count_the_disk(template: Mapping) -> t.Iterator[Finding]:
-    """A disk with an MBR has at most 2 TiB."""
-    try:
-        size = parse_size(template["disk"].get("size") or 0)
-    except ValueError:
-        return
-    if is_mbr(template) and size > _MBR_SIZE:
-        yield (
-            ("disk", "size"),
-            f"A partition table of the type mbr cannot count beyond {show_size(_MBR_SIZE)}, but the disk has "
-            f"{show_size(size)}. Use partitionTableType: gpt.",
-        )
-
-
-@SUBJECT.rule(
-    "disk",
-    example="""
-    disk:
-      size: 2GiB
-      partitionTableType: mbr
-      partitions:
-        - {id: boot, type: esp, fsType: fat32, size: 256MiB, mountPoint: /boot/efi}
-        - {id: root, fsType: ext4, size: 1GiB, mountPoint: /}
-        - {id: home, fsType: ext4, size: 100MiB, mountPoint: /home}
-        - {id: srv, fsType: ext4, size: 100MiB, mountPoint: /srv}
-        - {id: opt, fsType: ext4, size: 100MiB, mountPoint: /opt}
-    """,
-)
-def mbr_has_four_partitions(template: Mapping) -> t.Iterator[Finding]:
-    """An MBR has four partitions: more would have to lie in an extended one, for which a template has no word."""
-    if not is_mbr(template):
-        return
-    for place, (path, item) in enumerate(partitions(template), start=1):
-        number = item.get("index") or place
-        if number > _MBR_PARTITIONS:
-            yield (
-                (*path, "index"),
-                f"The partition {item['id']!r} has the number {number}, but an mbr has {_MBR_PARTITIONS} partitions. "
-                "Use partitionTableType: gpt.",
-            )
-
-
-@SUBJECT.rule(
-    "disk",
-    example="""
-    disk:
       size: 2GiB
       partitionTableType: mbr
       partitions:
         - {id: boot, type: esp, fsType: fat32, size: 256MiB, mountPoint: /boot/efi, flags: [boot]}
-        - {id: root, fsType: ext4, end: "0", mountPoint: /, flags: [boot, no-auto]}
+        - {id: root, fsType: ext4, end: "0", mountPoint: /, flags: [boot]}
     """,
 )
 def mbr_is_not_asked_for_gpt(template: Mapping) -> t.Iterator[Finding]:
@@ -221,12 +165,7 @@ def mbr_is_not_asked_for_gpt(template: Mapping) -> t.Iterator[Finding]:
                 "Remove it, or use partitionTableType: gpt.",
             )
         for index, flag in enumerate(item["flags"]):
-            if flag in _GPT_FLAGS and flag != "bios_grub":
-                yield (
-                    (*path, "flags", index),
-                    f"The flag {flag} cannot be stored in an mbr. Remove it, or use partitionTableType: gpt.",
-                )
-            elif flag == "boot" and active:
+            if flag == "boot" and active:
                 yield (*path, "flags", index), "Two partitions have the flag boot; an mbr has one active partition."
             active = active or flag == "boot"
 

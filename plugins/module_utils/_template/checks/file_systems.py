@@ -149,6 +149,8 @@ def partitions_are_large_enough(template: Mapping) -> t.Iterator[Finding]:
     if layout is None:
         return
     for partition, (path, item) in zip(layout.partitions, partitions(template)):
+        if partition.fits_content:
+            continue
         needs = [(_LEAST_SIZES.get(partition.fs_type, 0), f"a file system of the type {partition.fs_type}")]
         if partition.mount_point == "/":
             least = _LEAST_COMPRESSED_ROOT if partition.fs_type in _COMPRESSED else _LEAST_ROOT

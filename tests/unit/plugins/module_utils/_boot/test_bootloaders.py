@@ -6,15 +6,20 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import typing as t
 
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
+from ansible_collections.os_image.composer.tests.support import disk_tree
+from ansible_collections.os_image.composer.tests.support.disk_judges import partition_table
 from ansible_collections.os_image.composer.tests.support.disk_tree import (
     ESP,
     KERNEL,
@@ -199,7 +204,11 @@ def test_grub_images_are_identical(tree: pathlib.Path, tmp_path: pathlib.Path) -
             {"use_uki": True},
             r"has no .*/linuxx64\.efi\.stub, .* call it systemd-boot-efi or systemd-boot-unsigned or systemd-boot\.",
         ),
-        ("usr/lib/grub", {"provider": "grub"}, r"has no /usr/lib/grub/x86_64-efi, .* it grub-efi-amd64-bin or grub2"),
+        (
+            "usr/lib/grub",
+            {"provider": "grub"},
+            r"has no /usr/lib/grub/x86_64-efi and no .* it grub-efi-amd64-bin or grub2",
+        ),
         ("home", {"provider": "grub", "use_uki": True}, r"GRUB does not start unified kernel images\. Set kernel\.uki"),
     ],
 )
@@ -215,3 +224,250 @@ def test_what_is_missing_is_named_with_its_package(
         path.unlink()
     with pytest.raises(BootError, match=message):
         compose(copied, tmp_path / "out", **arguments)
+
+
+BIOS_PARTITION = {"id": "bios", "type": "bios-boot", "size": "1MiB"}
+PLACED_ROOT = {key: value for key, value in ROOT.items() if key not in ("start", "end")}
+BIOS_DISKS: t.Mapping[str, t.Mapping[str, t.Any]] = {
+    "gpt": {"size": "64MiB", "partitions": [BIOS_PARTITION, {**PLACED_ROOT, "end": "0"}]},
+    "mbr": {
+        "size": "64MiB",
+        "partitionTableType": "mbr",
+        "partitions": [{**PLACED_ROOT, "end": "0", "flags": ["boot"]}],
+    },
+}
+
+
+@pytest.mark.parametrize("table", ["gpt", "mbr"])
+def test_grub_for_a_bios(tree: pathlib.Path, tmp_path: pathlib.Path, table: str) -> None:
+    composed = compose(
+        tree,
+        tmp_path,
+        BIOS_DISKS[table],
+        boot_type="legacy",
+        provider="grub",
+        cmdline="console=ttyS0,115200n8 console=ttyS1 quiet",
+    )
+    # The table has survived the boot sector.
+    entries = partition_table(composed.image)["partitions"]
+    sector = entries[0]["start"] if table == "gpt" else 1
+    image = pathlib.Path(composed.image).read_bytes()
+    boot = (tree / "usr/lib/grub/i386-pc/boot.img").read_bytes()
+    assert image[0x5A:0x5C] == boot[0x5A:0x5C]
+    assert image[0x68:0x1B8] == boot[0x68:0x1B8]
+    assert struct.unpack_from("<Q", image, 0x5C) == (sector,)
+    assert (image[0x64], image[0x66:0x68]) == (0xFF, b"\x90\x90")
+    assert image[0x1FE:0x200] == b"\x55\xaa"
+    core = image[sector * 512 : entries[-1]["start"] * 512].rstrip(b"\0")
+    # One list entry: all sectors behind the first one, to where GRUB expects them.
+    where, length, segment = struct.unpack_from("<QHH", core, 0x1F4)
+    assert (where, segment) == (sector + 1, 0x820)
+    assert length == -(-len(core) // 512) - 1
+    lines = composed.debugfs("rootfs", "cat /boot/grub/grub.cfg").splitlines()
+    assert lines[1:4] == [
+        "serial --unit=1 --speed=9600",
+        "terminal_input console serial",
+        "terminal_output console serial",
+    ]
+    assert composed.boot.loader == "grub"
+    again = compose(
+        tree,
+        tmp_path / "again",
+        BIOS_DISKS[table],
+        boot_type="legacy",
+        provider="grub",
+        cmdline="console=ttyS0,115200n8 console=ttyS1 quiet",
+    )
+    assert pathlib.Path(again.image).read_bytes() == image
+
+
+@pytest.mark.parametrize(
+    ("disk", "arguments", "message"),
+    [
+        (
+            {"size": "64MiB", "partitions": [{**PLACED_ROOT, "end": "0"}]},
+            {},
+            r"needs a BIOS boot partition on a GPT disk, .*Add a partition with type: bios-boot and size: 1MiB",
+        ),
+        (
+            {"size": "64MiB", "partitions": [{**BIOS_PARTITION, "size": "64KiB"}, {**PLACED_ROOT, "end": "0"}]},
+            {},
+            r"GRUB needs \d+\.\d KiB in the BIOS boot partition, which has 64 KiB\. Give the partition size: 1MiB\.",
+        ),
+        (
+            {
+                "size": "64MiB",
+                "partitionTableType": "mbr",
+                "partitions": [{**PLACED_ROOT, "start": "32KiB", "end": "0"}],
+            },
+            {},
+            r"GRUB needs .* before the first partition, which has 31\.5 KiB\. Start the first partition at 1MiB\.",
+        ),
+        (BIOS_DISKS["gpt"], {"arch": "aarch64"}, r"of the architecture aarch64 has no BIOS\. Set bootloader\.bootType"),
+        (BIOS_DISKS["gpt"], {"use_signed": True}, r"A BIOS checks no signatures\."),
+        (BIOS_DISKS["gpt"], {"use_uki": True}, r"GRUB does not start unified kernel images\."),
+        (
+            {
+                "size": "64MiB",
+                "partitions": [BIOS_PARTITION, {**PLACED_ROOT, "fsType": "erofs", "fsLabel": "", "end": "0"}],
+            },
+            {},
+            r"GRUB cannot read the file system erofs .* Add a partition with fsType: ext4 and mountPoint: /boot\.",
+        ),
+    ],
+)
+def test_what_a_bios_cannot_boot_is_named(
+    tree: pathlib.Path,
+    tmp_path: pathlib.Path,
+    disk: t.Mapping[str, t.Any],
+    arguments: t.Mapping[str, t.Any],
+    message: str,
+) -> None:
+    with pytest.raises(BootError, match=message):
+        compose(tree, tmp_path, disk, boot_type="legacy", provider="grub2", **arguments)
+
+
+def with_signed_programs(tree: pathlib.Path, copied: pathlib.Path, arch: str) -> pathlib.Path:
+    """Add what the signed packages would bring, as files that only say what they are."""
+    subprocess.run(["cp", "-a", str(tree), str(copied)], check=True)
+    platform = {"x64": "x86_64-efi", "aa64": "arm64-efi"}[arch]
+    for path in (
+        f"usr/lib/shim/shim{arch}.efi.signed",
+        f"usr/lib/shim/mm{arch}.efi.signed",
+        f"usr/lib/grub/{platform}-signed/grub{arch}.efi.signed",
+    ):
+        (copied / path).parent.mkdir(parents=True, exist_ok=True)
+        (copied / path).write_text(path)
+    return copied
+
+
+@pytest.mark.parametrize(
+    ("machine", "arch", "platform"), [("x86_64", "x64", "x86_64-efi"), ("aarch64", "aa64", "arm64-efi")]
+)
+def test_the_signed_chain(tree: pathlib.Path, tmp_path: pathlib.Path, machine: str, arch: str, platform: str) -> None:
+    copied = with_signed_programs(tree, tmp_path / "tree", arch)
+    composed = compose(copied, tmp_path / "out", provider="grub", use_signed=True, arch=machine)
+    assert esp_files(composed) == {
+        f"/EFI/BOOT/BOOT{arch.upper()}.EFI",
+        f"/EFI/BOOT/grub{arch}.efi",
+        f"/EFI/BOOT/mm{arch}.efi",
+        "/EFI/debian/grub.cfg",
+    }
+    shim = composed.read_esp(f"/EFI/BOOT/BOOT{arch.upper()}.EFI")
+    assert shim == f"usr/lib/shim/shim{arch}.efi.signed".encode()
+    grub = composed.read_esp(f"/EFI/BOOT/grub{arch}.efi")
+    assert grub == f"usr/lib/grub/{platform}-signed/grub{arch}.efi.signed".encode()
+    root = composed.identity.file_systems["rootfs"]
+    assert composed.read_esp("/EFI/debian/grub.cfg").decode() == (
+        f"search --no-floppy --fs-uuid --set=root {root}\n"
+        "set prefix=($root)/boot/grub\nconfigfile ($root)/boot/grub/grub.cfg\n"
+    )
+    assert "menuentry" in composed.debugfs("rootfs", "cat /boot/grub/grub.cfg")
+
+
+def test_signed_programs_of_an_rpm_distribution(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    copied = tmp_path / "tree"
+    subprocess.run(["cp", "-a", str(tree), str(copied)], check=True)
+    (copied / "usr/lib/os-release").write_text("ID=centos\n")
+    vendor = copied / "boot/efi/EFI/centos"
+    vendor.mkdir(parents=True)
+    for name in ("shimx64.efi", "grubx64.efi", "mmx64.efi"):
+        (vendor / name).write_text(name)
+    composed = compose(copied, tmp_path / "out", provider="grub", use_signed=True)
+    assert composed.read_esp("/EFI/BOOT/BOOTX64.EFI") == b"shimx64.efi"
+    assert composed.read_esp("/EFI/centos/shimx64.efi") == b"shimx64.efi"
+    assert b"configfile" in composed.read_esp("/EFI/centos/grub.cfg")
+
+
+def test_signed_programs_that_are_missing_are_named(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    message = (
+        r"has no /usr/lib/shim/shimx64\.efi\.signed and no /boot/efi/EFI/debian/shimx64\.efi, .* call it shim-signed\."
+    )
+    with pytest.raises(BootError, match=message):
+        compose(tree, tmp_path / "grub", provider="grub", use_signed=True)
+    with pytest.raises(BootError, match=r"The distributions do not sign systemd-boot\. Set bootloader\.signed"):
+        compose(tree, tmp_path / "systemd", use_signed=True)
+
+
+@pytest.fixture
+def arm_tree(tree: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A tree with the programs of another machine: systemd's are those of this one under its names."""
+    copied = tmp_path / "tree"
+    subprocess.run(["cp", "-a", str(tree), str(copied)], check=True)
+    directory = copied / "usr/lib/systemd/boot/efi"
+    (directory / "systemd-bootx64.efi").rename(directory / "systemd-bootaa64.efi")
+    (directory / "linuxx64.efi.stub").rename(directory / "linuxaa64.efi.stub")
+    kernel = copied / f"boot/vmlinuz-{KERNEL}"
+    kernel.write_bytes(gzip.compress(kernel.read_bytes()))
+    return copied
+
+
+@pytest.mark.parametrize("use_uki", [False, True])
+def test_systemd_boot_for_arm(
+    arm_tree: pathlib.Path, tree: pathlib.Path, tmp_path: pathlib.Path, use_uki: bool
+) -> None:
+    composed = compose(arm_tree, tmp_path / "out", arch="aarch64", use_uki=use_uki)
+    assert {"/EFI/BOOT/BOOTAA64.EFI", "/EFI/systemd/systemd-bootaa64.efi"} < esp_files(composed)
+    plain = (tree / f"boot/vmlinuz-{KERNEL}").read_bytes()
+    if not use_uki:
+        # Firmware starts no gzip file.
+        assert composed.read_esp(f"/debian/{KERNEL}/linux") == plain
+        return
+    image = tmp_path / "uki.efi"
+    image.write_bytes(composed.read_esp(f"/EFI/Linux/debian-{KERNEL}.efi"))
+    assert section(image, ".linux") == plain
+
+
+def test_grub_for_arm(arm_tree: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are no modules for it here: grub-mkimage itself is not run, only asked for the right thing."""
+    asked: t.List[t.List[str]] = []
+
+    class Recorder(CommandRunner):
+        def run(self, argv: t.Sequence[str], **kwargs: t.Any) -> t.Any:
+            if not argv[0].endswith("/grub-mkimage"):
+                return super().run(argv, **kwargs)
+            asked.append(list(argv))
+            pathlib.Path(argv[argv.index("-o") + 1]).write_text("GRUB for Arm")
+            return None
+
+    monkeypatch.setattr(disk_tree, "CommandRunner", Recorder)
+    modules = arm_tree / "usr/lib/grub/arm64-efi"
+    modules.mkdir()
+    for name in ("ext2", "normal", "fat"):
+        (modules / f"{name}.mod").touch()
+    composed = compose(arm_tree, tmp_path / "out", arch="aarch64", provider="grub")
+    assert esp_files(composed) == {"/EFI/BOOT/BOOTAA64.EFI"}
+    assert composed.read_esp("/EFI/BOOT/BOOTAA64.EFI") == b"GRUB for Arm"
+    (command,) = asked
+    given = dict(zip(command[1:10:2], command[2:11:2]))
+    assert (given["-O"], given["-p"], command[11:]) == ("arm64-efi", "/boot/grub", ["ext2", "fat", "normal"])
+
+
+@pytest.mark.parametrize(("timeout", "shown"), [(None, "0"), (0, "0"), (5, "5")])
+def test_timeout_of_systemd_boot(tree: pathlib.Path, tmp_path: pathlib.Path, timeout: int | None, shown: str) -> None:
+    composed = compose(tree, tmp_path, timeout=timeout)
+    assert f"\ntimeout {shown}\n" in composed.read_esp("/loader/loader.conf").decode()
+
+
+@pytest.mark.parametrize(("timeout", "shown"), [(None, ("hidden", 1)), (0, ("hidden", 0)), (5, ("menu", 5))])
+def test_timeout_and_default_of_grub(
+    tree: pathlib.Path, tmp_path: pathlib.Path, timeout: int | None, shown: t.Tuple[str, int]
+) -> None:
+    composed = compose(tree, tmp_path, provider="grub", timeout=timeout, kernel_version=KERNEL, default="6.1.0-9")
+    text = composed.debugfs("rootfs", "cat /boot/grub/grub.cfg")
+    assert f"set default=0\nset timeout_style={shown[0]}\nset timeout={shown[1]}\n" in text
+    # The default entry is the first one.
+    assert composed.boot.entries == [f"Debian GNU/Linux 12 (bookworm), {name}" for name in (OTHER_KERNEL, KERNEL)]
+    assert text.index(OTHER_KERNEL) < text.index(KERNEL)
+    assert composed.boot.kernel_version == OTHER_KERNEL
+
+
+@pytest.mark.parametrize(("kind", "module"), [("xfs", "xfs"), ("btrfs", "btrfs")])
+def test_grub_reads_the_root_file_system(tree: pathlib.Path, tmp_path: pathlib.Path, kind: str, module: str) -> None:
+    root = {**PLACED_ROOT, "fsType": kind, "size": "320MiB"}
+    composed = compose(tree, tmp_path, {"size": "400MiB", "partitions": [ESP, root]}, provider="grub")
+    (command,) = [line for line in composed.log.splitlines() if "grub-mkimage" in line]
+    assert module in command.split()
+    assert f"--set=root {composed.identity.file_systems['rootfs']}".encode() in composed.read_esp(
+        "/EFI/BOOT/BOOTX64.EFI"
+    )

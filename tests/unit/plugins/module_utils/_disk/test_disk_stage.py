@@ -26,7 +26,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import (
 )
 from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory, StageOptions, run_stage
 from ansible_collections.os_image.composer.tests.support.build_state import leave_lock, leave_template, leave_tree
-from ansible_collections.os_image.composer.tests.support.disk_tree import DISK, EPOCH, KERNEL, ROOT, make_tree
+from ansible_collections.os_image.composer.tests.support.disk_judges import partition_table
+from ansible_collections.os_image.composer.tests.support.disk_tree import DISK, EPOCH, ESP, KERNEL, ROOT, make_tree
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
@@ -307,3 +308,39 @@ def test_a_missing_tool_is_named_with_its_package(build: BuildDirectory, monkeyp
     monkeypatch.setattr(shutil, "which", lambda name, **kwargs: None if name == "mcopy" else which(name, **kwargs))
     with pytest.raises(ToolMissingError, match=r"The program 'mcopy' was not found .* Install the package 'mtools'"):
         run(build)
+
+
+def test_what_is_not_the_same_on_every_run_is_told(build: BuildDirectory, template: t.Dict[str, t.Any]) -> None:
+    assert run(build)["reproducible"]
+    data = {"id": "data", "fsType": "btrfs", "size": "content", "mountPoint": "/opt"}
+    template["disk"].update(size="content", partitions=[ESP, ROOT, data])
+    leave_template(build, template)
+    done = run(build)
+    assert done["reproducible"] is False
+    warned = [line for line in pathlib.Path(build.build_log).read_text().splitlines() if "bit by bit" in line]
+    assert len(warned) == 1
+    assert warned[0].endswith("The image is not the same bit by bit on every run: data (btrfs)")
+    assert done["diff"]["after"]["disk"] == "as large as its content"
+    assert done["diff"]["after"]["partitions"]["data"] == "3: as large as its content, btrfs, /opt"
+    # It knows its inputs, and nothing has changed.
+    assert not run(build)["changed"]
+
+
+def test_an_mbr_disk_for_a_bios(build: BuildDirectory, template: t.Dict[str, t.Any]) -> None:
+    root = {**ROOT, "flags": ["boot"], "type": None}
+    template["disk"].update(partitionTableType="mbr", partitions=[root, {"id": "swap", "fsType": "swap", "end": "0"}])
+    template["systemConfig"]["bootloader"] = {
+        "bootType": "legacy",
+        "provider": "grub",
+        "signed": False,
+        "timeout": 3,
+        "default": "",
+    }
+    leave_template(build, template)
+    done = run(build)
+    assert done["table"] == "mbr"
+    assert [(part["number"], part["type"]) for part in done["partitions"]] == [(1, "0x83"), (2, "0x82")]
+    signature = done["partitions"][0]["uuid"].partition("-")[0]
+    assert [part["uuid"] for part in done["partitions"]] == [f"{signature}-01", f"{signature}-02"]
+    assert done["boot"]["cmdline"].startswith(f"root=PARTUUID={signature}-01 ")
+    assert partition_table(done["image"])["id"] == f"0x{signature}"

@@ -127,7 +127,7 @@ PART = {"start": "1MiB", "end": "2MiB"}
         (
             {**disk(PART), "partitionTableType": "atari"},
             "disk.partitionTableType",
-            "'atari' is not supported. Use gpt.",
+            "'atari' is not supported. Use gpt or mbr.",
         ),
         (disk({"start": "1MiB"}), "disk.partitions[0].end", "has no end. Give one, or '0' for the rest of the disk."),
         (

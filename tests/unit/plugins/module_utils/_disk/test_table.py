@@ -28,7 +28,7 @@ DISK: t.Mapping[str, t.Any] = {
 
 
 def script() -> str:
-    return table_script(disk_layout(DISK), disk_uuid=DISK_UUID, partition_uuids=UUIDS)
+    return table_script(disk_layout(DISK), disk_id=DISK_UUID, partition_uuids=UUIDS)
 
 
 def test_nothing_is_left_to_chance() -> None:

@@ -10,10 +10,6 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._disk import (
-    ext,  # noqa: F401  (makes ext4 known)
-    vfat,  # noqa: F401
-)
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import disk_layout
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import growing_partition, target_disk

@@ -50,7 +50,7 @@ packageRepositories:
     with pytest.raises(TemplateError) as caught:
         build(text=text)
     found = [(error["line"], error["path"], error["message"]) for error in caught.value.details["errors"]]
-    size = "'2 GB' has not the right form: it must be a whole number with one of the units KiB, MiB, GiB, TiB"
+    size = "'2 GB' has not the right form: it must be content, or a whole number with one of the units KiB, "
     for line, path, message in [
         (3, "image.version", 'The value is the number 1.1, but must be a text. Write it in quotes: "1.10".'),
         (10, "disk.size", size),
@@ -190,7 +190,12 @@ def test_the_merged_template_has_all_lists_and_one_word_for_each_thing(build: Bu
         {"type": "qcow2", "compression": "zstd"},
     ]
     assert build().template["disk"]["artifacts"] == [{"type": "raw"}]
-    assert template["systemConfig"]["bootloader"] == {"bootType": "efi", "provider": "grub"}
+    assert template["systemConfig"]["bootloader"] == {
+        "bootType": "efi",
+        "provider": "grub",
+        "signed": False,
+        "default": "",
+    }
     assert template["systemConfig"]["users"] == [{"name": "a", "groups": [], "sudo": False, "sshKeys": []}]
     assert template["systemConfig"]["services"]["enable"][-2:] == ["ssh.service", "x.timer"]
     for key in ("additionalFiles", "configurations"):

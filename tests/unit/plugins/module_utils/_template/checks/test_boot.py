@@ -47,6 +47,7 @@ WRONG: list[tuple[Part, str]] = [
         disk(BIOS, {**BIOS, "id": "two"}, ANY_ROOT) | config(bootloader=LEGACY),
         "The partition 'two' is a second BIOS boot partition.",
     ),
+    (config(bootloader={"signed": True}), "Only GRUB for UEFI comes signed from the distributions."),
     (config(initramfs={"generator": "dracut"}), "The generator dracut needs the package dracut."),
     (
         config(initramfs={"generator": "initramfs-tools"}, packages=["dracut"]),
@@ -56,6 +57,10 @@ WRONG: list[tuple[Part, str]] = [
 ]
 
 RIGHT: Right = {
+    "signed_programs_can_be_had": [
+        config(bootloader={"provider": "grub2", "signed": True}),
+        config(bootloader={"provider": "systemd-boot", "signed": False}),
+    ],
     "kernel_is_named": [NO_KERNEL | target(imageType="initrd"), config(kernel={"packages": ["kernel"]})],
     "kernel_command_line_can_be_read": [cmdline('a="b c" quiet')],
     "kernel_command_line_leaves_the_root_to_the_build": [cmdline("rootwait rootflags=noatime x.root=1")],

@@ -1,0 +1,275 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The cells of the matrix: what is composed from the small tree, what is refused, and what is booted."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import itertools
+import typing as t
+
+Section = t.Dict[str, t.Any]
+
+TABLES = ("gpt", "mbr")
+ROOTS = ("ext4", "ext3", "ext2", "xfs", "btrfs", "squashfs", "erofs")
+#: Name -> bootType, provider, whether a UKI, whether signed.
+LOADERS: t.Mapping[str, tuple[str, str, bool, bool]] = {
+    "systemd-boot": ("efi", "systemd-boot", False, False),
+    "uki": ("efi", "systemd-boot", True, False),
+    "grub-efi": ("efi", "grub", False, False),
+    "grub-signed": ("efi", "grub", False, True),
+    "grub-bios": ("legacy", "grub", False, False),
+}
+FORMATS = ("raw", "qcow2", "vhd", "vhdx", "vmdk", "vdi")
+
+ESP: Section = {
+    "id": "boot",
+    "type": "esp",
+    "fsType": "fat32",
+    "fsLabel": "ESP",
+    "size": "content",
+    "mountPoint": "/boot/efi",
+    "mountOptions": "umask=0077",
+}
+BIOS: Section = {"id": "bios", "type": "bios-boot", "size": "1MiB"}
+SWAP: Section = {"id": "swap", "fsType": "linux-swap", "size": "4MiB"}
+DATA: Section = {"id": "data", "fsType": "fat16", "size": "8MiB", "mountPoint": "/srv/data"}
+BOOT: Section = {"id": "bootfs", "fsType": "ext4", "size": "content", "mountPoint": "/boot"}
+ROOT: Section = {"id": "rootfs", "fsType": "ext4", "size": "content", "mountPoint": "/"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A disk that is composed from the small tree, and converted."""
+
+    table: str
+    root: str
+    loader: str
+    format: str
+
+    @property
+    def name(self) -> str:
+        """What it is called in the matrix."""
+        return f"{self.table}/{self.root}/{self.loader}/{self.format}"
+
+    @property
+    def disk(self) -> Section:
+        """The template's disk section."""
+        boot_type, provider, _uki, _signed = LOADERS[self.loader]
+        first = [ESP] if boot_type == "efi" else [BIOS] if self.table == "gpt" else []
+        # GRUB reads none of these.
+        boot = [BOOT] if provider == "grub" and self.root in ("squashfs", "erofs") else []
+        root = {**ROOT, "fsType": self.root, **({"flags": ["boot"]} if self.table == "mbr" else {})}
+        return {
+            "size": "content",
+            "partitionTableType": self.table,
+            "partitions": [*first, *boot, SWAP, DATA, root],
+        }
+
+
+def _cells() -> t.Iterator[Cell]:
+    """Yield each table with each file system and each bootloader.
+
+    The formats do not depend on these: each of them meets each table, file system and bootloader once at least.
+    """
+    choices = itertools.product(enumerate(TABLES), enumerate(ROOTS), enumerate(LOADERS))
+    for (table_index, table), (root_index, root), (loader_index, loader) in choices:
+        yield Cell(table, root, loader, FORMATS[(table_index + root_index + loader_index) % len(FORMATS)])
+
+
+CELLS: t.Sequence[Cell] = tuple(_cells())
+
+
+@dataclasses.dataclass(frozen=True)
+class Refused:
+    """What is refused on purpose.
+
+    :ivar options: What C(compose) of the small tree gets.
+    :ivar message: A regular expression for what the user is told.
+    """
+
+    name: str
+    disk: Section
+    options: Section
+    message: str
+
+
+_GPT: Section = {"size": "content", "partitions": [ESP, ROOT]}
+
+REFUSED: t.Sequence[Refused] = (
+    Refused(
+        "systemd-boot on a BIOS",
+        _GPT,
+        {"boot_type": "legacy"},
+        r"The bootloader 'systemd-boot' for the boot type 'legacy' is not supported\.",
+    ),
+    Refused(
+        "GRUB with a UKI", _GPT, {"provider": "grub", "use_uki": True}, r"GRUB does not start unified kernel images\."
+    ),
+    Refused("signed systemd-boot", _GPT, {"use_signed": True}, r"The distributions do not sign systemd-boot\."),
+    Refused(
+        "signed GRUB on a BIOS",
+        {"size": "content", "partitions": [BIOS, ROOT]},
+        {"boot_type": "legacy", "provider": "grub", "use_signed": True},
+        r"A BIOS checks no signatures\.",
+    ),
+    Refused(
+        "a BIOS on aarch64",
+        {"size": "content", "partitions": [BIOS, ROOT]},
+        {"boot_type": "legacy", "provider": "grub", "arch": "aarch64"},
+        r"A machine of the architecture aarch64 has no BIOS\.",
+    ),
+    Refused(
+        "a BIOS on GPT without a BIOS boot partition",
+        {"size": "content", "partitions": [ROOT]},
+        {"boot_type": "legacy", "provider": "grub"},
+        r"GRUB for a BIOS needs a BIOS boot partition on a GPT disk",
+    ),
+    Refused(
+        "GRUB with /boot on squashfs or erofs",
+        {"size": "content", "partitions": [ESP, {**ROOT, "fsType": "erofs"}]},
+        {"provider": "grub"},
+        r"GRUB cannot read the file system erofs .*mountPoint: /boot\.",
+    ),
+    Refused(
+        "growing at boot on MBR",
+        {"size": "content", "partitionTableType": "mbr", "partitions": [ESP, {**ROOT, "growOnBoot": True}]},
+        {},
+        r"systemd-repart knows no MBR",
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Boot:
+    """A Debian image that is built whole and booted to a login.
+
+    :ivar firmware: C(uefi) or C(bios).
+    :ivar system: What of systemConfig differs.
+    :ivar commands: What is run in the booted system -> a regular expression for what it says.
+    :ivar enlarged: How large the disk of the machine is; V(None) for as large as the image.
+    """
+
+    name: str
+    firmware: str
+    disk: Section
+    system: Section
+    commands: t.Mapping[str, str]
+    enlarged: int | None = None
+
+
+_GRUB_BIOS: Section = {"bootloader": {"bootType": "legacy", "provider": "grub"}}
+_GRUB_EFI: Section = {"bootloader": {"bootType": "efi", "provider": "grub"}}
+_SYSTEMD_BOOT: Section = {"bootloader": {"bootType": "efi", "provider": "systemd-boot"}}
+
+
+def _gpt(*partitions: Section) -> Section:
+    return {"size": "content", "partitionTableType": "gpt", "partitions": list(partitions)}
+
+
+def _root(**more: t.Any) -> Section:
+    return {**ROOT, "type": "linux-root-amd64", **more}
+
+
+# The keys of sshd are made at first boot, and cannot be written here.
+_READ_ONLY: Section = {"services": {"enable": [], "mask": ["ssh.service", "ssh.socket"]}}
+
+_ROOT_TYPE = "findmnt --noheadings --output FSTYPE /"
+
+BOOTS: t.Sequence[Boot] = (
+    Boot(
+        "GPT, GRUB on a BIOS",
+        "bios",
+        _gpt(BIOS, _root()),
+        _GRUB_BIOS,
+        {"cat /proc/cmdline": r"^BOOT_IMAGE=", "test ! -d /sys/firmware/efi && echo BIOS": "BIOS"},
+    ),
+    Boot(
+        "MBR with logical partitions, GRUB on a BIOS",
+        "bios",
+        {
+            "size": "content",
+            "partitionTableType": "mbr",
+            "partitions": [
+                {**ROOT, "flags": ["boot"]},
+                {**SWAP, "size": "64MiB"},
+                {"id": "srv", "fsType": "ext4", "size": "16MiB", "mountPoint": "/srv"},
+                {"id": "home", "fsType": "ext4", "size": "16MiB", "mountPoint": "/home"},
+                {"id": "opt", "fsType": "ext2", "size": "16MiB", "mountPoint": "/opt"},
+            ],
+        },
+        _GRUB_BIOS,
+        {
+            "cat /proc/cmdline": r"root=PARTUUID=[0-9a-f]{8}-01",
+            "findmnt --noheadings --output SOURCE /opt": "/dev/vda6",
+            "swapon --noheadings --show=NAME": "/dev/vda2",
+        },
+    ),
+    Boot("xfs root, GRUB on UEFI", "uefi", _gpt(ESP, _root(fsType="xfs")), _GRUB_EFI, {_ROOT_TYPE: "^xfs$"}),
+    Boot(
+        "btrfs root, systemd-boot",
+        "uefi",
+        _gpt(ESP, _root(fsType="btrfs", mountOptions="compress=zstd:1")),
+        _SYSTEMD_BOOT,
+        {_ROOT_TYPE: "^btrfs$", "findmnt --noheadings --output OPTIONS /": "compress=zstd:1"},
+    ),
+    Boot(
+        "separate /boot, and /var on xfs, GRUB on a BIOS",
+        "bios",
+        _gpt(
+            BIOS,
+            BOOT,
+            _root(),
+            {"id": "var", "type": "linux-var", "fsType": "xfs", "size": "400MiB", "mountPoint": "/var"},
+        ),
+        _GRUB_BIOS,
+        {
+            "findmnt --noheadings --output FSTYPE /var": "^xfs$",
+            "findmnt --noheadings --output FSTYPE /boot": "^ext4$",
+            "cat /proc/cmdline": "^BOOT_IMAGE=/vmlinuz-",
+        },
+    ),
+    Boot(
+        "signed shim and GRUB on UEFI",
+        "uefi",
+        _gpt(ESP, _root()),
+        {"bootloader": {**_GRUB_EFI["bootloader"], "signed": True}},
+        {"cat /proc/cmdline": r"^BOOT_IMAGE=", "test -d /sys/firmware/efi && echo UEFI": "UEFI"},
+    ),
+    Boot(
+        "squashfs root, systemd-boot",
+        "uefi",
+        _gpt(ESP, _root(fsType="squashfs")),
+        {**_SYSTEMD_BOOT, **_READ_ONLY},
+        {_ROOT_TYPE: "^squashfs$", "findmnt --noheadings --output FSTYPE /var": "^tmpfs$"},
+    ),
+    Boot(
+        "erofs root, UKI",
+        "uefi",
+        _gpt(ESP, _root(fsType="erofs")),
+        {**_SYSTEMD_BOOT, **_READ_ONLY, "kernel": {"uki": True}},
+        {_ROOT_TYPE: "^erofs$", "ls /sys/firmware/efi/efivars": "StubInfo-"},
+    ),
+    Boot(
+        "root that grows at first boot, systemd-boot",
+        "uefi",
+        _gpt(ESP, _root(growOnBoot=True)),
+        _SYSTEMD_BOOT,
+        {"findmnt --noheadings --bytes --output SIZE / | cut -c1-2": "^[34]"},
+        enlarged=4 << 30,
+    ),
+)
+
+#: In how many days all boots come round.
+TURNS = 3
+
+
+def todays(boots: t.Sequence[Boot], today: datetime.date) -> list[Boot]:
+    """Return the boots whose turn is today: each one comes every third day, whatever is committed meanwhile."""
+    return [boot for index, boot in enumerate(boots) if index % TURNS == today.toordinal() % TURNS]
+
+
+__all__ = ("BOOTS", "CELLS", "FORMATS", "LOADERS", "REFUSED", "Boot", "Cell", "Refused", "todays")

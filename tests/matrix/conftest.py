@@ -1,0 +1,83 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The small tree, the record of what passes, and whose turn it is."""
+
+from __future__ import annotations
+
+import datetime
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, Boot, Cell, Refused, todays
+from ansible_collections.os_image.composer.tests.matrix.state import MatrixState
+from ansible_collections.os_image.composer.tests.support.disk_tree import make_tree
+from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT
+
+_STATE = pytest.StashKey[MatrixState]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rotation", action="store_true", help="boot only the third whose turn it is today")
+
+
+def _cell(item: pytest.Item) -> Boot | Cell | Refused | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("cell") if callspec is not None else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_STATE] = MatrixState(pathlib.Path(ROOT, "docs", "matrix.json"), datetime.date.today())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--rotation"):
+        due = todays(BOOTS, datetime.date.today())
+        later = [item for item in items if isinstance(_cell(item), Boot) and _cell(item) not in due]
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if item not in later]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, None]:
+    outcome = yield
+    cell = _cell(item)
+    if cell is not None and outcome.get_result().failed:
+        item.config.stash[_STATE].failed(cell.name)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    where = ("build", "matrix") if session.config.getoption("--rotation") else ("docs",)
+    session.config.stash[_STATE].write(pathlib.Path(ROOT, *where))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if not config.getoption("--rotation"):
+        return
+    due = todays(BOOTS, datetime.date.today())
+    for boot in BOOTS:
+        if boot not in due:
+            last = config.stash[_STATE].last(boot.name, "booted")
+            terminalreporter.write_line(f"Not booted today, last passed {last}: {boot.name}")
+
+
+@pytest.fixture(scope="session")
+def state(request: pytest.FixtureRequest) -> MatrixState:
+    """The record of what passes."""
+    return request.config.stash[_STATE]
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The small tree, with files in place of the distribution's signed programs."""
+    made = make_tree(tmp_path_factory.mktemp("matrix") / "tree")
+    for path in (
+        "usr/lib/shim/shimx64.efi.signed",
+        "usr/lib/shim/mmx64.efi.signed",
+        "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+    ):
+        (made / path).parent.mkdir(parents=True, exist_ok=True)
+        (made / path).write_text(path)
+    return made
