@@ -13,10 +13,12 @@ import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import words_of
+from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.disk import (
     is_bios_boot,
     is_mbr,
     partitions,
+    planned_layout,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.packages import has_package
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Finding, Subject, doubles
@@ -204,14 +206,41 @@ def bootloader_fits_the_firmware(template: Mapping) -> t.Iterator[Finding]:
         signed: true
     """,
 )
-def signed_programs_can_be_had(template: Mapping) -> t.Iterator[Finding]:
-    """Distributions sign GRUB for UEFI, and nothing else."""
+def signed_programs_exist(template: Mapping) -> t.Iterator[Finding]:
+    """Distributions sign GRUB for UEFI, with the shim before it, and no other bootloader."""
     loader = template["systemConfig"]["bootloader"]
-    if loader["signed"] and (loader["provider"], loader["bootType"]) != ("grub", "efi"):
+    if loader["signed"] and (loader["provider"] != "grub" or loader["bootType"] != "efi"):
         yield (
             ("systemConfig", "bootloader", "signed"),
-            "Only GRUB for UEFI comes signed from the distributions. Use provider: grub and bootType: efi, or remove "
-            "signed.",
+            "Only GRUB for UEFI comes signed from the distributions. Use provider: grub and bootType: efi, or "
+            "signed: false.",
+        )
+
+
+@SUBJECT.rule(
+    "disk",
+    "target",
+    "systemConfig.bootloader",
+    example="""
+    disk:
+      size: 2GiB
+      partitions:
+        - {id: boot, type: esp, fsType: fat32, size: 256MiB, mountPoint: /boot/efi}
+        - {id: root, fsType: erofs, end: "0", mountPoint: /}
+    systemConfig:
+      bootloader:
+        provider: grub
+    """,
+)
+def grub_can_read_its_partition(template: Mapping) -> t.Iterator[Finding]:
+    """GRUB finds its configuration and the kernel on a file system that it can read."""
+    layout = planned_layout(template) if template["systemConfig"]["bootloader"]["provider"] == "grub" else None
+    holder = layout.holding("/boot/grub") if layout else None
+    if layout and holder and holder.fs_type and not file_system(holder.fs_type).grub_modules:
+        yield (
+            ("disk", "partitions", layout.partitions.index(holder), "fsType"),
+            f"GRUB cannot read {holder.fs_type}, which has the kernel here. Add a partition with fsType: ext4 and "
+            "mountPoint: /boot, or use provider: systemd-boot.",
         )
 
 

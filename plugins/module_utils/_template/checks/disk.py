@@ -26,8 +26,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.spelli
 
 SUBJECT = Subject("Disk")
 
-# Stands for a size that is not known, and larger than what partitions ask for.
+# Stands for a size that is not known, and larger than what partitions ask for; an MBR ends there.
 _ANY_SIZE = "1024TiB"
+_ANY_MBR_SIZE = "2TiB"
 _PARTITION_DEVICE = re.compile(
     r"/dev/((sd|vd|xvd|hd)[a-z]+[0-9]+|(nvme[0-9]+n[0-9]+|mmcblk[0-9]+|nbd[0-9]+|loop[0-9]+)p[0-9]+"
     r"|disk/by-(partuuid|partlabel|uuid|label)/.*|disk/.*-part[0-9]+)\Z"
@@ -62,7 +63,7 @@ def planned_disk(template: Mapping) -> t.Mapping[str, t.Any] | None:
         return t.cast("t.Mapping[str, t.Any]", disk)
     if not disk["partitions"]:
         return None
-    return {**disk, "size": disk.get("size") or _ANY_SIZE}
+    return {**disk, "size": disk.get("size") or (_ANY_MBR_SIZE if is_mbr(template) else _ANY_SIZE)}
 
 
 def planned_layout(template: Mapping) -> DiskLayout | None:
@@ -86,9 +87,7 @@ def disk_can_be_laid_out(template: Mapping) -> t.Iterator[Finding]:
     """The disk has a size and partitions; these lie within it, do not overlap, and have ids and mount points."""
     disk = planned_disk(template)
     for problem in layout_problems(disk) if disk is not None else ():
-        # A table that cannot be built yet is valid; support.py tells of it.
-        if problem.path != ("disk", "partitionTableType"):
-            yield problem.path, problem.message
+        yield problem.path, problem.message
 
 
 @SUBJECT.rule(

@@ -12,6 +12,15 @@ from __future__ import annotations
 import re
 import typing as t
 
+# Importing a module makes its file systems known.
+# pylint: disable=unused-import
+import ansible_collections.os_image.composer.plugins.module_utils._disk.ext
+import ansible_collections.os_image.composer.plugins.module_utils._disk.mounted
+import ansible_collections.os_image.composer.plugins.module_utils._disk.packed
+import ansible_collections.os_image.composer.plugins.module_utils._disk.vfat  # noqa: F401
+
+# pylint: enable=unused-import
+from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import KIB, MIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.disk import (
     is_bios_boot,
@@ -35,7 +44,7 @@ _LEAST_SIZES: t.Mapping[str, int] = {
     "ext3": 2 * MIB,
     "ext4": 2 * MIB,
     "xfs": 300 * MIB,
-    "btrfs": 109 * MIB,
+    "btrfs": 110 * MIB,
     "linux-swap": 40 * KIB,
     "swap": 40 * KIB,
 }
@@ -43,12 +52,12 @@ _LEAST_SIZES: t.Mapping[str, int] = {
 _LEAST_ROOT = 256 * MIB
 _LEAST_COMPRESSED_ROOT = 32 * MIB
 
-# Bytes; squashfs has no place for a label.
+# Bytes.
 _LABEL_LENGTHS: t.Mapping[str, int] = {
     **dict.fromkeys(FAT, 11),
     **dict.fromkeys(SWAP, 15),
     "xfs": 12,
-    "erofs": 15,
+    "erofs": 0,
     "squashfs": 0,
 }
 _LABEL_LENGTH = 16
@@ -115,7 +124,7 @@ def labels_fit_their_file_systems(template: Mapping) -> t.Iterator[Finding]:
             continue
         limit = _LABEL_LENGTHS.get(kind, _LABEL_LENGTH)
         if not limit:
-            yield (*path, "fsLabel"), f"{kind} cannot store a label. Remove fsLabel."
+            yield (*path, "fsLabel"), f"A file system of the type {kind} gets no label. Remove fsLabel."
         elif len(label.encode("utf-8")) > limit:
             yield (
                 (*path, "fsLabel"),
@@ -162,6 +171,25 @@ def partitions_are_large_enough(template: Mapping) -> t.Iterator[Finding]:
                 f"The partition {partition.id!r} has {show_size(partition.size)}, but {what} needs at least "
                 f"{show_size(least)}. Make it larger.",
             )
+
+
+@SUBJECT.rule(
+    "disk",
+    example="""
+    disk:
+      size: 2GiB
+      partitions:
+        - {id: boot, type: esp, fsType: fat32, size: 256MiB, mountPoint: /boot/efi}
+        - {id: root, fsType: ext4, end: "0", mountPoint: /, mkfsOptions: ["-L", root]}
+    """,
+)
+def mkfs_options_leave_the_build_its_own(template: Mapping) -> t.Iterator[Finding]:
+    """Options for the program that makes a file system are not those that the build itself gives."""
+    for path, item in partitions(template):
+        options = item.get("mkfsOptions")
+        problem = file_system(item["fsType"]).check_options(options) if options and item.get("fsType") else None
+        if problem:
+            yield (*path, "mkfsOptions"), f"{problem} Change mkfsOptions."
 
 
 @SUBJECT.rule(

@@ -42,12 +42,17 @@ WRONG: list[tuple[Part, str]] = [
     ),
     (config(bootloader={"bootType": "legacy"}), "bootloader.provider: systemd-boot is a program for UEFI"),
     (target(arch="aarch64") | config(bootloader=LEGACY), "Machines of the architecture aarch64 have no BIOS"),
+    (config(bootloader={"signed": True}), "systemConfig.bootloader.signed: Only GRUB for UEFI comes signed"),
+    (disk(BIOS, ANY_ROOT) | config(bootloader={**LEGACY, "signed": True}), "Only GRUB for UEFI comes signed"),
+    (
+        disk(ESP, {**ROOT, "fsType": "squashfs"}) | config(bootloader={"provider": "grub"}),
+        "disk.partitions[1].fsType: GRUB cannot read squashfs",
+    ),
     (disk(ESP, ROOT) | config(bootloader=LEGACY), "GRUB has no place for its core on a gpt disk"),
     (
         disk(BIOS, {**BIOS, "id": "two"}, ANY_ROOT) | config(bootloader=LEGACY),
         "The partition 'two' is a second BIOS boot partition.",
     ),
-    (config(bootloader={"signed": True}), "Only GRUB for UEFI comes signed from the distributions."),
     (config(initramfs={"generator": "dracut"}), "The generator dracut needs the package dracut."),
     (
         config(initramfs={"generator": "initramfs-tools"}, packages=["dracut"]),
@@ -57,10 +62,6 @@ WRONG: list[tuple[Part, str]] = [
 ]
 
 RIGHT: Right = {
-    "signed_programs_can_be_had": [
-        config(bootloader={"provider": "grub2", "signed": True}),
-        config(bootloader={"provider": "systemd-boot", "signed": False}),
-    ],
     "kernel_is_named": [NO_KERNEL | target(imageType="initrd"), config(kernel={"packages": ["kernel"]})],
     "kernel_command_line_can_be_read": [cmdline('a="b c" quiet')],
     "kernel_command_line_leaves_the_root_to_the_build": [cmdline("rootwait rootflags=noatime x.root=1")],
@@ -78,6 +79,20 @@ RIGHT: Right = {
         target(arch="aarch64"),
         config(bootloader={"provider": "grub"}),
         disk(BIOS, ANY_ROOT) | config(bootloader=LEGACY),
+    ],
+    "signed_programs_exist": [
+        config(bootloader={"provider": "grub", "signed": True, "timeout": 5, "default": "6.1"}),
+        config(bootloader={"provider": "grub2", "signed": True}),
+    ],
+    "grub_can_read_its_partition": [
+        disk(ESP, {**ROOT, "fsType": "squashfs"}),
+        disk(ESP, {**ROOT, "fsType": "xfs"}) | config(bootloader={"provider": "grub"}),
+        disk(
+            {**ESP, "end": "120MiB"},
+            {"id": "kernels", "fsType": "ext4", "start": "120MiB", "end": "257MiB", "mountPoint": "/boot"},
+            {**ROOT, "fsType": "erofs"},
+        )
+        | config(bootloader={"provider": "grub"}),
     ],
     "legacy_boot_has_its_partition": [
         disk({**BIOS, "type": "linux", "typeUUID": "21686148-6449-6E6F-744E-656564454649"}, ANY_ROOT)

@@ -18,6 +18,7 @@ from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._temp
     neighbours,
 )
 
+CONTENT_ROOT = {"id": "root", "mountPoint": "/", "size": "content"}
 SHORT_ESP = {**ESP, "end": "200MiB"}
 
 
@@ -35,13 +36,19 @@ WRONG: list[tuple[Part, str]] = [
     (disk({**ESP, "fsLabel": "TWELVE-CHARS"}, ROOT), "is longer than the 11 bytes that fat32 can store."),
     (disk({**ESP, "fsLabel": "e.s.p"}, ROOT), "may only have letters, which are stored as capitals"),
     (disk(ESP, {**ROOT, "fsLabel": "r\u00f6\u00f6t"}), "may only have printable ASCII characters."),
-    (disk(ESP, {**ROOT, "fsType": "squashfs", "fsLabel": "root"}), "squashfs cannot store a label."),
-    (disk(ESP, {**ROOT, "fsType": "erofs", "fsLabel": "x" * 16}), "longer than the 15 bytes that erofs can store."),
+    (disk(ESP, {**ROOT, "fsType": "squashfs", "fsLabel": "root"}), "A file system of the type squashfs gets no label."),
+    (disk(ESP, {**ROOT, "fsType": "erofs", "fsLabel": "x"}), "A file system of the type erofs gets no label."),
+    (disk(ESP, {**ROOT, "fsType": "xfs", "fsLabel": "thirteen-byte"}), "longer than the 12 bytes that xfs can store."),
+    (
+        disk(ESP, {**ROOT, "mkfsOptions": ["-m", "5", "-U", "x"]}),
+        "disk.partitions[1].mkfsOptions: mkfsOptions has -U, but options for ext4 may be",
+    ),
+    (disk(ESP, {**ROOT, "mkfsOptions": ["-E", "offset=5"]}), "must not set offset, hash_seed and root_owner"),
     (disk(ESP, {**ROOT, "end": "300MiB"}), "disk.partitions[1].end: The partition 'root' has 43 MiB, but a root file"),
     (disk(ESP, {**ROOT, "fsType": "xfs", "end": "540MiB"}), "a file system of the type xfs needs at least 300 MiB."),
     (disk(ESP, {**ROOT, "fsType": "erofs", "end": "280MiB"}), "a root file system needs at least 32 MiB."),
     (disk({**ESP, "end": "20MiB"}, {**ROOT, "start": "20MiB"}), "of the type fat32 needs at least 33 MiB"),
-    (between(fsType="btrfs"), "of the type btrfs needs at least 109 MiB"),
+    (between(fsType="btrfs"), "of the type btrfs needs at least 110 MiB"),
     (disk(ESP, SMALL_ROOT, data(end="1025MiB")), "The partition 'data' has 1 MiB, but a file system of the type ext4"),
     (disk(ESP, {**ROOT, "fsType": "squashfs", "mountOptions": "rw"}), "squashfs cannot be written"),
     (disk(ESP, {**ROOT, "mountOptions": "nosuid,suid"}), "The mount options suid and nosuid contradict each other."),
@@ -59,6 +66,11 @@ RIGHT: Right = {
         disk(ESP, {**ROOT, "fsType": "xfs", "end": "557MiB"}),
         disk(ESP, {**ROOT, "fsType": "squashfs", "end": "289MiB"}),
         between(fsType="swap", end="201MiB"),
+        disk(ESP, {**CONTENT_ROOT, "fsType": "xfs"}, size="content"),
+    ],
+    "mkfs_options_leave_the_build_its_own": [
+        disk(ESP, {**ROOT, "mkfsOptions": ["-m", "5", "-E", "lazy_itable_init=0"]}),
+        disk(ESP, {**ROOT, "mkfsOptions": ["-m5"]}),
     ],
     "compressed_file_systems_are_read_only": [
         disk(ESP, {**ROOT, "fsType": "squashfs", "mountOptions": "ro,noatime"}),
