@@ -50,6 +50,7 @@ def repository(
     name: str = "stable",
     priority: int = 500,
     allow_packages: t.Sequence[str] = (),
+    exclude_packages: t.Sequence[str] = (),
     base_url: str = "http://mirror.example.org/debian",
     date: int = 1_700_000_000,
 ) -> RepositoryMetadata:
@@ -65,6 +66,7 @@ def repository(
         components=("main",),
         priority=priority,
         allow_packages=tuple(allow_packages),
+        exclude_packages=tuple(exclude_packages),
         gpgcheck=True,
         signed_by=("A" * 40,),
         metadata_digest=hashlib.sha256(digest.encode()).hexdigest(),

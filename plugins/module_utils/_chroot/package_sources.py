@@ -19,10 +19,11 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import armored_keys
 
 _DEFAULT_PRIORITY = 500
+# The highest of the priorities with which apt takes nothing.
+_NEVER = -1
 # What dnf takes where nothing is said; there the lowest number wins.
 _DNF_PRIORITY = 99
 _NO_SOURCES = (
@@ -48,11 +49,30 @@ def render_sources(repository: t.Mapping[str, t.Any], keyring: str | None) -> st
     return "\n".join(lines) + "\n"
 
 
+def render_preferences(repository: t.Mapping[str, t.Any]) -> str:
+    """Return the pins (apt_preferences(5)) of a repository; empty when it is like any other.
+
+    Of several records that name a package the first one counts, and all of them before the one that names all.
+    """
+    priority = repository.get("priority", _DEFAULT_PRIORITY)
+    excluded, allowed = (repository.get(key) or [] for key in ("exclude_packages", "allow_packages"))
+    pins = [(excluded, _NEVER), (allowed, priority)]
+    general = _NEVER if allowed else priority
+    if general != _DEFAULT_PRIORITY:
+        pins.append((["*"], general))
+    origin = urllib.parse.urlsplit(repository["url"]).hostname or ""
+    return "\n".join(
+        f"Package: {' '.join(packages)}\nPin: origin {origin}\nPin-Priority: {pin}\n"
+        for packages, pin in pins
+        if packages
+    )
+
+
 def configure_apt(files: TreeFiles, repositories: t.Sequence[t.Mapping[str, t.Any]]) -> None:
     """Write the image's package sources; does nothing in an image without apt.
 
     :param repositories: The provider's and the template's, as in C(template.json), with keys that are paths.
-    :raises ChrootError: A key is not there.
+    :raises SignatureError: A key is not there, or not good.
     """
     if not files.exists("/etc/apt"):
         return
@@ -62,13 +82,11 @@ def configure_apt(files: TreeFiles, repositories: t.Sequence[t.Mapping[str, t.An
         keyring = None
         if repository.get("gpgcheck", True) and repository.get("keys"):
             keyring = f"/etc/apt/keyrings/{name}.asc"
-            files.write(keyring, _keys(repository))
+            files.write(keyring, "".join(armored_keys(repository)))
         files.write(f"/etc/apt/sources.list.d/{name}.sources", render_sources(repository, keyring))
-        priority = repository.get("priority", _DEFAULT_PRIORITY)
-        if priority != _DEFAULT_PRIORITY:
-            host = urllib.parse.urlsplit(repository["url"]).hostname or ""
-            pin = f"Package: *\nPin: origin {host}\nPin-Priority: {priority}\n"
-            files.write(f"/etc/apt/preferences.d/{name}", pin)
+        preferences = render_preferences(repository)
+        if preferences:
+            files.write(f"/etc/apt/preferences.d/{name}", preferences)
     if (
         not public
         and not files.read("/etc/apt/sources.list").strip()
@@ -95,6 +113,8 @@ def render_repo(repository: t.Mapping[str, t.Any], keyring: str | None) -> str:
         lines.append(f"priority={max(1, _DNF_PRIORITY + _DEFAULT_PRIORITY - priority)}")
     if repository.get("allow_packages"):
         lines.append(f"includepkgs={' '.join(repository['allow_packages'])}")
+    if repository.get("exclude_packages"):
+        lines.append(f"excludepkgs={' '.join(repository['exclude_packages'])}")
     return "\n".join(lines) + "\n"
 
 
@@ -118,19 +138,11 @@ def _file_name(repository: t.Mapping[str, t.Any]) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", repository["name"])
 
 
-def _keys(repository: t.Mapping[str, t.Any]) -> bytes:
-    parts = []
-    for path in repository["keys"]:
-        try:
-            with open(path, "rb") as stream:
-                parts.append(stream.read().strip() + b"\n")
-        except OSError as exc:
-            raise ChrootError(
-                f"The key {path} of the repository {repository['name']} cannot be read: {exc.strerror}.",
-                remedy="A key that is named by URL is fetched by os_image.composer.pkg_resolve: run it once without "
-                "lock_file.",
-            ) from exc
-    return b"".join(parts)
-
-
-__all__ = ("configure_apt", "configure_dnf", "public_repositories", "render_repo", "render_sources")
+__all__ = (
+    "configure_apt",
+    "configure_dnf",
+    "public_repositories",
+    "render_preferences",
+    "render_repo",
+    "render_sources",
+)

@@ -83,6 +83,8 @@ _LUA_FAILED = re.compile(
     r"\[string \"%?(?P<script>\w+)(?:\((?P<package>[^()]+)\))?\"\](?P<why>.*)"
 )
 _UNKNOWN_OWNER = re.compile(r"warning: (?P<what>(?:user|group) \S+) does not exist - using root")
+# rpm rounds up, to powers of 1024.
+_NO_SPACE = re.compile(r"^\s*installing package \S+ needs (\d+)([KM])B more space on the ", re.MULTILINE)
 _QUERY = r"%{NAME} %|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE} %{ARCH}\n"
 
 
@@ -219,6 +221,14 @@ class RpmInstaller(Installer):
             package, script, why, said = failures[0]
             more = [other for other, _script, _why, _said in failures[1:] if other != package]
             raise self._script_error([package, *more], f"its scriptlet %{script} failed ({why})", said or text)
+        missing = [int(size) if unit == "M" else 1 for size, unit in _NO_SPACE.findall(text)]
+        if missing:
+            # rpm adds them up package by package.
+            raise ChrootError(
+                f"There is no space left on the build host for the packages: {max(missing)} MiB more are needed "
+                f"at {self._root}.",
+                remedy="Free some, or put work_dir where there is more.",
+            )
         if done.rc != 0:
             raise self._script_error(_refused(text), "rpm refuses it", _problems(text) or text)
         owners = dict.fromkeys(match["what"] for match in _UNKNOWN_OWNER.finditer(text))
@@ -343,7 +353,7 @@ def _refused(text: str) -> list[str]:
         r"^\s*package (\S+) does not verify",
         r"^\s*.* is needed by (\S+)$",
         r"^\s*.* conflicts with (\S+)$",
-        r"^\s*installing package (\S+) needs",
+        r"^\s*installing package (\S+) needs \d+ inodes",
     )
     names = [name for pattern in patterns for name in re.findall(pattern, text, re.MULTILINE)]
     return list(dict.fromkeys(names))

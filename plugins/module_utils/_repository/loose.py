@@ -76,6 +76,7 @@ def loose_repository(
         components=(),
         priority=config.get("priority", 500),
         allow_packages=tuple(config.get("allow_packages") or ()),
+        exclude_packages=tuple(config.get("exclude_packages") or ()),
         gpgcheck=config.get("gpgcheck", True),
         signed_by=(),
         metadata_digest=digest_of([index.sha256 for index in indexes]),

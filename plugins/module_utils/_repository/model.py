@@ -40,6 +40,7 @@ class RepositoryMetadata:
     :ivar components: As they were asked for.
     :ivar priority: As in apt's pins; the larger one wins.
     :ivar allow_packages: Globs of the only packages that may come from here; empty for all.
+    :ivar exclude_packages: Globs of packages that may not, whatever C(allow_packages) says.
     :ivar gpgcheck: V(False) when the template gave up the signature of this repository.
     :ivar signed_by: Fingerprints of the keys that signed; empty without C(gpgcheck).
     :ivar metadata_digest: SHA-256 of the signed content of the Release file.
@@ -56,6 +57,7 @@ class RepositoryMetadata:
     components: tuple[str, ...]
     priority: int
     allow_packages: tuple[str, ...]
+    exclude_packages: tuple[str, ...]
     gpgcheck: bool
     signed_by: tuple[str, ...]
     metadata_digest: str
@@ -71,6 +73,7 @@ class RepositoryMetadata:
             "indexes": [index.sha256 for index in self.indexes],
             "priority": self.priority,
             "allow_packages": list(self.allow_packages),
+            "exclude_packages": list(self.exclude_packages),
         }
 
 

@@ -189,6 +189,7 @@ def _accept(
         components=repository.components,
         priority=repository.priority,
         allow_packages=repository.allow_packages,
+        exclude_packages=repository.exclude_packages,
         gpgcheck=repository.gpgcheck,
         signed_by=candidate.signed.signed_by,
         metadata_digest=sha256_bytes(candidate.signed.content),

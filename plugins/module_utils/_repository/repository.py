@@ -138,6 +138,7 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         self.components: tuple[str, ...] = tuple(config.get("components") or ())
         self.priority: int = config.get("priority", 500)
         self.allow_packages: tuple[str, ...] = tuple(config.get("allow_packages") or ())
+        self.exclude_packages: tuple[str, ...] = tuple(config.get("exclude_packages") or ())
         self.gpgcheck: bool = config.get("gpgcheck", True)
         #: Whether the metadata has to be signed; where it is not, the packages' own signatures have to do.
         self.signed_metadata: bool = self.gpgcheck and config.get("repo_gpgcheck", True)

@@ -116,7 +116,8 @@ def read_keyring(paths: t.Sequence[str], *, what: str) -> bytes:
         except OSError as exc:
             raise SignatureError(
                 f"The key file {path} of {what} cannot be read: {exc.strerror}.",
-                remedy="Check the path in the template or the provider's configuration.",
+                remedy="Check the path in the template or the provider's configuration. A key that is named by URL is "
+                "fetched by os_image.composer.pkg_resolve: run it once without lock_file.",
             ) from exc
         keyring.append(dearmor(data, path=path, what=what))
     return b"".join(keyring)

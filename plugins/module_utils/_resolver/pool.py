@@ -181,11 +181,13 @@ class PackagePool(abc.ABC):
         numbers = range(source.first, source.end)
         if priority < 0:
             self._excluded.extend(numbers)
-        elif repository.allow_packages:
-            allowed = [re.compile(fnmatch.translate(pattern)) for pattern in repository.allow_packages]
-            self._excluded.extend(
-                number for number in numbers if not any(pattern.match(self.name(number)) for pattern in allowed)
-            )
+        elif repository.allow_packages or repository.exclude_packages:
+            allowed = _any_of(repository.allow_packages or ("*",))
+            excluded = _any_of(repository.exclude_packages)
+            for number in numbers:
+                name = self.name(number)
+                if excluded(name) or not allowed(name):
+                    self._excluded.append(number)
 
     @contextlib.contextmanager
     def without(self, solvables: t.Sequence[int]) -> t.Iterator[None]:
@@ -264,6 +266,12 @@ class PackagePool(abc.ABC):
         if name not in self._candidates:
             self._candidates[name] = next(iter(self.versions(name)), None)
         return self._candidates[name]
+
+
+def _any_of(patterns: t.Iterable[str]) -> t.Callable[[str], bool]:
+    """Return whether a name matches one of some globs, as a function."""
+    expressions = [re.compile(fnmatch.translate(pattern)) for pattern in patterns]
+    return lambda name: any(expression.match(name) for expression in expressions)
 
 
 __all__ = ("DEFAULT_PRIORITY", "Alternative", "Clause", "Package", "PackagePool", "Source")

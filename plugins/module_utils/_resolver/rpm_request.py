@@ -167,7 +167,10 @@ class RpmFinder(Finder):
         others = self._pool.kept_out(text)
         excluded = listed([repository for _arch, repository, installable in others if installable])
         if excluded:
-            return f"The package {text!r} is in {excluded}, but allowPackages or a negative priority keeps it out."
+            return (
+                f"The package {text!r} is in {excluded}, but allowPackages, excludePackages or a negative priority "
+                "keeps it out."
+            )
         if others:
             found = listed([f"{arch} ({repository})" for arch, repository, _installable in others])
             return f"The package {text!r} is there for another architecture only: {found}."

@@ -287,6 +287,7 @@ def _repository(repository: Mapping, path: str, *, config_dir: str, files: t.Dic
         components=list(repository["components"]),
         priority=repository["priority"] or 500,
         allow_packages=[],
+        exclude_packages=[],
         gpgcheck=repository["gpgcheck"],
         repo_gpgcheck=repository["repoGpgcheck"],
         keys=sorted(set(keys)),

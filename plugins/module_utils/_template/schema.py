@@ -699,6 +699,10 @@ PACKAGE_REPOSITORY = _object(
             "The only packages that are taken from it: names, or globs such as docker-*.",
             _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
         ),
+        "excludePackages": _list(
+            "The packages that are never taken from it, even if allowPackages names them: names, or globs.",
+            _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
+        ),
     },
     required=["codename"],
     oneOf=_one_of("url", "mirror", "path"),

@@ -221,6 +221,7 @@ def _repository(item: Facts, taken: t.Collection[str]) -> Facts:
         "components": item["component"].split(),
         "priority": item["priority"] or 500,
         "allow_packages": item["allowPackages"],
+        "exclude_packages": item["excludePackages"],
         "gpgcheck": item["gpgcheck"],
         "repo_gpgcheck": item["repoGpgcheck"],
         "keys": sorted({*item["pkeys"], *([item["pkey"]] if "pkey" in item else [])}),

@@ -178,15 +178,16 @@ def repositories_are_signed(template: Mapping) -> t.Iterator[Finding]:
     """,
 )
 def allowed_packages_are_names(template: Mapping) -> t.Iterator[Finding]:
-    """What may be taken from a repository is named without versions."""
+    """What may or may not be taken from a repository is named without versions."""
     for path, item in _repositories(template):
-        for index, value in enumerate(item["allowPackages"]):
-            if "=" in value:
-                yield (
-                    (*path, "allowPackages", index),
-                    f"allowPackages knows names and globs, so {value} allows nothing. Remove the version here, and "
-                    "give it in systemConfig.packages.",
-                )
+        for key, effect in (("allowPackages", "allows"), ("excludePackages", "excludes")):
+            for index, value in enumerate(item[key]):
+                if "=" in value:
+                    yield (
+                        (*path, key, index),
+                        f"{key} knows names and globs, so {value} {effect} nothing. Remove the version here, and "
+                        "give it in systemConfig.packages.",
+                    )
 
 
 @SUBJECT.advice(

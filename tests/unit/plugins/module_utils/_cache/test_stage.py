@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
+import re
 import time
 import typing as t
 
@@ -378,6 +379,20 @@ def test_a_package_with_another_signature_is_refused(rpm_site: Site, keys: Keys,
     with pytest.raises(SignatureError, match=rf"- bad 1\.0-1 \(repository base\): {reason}") as caught:
         rpm_site.fetch()
     assert "good" not in str(caught.value)
+
+
+def test_an_rpm_that_the_repository_has_replaced(rpm_site: Site, keys: Keys) -> None:
+    rpm_site.add_rpm(Rpm("kept"), "base", keys.archive)
+    rpm_site.add_rpm(Rpm("gone"), "base", keys.archive)
+    rpm_site.lock()
+    for path in pathlib.Path(rpm_site.server.root).rglob("gone*.rpm"):
+        path.unlink()
+    with pytest.raises(RepositoryError) as caught:
+        rpm_site.fetch()
+    message = str(caught.value)
+    assert re.search(r"gone-1\.0-1\.noarch\.rpm.* the server answers 404 Not Found\.", message)
+    assert message.endswith("replaced this version since the lock was made: run os_image.composer.pkg_resolve again.")
+    assert [path.name[:4] for path in (rpm_site.root / "cache").rglob("*.rpm")] == ["kept"]
 
 
 def test_other_keys_are_a_reason_to_check_again(rpm_site: Site, keys: Keys) -> None:

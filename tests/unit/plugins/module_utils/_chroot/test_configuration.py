@@ -27,6 +27,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.network 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import (
     configure_apt,
     configure_dnf,
+    render_preferences,
     render_sources,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
@@ -41,8 +42,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.users im
     check_shells,
     create_users,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, CommandError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, CommandError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import read_keyring
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
@@ -341,15 +343,20 @@ PUBLIC = {
 MIRROR = {"name": "bookworm", "mirror": "debian", "suite": "bookworm", "components": ["main"], "keys": []}
 
 
-def test_repositories_with_a_url_stay_with_their_keys(files: TreeFiles, tmp_path: pathlib.Path) -> None:
-    (tmp_path / "key").write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n")
+def test_repositories_with_a_url_stay_with_their_keys(files: TreeFiles, keys: Keys, tmp_path: pathlib.Path) -> None:
     files.make_directory("/etc/apt")
-    configure_apt(files, [{**PUBLIC, "keys": [str(tmp_path / "key")]}, MIRROR])
+    # apt takes a file named .asc for an armored one.
+    binary = tmp_path / "archive.gpg"
+    binary.write_bytes(read_keyring([keys.archive.public], what="a test"))
+    pinned = {"keys": [str(binary), keys.stranger.public], "fingerprints": [keys.archive.fingerprint]}
+    configure_apt(files, [{**PUBLIC, **pinned}, MIRROR])
     assert files.read("/etc/apt/sources.list.d/extra.sources") == (
         "Types: deb\nURIs: https://packages.example.com/debian\nSuites: stable\nComponents: main contrib\n"
         "Signed-By: /etc/apt/keyrings/extra.asc\n"
     )
-    assert files.read("/etc/apt/keyrings/extra.asc") == "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
+    armored = files.read("/etc/apt/keyrings/extra.asc")
+    assert armored.startswith("-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
+    assert armored.count("BEGIN PGP") == 1
     expected = "Package: *\nPin: origin packages.example.com\nPin-Priority: 600\n"
     assert files.read("/etc/apt/preferences.d/extra") == expected
     assert files.glob("/etc/apt/sources.list.d", "*") == ["/etc/apt/sources.list.d/extra.sources"]
@@ -358,9 +365,29 @@ def test_repositories_with_a_url_stay_with_their_keys(files: TreeFiles, tmp_path
 def test_a_key_that_was_not_fetched(files: TreeFiles) -> None:
     files.make_directory("/etc/apt")
     with pytest.raises(
-        ChrootError, match=r"The key /gone\.asc of the repository extra cannot be read.* without lock_file"
+        SignatureError, match=r"The key file /gone\.asc of the repository 'extra' cannot be read: No such file"
     ):
         configure_apt(files, [{**PUBLIC, "keys": ["/gone.asc"]}])
+
+
+@pytest.mark.parametrize(
+    ("repository", "pins"),
+    [
+        ({"priority": 500}, []),
+        ({"priority": 600}, [("*", 600)]),
+        ({"allow_packages": ["docker-*", "curl"]}, [("docker-* curl", 500), ("*", -1)]),
+        ({"exclude_packages": ["vim*"]}, [("vim*", -1)]),
+        (
+            {"priority": 900, "allow_packages": ["lib*"], "exclude_packages": ["libc6"]},
+            [("libc6", -1), ("lib*", 900), ("*", -1)],
+        ),
+    ],
+)
+def test_apt_takes_the_same_packages(repository: dict[str, t.Any], pins: list[tuple[str, int]]) -> None:
+    text = render_preferences({**PUBLIC, "priority": 500, **repository})
+    assert text == "\n".join(
+        f"Package: {names}\nPin: origin packages.example.com\nPin-Priority: {priority}\n" for names, priority in pins
+    )
 
 
 def test_unsigned_repositories_say_so() -> None:
@@ -379,6 +406,7 @@ def test_mirrors_never_reach_the_image(files: TreeFiles) -> None:
 
 def test_dnf_gets_the_same_repositories(files: TreeFiles, keys: Keys) -> None:
     public = {**PUBLIC, "url": "https://packages.example.com/azl3/$basearch", "allow_packages": ["kernel*", "bash"]}
+    public["exclude_packages"] = ["bash-doc", "kernel-debug*"]
     public.update(keys=[keys.archive.public, keys.stranger.public], fingerprints=[keys.archive.fingerprint])
     loose = {"name": "loose one", "url": "https://x.example.com", "gpgcheck": False, "priority": 500, "keys": []}
     configure_dnf(files, [public, MIRROR, loose])
@@ -389,6 +417,7 @@ def test_dnf_gets_the_same_repositories(files: TreeFiles, keys: Keys) -> None:
     assert files.read("/etc/yum.repos.d/extra.repo") == (
         "[extra]\nname=extra\nbaseurl=https://packages.example.com/azl3/$basearch\nenabled=1\ngpgcheck=1\n"
         "repo_gpgcheck=1\ngpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-extra\npriority=1\nincludepkgs=kernel* bash\n"
+        "excludepkgs=bash-doc kernel-debug*\n"
     )
     assert "gpgcheck=0\nrepo_gpgcheck=0\n" in files.read("/etc/yum.repos.d/loose-one.repo")
     # The pinned key, and not the other that its file holds.

@@ -227,6 +227,25 @@ def test_packages_with_the_same_file(bench: Bench) -> None:
         bench.chroot(*bench.build(one, two))
 
 
+def test_a_full_disk(bench: Bench) -> None:
+    root = bench.directory / "small"
+    root.mkdir()
+    big = bench.build(Rpm("big", files={"/usr/share/big": os.urandom(6 << 20).hex()}))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "small", str(root)], check=True)
+    try:
+        installer = bench.installer(str(root))
+        installer.prepare()
+        with pytest.raises(
+            ChrootError, match=r"^There is no space left on the build host for the packages: "
+        ) as caught:
+            installer.install([bench.base, *big])
+    finally:
+        subprocess.run(["umount", str(root)], check=True)
+    message = str(caught.value)
+    assert f" MiB more are needed at {root}. " in message
+    assert "put work_dir where there is more" in message
+
+
 def test_a_dependency_that_the_lock_does_not_have(bench: Bench) -> None:
     with pytest.raises(ChrootError, match=r"the package lonely-1\.0-1\.noarch failed.*\n.*\n.*friend is needed by"):
         bench.chroot(*bench.build(Rpm("lonely", tags=["Requires: friend"])))

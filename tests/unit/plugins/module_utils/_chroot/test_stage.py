@@ -20,7 +20,7 @@ import typing as t
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.stage import ChrootConfigure
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import kept_key
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
@@ -30,6 +30,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     run_stage,
 )
 from ansible_collections.os_image.composer.tests.support.build_state import leave
+from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
 from ansible_collections.os_image.composer.tests.support.tiny_debian import (
     EPOCH,
     PYTHON_ENVIRONMENT,
@@ -195,8 +196,8 @@ def test_security_is_part_of_the_configuration(image: Image) -> None:
         image.run()
 
 
-def test_the_image_gets_the_kept_key_of_a_url(image: Image) -> None:
-    key, fingerprint = "https://packages.example.com/key.asc", "AB" * 20
+def test_the_image_gets_the_kept_key_of_a_url(image: Image, keys: Keys) -> None:
+    key, fingerprint = "https://packages.example.com/key.asc", keys.archive.fingerprint
     image.repositories = [
         {
             **{"name": "vendor", "url": "https://packages.example.com/debian", "suite": "stable"},
@@ -204,18 +205,19 @@ def test_the_image_gets_the_kept_key_of_a_url(image: Image) -> None:
         }
     ]
     image.add(Deb("apt", files={"etc/apt/apt.conf.d/01x": "\n"}))
-    with pytest.raises(ChrootError, match="of the repository vendor cannot be read"):
+    with pytest.raises(SignatureError, match=r"of the repository 'vendor' cannot be read: .* run it once without lock"):
         image.run()
     kept = pathlib.Path(kept_key(key, [fingerprint], metadata_dir=str(image.cache / "metadata")))
     kept.parent.mkdir(parents=True)
-    kept.write_text("the pinned key\n")
+    pinned = pathlib.Path(keys.archive.public).read_text()
+    kept.write_text(pinned)
     first = image.run()
     with image.tree() as root:
-        assert (root / "etc/apt/keyrings/vendor.asc").read_text() == "the pinned key\n"
+        assert (root / "etc/apt/keyrings/vendor.asc").read_text() == pinned
         sources = (root / "etc/apt/sources.list.d/vendor.sources").read_text()
         assert "Signed-By: /etc/apt/keyrings/vendor.asc\n" in sources
     assert image.run()["changed"] is False
-    kept.write_text("the prolonged key\n")
+    kept.write_text(pinned + pathlib.Path(keys.stranger.public).read_text())
     second = image.run()
     assert second["rebuild_reason"].startswith("repository keys from the network changed: ")
     assert remade(first, second) == ["configuration"]

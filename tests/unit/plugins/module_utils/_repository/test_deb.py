@@ -140,6 +140,7 @@ def test_everything_is_verified_and_described(site: Site) -> None:
             "indexes": [index.sha256],
             "priority": 500,
             "allow_packages": [],
+            "exclude_packages": [],
         }
     }
     digest = hashlib.sha256(pathlib.Path(site.repository.path("main/binary-amd64/Packages.xz")).read_bytes())

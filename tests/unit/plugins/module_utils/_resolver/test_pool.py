@@ -121,13 +121,22 @@ def test_of_equal_versions_the_first_repository_counts(tmp_path: pathlib.Path) -
 
 
 @pytest.mark.parametrize(
-    ("patterns", "names"),
-    [(["app"], {"app"}), (["app*"], {"app", "app-data"}), (["lib?"], {"libc"}), ([], {"app", "app-data", "libc"})],
+    ("allowed", "excluded", "names"),
+    [
+        (["app"], [], {"app"}),
+        (["app*"], [], {"app", "app-data"}),
+        (["lib?"], [], {"libc"}),
+        ([], [], {"app", "app-data", "libc"}),
+        ([], ["app-*"], {"app", "libc"}),
+        (["app*"], ["app"], {"app-data"}),
+        ([], ["*"], set()),
+    ],
 )
 def test_only_allowed_packages_come_from_a_repository(
-    tmp_path: pathlib.Path, patterns: list[str], names: set[str]
+    tmp_path: pathlib.Path, allowed: list[str], excluded: list[str], names: set[str]
 ) -> None:
-    pool = pool_of(repository(tmp_path, "app\n\napp-data\n\nlibc", allow_packages=patterns))
+    index = "app\n\napp-data\n\nlibc"
+    pool = pool_of(repository(tmp_path, index, allow_packages=allowed, exclude_packages=excluded))
     assert pool.names() == names
     assert {name for name in ("app", "app-data", "libc") if pool.candidate(name) is not None} == names
 

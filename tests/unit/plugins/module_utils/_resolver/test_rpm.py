@@ -211,10 +211,21 @@ def test_only_allowed_packages_come_from_a_repository(tmp_path: pathlib.Path) ->
     extra = rpm_repository(tmp_path, "app 2.0-1\n\nlib 2.0-1\n\nmore 1.0-1", name="extra", allow_packages=["l*"])
     resolver = resolver_of(base, extra)
     assert solve(resolver, "app", "lib") == ["app 1.0-1.noarch", "lib 2.0-1.noarch"]
-    assert "The package 'more' is in extra, but allowPackages or a negative priority keeps it out." in refused(
-        resolver, "more"
+    assert (
+        "The package 'more' is in extra, but allowPackages, excludePackages or a negative priority keeps it out."
+        in refused(resolver, "more")
     )
     assert resolver.pool.names() == {"app", "lib"}
+
+
+def test_excluded_packages_come_from_elsewhere(tmp_path: pathlib.Path) -> None:
+    base = rpm_repository(tmp_path, "app 1.0-1\n\nlib 1.0-1")
+    extra = rpm_repository(
+        tmp_path, "app 2.0-1\n\nlib 2.0-1\n\nmore 1.0-1", name="extra", exclude_packages=["app", "m*"]
+    )
+    resolver = resolver_of(base, extra)
+    assert solve(resolver, "app", "lib") == ["app 1.0-1.noarch", "lib 2.0-1.noarch"]
+    assert "The package 'more' is in extra, but allowPackages, excludePackages" in refused(resolver, "more")
 
 
 def test_the_best_version_of_a_request_is_taken_or_none(tmp_path: pathlib.Path) -> None:

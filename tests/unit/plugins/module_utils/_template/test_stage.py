@@ -105,6 +105,7 @@ def test_the_document(run: Run, tmp_path: pathlib.Path) -> None:
         "components": ["a", "b"],
         "priority": 500,
         "allow_packages": [],
+        "exclude_packages": [],
         "gpgcheck": True,
         "repo_gpgcheck": True,
         "keys": [str(tmp_path / "in" / "key.asc")],

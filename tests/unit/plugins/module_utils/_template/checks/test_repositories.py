@@ -40,6 +40,10 @@ WRONG: list[tuple[Part, str]] = [
         repository(url=URL, pkey="k", allowPackages=["a", "b=1"]),
         "allowPackages[1]: allowPackages knows names and globs",
     ),
+    (
+        repository(url=URL, pkey="k", excludePackages=["b=1"]),
+        "excludePackages[0]: excludePackages knows names and globs, so b=1 excludes nothing",
+    ),
     (repository(url=URL, pkey="k", priority=-1), "Nothing is taken from 'stable' with a priority below 0."),
     (repository(url=URL, pkey="k", priority=1001), "With a priority above 1000"),
 ]
