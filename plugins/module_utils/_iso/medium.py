@@ -19,11 +19,16 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, align_up
 from ansible_collections.os_image.composer.plugins.module_utils._disk.vfat import Vfat
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._iso.menu import GrubFiles
 
 _ELTORITO = "boot/grub/eltorito.img"
 # "Microsoft basic data": what firmware and other systems take for a partition with files.
 _BASIC_DATA = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"
+
+
+#: The checksums of all files of the ISO, under a name that live-boot looks for.
+CHECKSUMS = "SHA256SUMS"
 
 
 class IsoMedium:
@@ -59,17 +64,33 @@ class IsoMedium:
         # Without Secure Boot, who copies the files of an ISO onto a FAT stick boots from it as well.
         _copy(grub.efi, self.path(grub.efi_path))
         command = [find_tool("xorriso", package="xorriso"), "-as", "mkisofs", "-quiet", "-iso-level", "3", "-r"]
-        command += ["-J", "-joliet-long", "--md5", "-V", volume_id, "-o", path, "-partition_offset", "16"]
+        command += ["-J", "-joliet-long", "-V", volume_id, "-o", path, "-partition_offset", "16"]
         if grub.eltorito is not None and grub.hybrid is not None:
             _copy(grub.eltorito, self.path(_ELTORITO))
             command += ["--grub2-mbr", grub.hybrid, "-b", _ELTORITO, "-c", "boot/boot.cat", "-no-emul-boot"]
             command += ["-boot-load-size", "4", "-boot-info-table", "--grub2-boot-info", "-eltorito-alt-boot"]
         command += ["-append_partition", "2", ESP.upper(), esp, "-appended_part_as_gpt"]
         command += ["-iso_mbr_part_type", _BASIC_DATA, "-e", "--interval:appended_partition_2:all::", "-no-emul-boot"]
+        self._add_checksums()
         self._settle()
         # All dates and identifiers of xorriso follow from this one.
         runner = runner.with_environment({"SOURCE_DATE_EPOCH": str(self._epoch)})
         runner.run([*command, self.directory], what="Writing the ISO")
+
+    def _add_checksums(self) -> None:
+        """Let who has the medium check it: live-boot does with C(verify-checksums), everybody by C(sha256sum --check).
+
+        xorriso's own MD5 sums would cost as much as half of the squashfs.
+        """
+        lines = []
+        for parent, _directories, names in os.walk(self.directory):
+            for name in names:
+                path = os.path.join(parent, name)
+                shown = os.path.relpath(path, self.directory)
+                # xorriso writes into this one where it lies in the ISO.
+                if shown != _ELTORITO:
+                    lines.append(f"{sha256_file(path)}  {shown}\n")
+        self.add_text(CHECKSUMS, "".join(sorted(lines, key=lambda line: line[66:])))
 
     def _settle(self) -> None:
         """Give everything one time and plain permissions."""
@@ -111,4 +132,4 @@ def _copy(source: str, destination: str) -> None:
         writer.write(data)
 
 
-__all__ = ("IsoMedium",)
+__all__ = ("CHECKSUMS", "IsoMedium")
