@@ -7,23 +7,33 @@
 from __future__ import annotations
 
 import os
+import pathlib
+import random
+import resource
+import shutil
+import time
 import typing as t
 
-from ansible_collections.os_image.composer.tests.bench.measure import Sample, measure
-from ansible_collections.os_image.composer.tests.bench.scenario import Bench, read_json, total
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request
+from ansible_collections.os_image.composer.tests.bench.measure import Sample, Target, measure, median
+from ansible_collections.os_image.composer.tests.bench.scenario import Bench, Samples, read_json, total
 from ansible_collections.os_image.composer.tests.support.rpm_distribution.distribution import RpmDistribution
 from ansible_collections.os_image.composer.tests.support.rpm_distribution.provider import (
     MIRROR,
     write_provider,
     write_template,
 )
+from ansible_collections.os_image.composer.tests.support.rpm_index import resolver_of, rpm_repository
 from ansible_collections.os_image.composer.tests.support.stage_driver import Pipeline
 
 RPM_COLD = "RPM packages, cold: packages at hand, nothing built"
-RPM_TREE = "RPM packages, cold: resolve, fetch, install, configure, initramfs"
+RPM_INSTALL = "RPM packages, cold: resolve, fetch, install"
 RPM_NOTHING = "RPM packages, nothing changed"
 RPM_FILE = "RPM packages, one file changed"
 RPM_DNF = "dnf --installroot of the same RPM packages (no initramfs)"
+
+LARGE_COLD = "20,000 RPM packages, for the first time: load the metadata, solve"
+LARGE_WARM = "20,000 RPM packages, again: load, solve"
 
 _TREE_STAGES = ("pkg_resolve", "pkg_fetch", "chroot_configure")
 _PACKAGES = ["core-packages-base-image", "dnf", "openssh-server", "sudo"]
@@ -79,15 +89,59 @@ class RpmBench:
         build_dir = str(runs["image_template_validate"].result["build_dir"])
         return [package["name"] for package in read_json(build_dir, "packages.lock.json")["packages"]]
 
-    def measure(self, number: int, samples: t.MutableMapping[str, t.List[Sample]], names: t.Sequence[str]) -> None:
-        """Measure everything once."""
-        samples[RPM_DNF].append(self.dnf(names))
-        self._bench.drop("rpm", "cold")
-        cold = self.pipeline(work="cold").run()
-        samples[RPM_COLD].append(total(cold))
-        samples[RPM_TREE].append(total({name: cold[name] for name in _TREE_STAGES}))
-        samples[RPM_NOTHING].append(total(self.pipeline(work="cold").run()))
-        samples[RPM_FILE].append(total(self.pipeline(work="cold", motd=f"changed {number}").run()))
+    def measure(self, samples: Samples, *, runs: int) -> None:
+        """Measure everything."""
+        names = self.names()
+        # The first run of dnf fills its cache.
+        self.dnf(names)
+        for number in range(runs):
+            samples[RPM_DNF].append(self.dnf(names))
+            self._bench.drop("rpm", "cold")
+            cold = self.pipeline(work="cold").run()
+            samples[RPM_COLD].append(total(cold))
+            samples[RPM_NOTHING].append(total(self.pipeline(work="cold").run()))
+            samples[RPM_INSTALL].append(self._install(cold["chroot_configure"].result["layers"]))
+            samples[RPM_FILE].append(total(self.pipeline(work="cold", motd=f"changed {number}").run()))
+        for number in range(runs):
+            self._large(samples, number)
+
+    def _install(self, layers: t.Sequence[t.Mapping[str, str]]) -> Sample:
+        """Resolve, fetch and install once more, as dnf does; configuration and initramfs are still there."""
+        for layer in layers:
+            if layer["name"] in ("chrootenv", "packages"):
+                shutil.rmtree(os.path.dirname(layer["path"]))
+        pipeline = self.pipeline(work="cold")
+        # Where the tarball of the chroot environment is.
+        shutil.rmtree(os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(layers[0]["path"]))), "chrootbuild"))
+        os.sync()
+        runs = pipeline.run(until="chroot_configure")
+        assert runs["chroot_configure"].result["layers"] == layers
+        return total({name: runs[name] for name in _TREE_STAGES})
+
+    def _large(self, samples: Samples, number: int) -> None:
+        directory = pathlib.Path(self._bench.path("rpm", f"large-{number}"))
+        directory.mkdir()
+        repository = rpm_repository(directory, _many_packages(20_000, seed=number))
+        for name in (LARGE_COLD, LARGE_WARM):
+            begin, started = _cpu(), time.monotonic()
+            resolver = resolver_of(repository, cache_dir=directory / "cache")
+            chosen = resolver.solve(resolver.select([Request(f"p{index}", "system") for index in range(20)]))
+            wall = time.monotonic() - started
+            assert len(chosen) > 20
+            samples[name].append(Sample(wall, _cpu() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+
+    def targets(self, samples: Samples) -> list[Target]:
+        """Return what was promised, and how it stands."""
+        cost = {name: median(found) for name, found in samples.items()}
+        return [
+            Target(
+                "RPM packages: resolve, fetch, install, CPU of dnf's",
+                cost[RPM_INSTALL].cpu / cost[RPM_DNF].cpu,
+                0.7,
+                "x",
+            ),
+            Target("20,000 RPM packages, again, wall", cost[LARGE_WARM].wall, 1, "s"),
+        ]
 
     def dnf(self, names: t.Sequence[str]) -> Sample:
         """Let dnf install the same packages once, measured."""
@@ -108,4 +162,23 @@ class RpmBench:
         return sample
 
 
-__all__ = ("RPM_COLD", "RPM_DNF", "RPM_FILE", "RPM_NOTHING", "RPM_TREE", "RpmBench")
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _many_packages(count: int, *, seed: int) -> str:
+    """Return packages that need each other, those with larger numbers only, as :func:`index_texts` wants them."""
+    choose = random.Random(seed)  # noqa: S311 - not a secret
+    blocks = []
+    for index in range(count):
+        below = (
+            [choose.randrange(index + 1, count) for _number in range(choose.randrange(6))] if index + 1 < count else []
+        )
+        requires = ", ".join([f"p{number}" for number in below[:4]] + [f"lib{number}.so.1" for number in below[4:]])
+        lines = [f"p{index} 1.{index % 7}-1 x86_64", f"Provides: lib{index}.so.1", f"Files: /usr/bin/p{index}"]
+        blocks.append("\n".join([*lines, *([f"Requires: {requires}"] if requires else [])]))
+    return "\n\n".join(blocks)
+
+
+__all__ = ("RpmBench",)

@@ -71,21 +71,23 @@ class Bench:
         work: str = "work",
         cache_dir: str = "",
         packages: t.Sequence[str] = (),
-        artifact: t.Mapping[str, str] | None = None,
+        artifacts: t.Sequence[t.Mapping[str, str]] = ({"type": "raw"},),
+        image_type: str = "raw",
+        disk_size: str = "2GiB",
     ) -> Pipeline:
         """Write the template of the image and return its stages.
 
         :param packages: More packages.
-        :param artifact: What is left, an uncompressed raw image by default.
+        :param artifacts: What is left, an uncompressed raw image by default.
         """
         template = {
             "image": {"name": name, "version": "1.0"},
-            "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": "raw"},
+            "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": image_type},
             "disk": {
                 "name": "bench",
-                "size": "2GiB",
+                "size": disk_size,
                 "partitionTableType": "gpt",
-                "artifacts": [dict(artifact or {"type": "raw"})],
+                "artifacts": [dict(artifact) for artifact in artifacts],
                 "partitions": [
                     {
                         "id": "boot",
@@ -112,6 +114,8 @@ class Bench:
                 "additionalFiles": [{"local": "motd", "final": "/etc/motd"}],
             },
         }
+        if image_type == "iso":
+            template["iso"] = {"type": "live"}
         path = self.path("template", f"{name}.yml")
         with open(path, "w", encoding="utf-8") as stream:
             yaml.safe_dump(template, stream, sort_keys=False)
