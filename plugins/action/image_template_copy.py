@@ -59,6 +59,8 @@ class ActionModule(ActionBase):
             return result
         except OSError as exc:
             raise AnsibleActionFail(f"The template cannot be collected on the controller: {exc}") from exc
+        if "template" in result:
+            result["shown_paths"] = self._shown_paths(result, template, options, config_dir)
         if result.get("changed") and self._task.check_mode:
             result["msg"] = "The template would be copied."
             if self._connection.transport == "local" and template is not None and not is_encrypted(template):
@@ -77,6 +79,17 @@ class ActionModule(ActionBase):
             config_dir=config_dir,
             decrypt=self._decrypt,
         )
+
+    def _shown_paths(self, result: Result, template: str | None, options: Result, config_dir: str) -> dict[str, str]:
+        """Return what the user knows the files on the build host as."""
+        copy = str(result["template"])
+        shown = {str(result["config_dir"]): config_dir}
+        if template is not None:
+            shown[os.path.dirname(copy)] = os.path.dirname(os.path.abspath(template))
+        else:
+            shown[copy] = "content"
+            shown[os.path.dirname(copy)] = os.path.abspath(options["base_dir"] or self._loader.get_basedir())
+        return shown
 
     def _decrypt(self, path: str) -> str:
         try:

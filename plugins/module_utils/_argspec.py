@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -49,8 +50,14 @@ def stage_argument_spec(*specs: t.Mapping[str, OptionSpec]) -> t.Dict[str, Optio
     return merged
 
 
-def run_stage_module(module: AnsibleModule, factory: StageFactory) -> t.NoReturn:
-    """Run a stage as a module: the only place where its errors become C(fail_json)."""
+def run_stage_module(
+    module: AnsibleModule, factory: StageFactory, *, shown_paths: t.Mapping[str, str] | None = None
+) -> t.NoReturn:
+    """Run a stage as a module: the only place where its errors become C(fail_json).
+
+    :param shown_paths: Paths, or beginnings of them, and what stands for each in messages to the user.
+    """
+    shown = functools.partial(_with_shown_paths, paths=shown_paths or {})
     options = StageOptions.from_params(module.params, check_mode=module.check_mode)
     if not 1 <= options.workers <= 100:
         module.fail_json(msg=f"workers is {options.workers}, but must be between 1 and 100.")
@@ -58,13 +65,26 @@ def run_stage_module(module: AnsibleModule, factory: StageFactory) -> t.NoReturn
         result = run_stage(factory(module.params, options))
     except ComposerError as exc:
         # Without `exception`, which would tell the whole message twice; the traceback is taken from here all the same.
-        module.fail_json(msg=str(exc), **exc.details)
+        module.fail_json(msg=shown(str(exc)), **shown(exc.details))
     except OSError as exc:
         module.fail_json(msg=str(HostError.of(exc)))
     for warning in result.pop("warnings", []):
         # The controller puts them into the result's `warnings`, and displays them.
-        module.warn(warning)
+        module.warn(shown(warning))
     module.exit_json(**result)
+
+
+def _with_shown_paths(value: t.Any, *, paths: t.Mapping[str, str]) -> t.Any:
+    """Return a message, or data that holds messages, with other paths in it."""
+    if isinstance(value, dict):
+        return {key: _with_shown_paths(item, paths=paths) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_shown_paths(item, paths=paths) for item in value]
+    if isinstance(value, str):
+        # What is inside of another one is looked for first.
+        for path in sorted(paths, key=len, reverse=True):
+            value = value.replace(path, paths[path])
+    return value
 
 
 __all__ = ("BUILD_DIR", "REPORT_OPTIONS", "STAGE_OPTIONS", "run_stage_module", "stage_argument_spec")

@@ -118,6 +118,14 @@ config_dir:
   returned: success
   type: str
   sample: /var/lib/os-image-composer/inputs/9f86d081.../config
+shown_paths:
+  description: Where on the controller that comes from, for messages of M(os_image.composer.image_template_validate).
+  returned: success
+  type: dict
+  sample:
+    /var/lib/os-image-composer/inputs/9f86d081.../template: /home/user/images
+    /var/lib/os-image-composer/inputs/9f86d081.../config: /srv/composer/config
+  version_added: 0.2.0
 digest:
   description: SHA-256 digest of everything that was collected.
   returned: success

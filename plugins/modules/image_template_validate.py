@@ -51,6 +51,14 @@ options:
         one.
     type: dict
     default: {}
+  shown_paths:
+    description:
+      - Paths on the build host, or beginnings of paths, each with what stands for it in messages.
+      - RV(os_image.composer.image_template_copy#module:shown_paths) leads from the copies to the files on the
+        controller, which the user knows.
+    type: dict
+    default: {}
+    version_added: 0.2.0
   show:
     description:
       - Display the merged template as YAML, and in diff mode what it changes in the default template. Passwords are
@@ -165,6 +173,7 @@ def main() -> None:
                 "work_dir": {"type": "path", "required": True},
                 "cache_dir": {"type": "path", "required": True},
                 "overrides": {"type": "dict", "default": {}},
+                "shown_paths": {"type": "dict", "default": {}},
                 # The action plugin displays the result; nothing about it depends on this.
                 "show": {"type": "bool", "default": False},
             },
@@ -187,7 +196,7 @@ def main() -> None:
             options=options,
         )
 
-    run_stage_module(module, stage)
+    run_stage_module(module, stage, shown_paths=module.params["shown_paths"])
 
 
 if __name__ == "__main__":
