@@ -59,7 +59,9 @@ def boot_test(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Call
     qemu.chmod(0o755)
     for name in ("code.fd", "vars.fd"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(machine, "_UEFI_FIRMWARE", [(str(tmp_path / "code.fd"), str(tmp_path / "vars.fd"))])
+    pair = (str(tmp_path / "code.fd"), str(tmp_path / "vars.fd"))
+    hardware = {arch: dataclasses.replace(entry, uefi=[pair]) for arch, entry in machine.HARDWARE.items()}
+    monkeypatch.setattr(machine, "HARDWARE", hardware)
     monkeypatch.setattr(
         machine,
         "find_tool",
