@@ -19,41 +19,55 @@ from ansible_collections.os_image.composer.tests.support.disk_tree import BUILD_
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
-def test_cell(cell: Cell, tree: pathlib.Path, tmp_path: pathlib.Path, state: MatrixState) -> None:
+def test_cell(cell: Cell, request: pytest.FixtureRequest, tmp_path: pathlib.Path, state: MatrixState) -> None:
     boot_type, provider, use_uki, use_signed = LOADERS[cell.loader]
+    tree = request.getfixturevalue("tree" if cell.arch == "x86_64" else "arm_tree")
     composed = compose(
         tree,
         tmp_path,
         cell.disk,
         boot_type=boot_type,
         provider=provider,
+        arch=cell.arch,
         use_uki=use_uki,
         use_signed=use_signed,
     )
     state.passed(cell.name, "built")
     kinds = check_image(composed.image, tmp_path)
     assert kinds[-1] == cell.root
-    _check_boot_files(cell, composed)
+    _check_boot_files(cell, composed, tmp_path)
     if cell.format != "raw":
         _check_format(cell.format, composed.image, tmp_path)
     state.passed(cell.name, "checked")
 
 
-def _check_boot_files(cell: Cell, composed: Composed) -> None:
+# What firmware boots without being told, and what file(1) says of it.
+_PROGRAMS = {
+    "x86_64": ("BOOTX64.EFI", "PE32+ executable (EFI application) x86-64"),
+    "aarch64": ("BOOTAA64.EFI", "PE32+ executable (EFI application) Aarch64"),
+}
+
+
+def _check_boot_files(cell: Cell, composed: Composed, directory: pathlib.Path) -> None:
     if LOADERS[cell.loader][0] == "legacy":
         with open(composed.image, "rb") as stream:
             sector = stream.read(512)
         assert sector[:1] == b"\xeb" and b"GRUB" in sector and sector[510:] == b"\x55\xaa"
         return
     listed = judge("mdir", "-/", "-b", "-i", composed.esp(), "::/")
-    assert "::/EFI/BOOT/BOOTX64.EFI" in listed
+    program, kind = _PROGRAMS[cell.arch]
+    assert f"::/EFI/BOOT/{program}" in listed
     expected = {
         "systemd-boot": "::/loader/entries/",
         "uki": "::/EFI/Linux/",
-        "grub-efi": "BOOTX64.EFI",
+        "grub-efi": program,
         "grub-signed": "::/EFI/debian/grub.cfg",
     }
     assert expected[cell.loader] in listed
+    if cell.arch != "x86_64" or cell.loader != "grub-signed":
+        copy = directory / program
+        copy.write_bytes(composed.read_esp(f"/EFI/BOOT/{program}"))
+        assert kind in judge("file", "--brief", str(copy))
 
 
 def _check_format(name: str, image: str, directory: pathlib.Path) -> None:

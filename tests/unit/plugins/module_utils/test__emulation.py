@@ -133,5 +133,6 @@ def test_the_message_names_everything(tmp_path: pathlib.Path, monkeypatch: pytes
     assert str(caught.value) == (
         "The image is for aarch64, and this build host (x86_64) cannot run its programs: no emulator for it is "
         "registered with the kernel. Apply the role os_image.composer.build_host with "
-        "build_host_foreign_architectures: [aarch64], which installs and registers qemu-user-static, or build on a host with aarch64."
+        "build_host_foreign_architectures: [aarch64], which installs and registers qemu-user-static, or "
+        "build on a host with aarch64."
     )
