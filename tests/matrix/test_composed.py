@@ -7,13 +7,19 @@
 from __future__ import annotations
 
 import pathlib
+import re
+import subprocess
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import FORMATS, convert
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.architecture import image_architecture
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
+from ansible_collections.os_image.composer.plugins.module_utils._disk.stage import DiskCompose
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
+from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory, StageOptions, run_stage
 from ansible_collections.os_image.composer.tests.matrix.cells import CELLS, LOADERS, REFUSED, Cell, Refused
 from ansible_collections.os_image.composer.tests.matrix.state import MatrixState
+from ansible_collections.os_image.composer.tests.support.build_state import leave_lock, leave_template, leave_tree
 from ansible_collections.os_image.composer.tests.support.disk_judges import check_image, judge
 from ansible_collections.os_image.composer.tests.support.disk_tree import BUILD_DIGEST, EPOCH, Composed, compose
 
@@ -85,3 +91,40 @@ def test_refused(cell: Refused, tree: pathlib.Path, tmp_path: pathlib.Path, stat
     with pytest.raises(ComposerError, match=cell.message):
         compose(tree, tmp_path, cell.disk, **cell.options)
     state.passed(cell.name, "checked")
+
+
+def test_iso_for_another_machine(arm_tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Its boot menu is the image's own GRUB: Debian's packages of GRUB for Arm are not for this machine."""
+    tree = tmp_path / "tree"
+    subprocess.run(["cp", "-a", str(arm_tree), str(tree)], check=True)
+    for name in ("usr/share/initramfs-tools/scripts", "usr/lib/systemd/system"):
+        (tree / name).mkdir(parents=True, exist_ok=True)
+    (tree / "usr/share/initramfs-tools/scripts/live").write_text("# live-boot\n")
+    build = BuildDirectory(str(tmp_path / "build"))
+    leave_template(
+        build,
+        {
+            "image": {"name": "kiosk", "version": "1.0"},
+            "target": {"os": "debian", "dist": "debian12", "arch": "aarch64", "imageType": "iso"},
+            "disk": {"artifacts": [], "partitions": []},
+            "iso": {"type": "live"},
+            "systemConfig": {
+                "bootloader": {"bootType": "efi", "provider": "systemd-boot"},
+                "kernel": {"cmdline": "console=ttyAMA0", "version": "", "uki": False, "packages": []},
+                "immutability": {},
+                "additionalFiles": [],
+            },
+        },
+    )
+    leave_lock(build, epoch=EPOCH)
+    leave_tree(build, str(tree))
+    image = run_stage(DiskCompose(build, StageOptions()))["image"]
+    report = judge("xorriso", "-indev", image, "-report_el_torito", "plain")
+    # There is no BIOS.
+    assert re.search(r"El Torito boot img : +1 +UEFI +y +none", report), report
+    assert "El Torito boot img :   2" not in report
+    name, kind = _PROGRAMS["aarch64"]
+    copy = tmp_path / name
+    judge("osirrox", "-indev", image, "-extract", f"/EFI/BOOT/{name}", str(copy))
+    assert kind in judge("file", "--brief", str(copy))
+    assert image_architecture(image, "raw", temp_dir=str(tmp_path), runner=CommandRunner()) == "aarch64"
