@@ -20,6 +20,7 @@ import tempfile
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
+from ansible_collections.os_image.composer.plugins.module_utils._emulation import ARCHITECTURES, emulation_problem
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError, ToolMissingError
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 
@@ -200,6 +201,17 @@ def _kvm_facts() -> Facts:
     return facts
 
 
+def _emulation_facts(directory: str) -> t.Dict[str, t.Optional[str]]:
+    """Return why the programs of each architecture do not run here; V(None) for those that do."""
+    facts: t.Dict[str, t.Optional[str]] = {}
+    for arch in ARCHITECTURES:
+        try:
+            facts[arch] = emulation_problem(arch, directory=directory)
+        except (ComposerError, OSError) as exc:
+            facts[arch] = f"that cannot be tried: {exc}"
+    return facts
+
+
 def _memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -224,31 +236,44 @@ def _kernel_problems(kernel: Facts, directory: str) -> t.List[str]:
     return problems
 
 
-def wanted_packages(choices: t.Iterable[t.Mapping[str, t.Sequence[str]]], *, family: str, machine: str) -> t.List[str]:
+def wanted_packages(
+    choices: t.Iterable[t.Mapping[str, t.Sequence[str]]],
+    *,
+    family: str,
+    machine: str,
+    foreign: t.Sequence[str] = (),
+) -> t.List[str]:
     """Return the packages that fit a host, sorted.
 
-    :param choices: Mappings from C(all), a family, or C(family-machine) to names.
+    :param choices: Mappings from C(all), a family, C(family-machine) or C(family-for-architecture) to names.
+    :param foreign: The architectures that count for the last of these; never the host's own.
     """
-    keys = ("all", family, f"{family}-{machine}")
+    keys = ("all", family, f"{family}-{machine}", *(f"{family}-for-{arch}" for arch in foreign if arch != machine))
     return sorted({name for choice in choices for key in keys for name in choice.get(key) or ()})
 
 
 def probe_build_host(
-    *, work_dir: str, space: t.Mapping[str, int], packages: t.Iterable[t.Mapping[str, t.Sequence[str]]]
+    *,
+    work_dir: str,
+    space: t.Mapping[str, int],
+    packages: t.Iterable[t.Mapping[str, t.Sequence[str]]],
+    foreign_architectures: t.Sequence[str] = (),
 ) -> Facts:
     """Find out what the host has and can do.
 
     :param work_dir: Where roots are built; it, or the nearest directory above it, must be able to hold overlay layers.
     :param space: Directories, each with the bytes that must be free there.
     :param packages: Distribution packages that should be installed, see :func:`wanted_packages`.
+    :param foreign_architectures: Those that images shall be built for, beside the host's own.
     :returns: Facts by subject, and C(problems): full sentences, empty when images can be built here.
     """
     distribution = read_distribution()
     family, machine = distribution["family"], platform.machine()
-    wanted_here = wanted_packages(packages, family=family, machine=machine)
+    wanted_here = wanted_packages(packages, family=family, machine=machine, foreign=foreign_architectures)
     tools, libraries = _tool_facts(), _library_facts()
     directory = existing_parent(work_dir)
     kernel = _kernel_facts(directory)
+    emulation = _emulation_facts(directory)
     problems: t.List[str] = []
     is_root = os.geteuid() == 0
     if not is_root:
@@ -271,6 +296,7 @@ def probe_build_host(
     return {
         "distribution": distribution,
         "architecture": machine,
+        "architectures": [arch for arch, problem in emulation.items() if problem is None],
         "processors": len(os.sched_getaffinity(0)),
         "memory": _memory_bytes(),
         "root": is_root,
@@ -282,6 +308,7 @@ def probe_build_host(
         "missing_tools": [name for name in TOOLS if name not in tools],
         "missing_libraries": [name for name in LIBRARIES if name not in libraries],
         "missing_packages": missing_packages(wanted_here, family=family) if family else [],
+        "missing_emulators": {arch: emulation[arch] for arch in foreign_architectures if emulation[arch] is not None},
         "problems": problems,
     }
 

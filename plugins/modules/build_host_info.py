@@ -46,8 +46,9 @@ options:
   packages:
     description:
       - Packages of the build host's distribution that should be installed.
-      - Keys are families of distributions (V(debian)), or a family and a machine (V(debian-x86_64)); values are lists
-        of names. What does not fit the build host is ignored.
+      - Keys are families of distributions (V(debian)), a family and a machine (V(debian-x86_64)), or a family and one
+        of O(foreign_architectures) (V(debian-for-aarch64)); values are lists of names. What does not fit the build
+        host is ignored.
     type: dict
     default: {}
   boot_test_packages:
@@ -61,6 +62,17 @@ options:
     type: list
     elements: str
     default: []
+  foreign_architectures:
+    description:
+      - Architectures of images that will be built here, beside the host's own. Their programs run through an emulator,
+        which the kernel has to know.
+    type: list
+    elements: str
+    choices:
+      - aarch64
+      - x86_64
+    default: []
+    version_added: 0.2.0
 seealso:
   - module: os_image.composer.image_template_validate
 """
@@ -98,6 +110,14 @@ architecture:
   returned: success
   type: str
   sample: x86_64
+architectures:
+  description:
+    - The architectures whose programs the host runs, itself or through an emulator, so that images can be built for
+      them.
+  returned: success
+  type: list
+  elements: str
+  sample: [aarch64, x86_64]
 processors:
   description: How many processors the module may use.
   returned: success
@@ -173,10 +193,17 @@ missing_packages:
   type: list
   elements: str
   sample: [python3-solv]
+missing_emulators:
+  description:
+    - Those of O(foreign_architectures) whose programs the host cannot run, each with the reason.
+  returned: success
+  type: dict
+  sample:
+    aarch64: no emulator for it is registered with the kernel
 problems:
   description:
-    - What prevents building images here, beside missing programs and libraries, in full sentences. Empty when nothing
-      does.
+    - What prevents building images here, beside missing programs, libraries and emulators, in full sentences. Empty
+      when nothing does.
   returned: success
   type: list
   elements: str
@@ -186,6 +213,7 @@ problems:
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.formatters import human_to_bytes
 from ansible_collections.os_image.composer.plugins.module_utils._build_host import probe_build_host
+from ansible_collections.os_image.composer.plugins.module_utils._emulation import ARCHITECTURES
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
 
 
@@ -198,6 +226,12 @@ def main() -> None:
             "packages": {"type": "dict", "default": {}},
             "boot_test_packages": {"type": "dict", "default": {}},
             "extra_packages": {"type": "list", "elements": "str", "default": []},
+            "foreign_architectures": {
+                "type": "list",
+                "elements": "str",
+                "choices": list(ARCHITECTURES),
+                "default": [],
+            },
         },
         supports_check_mode=True,
     )
@@ -213,6 +247,7 @@ def main() -> None:
             work_dir=params["work_dir"],
             space=space,
             packages=[params["packages"], params["boot_test_packages"], {"all": params["extra_packages"]}],
+            foreign_architectures=params["foreign_architectures"],
         )
     except ComposerError as exc:
         module.fail_json(msg=str(exc), exception=exc, **exc.details)

@@ -19,7 +19,7 @@ description:
   - The image is never written to. What the guest writes is kept in an unnamed temporary file that vanishes with the
     virtual machine. The guest gets a network with DHCP, from which it reaches nothing.
   - The image has to use the first serial port as its console, for example with C(console=ttyS0) on its kernel command
-    line.
+    line, or C(console=ttyAMA0) on aarch64.
 extends_documentation_fragment:
   - os_image.composer._attributes
 attributes:
@@ -56,6 +56,18 @@ options:
       - vhdx
       - vmdk
     default: auto
+  architecture:
+    description:
+      - The architecture of the virtual machine. One that is not the build host's own is emulated, which needs QEMU and
+        its firmware for it there.
+    type: str
+    choices:
+      auto: That of the bootloader on the image's EFI system partition, or of the kernel that is started. An image with
+        neither is for x86_64.
+      aarch64: QEMU's machine C(virt).
+      x86_64: QEMU's machine C(q35).
+    default: auto
+    version_added: 0.2.0
   output_dir:
     description:
       - A directory on the build host for what was seen, C(<file name of the image>.console.log) and
@@ -89,8 +101,8 @@ options:
       - The firmware that starts the image.
     type: str
     choices:
-      bios: SeaBIOS.
-      uefi: OVMF, without Secure Boot, with fresh variables.
+      bios: SeaBIOS; only x86_64 has it.
+      uefi: OVMF, on aarch64 AAVMF; without Secure Boot, with fresh variables.
     default: uefi
   accelerator:
     description:
@@ -136,8 +148,8 @@ options:
   cmdline:
     description:
       - The command line of O(kernel), or of an initrd's kernel.
+      - By default, it says that the first serial port is the console, C(console=ttyS0), on aarch64 C(console=ttyAMA0).
     type: str
-    default: console=ttyS0
   target_disk:
     description:
       - Path on the build host of a second disk, which the guest may write to, for what an installer installs. The file
@@ -199,6 +211,11 @@ seconds:
   returned: success, outside check mode
   type: float
   sample: 31.2
+architecture:
+  description: The architecture of the virtual machine.
+  returned: success, outside check mode
+  type: str
+  sample: x86_64
 accelerator:
   description: V(kvm) or V(tcg), how the guest's instructions were run.
   returned: success, outside check mode
@@ -238,7 +255,11 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.console import LOGIN_PROMPT
-from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import ATTACHMENTS, DISK_FORMATS
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import (
+    ATTACHMENTS,
+    DISK_FORMATS,
+    HARDWARE,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.session import BootTest, run_boot_test
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
@@ -255,6 +276,7 @@ def main() -> None:
                 "choices": ["auto", *(suffix[1:] for suffix in DISK_FORMATS)],
                 "default": "auto",
             },
+            "architecture": {"type": "str", "choices": ["auto", *sorted(HARDWARE)], "default": "auto"},
             "output_dir": {"type": "path"},
             "marker": {"type": "str", "default": LOGIN_PROMPT},
             "timeout": {"type": "float", "default": 300},
@@ -268,7 +290,7 @@ def main() -> None:
             "temp_dir": {"type": "path"},
             "attach": {"type": "str", "choices": ["auto", *ATTACHMENTS], "default": "auto"},
             "kernel": {"type": "path"},
-            "cmdline": {"type": "str", "default": "console=ttyS0"},
+            "cmdline": {"type": "str"},
             "target_disk": {"type": "path"},
             "target_size": {"type": "int", "default": 4096},
         },
@@ -281,6 +303,7 @@ def main() -> None:
         image=image,
         output_dir=output_dir,
         image_format=params.pop("format"),
+        arch=params.pop("architecture"),
         attachment=params.pop("attach"),
         target_size=params.pop("target_size") << 20,
         **params,
@@ -296,8 +319,9 @@ def main() -> None:
         module.fail_json(msg=str(exc), **kept, **exc.details)
     module.exit_json(
         changed=changed,
-        msg=f"image_boot_test: {image} was up after {report.seconds} s ({report.accelerator})",
+        msg=f"image_boot_test: {image} was up after {report.seconds} s ({report.arch}, {report.accelerator})",
         seconds=report.seconds,
+        architecture=report.arch,
         accelerator=report.accelerator,
         matched=report.matched,
         command_results=[dataclasses.asdict(command) for command in report.commands],

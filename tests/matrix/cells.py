@@ -49,11 +49,13 @@ class Cell:
     root: str
     loader: str
     format: str
+    arch: str = "x86_64"
 
     @property
     def name(self) -> str:
         """What it is called in the matrix."""
-        return f"{self.table}/{self.root}/{self.loader}/{self.format}"
+        name = f"{self.table}/{self.root}/{self.loader}/{self.format}"
+        return name if self.arch == "x86_64" else f"{self.arch}/{name}"
 
     @property
     def disk(self) -> Section:
@@ -80,7 +82,16 @@ def _cells() -> t.Iterator[Cell]:
         yield Cell(table, root, loader, FORMATS[(table_index + root_index + loader_index) % len(FORMATS)])
 
 
-CELLS: t.Sequence[Cell] = tuple(_cells())
+# What a disk for another machine has of its own is its bootloader.
+_ARM_CELLS = (
+    Cell("gpt", "ext4", "systemd-boot", "raw", "aarch64"),
+    Cell("gpt", "btrfs", "uki", "qcow2", "aarch64"),
+    Cell("gpt", "xfs", "grub-efi", "vhdx", "aarch64"),
+    Cell("mbr", "ext4", "grub-efi", "vmdk", "aarch64"),
+    Cell("gpt", "erofs", "grub-signed", "raw", "aarch64"),
+)
+
+CELLS: t.Sequence[Cell] = (*_cells(), *_ARM_CELLS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +170,7 @@ class Boot:
     system: Section
     commands: t.Mapping[str, str]
     enlarged: int | None = None
+    arch: str = "x86_64"
 
 
 _GRUB_BIOS: Section = {"bootloader": {"bootType": "legacy", "provider": "grub"}}
@@ -172,6 +184,13 @@ def _gpt(*partitions: Section) -> Section:
 
 def _root(**more: t.Any) -> Section:
     return {**ROOT, "type": "linux-root-amd64", **more}
+
+
+def _arm_root(**more: t.Any) -> Section:
+    return _root(type="linux-root-arm64", **more)
+
+
+_IS_ARM: t.Mapping[str, str] = {"uname -m": "^aarch64$"}
 
 
 # The keys of sshd are made at first boot, and cannot be written here.
@@ -260,6 +279,38 @@ BOOTS: t.Sequence[Boot] = (
         _SYSTEMD_BOOT,
         {"findmnt --noheadings --bytes --output SIZE / | cut -c1-2": "^[34]"},
         enlarged=4 << 30,
+    ),
+    Boot(
+        "aarch64: systemd-boot",
+        "uefi",
+        _gpt(ESP, _arm_root()),
+        _SYSTEMD_BOOT,
+        {**_IS_ARM, "ls /sys/firmware/efi/efivars": "LoaderInfo-"},
+        arch="aarch64",
+    ),
+    Boot(
+        "aarch64: GRUB",
+        "uefi",
+        _gpt(ESP, _arm_root()),
+        _GRUB_EFI,
+        {**_IS_ARM, "cat /proc/cmdline": r"^BOOT_IMAGE="},
+        arch="aarch64",
+    ),
+    Boot(
+        "aarch64: UKI",
+        "uefi",
+        _gpt(ESP, _arm_root()),
+        {**_SYSTEMD_BOOT, "kernel": {"uki": True}},
+        {**_IS_ARM, "ls /sys/firmware/efi/efivars": "StubInfo-"},
+        arch="aarch64",
+    ),
+    Boot(
+        "aarch64: signed shim and GRUB",
+        "uefi",
+        _gpt(ESP, _arm_root()),
+        {"bootloader": {**_GRUB_EFI["bootloader"], "signed": True}},
+        {**_IS_ARM, "cat /proc/cmdline": r"^BOOT_IMAGE="},
+        arch="aarch64",
     ),
 )
 

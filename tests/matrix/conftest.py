@@ -7,13 +7,21 @@
 from __future__ import annotations
 
 import datetime
+import json
+import os
 import pathlib
+import re
+import shutil
+import subprocess
 import typing as t
 
 import pytest
+from ansible_collections.os_image.composer.tests.e2e.support.image import Workspace
 from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, Boot, Cell, Refused, todays
+from ansible_collections.os_image.composer.tests.matrix.images import template
 from ansible_collections.os_image.composer.tests.matrix.state import MatrixState
 from ansible_collections.os_image.composer.tests.support.disk_tree import make_tree
+from ansible_collections.os_image.composer.tests.support.emulation import emulated
 from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT
 
 _STATE = pytest.StashKey[MatrixState]()
@@ -70,6 +78,19 @@ def state(request: pytest.FixtureRequest) -> MatrixState:
 
 
 @pytest.fixture(scope="session")
+def workspace() -> Workspace:
+    """The directories that these tests share with the end-to-end tests."""
+    return Workspace.prepare()
+
+
+@pytest.fixture(scope="session")
+def emulated_aarch64() -> t.Iterator[None]:
+    """Programs for aarch64 run meanwhile."""
+    with emulated("aarch64"):
+        yield
+
+
+@pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The small tree, with files in place of the distribution's signed programs."""
     made = make_tree(tmp_path_factory.mktemp("matrix") / "tree")
@@ -80,4 +101,24 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     ):
         (made / path).parent.mkdir(parents=True, exist_ok=True)
         (made / path).write_text(path)
+    return made
+
+
+@pytest.fixture(scope="session")
+def arm_tree(
+    tree: pathlib.Path, workspace: Workspace, emulated_aarch64: None, tmp_path_factory: pytest.TempPathFactory
+) -> pathlib.Path:
+    """The small tree with the bootloaders of another machine, out of its packages."""
+    made = tmp_path_factory.mktemp("matrix") / "arm-tree"
+    subprocess.run(["cp", "-a", str(tree), str(made)], check=True)
+    for path in ("usr/lib/systemd/boot/efi", "usr/lib/shim", "usr/lib/grub"):
+        shutil.rmtree(made / path)
+    cell = next(boot for boot in BOOTS if boot.arch == "aarch64")
+    pipeline = workspace.pipeline(template(cell), directory=workspace.root)
+    build_dir = pipeline.run(until="pkg_fetch")["image_template_validate"].result["build_dir"]
+    outputs = json.loads(pathlib.Path(build_dir, "stages/pkg_fetch.json").read_text(encoding="utf-8"))["outputs"]
+    wanted = re.compile(r"(systemd-boot-efi|grub-efi-arm64-bin|grub-efi-arm64-signed|shim-[a-z0-9-]+)_")
+    for output in outputs:
+        if wanted.match(os.path.basename(output["path"])):
+            subprocess.run(["dpkg-deb", "--extract", output["path"], str(made)], check=True)
     return made

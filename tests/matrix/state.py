@@ -37,8 +37,8 @@ _COMPOSED = """\
 Every partition is judged by the program of its file system (e2fsck, xfs_repair, btrfs check, fsck.fat, unsquashfs,
 fsck.erofs --extract), the table by sfdisk, sgdisk and its checksums, the converted image by qemu-img check and compare.
 
-| table | root | bootloader | format | built | checked |
-|---|---|---|---|---|---|
+| architecture | table | root | bootloader | format | built | checked |
+|---|---|---|---|---|---|---|
 """
 _BOOTED = """\
 ## Built whole and booted
@@ -99,7 +99,7 @@ class MatrixState:
         lines += ["\n", _COMPOSED]
         for cell in CELLS:
             days = " | ".join(self.last(cell.name, step) for step in STEPS[:2])
-            lines.append(f"| {cell.table} | {cell.root} | {cell.loader} | {cell.format} | {days} |\n")
+            lines.append(f"| {cell.arch} | {cell.table} | {cell.root} | {cell.loader} | {cell.format} | {days} |\n")
         lines += ["\n", _REFUSED]
         lines += [f"| {entry.name} | {self.last(entry.name, 'checked')} |\n" for entry in REFUSED]
         return "".join(lines)

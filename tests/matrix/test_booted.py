@@ -13,35 +13,24 @@ import shutil
 
 import pytest
 from ansible_collections.os_image.composer.tests.e2e.support.image import Workspace, boot_disk
-from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate
 from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, Boot
+from ansible_collections.os_image.composer.tests.matrix.images import template
 from ansible_collections.os_image.composer.tests.matrix.state import MatrixState
 from ansible_collections.os_image.composer.tests.support.disk_judges import check_image
 
-# The same for all, so that all share the layer of their packages.
-_PACKAGES = (
-    *("btrfs-progs", "ca-certificates", "grub-efi-amd64-bin", "grub-efi-amd64-signed", "grub-pc-bin", "locales"),
-    *("openssh-server", "shim-signed", "sudo", "systemd-boot-efi", "xfsprogs"),
-)
+
+@pytest.fixture
+def _emulation(cell: Boot, request: pytest.FixtureRequest) -> None:
+    """Programs of the image's architecture run meanwhile."""
+    if cell.arch != os.uname().machine:
+        request.getfixturevalue(f"emulated_{cell.arch}")
 
 
-@pytest.fixture(scope="session")
-def workspace() -> Workspace:
-    """The directories that these tests share with the end-to-end tests."""
-    return Workspace.prepare()
-
-
-def _template(cell: Boot) -> TestTemplate:
-    name = "matrix-" + re.sub(r"[^a-z0-9]+", "-", cell.name.lower()).strip("-")
-    disk = {"name": "matrix", "artifacts": [{"type": "raw"}], **cell.disk}
-    system = {"packages": list(_PACKAGES), "scripts": {"preInstall": []}, "additionalFiles": [], **cell.system}
-    return TestTemplate(name, "debian12", {"disk": disk, "systemConfig": system})
-
-
+@pytest.mark.usefixtures("_emulation")
 @pytest.mark.parametrize("cell", BOOTS, ids=lambda cell: cell.name)
 def test_boot(cell: Boot, workspace: Workspace, tmp_path: pathlib.Path, state: MatrixState) -> None:
-    template = _template(cell)
-    pipeline = workspace.pipeline(template, directory=workspace.root)
+    image_template = template(cell)
+    pipeline = workspace.pipeline(image_template, directory=workspace.root)
     composed = pipeline.run(until="disk_compose")["disk_compose"].result
     state.passed(cell.name, "built")
     check_image(composed["image"], tmp_path)
@@ -51,8 +40,8 @@ def test_boot(cell: Boot, workspace: Workspace, tmp_path: pathlib.Path, state: M
         image = str(tmp_path / "image.raw")
         shutil.copyfile(composed["image"], image)
         os.truncate(image, cell.enlarged)
-    log_path = workspace.path("boot-test", f"{template.name}.console.log")
-    with boot_disk(image, log_path, firmware=cell.firmware) as guest:
+    log_path = workspace.path("boot-test", f"{image_template.name}.console.log")
+    with boot_disk(image, log_path, firmware=cell.firmware, arch=cell.arch) as guest:
         for command, expected in cell.commands.items():
             said = guest.say(command)
             assert re.search(expected, said), f"{command} says:\n{said}"

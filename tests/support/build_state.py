@@ -18,6 +18,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     StageOptions,
     run_stage,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider import PACKAGE_ARCHITECTURES
 
 
 def leave(
@@ -51,9 +52,11 @@ def leave_template(
     build: BuildDirectory, template: Facts, *, files: t.Mapping[str, str] | None = None, work_dir: str = "/nowhere"
 ) -> None:
     """Leave C(template.json), as image_template_validate does, with a provider for Debian 12."""
+    arch = template.get("target", {}).get("arch", "x86_64")
+    package_arch = PACKAGE_ARCHITECTURES["deb"][arch]
     content: Facts = {
-        "provider_id": "debian-debian12-x86_64",
-        "provider": {"os": "debian", "dist": "debian12", "arch": "x86_64", "package_arch": "amd64", "family": "deb"},
+        "provider_id": f"debian-debian12-{arch}",
+        "provider": {"os": "debian", "dist": "debian12", "arch": arch, "package_arch": package_arch, "family": "deb"},
         "template": template,
         "files": dict(files or {}),
         "directories": {"cache_dir": "/nowhere", "work_dir": work_dir, "config_dir": "/nowhere"},

@@ -25,14 +25,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, ToolMissingError
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 
-# Code and variable store of OVMF as distributions install them; the first pair that exists is taken.
-_UEFI_FIRMWARE: t.Sequence[tuple[str, str]] = (
-    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
-    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
-    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
-    ("/usr/share/qemu/ovmf-x86_64-4m-code.bin", "/usr/share/qemu/ovmf-x86_64-4m-vars.bin"),
-)
-
 #: QEMU's name of each disk format by the suffix of the image's file name. An initrd is no disk, but the kernel's.
 DISK_FORMATS: t.Mapping[str, str] = {
     ".img": "raw",
@@ -46,18 +38,82 @@ DISK_FORMATS: t.Mapping[str, str] = {
     ".vmdk": "vmdk",
 }
 
-#: How an image is given to the machine, and what that is for the machine.
-ATTACHMENTS: t.Mapping[str, t.Tuple[str, ...]] = {
-    "disk": ("-device", "virtio-blk-pci,drive=disk,bootindex=0"),
-    "cdrom": ("-device", "ide-cd,drive=disk,bootindex=0"),
-    "usb": ("-device", "qemu-xhci", "-device", "usb-storage,drive=disk,bootindex=0,removable=on"),
-}
+#: How an image can be given to the machine.
+ATTACHMENTS: t.Tuple[str, ...] = ("disk", "cdrom", "usb")
 
 _COMPRESSED = (".bz2", ".gz", ".xz", ".zst")
 
-# Without cmpxchg16b, for which QEMU 7.2 emulates wrongly what kernel 6.12 does with it at random moments.
-_EMULATED = ("-accel", "tcg,thread=multi", "-cpu", "max,-cx16")
-_VIRTUALISED = ("-accel", "kvm", "-cpu", "host")
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """The machine of an architecture.
+
+    :ivar program: QEMU's program.
+    :ivar package: Debian's package with it.
+    :ivar machine: QEMU's name of the machine, by firmware.
+    :ivar emulated: Options for emulation.
+    :ivar virtualised: Options for KVM.
+    :ivar display: The graphics card.
+    :ivar cdrom: Options that make the drive C(disk) a CD.
+    :ivar console: The kernel's name of the first serial port.
+    :ivar uefi: Code and variable store of the UEFI firmware as distributions install them; the first pair that exists
+        is taken.
+    :ivar uefi_name: What that is called, and Debian's package with it.
+    """
+
+    program: str
+    package: str
+    machine: t.Mapping[str, str]
+    emulated: t.Tuple[str, ...]
+    virtualised: t.Tuple[str, ...]
+    display: str
+    cdrom: t.Tuple[str, ...]
+    console: str
+    uefi: t.Sequence[tuple[str, str]]
+    uefi_name: tuple[str, str]
+
+
+#: By C(uname -m).
+HARDWARE: t.Mapping[str, Hardware] = {
+    "x86_64": Hardware(
+        program="qemu-system-x86_64",
+        package="qemu-system-x86",
+        # The BIOS speaks on the serial port only where it is told that there are no graphics.
+        machine={"uefi": "q35", "bios": "q35,graphics=off"},
+        # Without cmpxchg16b, for which QEMU 7.2 emulates wrongly what kernel 6.12 does with it at random moments.
+        emulated=("-accel", "tcg,thread=multi", "-cpu", "max,-cx16"),
+        virtualised=("-accel", "kvm", "-cpu", "host"),
+        display="VGA",
+        cdrom=("-device", "ide-cd,drive=disk,bootindex=0"),
+        console="ttyS0",
+        uefi=(
+            ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+            ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+            ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+            ("/usr/share/qemu/ovmf-x86_64-4m-code.bin", "/usr/share/qemu/ovmf-x86_64-4m-vars.bin"),
+        ),
+        uefi_name=("OVMF", "ovmf"),
+    ),
+    "aarch64": Hardware(
+        program="qemu-system-aarch64",
+        package="qemu-system-arm",
+        # The interrupt controller that the host has, for KVM.
+        machine={"uefi": "virt,gic-version=max"},
+        # To sign pointers as real processors do takes more than half of all the time.
+        emulated=("-accel", "tcg,thread=multi", "-cpu", "max,pauth-impdef=on"),
+        virtualised=("-accel", "kvm", "-cpu", "host"),
+        display="virtio-gpu-pci",
+        cdrom=("-device", "virtio-scsi-pci", "-device", "scsi-cd,drive=disk,bootindex=0"),
+        console="ttyAMA0",
+        uefi=(
+            ("/usr/share/AAVMF/AAVMF_CODE.no-secboot.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
+            ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
+            ("/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", "/usr/share/edk2/aarch64/vars-template-pflash.raw"),
+            ("/usr/share/qemu/aavmf-aarch64-code.bin", "/usr/share/qemu/aavmf-aarch64-vars.bin"),
+        ),
+        uefi_name=("AAVMF", "qemu-efi-aarch64"),
+    ),
+}
 
 _PROBE_SECONDS = 10.0
 _END_SECONDS = 10.0
@@ -69,7 +125,8 @@ class MachineSpec:
 
     :ivar image: Path of the disk image; V(None) for a machine without a disk. The file is never written to.
     :ivar disk_format: QEMU's name of the image's format.
-    :ivar attachment: A key of C(ATTACHMENTS).
+    :ivar arch: A key of C(HARDWARE).
+    :ivar attachment: One of C(ATTACHMENTS).
     :ivar kernel: Path of a kernel that is started without firmware's help; V(None) to boot from the disk.
     :ivar initrd: Path of its initrd.
     :ivar cmdline: Its command line.
@@ -81,6 +138,7 @@ class MachineSpec:
 
     image: str | None
     disk_format: str = "raw"
+    arch: str = "x86_64"
     firmware: str = "uefi"
     memory: int = 1024
     cpus: int = 2
@@ -134,26 +192,26 @@ def machine_argv(spec: MachineSpec, *, console: int, monitor: int) -> list[str]:
     :param monitor: Descriptor of the socket that becomes the QMP monitor.
     :raises ToolMissingError: QEMU or the firmware is not installed.
     """
+    hardware = _hardware(spec.arch, spec.firmware)
     argv = [
-        find_tool("qemu-system-x86_64", package="qemu-system-x86"),
+        find_tool(hardware.program, package=hardware.package),
         *("-name", "image-boot-test", "-no-user-config", "-nodefaults", "-no-reboot"),
-        # The BIOS speaks on the serial port only where it is told that there are no graphics.
-        *("-machine", "q35" if spec.firmware == "uefi" else "q35,graphics=off"),
-        *(_EMULATED if spec.accelerator == "tcg" else _VIRTUALISED),
+        *("-machine", hardware.machine[spec.firmware]),
+        *(hardware.emulated if spec.accelerator == "tcg" else hardware.virtualised),
         *("-m", str(spec.memory), "-smp", str(spec.cpus)),
-        *("-display", "none", "-device", "VGA", "-device", "virtio-rng-pci"),
+        *("-display", "none", "-device", hardware.display, "-device", "virtio-rng-pci"),
         *("-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"),
         *("-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"),
         # The guest gets an address by DHCP, and reaches nothing: neither the host nor any other network.
         *("-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile="),
     ]
     if spec.firmware == "uefi":
-        code, variables = _uefi_firmware()
+        code, variables = _uefi_firmware(hardware)
         argv += ("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_escaped(code)}")
         argv += ("-drive", f"if=pflash,unit=1,format=raw,snapshot=on,file={_escaped(variables)}")
     if spec.image is not None:
         argv += ("-drive", f"if=none,id=disk,format={spec.disk_format},snapshot=on,file={_escaped(spec.image)}")
-        argv += ATTACHMENTS[spec.attachment]
+        argv += _attachment(spec.attachment, hardware)
     for number, path in enumerate(spec.target_disks):
         # Nothing is to be kept of a machine that dies, so that the guest need not wait for the host's disk.
         argv += ("-drive", f"if=none,id=target{number},format=raw,cache=unsafe,file={_escaped(path)}")
@@ -168,13 +226,29 @@ def _escaped(path: str) -> str:
     return path.replace(",", ",,")
 
 
-def _uefi_firmware() -> tuple[str, str]:
-    for pair in _UEFI_FIRMWARE:
+def _attachment(name: str, hardware: Hardware) -> t.Tuple[str, ...]:
+    if name == "cdrom":
+        return hardware.cdrom
+    if name == "usb":
+        return ("-device", "qemu-xhci", "-device", "usb-storage,drive=disk,bootindex=0,removable=on")
+    return ("-device", "virtio-blk-pci,drive=disk,bootindex=0")
+
+
+def _hardware(arch: str, firmware: str) -> Hardware:
+    hardware = HARDWARE[arch]
+    if firmware not in hardware.machine:
+        raise BootError(f"A machine of the architecture {arch} has no BIOS.", remedy="Set firmware to uefi.")
+    return hardware
+
+
+def _uefi_firmware(hardware: Hardware) -> tuple[str, str]:
+    for pair in hardware.uefi:
         if all(os.path.exists(path) for path in pair):
             return pair
+    name, package = hardware.uefi_name
     raise ToolMissingError(
-        "The UEFI firmware for virtual machines (OVMF) was not found on the build host.",
-        remedy="Install the package 'ovmf' there, or apply the role os_image.composer.build_host.",
+        f"The UEFI firmware for virtual machines ({name}) was not found on the build host.",
+        remedy=f"Install the package {package!r} there, or apply the role os_image.composer.build_host.",
     )
 
 
@@ -247,15 +321,16 @@ def started_machine(
                 process.stderr.close()
 
 
-def choose_accelerator(wanted: str, *, firmware: str, runner: CommandRunner) -> str:
+def choose_accelerator(wanted: str, *, arch: str, firmware: str, runner: CommandRunner) -> str:
     """Return the accelerator to use.
 
     :param wanted: C(tcg), C(kvm), or C(auto): KVM where a guest really runs with it, else TCG.
+    :param arch: Of the guest.
     :raises BootError: KVM is demanded, and no guest runs with it.
     """
     if wanted == "tcg":
         return wanted
-    problem = _kvm_problem(firmware, runner)
+    problem = _kvm_problem(arch, firmware, runner)
     if problem is None:
         return "kvm"
     if wanted == "auto":
@@ -267,14 +342,16 @@ def choose_accelerator(wanted: str, *, firmware: str, runner: CommandRunner) -> 
 
 
 @functools.cache
-def _kvm_problem(firmware: str, runner: CommandRunner) -> str | None:
+def _kvm_problem(arch: str, firmware: str, runner: CommandRunner) -> str | None:
     """Tell why KVM cannot be used; V(None) when a firmware has just run with it.
 
     Being able to open C(/dev/kvm) proves nothing: under another hypervisor guests may hang at their first steps.
     """
+    if arch != os.uname().machine:
+        return f"its processors are not those of {arch}"
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "/dev/kvm is missing or cannot be opened"
-    spec = MachineSpec(image=None, firmware=firmware, memory=128, cpus=1, accelerator="kvm")
+    spec = MachineSpec(image=None, arch=arch, firmware=firmware, memory=128, cpus=1, accelerator="kvm")
     with open(os.devnull, "w", encoding="utf-8") as log, started_machine(spec, runner=runner, log=log) as machine:
         if machine.console.expect(r"\w{3}", timeout=_PROBE_SECONDS):
             return None
@@ -287,6 +364,8 @@ def _kvm_problem(firmware: str, runner: CommandRunner) -> str | None:
 __all__ = (
     "ATTACHMENTS",
     "DISK_FORMATS",
+    "HARDWARE",
+    "Hardware",
     "Machine",
     "MachineSpec",
     "choose_accelerator",

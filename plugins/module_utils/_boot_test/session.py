@@ -15,12 +15,18 @@ import os
 import time
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.architecture import (
+    DEFAULT_ARCHITECTURE,
+    image_architecture,
+    kernel_architecture,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.console import (
     LOGIN_PROMPT,
     Console,
     GuestCommand,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import (
+    HARDWARE,
     Machine,
     MachineSpec,
     choose_accelerator,
@@ -57,9 +63,10 @@ class BootTest:
     :ivar accelerator: C(tcg), C(kvm), or C(auto).
     :ivar commands: Shell commands to run after logging in.
     :ivar temp_dir: Where what the guest writes is kept while it runs.
-    :ivar attachment: C(auto), or a key of C(ATTACHMENTS).
+    :ivar arch: C(auto), or a key of C(HARDWARE).
+    :ivar attachment: C(auto), or one of C(ATTACHMENTS).
     :ivar kernel: Path of a kernel to start; V(None) to boot from the image, or for the one beside an initrd.
-    :ivar cmdline: Its command line.
+    :ivar cmdline: Its command line; V(None) for the first serial port as its console.
     :ivar target_disk: Path of an empty disk that is made anew, and that the machine does write to.
     :ivar target_size: Its bytes.
     """
@@ -67,6 +74,7 @@ class BootTest:
     image: str
     output_dir: str
     image_format: str = "auto"
+    arch: str = "auto"
     marker: str = LOGIN_PROMPT
     timeout: float = 300
     memory: int = 1024
@@ -79,7 +87,7 @@ class BootTest:
     temp_dir: str | None = None
     attachment: str = "auto"
     kernel: str | None = None
-    cmdline: str = "console=ttyS0"
+    cmdline: str | None = None
     target_disk: str | None = None
     target_size: int = 4 << 30
 
@@ -98,10 +106,12 @@ class BootTest:
 class BootReport:
     """What a boot test has found.
 
+    :ivar arch: The machine's architecture.
     :ivar matched: What the console said that fitted the marker.
     :ivar seconds: From the start of the machine to the marker.
     """
 
+    arch: str
     accelerator: str
     matched: str
     seconds: float
@@ -133,7 +143,7 @@ def run_boot_test(test: BootTest, *, runner: CommandRunner) -> BootReport:
             _take_picture(test, machine)
             raise _explained(exc, test, machine.console) from exc
         _take_picture(test, machine)
-    return BootReport(spec.accelerator, matched, seconds, tuple(commands))
+    return BootReport(spec.arch, spec.accelerator, matched, seconds, tuple(commands))
 
 
 def _machine_spec(test: BootTest, runner: CommandRunner) -> MachineSpec:
@@ -150,19 +160,28 @@ def _machine_spec(test: BootTest, runner: CommandRunner) -> MachineSpec:
             f"The kernel {kernel} for {test.image} does not exist.",
             remedy="Publish it beside the initrd, or set the option kernel.",
         )
+    arch = test.arch
+    if arch == "auto":
+        if kernel is not None:
+            arch = kernel_architecture(kernel)
+        elif test.firmware == "bios":
+            arch = DEFAULT_ARCHITECTURE
+        else:
+            arch = image_architecture(test.image, image_format, temp_dir=test.temp_dir, runner=runner)
     by_default = "cdrom" if test.image.lower().endswith(".iso") else "disk"
     return MachineSpec(
         image=None if is_initrd else test.image,
         disk_format=image_format,
+        arch=arch,
         attachment=by_default if test.attachment == "auto" else test.attachment,
         kernel=kernel,
         initrd=test.image if is_initrd else None,
-        cmdline=test.cmdline,
+        cmdline=f"console={HARDWARE[arch].console}" if test.cmdline is None else test.cmdline,
         target_disks=(test.target_disk,) if test.target_disk else (),
         firmware=test.firmware,
         memory=test.memory,
         cpus=test.cpus,
-        accelerator=choose_accelerator(test.accelerator, firmware=test.firmware, runner=runner),
+        accelerator=choose_accelerator(test.accelerator, arch=arch, firmware=test.firmware, runner=runner),
     )
 
 

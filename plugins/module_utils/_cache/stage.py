@@ -16,6 +16,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._cache.packages 
 from ansible_collections.os_image.composer.plugins.module_utils._cache.signatures import SIGNATURE_CHECKS
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._download import Download, Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._emulation import require_emulation
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError, RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
@@ -79,6 +80,8 @@ class PackageFetch(Stage):
     def execute(self) -> Outcome:
         document = TemplateDocument.read(self.build)
         document.require_support()
+        # Nothing is fetched in vain.
+        require_emulation(document.provider["arch"], directory=self.build.path)
         lock = self.build.read_document("packages.lock.json")
         packages: dict[CachedFile, Facts] = {_cached_file(package): package for package in lock["packages"]}
         cache = PackageCache(self._cache_directory())

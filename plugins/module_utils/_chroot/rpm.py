@@ -141,6 +141,9 @@ class RpmInstaller(Installer):
         options = ["--noplugins", "--define", f"_pkgverify_level {level}"]
         options += ["--define", f"_netsharedpath {':'.join(_FOREIGN_DIRECTORIES)}"]
         options += ["--define", f"_install_script_path {_STUBS}:/usr/sbin:/usr/bin:/sbin:/bin"]
+        if self._arch != os.uname().machine:
+            # Otherwise rpm refuses what the host does not run by itself. The resolver has seen to the architecture.
+            options.append("--ignorearch")
         names = [f"{_PACKAGES}/{os.path.basename(package.path)}" for package in packages]
         with self._dracut_stubbed():
             done = self._rpm(

@@ -66,6 +66,7 @@ DEVICE_LINKS = {
     "stdout": "/proc/self/fd/1",
 }
 
+# What counts is the host's machine, also for programs of another one: their emulator makes the host's system calls.
 # machine: (AUDIT_ARCH of <linux/audit.h>, numbers of pivot_root, and of fsync, fdatasync, msync, sync, syncfs,
 # sync_file_range)
 SYSTEM_CALLS: dict[str, tuple[int, int, tuple[int, ...]]] = {

@@ -52,6 +52,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_scripts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
+from ansible_collections.os_image.composer.plugins.module_utils._emulation import require_emulation
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._iso.live_system import LIVE_MODULES, live_system
@@ -114,6 +115,7 @@ class ChrootConfigure(Stage):
     def execute(self) -> Outcome:
         document, lock = self._documents()
         document.require_support()
+        require_emulation(document.provider["arch"], directory=self.build.path)
         enter_mount_namespace()
         work = _TreeBuilder(document, lock, self)
         layers = work.build()

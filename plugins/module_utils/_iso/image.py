@@ -163,7 +163,7 @@ class IsoImage(TreeImage):
             "boot/grub/grub.cfg", menu(entries, kernel=f"/{_KERNEL}", initrd=f"/{_INITRD}", timeout=timeout)
         )
         workplace.progress.milestone("ISO", f"Writing the ISO {options.volume_id} ({options.type})")
-        grub = make_grub(self.arch, f"/{mark}", _subdirectory(scratch, "grub"), workplace.runner)
+        grub = make_grub(self.arch, f"/{mark}", root, _subdirectory(scratch, "grub"), workplace.runner)
         medium.write(
             os.path.join(scratch, "image"),
             grub,

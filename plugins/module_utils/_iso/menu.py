@@ -8,6 +8,7 @@
 """The boot menu of an ISO: GRUB for the BIOS and for UEFI, and its configuration.
 
 GRUB comes from the build host, whose modules fit its C(grub-mkimage): what is in the image is for the image's disk.
+Only where the host has none for the image's architecture are the image's own taken, as for its disk.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import fallback_path
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ToolMissingError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, ToolMissingError
 
 _PREFIX = "/boot/grub"
 _COMMON = (
@@ -109,12 +111,12 @@ def firmwares(arch: str) -> t.List[GrubPlatform]:
 
 
 def require_grub(arch: str) -> None:
-    """Check that the build host has GRUB for all firmwares of an architecture.
+    """Check that the build host has GRUB for all firmwares of its own architecture.
 
     :raises ToolMissingError: It has not.
     """
-    for platform in firmwares(arch):
-        if not os.path.exists(os.path.join(GRUB_DIRECTORY, platform.directory, "normal.mod")):
+    for platform in firmwares(arch) if arch == os.uname().machine else ():
+        if not _has_modules(os.path.join(GRUB_DIRECTORY, platform.directory)):
             raise ToolMissingError(
                 f"GRUB's modules for {platform.directory} were not found on the build host.",
                 remedy=f"Install the package {platform.package!r} there, or apply the role "
@@ -122,9 +124,30 @@ def require_grub(arch: str) -> None:
             )
 
 
-def make_grub(arch: str, mark: str, scratch: str, runner: CommandRunner) -> GrubFiles:
+def _has_modules(directory: str) -> bool:
+    return os.path.exists(os.path.join(directory, "normal.mod"))
+
+
+def _module_directory(platform: GrubPlatform, root: str) -> str:
+    """Return where GRUB's modules are, on the build host or in the image.
+
+    :raises BootError: They are in neither.
+    """
+    directory = os.path.join(GRUB_DIRECTORY, platform.directory)
+    own = root + resolve_in_tree(root, directory)
+    for candidate in (directory, own):
+        if _has_modules(candidate):
+            return candidate
+    raise BootError(
+        f"Neither the build host nor the image has GRUB's modules for {platform.directory}.",
+        remedy=f"Add the package {platform.package!r} to systemConfig.packages.",
+    )
+
+
+def make_grub(arch: str, mark: str, root: str, scratch: str, runner: CommandRunner) -> GrubFiles:
     """Make GRUB's programs.
 
+    :param root: The image's root tree.
     :param mark: Path of a file that only this ISO has, by which GRUB finds it among all disks.
     :param scratch: An empty directory for what is made.
     """
@@ -134,18 +157,18 @@ def make_grub(arch: str, mark: str, scratch: str, runner: CommandRunner) -> Grub
         stream.write(f"set prefix=($root){_PREFIX}\n")
         stream.write(f"configfile ($root){_PREFIX}/grub.cfg\n")
     efi = os.path.join(scratch, "grub.efi")
-    _make_image(_UEFI[arch], early, efi, runner)
+    _make_image(_UEFI[arch], _module_directory(_UEFI[arch], root), early, efi, runner)
     bios = _BIOS.get(arch)
     if bios is None:
         return GrubFiles(fallback_path(arch), efi, None, None)
     eltorito = os.path.join(scratch, "eltorito.img")
-    _make_image(bios, early, eltorito, runner)
-    hybrid = os.path.join(GRUB_DIRECTORY, bios.directory, "boot_hybrid.img")
+    directory = _module_directory(bios, root)
+    _make_image(bios, directory, early, eltorito, runner)
+    hybrid = os.path.join(directory, "boot_hybrid.img")
     return GrubFiles(fallback_path(arch), efi, eltorito, hybrid)
 
 
-def _make_image(platform: GrubPlatform, early: str, path: str, runner: CommandRunner) -> None:
-    directory = os.path.join(GRUB_DIRECTORY, platform.directory)
+def _make_image(platform: GrubPlatform, directory: str, early: str, path: str, runner: CommandRunner) -> None:
     # A module that one version has and the next has not is not worth an error.
     wanted = sorted({*_COMMON, *platform.modules})
     present = [module for module in wanted if os.path.exists(f"{directory}/{module}.mod")]

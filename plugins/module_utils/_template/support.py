@@ -34,7 +34,7 @@ class Unsupported:
 
 
 UNSUPPORTED: t.Tuple[Unsupported, ...] = (
-    Unsupported(("target", "arch"), ("aarch64", "armv7hl"), "Use x86_64."),
+    Unsupported(("target", "arch"), ("armv7hl",), "Use x86_64 or aarch64."),
     Unsupported(("disk", "artifacts", "*", "compression"), ("bz2",), "Use zstd, xz or gz."),
     Unsupported(("systemConfig", "immutability", "enabled"), (True,), "Use false."),
 )

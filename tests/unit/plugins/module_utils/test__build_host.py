@@ -21,6 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._build_host impo
     wanted_packages,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._command import CompletedCommand
+from ansible_collections.os_image.composer.plugins.module_utils._emulation import ARCHITECTURES
 
 ROOT = pathlib.Path(__file__).parents[4]
 
@@ -63,6 +64,40 @@ def test_wanted_packages_are_those_of_the_host() -> None:
         {"all": ["zstd"]},
     ]
     assert wanted_packages(choices, family="debian", machine="x86_64") == ["fdisk", "ovmf", "zstd"]
+
+
+def test_wanted_packages_for_other_architectures() -> None:
+    choices = [{"debian": ["zstd"], "debian-for-aarch64": ["qemu-user-static"], "debian-for-x86_64": ["ovmf"]}]
+    # What the host is itself needs no emulator.
+    both = ["aarch64", "x86_64"]
+    assert wanted_packages(choices, family="debian", machine="x86_64", foreign=both) == ["qemu-user-static", "zstd"]
+    assert wanted_packages(choices, family="debian", machine="aarch64", foreign=both) == ["ovmf", "zstd"]
+    assert wanted_packages(choices, family="debian", machine="x86_64") == ["zstd"]
+
+
+def test_missing_emulators_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def problem(arch: str, *, directory: str) -> str | None:
+        return None if arch == "x86_64" else "no emulator for it is registered with the kernel"
+
+    monkeypatch.setattr(_build_host, "_tool_facts", dict)
+    monkeypatch.setattr(_build_host, "_library_facts", dict)
+    monkeypatch.setattr(_build_host, "_kernel_facts", lambda directory: GOOD_KERNEL)
+    monkeypatch.setattr(_build_host, "emulation_problem", problem)
+    facts = probe_build_host(work_dir="/", space={}, packages=[], foreign_architectures=["x86_64", "aarch64"])
+    assert facts["architectures"] == ["x86_64"]
+    assert facts["missing_emulators"] == {"aarch64": "no emulator for it is registered with the kernel"}
+    # Nobody has asked for it.
+    assert probe_build_host(work_dir="/", space={}, packages=[])["missing_emulators"] == {}
+
+
+def test_every_emulator_has_its_package_and_its_format() -> None:
+    variables = yaml.safe_load((ROOT / "roles/build_host/vars/main.yml").read_text(encoding="utf-8"))
+    for family in ("debian", "redhat"):
+        for arch in ARCHITECTURES:
+            for choice in ("__build_host_packages", "__build_host_boot_test_packages"):
+                assert variables[choice][f"{family}-for-{arch}"]
+    for formats in variables["__build_host_formats"].values():
+        assert set(formats) == set(ARCHITECTURES)
 
 
 def test_missing_packages_asks_dpkg() -> None:

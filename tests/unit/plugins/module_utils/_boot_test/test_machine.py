@@ -4,19 +4,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import struct
+import types
 import zlib
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test import machine
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import (
     MachineSpec,
+    choose_accelerator,
     disk_format,
     kernel_beside,
     machine_argv,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.screenshot import png_of_pixmap
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, ToolMissingError
 
 
@@ -49,12 +53,25 @@ def test_disk_format_unknown(image: str, message: str) -> None:
         disk_format(image)
 
 
+def set_firmware(monkeypatch: pytest.MonkeyPatch, arch: str, *pairs: tuple[pathlib.Path, pathlib.Path]) -> None:
+    """Say where a host has firmware."""
+    known = [(str(code), str(variables)) for code, variables in pairs]
+    hardware = {**machine.HARDWARE, arch: dataclasses.replace(machine.HARDWARE[arch], uefi=known)}
+    monkeypatch.setattr(machine, "HARDWARE", hardware)
+
+
 @pytest.fixture
 def installed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    """A host with QEMU and OVMF, of which only the names matter."""
-    for name in ("code.fd", "vars.fd"):
+    """A host with QEMU and firmware, of which only the names matter."""
+    for name in ("code.fd", "vars.fd", "arm-code.fd", "arm-vars.fd"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(machine, "_UEFI_FIRMWARE", [(str(tmp_path / "code.fd"), str(tmp_path / "vars.fd"))])
+    set_firmware(monkeypatch, "x86_64", (tmp_path / "code.fd", tmp_path / "vars.fd"))
+    set_firmware(
+        monkeypatch,
+        "aarch64",
+        (tmp_path / "gone.fd", tmp_path / "vars.fd"),
+        (tmp_path / "arm-code.fd", tmp_path / "arm-vars.fd"),
+    )
     monkeypatch.setattr(machine, "find_tool", lambda name, package: f"/usr/bin/{name}")
     return tmp_path
 
@@ -75,16 +92,56 @@ def test_uefi_machine(installed: pathlib.Path) -> None:
 
 
 def test_bios_machine_needs_no_uefi_firmware(installed: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_UEFI_FIRMWARE", [])
+    set_firmware(monkeypatch, "x86_64")
     argv = machine_argv(MachineSpec("/a/b.qcow2", "qcow2", firmware="bios", accelerator="kvm"), console=7, monitor=8)
     assert not any("pflash" in word for word in argv)
     assert argv[argv.index("-accel") + 1] == "kvm"
 
 
-def test_firmware_missing(installed: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_UEFI_FIRMWARE", [(str(installed / "code.fd"), str(installed / "gone.fd"))])
-    with pytest.raises(ToolMissingError, match=r"\(OVMF\) was not found on the build host. Install the package 'ovmf'"):
-        machine_argv(MachineSpec("/a/b.raw"), console=7, monitor=8)
+def test_arm_machine(installed: pathlib.Path) -> None:
+    argv = machine_argv(MachineSpec("/a/b.raw", arch="aarch64"), console=7, monitor=8)
+    assert argv[0] == "/usr/bin/qemu-system-aarch64"
+    assert argv[argv.index("-machine") + 1] == "virt,gic-version=max"
+    assert argv[argv.index("-cpu") + 1] == "max,pauth-impdef=on"
+    drives = [value for option, value in zip(argv, argv[1:]) if option == "-drive"]
+    # The first pair that is whole.
+    assert drives[:2] == [
+        f"if=pflash,unit=0,format=raw,readonly=on,file={installed}/arm-code.fd",
+        f"if=pflash,unit=1,format=raw,snapshot=on,file={installed}/arm-vars.fd",
+    ]
+    # It has no VGA, and no IDE.
+    assert "virtio-gpu-pci" in argv
+    assert "VGA" not in argv
+    argv = machine_argv(MachineSpec("/a/b.iso", arch="aarch64", attachment="cdrom"), console=7, monitor=8)
+    assert argv[-4:] == ["-device", "virtio-scsi-pci", "-device", "scsi-cd,drive=disk,bootindex=0"]
+
+
+def test_arm_machine_has_no_bios(installed: pathlib.Path) -> None:
+    spec = MachineSpec("/a/b.raw", arch="aarch64", firmware="bios")
+    with pytest.raises(BootError, match=r"architecture aarch64 has no BIOS\. Set firmware to uefi\."):
+        machine_argv(spec, console=7, monitor=8)
+
+
+@pytest.mark.parametrize(
+    ("arch", "message"),
+    [
+        ("x86_64", r"\(OVMF\) was not found on the build host. Install the package 'ovmf'"),
+        ("aarch64", r"\(AAVMF\) was not found on the build host. Install the package 'qemu-efi-aarch64'"),
+    ],
+)
+def test_firmware_missing(installed: pathlib.Path, monkeypatch: pytest.MonkeyPatch, arch: str, message: str) -> None:
+    set_firmware(monkeypatch, arch, (installed / "code.fd", installed / "gone.fd"))
+    with pytest.raises(ToolMissingError, match=message):
+        machine_argv(MachineSpec("/a/b.raw", arch=arch), console=7, monitor=8)
+
+
+def test_no_foreign_processor_is_virtualised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.os, "access", lambda path, mode: True)
+    monkeypatch.setattr(machine.os, "uname", lambda: types.SimpleNamespace(machine="x86_64"))
+    runner = CommandRunner()
+    assert choose_accelerator("auto", arch="aarch64", firmware="uefi", runner=runner) == "tcg"
+    with pytest.raises(BootError, match="KVM on this host: its processors are not those of aarch64"):
+        choose_accelerator("kvm", arch="aarch64", firmware="uefi", runner=runner)
 
 
 @pytest.mark.parametrize(

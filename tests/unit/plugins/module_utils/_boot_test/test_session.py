@@ -7,13 +7,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import struct
 import sys
 import textwrap
 import time
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._boot_test import machine
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test import machine, session
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.session import BootTest, run_boot_test
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
@@ -59,7 +60,9 @@ def boot_test(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Call
     qemu.chmod(0o755)
     for name in ("code.fd", "vars.fd"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(machine, "_UEFI_FIRMWARE", [(str(tmp_path / "code.fd"), str(tmp_path / "vars.fd"))])
+    pair = (str(tmp_path / "code.fd"), str(tmp_path / "vars.fd"))
+    hardware = {arch: dataclasses.replace(entry, uefi=[pair]) for arch, entry in machine.HARDWARE.items()}
+    monkeypatch.setattr(machine, "HARDWARE", hardware)
     monkeypatch.setattr(
         machine,
         "find_tool",
@@ -166,3 +169,26 @@ def test_the_disk_for_an_installer_is_made_anew(boot_test: t.Callable[..., BootT
 def test_a_device_of_the_host_is_never_a_disk_for_an_installer(boot_test: t.Callable[..., BootTest]) -> None:
     with pytest.raises(BootError, match="/dev/null is no file, and is not overwritten"):
         run_boot_test(boot_test("a login:", target_disk="/dev/null"), runner=CommandRunner())
+
+
+@pytest.mark.parametrize(("arch", "expected"), [("auto", "x86_64"), ("x86_64", "x86_64"), ("aarch64", "aarch64")])
+def test_the_machine_is_the_images_or_the_users(boot_test: t.Callable[..., BootTest], arch: str, expected: str) -> None:
+    report = run_boot_test(boot_test("edge-7 login: ", arch=arch), runner=CommandRunner())
+    assert report.arch == expected
+
+
+@pytest.mark.parametrize(
+    ("machine_number", "arch", "cmdline"),
+    [(0x8664, "x86_64", "console=ttyS0"), (0xAA64, "aarch64", "console=ttyAMA0")],
+)
+def test_the_console_of_a_kernel_is_that_of_its_machine(
+    tmp_path: pathlib.Path, machine_number: int, arch: str, cmdline: str
+) -> None:
+    header = b"MZ" + bytes(58) + struct.pack("<I4sH", 64, b"PE\0\0", machine_number)
+    (tmp_path / "small.vmlinuz").write_bytes(header.ljust(8192, b"\0"))
+    (tmp_path / "small.initrd").touch()
+    test = BootTest(image=str(tmp_path / "small.initrd"), output_dir=str(tmp_path))
+    spec = session._machine_spec(test, CommandRunner())
+    assert (spec.arch, spec.cmdline, spec.image) == (arch, cmdline, None)
+    spec = session._machine_spec(dataclasses.replace(test, cmdline="quiet"), CommandRunner())
+    assert spec.cmdline == "quiet"

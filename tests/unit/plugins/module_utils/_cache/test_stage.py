@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._cache.stage import PackageFetch
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     DocumentError,
+    HostError,
     LockedError,
     RepositoryError,
     SignatureError,
@@ -63,7 +64,7 @@ class Site:
     """A repository with packages, and a build directory with a lock of them."""
 
     def __init__(self, server: FileServer, root: pathlib.Path, provider: Facts | None = None) -> None:
-        self.provider = provider or {"family": "deb", "repositories": []}
+        self.provider = {"arch": os.uname().machine, **(provider or {"family": "deb", "repositories": []})}
         self.server = server
         self.root = root
         self.build = BuildDirectory(str(root / "build"))
@@ -253,6 +254,18 @@ def test_offline_names_what_is_missing(site: Site) -> None:
     assert caught.value.details["missing"] == ["beta 1.0 (amd64)", "delta 3.0 (amd64)"]
     assert site.cached() == before
     assert site.server.requests == []
+
+
+def test_nothing_is_fetched_for_a_machine_that_cannot_be_emulated(server: FileServer, tmp_path: pathlib.Path) -> None:
+    site = Site(server, tmp_path, {"arch": "s390x", "family": "deb", "repositories": []})
+    site.add("alpha")
+    site.lock()
+    with pytest.raises(
+        HostError, match=r"^The image is for s390x, and this build host \(\w+\) cannot run its programs"
+    ):
+        site.fetch()
+    assert server.requests == []
+    assert not site.cache.exists()
 
 
 def test_a_tampered_package_is_refused_and_the_cache_stays(site: Site) -> None:

@@ -68,24 +68,24 @@ class Bench:
         """Put packages into the cache."""
         return [package.locked(package.build(self.cache)) for package in packages]
 
-    def installer(self, root: str) -> RpmInstaller:
+    def installer(self, root: str, *, arch: str = "x86_64") -> RpmInstaller:
         """Return an installer for a tree."""
         sandbox = Sandbox(root, self.runner, source_date_epoch=EPOCH)
         return RpmInstaller(
             root,
             sandbox,
-            arch="x86_64",
+            arch=arch,
             newest=EPOCH,
             workers=2,
             progress=Progress("test"),
             repositories=self.repositories,
         )
 
-    def chroot(self, *packages: LockedPackage, name: str = "root") -> pathlib.Path:
+    def chroot(self, *packages: LockedPackage, name: str = "root", arch: str = "x86_64") -> pathlib.Path:
         """Install packages into a tree of their own, with the one that they need."""
         root = self.directory / name
         root.mkdir()
-        installer = self.installer(str(root))
+        installer = self.installer(str(root), arch=arch)
         installer.prepare()
         everything = [self.base, *packages]
         installer.verify(everything)
@@ -143,6 +143,17 @@ def test_packages_with_their_scriptlets(bench: Bench) -> None:
     assert epoch == "2"
     assert EPOCH <= int(installed) < EPOCH + 10
     assert "HOME=/root" in (root / "var/log/environment").read_text()
+
+
+def test_packages_for_another_architecture(bench: Bench) -> None:
+    # Their scriptlets run in this machine's shell: how programs of the other one run is not rpm's affair.
+    script = {"%post": "echo done > /etc/foreign"}
+    packages = bench.build(Rpm("foreign", arch="aarch64", files={"/usr/share/foreign": "text"}, scripts=script))
+    root = bench.chroot(*packages, arch="aarch64")
+    assert (root / "etc/foreign").read_text() == "done\n"
+    # A host that is of the other one says by itself what is not meant for it.
+    with pytest.raises(ChrootError, match="intended for a different architecture"):
+        bench.chroot(*packages, name="native")
 
 
 def test_the_directories_of_the_kernel_are_in_the_tree_with_their_modes(bench: Bench) -> None:

@@ -15,12 +15,14 @@ import signal
 import subprocess
 import sys
 import time
+import types
 import typing as t
 
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils import _emulation
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.stage import ChrootConfigure
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, SignatureError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, HostError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import kept_key
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
@@ -322,6 +324,16 @@ def test_packages_that_touch_each_other_are_left_to_dpkg(image: Image) -> None:
     with image.tree() as root:
         assert (root / "usr/share/moved").read_text() == "new"
     assert "dpkg unpacks them" in pathlib.Path(image.build.stage_log("chroot_configure")).read_text()
+
+
+def test_an_image_for_a_machine_that_cannot_be_emulated(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "uname", lambda: types.SimpleNamespace(machine="s390x", release="6.1"))
+    monkeypatch.setattr(_emulation, "_runs", lambda arch, directory: False)
+    with pytest.raises(
+        HostError, match=r"^The image is for x86_64, and this build host \(s390x\) cannot run its programs"
+    ):
+        image.run()
+    assert not image.store.exists()
 
 
 def test_a_missing_package_is_named_and_nothing_is_lost(image: Image) -> None:

@@ -12,6 +12,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import types
 import typing as t
 
 import pytest
@@ -220,3 +221,32 @@ def test_a_build_host_without_grub(
     monkeypatch.setattr(menu, "GRUB_DIRECTORY", str(tmp_path))
     with pytest.raises(ToolMissingError, match=r"GRUB's modules for i386-pc .* Install the package 'grub-pc-bin'"):
         compose(LIVE)
+
+
+@pytest.mark.parametrize("has_modules", [True, False])
+def test_grub_of_the_image_where_the_build_host_has_none(
+    compose: t.Callable[..., Facts],
+    tree: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+    has_modules: bool,
+) -> None:
+    # As on a host of another architecture, whose packages of GRUB are not for this one.
+    monkeypatch.setattr(os, "uname", lambda: types.SimpleNamespace(machine="aarch64", release="6.1"))
+    monkeypatch.setattr(menu, "GRUB_DIRECTORY", "/usr/lib/grub-of-the-image")
+    link = tree / "usr/lib/grub-of-the-image"
+    if not has_modules:
+        with pytest.raises(
+            BootError,
+            match=r"^Neither the build host nor the image has GRUB's modules for x86_64-efi\. Add the package "
+            r"'grub-efi-amd64-bin' to systemConfig\.packages\.",
+        ):
+            compose(LIVE)
+        return
+    link.symlink_to("grub")
+    try:
+        report = say("xorriso", "-indev", compose(LIVE)["image"], "-report_el_torito", "plain")
+    finally:
+        link.unlink()
+    assert re.search(r"El Torito boot img : +1 +BIOS +y +none", report), report
+    assert re.search(r"El Torito boot img : +2 +UEFI +y +none", report), report

@@ -49,7 +49,12 @@ REPOSITORY_FILES = sorted(OSV.glob("*/*/providerconfigs/*_repo.yml"))
 TARGETS = [
     (name, arch, image_type)
     for name in PROVIDERS
-    for arch, image_type in [("x86_64", "raw"), ("aarch64", "raw"), *(("x86_64", kind) for kind in OTHER_TYPES)]
+    for arch, image_type in [
+        ("x86_64", "raw"),
+        ("aarch64", "raw"),
+        *(("x86_64", kind) for kind in OTHER_TYPES),
+        *((("aarch64", "iso"),) if name.startswith("debian/") else ()),
+    ]
 ]
 
 
