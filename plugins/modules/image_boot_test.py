@@ -16,6 +16,7 @@ description:
   - Boots an image with QEMU on the build host, and waits until its serial console shows a login prompt or another
     marker. Can then log in over the serial console and run commands.
   - Boots disks, ISO images (as a CD or as a USB stick), and initrds with their kernel.
+  - An image that is compressed as a whole, as C(.gz), C(.xz) or C(.zst), is unpacked into O(temp_dir) for the test.
   - The image is never written to. What the guest writes is kept in an unnamed temporary file that vanishes with the
     virtual machine. The guest gets a network with DHCP, from which it reaches nothing.
   - The image has to use the first serial port as its console, for example with C(console=ttyS0) on its kernel command
@@ -162,7 +163,7 @@ options:
     default: 4096
   temp_dir:
     description:
-      - A directory on the build host for what the guest writes while it runs.
+      - A directory on the build host for what the guest writes while it runs, and for a compressed image, unpacked.
       - By default, the host's own directory for large temporary files, usually C(/var/tmp).
     type: path
 seealso:

@@ -41,7 +41,7 @@ DISK_FORMATS: t.Mapping[str, str] = {
 #: How an image can be given to the machine.
 ATTACHMENTS: t.Tuple[str, ...] = ("disk", "cdrom", "usb")
 
-_COMPRESSED = (".bz2", ".gz", ".xz", ".zst")
+_COMPRESSED = (".gz", ".xz", ".zst")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,11 +163,6 @@ def disk_format(image: str, wanted: str = "auto") -> str:
     if image.lower().endswith(".initrd.img"):
         return "initrd"
     suffix = os.path.splitext(image)[1].lower()
-    if suffix in _COMPRESSED:
-        raise BootError(
-            f"The image {image} is compressed, and cannot be booted as it is.",
-            remedy="Boot the uncompressed artifact, or decompress this one first.",
-        )
     try:
         return DISK_FORMATS[suffix]
     except KeyError:
@@ -175,6 +170,12 @@ def disk_format(image: str, wanted: str = "auto") -> str:
             f"The name of the image {image} does not tell its format.",
             remedy=f"Set the option format to one of {', '.join(known[1:] for known in DISK_FORMATS)}.",
         ) from None
+
+
+def name_when_unpacked(image: str) -> str:
+    """Return the name of an image file without the suffix that tells of compression, if it has one."""
+    base, suffix = os.path.splitext(image)
+    return base if suffix.lower() in _COMPRESSED else image
 
 
 def kernel_beside(initrd: str) -> str:
@@ -372,5 +373,6 @@ __all__ = (
     "disk_format",
     "kernel_beside",
     "machine_argv",
+    "name_when_unpacked",
     "started_machine",
 )

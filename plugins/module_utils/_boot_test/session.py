@@ -32,10 +32,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machi
     choose_accelerator,
     disk_format,
     kernel_beside,
+    name_when_unpacked,
     started_machine,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+from ansible_collections.os_image.composer.plugins.module_utils._image.source import unpacked_image
 
 #: What a console says when waiting for more is in vain, and what that means.
 _DEAD_ENDS: t.Mapping[str, str] = {
@@ -123,14 +125,14 @@ def run_boot_test(test: BootTest, *, runner: CommandRunner) -> BootReport:
 
     :raises BootError: It did not come up, or a command failed in it. The message holds the console's last lines.
     """
-    spec = _machine_spec(test, runner)
-    _prepare_output(test)
     commands: list[GuestCommand] = []
-    started = time.monotonic()
-    with (
-        open(test.console_log, "w", encoding="utf-8") as log,
-        started_machine(spec, runner=runner, log=log, temp_dir=test.temp_dir) as machine,
-    ):
+    with contextlib.ExitStack() as stack:
+        image = stack.enter_context(_unpacked(test, runner))
+        spec = _machine_spec(test, image, runner)
+        _prepare_output(test)
+        log = stack.enter_context(open(test.console_log, "w", encoding="utf-8"))
+        started = time.monotonic()
+        machine = stack.enter_context(started_machine(spec, runner=runner, log=log, temp_dir=test.temp_dir))
         try:
             matched = _wait_until_up(test, machine)
             seconds = round(time.monotonic() - started, 1)
@@ -146,15 +148,32 @@ def run_boot_test(test: BootTest, *, runner: CommandRunner) -> BootReport:
     return BootReport(spec.arch, spec.accelerator, matched, seconds, tuple(commands))
 
 
-def _machine_spec(test: BootTest, runner: CommandRunner) -> MachineSpec:
+@contextlib.contextmanager
+def _unpacked(test: BootTest, runner: CommandRunner) -> t.Iterator[str]:
+    """Return the path of the image itself, of which a temporary file is made when it is compressed as a whole."""
     if not os.path.isfile(test.image):
         raise BootError(
             f"The image {test.image} does not exist.",
             remedy="Build it first, or correct the option image.",
         )
-    image_format = disk_format(test.image, test.image_format)
+    # Not by the content: most initrds begin as compressed files do, and are no disks in such files.
+    if name_when_unpacked(test.image) == test.image:
+        yield test.image
+        return
+    temp_dir = test.temp_dir or "/var/tmp"  # noqa: S108
+    with unpacked_image(test.image, temp_dir=temp_dir, runner=runner) as (path, _compression):
+        yield path
+
+
+def _machine_spec(test: BootTest, image: str, runner: CommandRunner) -> MachineSpec:
+    """Describe the machine.
+
+    :param image: The path of the unpacked image.
+    """
+    name = name_when_unpacked(test.image)
+    image_format = disk_format(name, test.image_format)
     is_initrd = image_format == "initrd"
-    kernel = test.kernel or (kernel_beside(test.image) if is_initrd else None)
+    kernel = test.kernel or (kernel_beside(name) if is_initrd else None)
     if kernel is not None and not os.path.isfile(kernel):
         raise BootError(
             f"The kernel {kernel} for {test.image} does not exist.",
@@ -167,15 +186,15 @@ def _machine_spec(test: BootTest, runner: CommandRunner) -> MachineSpec:
         elif test.firmware == "bios":
             arch = DEFAULT_ARCHITECTURE
         else:
-            arch = image_architecture(test.image, image_format, temp_dir=test.temp_dir, runner=runner)
-    by_default = "cdrom" if test.image.lower().endswith(".iso") else "disk"
+            arch = image_architecture(image, image_format, temp_dir=test.temp_dir, runner=runner)
+    by_default = "cdrom" if name.lower().endswith(".iso") else "disk"
     return MachineSpec(
-        image=None if is_initrd else test.image,
+        image=None if is_initrd else image,
         disk_format=image_format,
         arch=arch,
         attachment=by_default if test.attachment == "auto" else test.attachment,
         kernel=kernel,
-        initrd=test.image if is_initrd else None,
+        initrd=image if is_initrd else None,
         cmdline=f"console={HARDWARE[arch].console}" if test.cmdline is None else test.cmdline,
         target_disks=(test.target_disk,) if test.target_disk else (),
         firmware=test.firmware,

@@ -81,14 +81,7 @@ def open_image(path: str, *, temp_dir: str, runner: CommandRunner) -> t.Iterator
     if not os.path.isfile(path):
         raise ArtifactError(f"The image {path} does not exist, or is not a file.", remedy="Correct the path.")
     with contextlib.ExitStack() as stack:
-        unpacked, compression = path, ""
-        with open(path, "rb") as stream:
-            begin = stream.read(8)
-        for magic, name, tool, package in _COMPRESSIONS:
-            if begin.startswith(magic):
-                compression = name
-                unpacked = os.path.join(_temporary_directory(stack, temp_dir), "unpacked")
-                _unpack([find_tool(tool, package=package), "-d", "-c", path], unpacked, runner)
+        unpacked, compression = stack.enter_context(unpacked_image(path, temp_dir=temp_dir, runner=runner))
         image_format = _probe(unpacked, path, runner)
         raw = unpacked
         if image_format not in ("raw", "iso"):
@@ -99,6 +92,27 @@ def open_image(path: str, *, temp_dir: str, runner: CommandRunner) -> t.Iterator
                 [qemu_img, "convert", "-f", driver, "-O", "raw", unpacked, raw], what=f"Reading the image {path}"
             )
         yield ImageSource(path, image_format, compression, raw)
+
+
+@contextlib.contextmanager
+def unpacked_image(path: str, *, temp_dir: str, runner: CommandRunner) -> t.Iterator[t.Tuple[str, str]]:
+    """Unpack an image file that is compressed as a whole, for as long as the block runs.
+
+    :param temp_dir: Where the unpacked file lies, sparse.
+    :returns: Its path, and C(gz), C(xz) or C(zstd); the given path and nothing when it is not compressed.
+    :raises CommandError: It is damaged.
+    """
+    with open(path, "rb") as stream:
+        begin = stream.read(8)
+    found = next((entry for entry in _COMPRESSIONS if begin.startswith(entry[0])), None)
+    if found is None:
+        yield path, ""
+        return
+    _magic, compression, tool, package = found
+    with tempfile.TemporaryDirectory(dir=temp_dir, prefix=".image-") as directory:
+        unpacked = os.path.join(directory, "unpacked")
+        _unpack([find_tool(tool, package=package), "-d", "-c", path], unpacked, runner)
+        yield unpacked, compression
 
 
 def _temporary_directory(stack: contextlib.ExitStack, temp_dir: str) -> str:
@@ -148,4 +162,4 @@ def _probe(file: str, path: str, runner: CommandRunner) -> str:
     return _FORMATS.get(info["format"], info["format"])
 
 
-__all__ = ("ImageSource", "open_image")
+__all__ = ("ImageSource", "open_image", "unpacked_image")

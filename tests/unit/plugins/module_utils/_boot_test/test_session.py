@@ -8,6 +8,7 @@ import dataclasses
 import os
 import pathlib
 import struct
+import subprocess
 import sys
 import textwrap
 import time
@@ -17,7 +18,7 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test import machine, session
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.session import BootTest, run_boot_test
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, CommandError
 
 # Says on the console what the image file holds, a line at a time, and answers on the monitor as QEMU does. A line
 # "EXIT" ends it; at the end of the file it waits to be ended.
@@ -75,6 +76,27 @@ def boot_test(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Call
         return BootTest(image=str(image), output_dir=str(tmp_path / "out"), **{"timeout": 20, **options})
 
     return make
+
+
+@pytest.mark.parametrize(("program", "suffix"), [("gzip", "gz"), ("xz", "xz"), ("zstd", "zst")])
+def test_compressed_image(
+    boot_test: t.Callable[..., BootTest], tmp_path: pathlib.Path, program: str, suffix: str
+) -> None:
+    plain = boot_test("edge-7 login: ")
+    subprocess.run([program, "-q", plain.image], check=True)
+    temp_dir = tmp_path / "temp"
+    temp_dir.mkdir()
+    packed = dataclasses.replace(plain, image=f"{tmp_path}/image.raw.{suffix}", temp_dir=str(temp_dir))
+    assert run_boot_test(packed, runner=CommandRunner()).matched == "edge-7 login:"
+    assert os.path.basename(packed.console_log) == f"image.raw.{suffix}.console.log"
+    assert list(temp_dir.iterdir()) == []
+
+
+def test_damaged_compressed_image(boot_test: t.Callable[..., BootTest], tmp_path: pathlib.Path) -> None:
+    packed = tmp_path / "image.raw.zst"
+    packed.write_bytes(b"\x28\xb5\x2f\xfd and then something else")
+    with pytest.raises(CommandError, match=f"The image {packed} cannot be unpacked: "):
+        run_boot_test(dataclasses.replace(boot_test(""), image=str(packed)), runner=CommandRunner())
 
 
 def _machine_is_gone(tmp_path: pathlib.Path) -> bool:
@@ -188,7 +210,7 @@ def test_the_console_of_a_kernel_is_that_of_its_machine(
     (tmp_path / "small.vmlinuz").write_bytes(header.ljust(8192, b"\0"))
     (tmp_path / "small.initrd").touch()
     test = BootTest(image=str(tmp_path / "small.initrd"), output_dir=str(tmp_path))
-    spec = session._machine_spec(test, CommandRunner())
+    spec = session._machine_spec(test, test.image, CommandRunner())
     assert (spec.arch, spec.cmdline, spec.image) == (arch, cmdline, None)
     spec = session._machine_spec(dataclasses.replace(test, cmdline="quiet"), CommandRunner())
     assert spec.cmdline == "quiet"
