@@ -12,9 +12,8 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, Boot, Cell, Refused, todays
-from ansible_collections.os_image.composer.tests.matrix.state import MatrixState
+from ansible_collections.os_image.composer.tests.matrix.state import BUILD, DOCS, MatrixState
 from ansible_collections.os_image.composer.tests.support.disk_tree import make_tree
-from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT
 
 _STATE = pytest.StashKey[MatrixState]()
 
@@ -29,7 +28,7 @@ def _cell(item: pytest.Item) -> Boot | Cell | Refused | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_STATE] = MatrixState(pathlib.Path(ROOT, "docs", "matrix.json"), datetime.date.today())
+    config.stash[_STATE] = MatrixState((DOCS, BUILD), datetime.date.today())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -49,8 +48,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, Non
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    where = ("build", "matrix") if session.config.getoption("--rotation") else ("docs",)
-    session.config.stash[_STATE].write(pathlib.Path(ROOT, *where))
+    state = session.config.stash[_STATE]
+    if state.is_changed:
+        state.write(BUILD if session.config.getoption("--rotation") else DOCS)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

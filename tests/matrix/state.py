@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What has passed, and when: docs/matrix.json, and the page that people read."""
+"""What has passed, and when: docs/matrix.json, and the page that people read.
+
+The matrix and the end-to-end tests note here what passes. A run of everything (C(make matrix)) writes into docs, and
+C(make test) into build/matrix, so that it leaves the checkout as it is; both go on from what either has noted last.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,17 @@ import json
 import pathlib
 import typing as t
 
-from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, CELLS, REFUSED
+from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, CELLS, REFUSED, WHOLE
+from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT
 
 #: The steps of a cell, in their order.
 STEPS = ("built", "checked", "booted")
 
-Record = t.Dict[str, t.Any]
+#: Where a run of everything writes, and where a part of it does.
+DOCS = pathlib.Path(ROOT, "docs")
+BUILD = pathlib.Path(ROOT, "build", "matrix")
+
+Record = t.Dict[str, str]
 
 _HEAD = """\
 <!--
@@ -43,8 +52,17 @@ fsck.erofs --extract), the table by sfdisk, sgdisk and its checksums, the conver
 _BOOTED = """\
 ## Built whole and booted
 
-Debian 12, in QEMU, until root is logged in and no unit has failed. `make matrix` boots all of them, `make test` the
-third whose turn it is: which one follows from the day.
+Debian 12, or the tests' distribution of RPM packages, in QEMU, until root is logged in and no unit has failed.
+`make matrix` boots all of them, `make test` the third whose turn it is: which one follows from the day.
+
+| image | built | checked | booted |
+|---|---|---|---|
+"""
+_WHOLE = """\
+## ISOs, initrds and others
+
+Debian 12, where nothing else is said; built by the playbook and looked at by the end-to-end tests, which `make matrix`
+runs as well. Of several ways to boot one image `make test` takes another one each day.
 
 | image | built | checked | booted |
 |---|---|---|---|
@@ -60,24 +78,33 @@ _REFUSED = """\
 class MatrixState:
     """The records of all cells.
 
-    :param known: A file with those of earlier runs.
+    :param known: Directories with those of earlier runs; of a cell the newest record counts, and of two of the same day
+        that of the later directory.
     """
 
-    def __init__(self, known: pathlib.Path, today: datetime.date) -> None:
+    def __init__(self, known: t.Sequence[pathlib.Path], today: datetime.date) -> None:
         self._today = today.isoformat()
-        text = known.read_text(encoding="utf-8") if known.exists() else "{}"
-        self._records: dict[str, Record] = json.loads(text)
-        wanted = {cell.name for cell in (*CELLS, *BOOTS, *REFUSED)}
-        self._records = {name: record for name, record in self._records.items() if name in wanted}
+        #: Whether anything was noted.
+        self.is_changed = False
+        wanted = {cell.name for cell in (*CELLS, *BOOTS, *WHOLE, *REFUSED)}
+        self._records: dict[str, Record] = {}
+        for directory in known:
+            path = directory / "matrix.json"
+            found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            for name, record in found.items():
+                if name in wanted and _newest(record) >= _newest(self._records.get(name, {})):
+                    self._records[name] = record
 
     def passed(self, name: str, step: str) -> None:
         """Note that a step of a cell has passed."""
+        self.is_changed = True
         record = self._records.setdefault(name, {})
         record[step] = self._today
         record.pop("failed", None)
 
     def failed(self, name: str) -> None:
         """Note that a cell has failed."""
+        self.is_changed = True
         self._records.setdefault(name, {})["failed"] = self._today
 
     def last(self, name: str, step: str) -> str:
@@ -95,7 +122,8 @@ class MatrixState:
 
     def _page(self) -> str:
         lines = [_HEAD, _BOOTED]
-        lines += [f"| {boot.name} | {' | '.join(self.last(boot.name, step) for step in STEPS)} |\n" for boot in BOOTS]
+        lines += [self._row(boot.name) for boot in BOOTS]
+        lines += ["\n", _WHOLE, *(self._row(whole.name) for whole in WHOLE)]
         lines += ["\n", _COMPOSED]
         for cell in CELLS:
             days = " | ".join(self.last(cell.name, step) for step in STEPS[:2])
@@ -104,5 +132,12 @@ class MatrixState:
         lines += [f"| {entry.name} | {self.last(entry.name, 'checked')} |\n" for entry in REFUSED]
         return "".join(lines)
 
+    def _row(self, name: str) -> str:
+        return f"| {name} | {' | '.join(self.last(name, step) for step in STEPS)} |\n"
 
-__all__ = ("STEPS", "MatrixState")
+
+def _newest(record: Record) -> str:
+    return max(record.values(), default="")
+
+
+__all__ = ("BUILD", "DOCS", "STEPS", "MatrixState")

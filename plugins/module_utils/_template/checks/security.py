@@ -73,6 +73,31 @@ def security_modules_have_their_policies(template: Mapping) -> t.Iterator[Findin
 
 @SUBJECT.rule(
     "systemConfig.security",
+    "target",
+    example="""
+    target:
+      imageType: initrd
+    disk:
+      artifacts: []
+      partitions: []
+    systemConfig:
+      security:
+        selinux: enforcing
+      packages: [selinux-policy-default]
+    """,
+)
+def files_can_have_labels(template: Mapping) -> t.Iterator[Finding]:
+    """SELinux is not asked for in an initrd, whose files have no labels."""
+    if template["target"]["imageType"] == "initrd" and _is_on(template, "selinux"):
+        yield (
+            ("systemConfig", "security", "selinux"),
+            "An initrd is an archive that holds no SELinux labels, so that a policy would know none of its files. "
+            "Remove selinux, or use imageType: raw or iso.",
+        )
+
+
+@SUBJECT.rule(
+    "systemConfig.security",
     "systemConfig.kernel",
     example="""
     systemConfig:
@@ -90,11 +115,9 @@ def kernel_command_line_agrees_with_security(template: Mapping) -> t.Iterator[Fi
     for word in kernel_words(template):
         name, value = word_name(word), word.partition("=")[2]
         if name == "enforcing" and _is_on(template, "selinux"):
-            yield (
-                path,
-                f"{word} overrules the mode that systemConfig.security sets, which changes once all files have labels. "
-                "Remove it.",
-            )
+            mode = security["selinux"]
+            if value != {"enforcing": "1", "permissive": "0"}[mode]:
+                yield path, f"{word} overrules systemConfig.security, by which SELinux is {mode}. Remove it."
         elif word != wanted.get(name, word):
             yield (
                 path,
