@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.os_image.composer.tests.e2e.support.image import BuiltImage, Guest, Workspace, boot
 from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate
 from ansible_collections.os_image.composer.tests.matrix.cells import WHOLE
-from ansible_collections.os_image.composer.tests.matrix.state import BUILD, DOCS, MatrixState
+from ansible_collections.os_image.composer.tests.matrix.state import MatrixState
 
 _STATE = pytest.StashKey[MatrixState]()
 
@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "cells(names, steps=...): the cells of the matrix whose steps have passed when the test has"
     )
-    config.stash[_STATE] = MatrixState((DOCS, BUILD), datetime.date.today())
+    config.stash[_STATE] = MatrixState(datetime.date.today())
     config.addinivalue_line("markers", "rotates(group): of the tests of a group, one runs a day; all, when asked for")
 
 
@@ -77,9 +77,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, Non
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    state = session.config.stash[_STATE]
-    if state.is_changed:
-        state.write(DOCS if session.config.getoption("--docs") else BUILD)
+    session.config.stash[_STATE].write(everything=session.config.getoption("--docs"))
 
 
 def _rotate(config: pytest.Config, items: list[pytest.Item]) -> None:

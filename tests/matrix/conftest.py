@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, Boot, Cell, Refused, todays
-from ansible_collections.os_image.composer.tests.matrix.state import BUILD, DOCS, MatrixState
+from ansible_collections.os_image.composer.tests.matrix.state import MatrixState
 from ansible_collections.os_image.composer.tests.support.disk_tree import make_tree
 
 _STATE = pytest.StashKey[MatrixState]()
@@ -28,7 +28,7 @@ def _cell(item: pytest.Item) -> Boot | Cell | Refused | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_STATE] = MatrixState((DOCS, BUILD), datetime.date.today())
+    config.stash[_STATE] = MatrixState(datetime.date.today())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -48,9 +48,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, Non
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    state = session.config.stash[_STATE]
-    if state.is_changed:
-        state.write(BUILD if session.config.getoption("--rotation") else DOCS)
+    session.config.stash[_STATE].write(everything=not session.config.getoption("--rotation"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

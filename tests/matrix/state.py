@@ -5,7 +5,7 @@
 """What has passed, and when: docs/matrix.json, and the page that people read.
 
 The matrix and the end-to-end tests note here what passes. A run of everything (C(make matrix)) writes into docs, and
-C(make test) into build/matrix, so that it leaves the checkout as it is; both go on from what either has noted last.
+C(make test) into build/matrix, so that it leaves the checkout as it is. Both go on from what either has noted last.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ STEPS = ("built", "checked", "booted")
 #: Where a run of everything writes, and where a part of it does.
 DOCS = pathlib.Path(ROOT, "docs")
 BUILD = pathlib.Path(ROOT, "build", "matrix")
+
+_FILE = "matrix.json"
 
 Record = t.Dict[str, str]
 
@@ -78,34 +80,26 @@ _REFUSED = """\
 class MatrixState:
     """The records of all cells.
 
-    :param known: Directories with those of earlier runs; of a cell the newest record counts, and of two of the same day
-        that of the later directory.
+    :param docs: Where a run of everything writes.
+    :param build: Where a part of it does. Of a cell the newest record counts, and of two of the same day the one here.
     """
 
-    def __init__(self, known: t.Sequence[pathlib.Path], today: datetime.date) -> None:
+    def __init__(self, today: datetime.date, docs: pathlib.Path = DOCS, build: pathlib.Path = BUILD) -> None:
         self._today = today.isoformat()
-        #: Whether anything was noted.
-        self.is_changed = False
-        wanted = {cell.name for cell in (*CELLS, *BOOTS, *WHOLE, *REFUSED)}
-        self._records: dict[str, Record] = {}
-        for directory in known:
-            path = directory / "matrix.json"
-            found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-            for name, record in found.items():
-                if name in wanted and _newest(record) >= _newest(self._records.get(name, {})):
-                    self._records[name] = record
+        self._docs = docs
+        self._build = build
+        self._records = self._read()
+        self._noted: set[str] = set()
 
     def passed(self, name: str, step: str) -> None:
         """Note that a step of a cell has passed."""
-        self.is_changed = True
-        record = self._records.setdefault(name, {})
+        record = self._record(name)
         record[step] = self._today
         record.pop("failed", None)
 
     def failed(self, name: str) -> None:
         """Note that a cell has failed."""
-        self.is_changed = True
-        self._records.setdefault(name, {})["failed"] = self._today
+        self._record(name)["failed"] = self._today
 
     def last(self, name: str, step: str) -> str:
         """Return the day on which a step passed last, in words."""
@@ -113,12 +107,36 @@ class MatrixState:
         day = str(record.get(step, "never"))
         return f"{day} (failed {record['failed']})" if "failed" in record and step != "built" else day
 
-    def write(self, directory: pathlib.Path) -> None:
-        """Write both files."""
+    def write(self, *, everything: bool) -> None:
+        """Write both files, if anything was noted.
+
+        :param everything: Whether this was a run of everything, which makes the notes of parts needless.
+        """
+        if not self._noted:
+            return
+        # Another run may have written meanwhile.
+        self._records = {**self._read(), **{name: self._records[name] for name in self._noted}}
+        directory = self._docs if everything else self._build
         directory.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self._records, indent=1, sort_keys=True) + "\n"
-        (directory / "matrix.json").write_text(text, encoding="utf-8")
+        (directory / _FILE).write_text(text, encoding="utf-8")
         (directory / "matrix.md").write_text(self._page(), encoding="utf-8")
+        if everything:
+            (self._build / _FILE).unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Record]:
+        wanted = {cell.name for cell in (*CELLS, *BOOTS, *WHOLE, *REFUSED)}
+        records: dict[str, Record] = {}
+        for path in (self._docs / _FILE, self._build / _FILE):
+            found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            for name, record in found.items():
+                if name in wanted and _newest(record) >= _newest(records.get(name, {})):
+                    records[name] = record
+        return records
+
+    def _record(self, name: str) -> Record:
+        self._noted.add(name)
+        return self._records.setdefault(name, {})
 
     def _page(self) -> str:
         lines = [_HEAD, _BOOTED]
@@ -140,4 +158,4 @@ def _newest(record: Record) -> str:
     return max(record.values(), default="")
 
 
-__all__ = ("BUILD", "DOCS", "STEPS", "MatrixState")
+__all__ = ("STEPS", "MatrixState")
