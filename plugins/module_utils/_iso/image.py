@@ -166,7 +166,7 @@ class IsoImage(TreeImage):
             workers=workplace.workers,
             runner=workplace.runner,
         )
-        entries = self._entries(live, payload)
+        entries = self._entries(live, payload, contexts)
         mark = f".disk/{derive_hex(workplace.build_digest, 'iso/mark', 32)}"
         medium.add_text(mark, "")
         medium.add_text(".disk/info", f"{options.title}\n")
@@ -206,14 +206,17 @@ class IsoImage(TreeImage):
     def _kernel_setting(self, key: str) -> str:
         return str((self.document.section("systemConfig").get("kernel") or {}).get(key) or "")
 
-    def _entries(self, live: t.Type[LiveSystem], payload: Payload | None) -> t.List[MenuEntry]:
+    def _entries(
+        self, live: t.Type[LiveSystem], payload: Payload | None, contexts: FileContexts | None
+    ) -> t.List[MenuEntry]:
         options = self.options
-        security = self.document.section("systemConfig").get("security") or {}
-        base = kernel_command_line(
-            None,
-            f"{live.cmdline(options.volume_id)} {self._kernel_setting('cmdline')}",
-            security_words(security, arch=self.arch),
-        )
+        words = security_words(self.document.section("systemConfig").get("security") or {}, arch=self.arch)
+        if contexts is not None and contexts.is_enforced:
+            # The root directory of a live system is one in memory, whose label no policy lets services look into. The
+            # system that is installed enforces the policy nevertheless.
+            words.append("enforcing=0")
+        given = f"{live.cmdline(options.volume_id)} {self._kernel_setting('cmdline')}"
+        base = kernel_command_line(None, given, words)
         if payload is None:
             return [MenuEntry(options.title, base)]
         where = options.disk_path or "the disk of this machine"

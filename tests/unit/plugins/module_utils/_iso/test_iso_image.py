@@ -134,7 +134,7 @@ def test_selinux_finds_its_labels_and_the_kernel_is_told(
     template = copy.deepcopy(dict(LIVE))
     template["systemConfig"]["security"] = {"selinux": "enforcing"}
     result = compose(template)
-    assert result["boot"]["cmdline"] == "boot=live console=ttyS0 security=selinux selinux=1"
+    assert result["boot"]["cmdline"] == "boot=live console=ttyS0 security=selinux selinux=1 enforcing=0"
     squashfs = extract(result["image"], "live/filesystem.squashfs", tmp_path)
     say("unsquashfs", "-n", "-q", "-xattrs", "-d", str(tmp_path / "root"), str(squashfs))
     for path, label in ((".", "default_t"), ("usr/bin/ping", "default_t"), ("etc/fstab", "etc_t"), ("etc", "etc_t")):

@@ -46,6 +46,14 @@ WRONG: list[tuple[Part, str]] = [
         "systemConfig.security.selinux: An initrd is an archive that holds no SELinux labels",
     ),
     (
+        {
+            **config(security={"selinux": "enforcing"}, packages=["selinux-policy-default"]),
+            "target": {"imageType": "iso"},
+            "iso": {"type": "live"},
+        },
+        "systemConfig.security.selinux: The root directory of a live system lies in memory",
+    ),
+    (
         config(security={"apparmor": "enabled"}, kernel={"cmdline": "lsm=landlock,yama"}),
         "lsm=landlock,yama leaves out apparmor, which systemConfig.security asks for.",
     ),
@@ -96,6 +104,16 @@ RIGHT: Right = {
             "disk": {"artifacts": [], "partitions": []},
         },
         config(security={"selinux": "enforcing"}, packages=["selinux-policy"]),
+        {
+            **config(security={"selinux": "enforcing"}, packages=["selinux-policy"]),
+            "target": {"imageType": "iso"},
+            "iso": {"type": "installer"},
+        },
+        {
+            **config(security={"selinux": "permissive"}, packages=["selinux-policy"]),
+            "target": {"imageType": "iso"},
+            "iso": {"type": "live"},
+        },
     ],
     "kernel_command_line_agrees_with_security": [
         config(kernel={"cmdline": "selinux=0"}),
