@@ -142,7 +142,7 @@ ifeq ($(ONLY),)
 endif
 
 matrix: host setup-tests
-	@echo "Composing and booting all disks of the matrix into docs/matrix.md"
+	@echo "Building and booting everything of the matrix into docs/matrix.md"
 	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m tests.matrix
 
 bench: host setup-tests

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run the end-to-end tests: C(python -m tests.e2e [case,...]). Needs root."""
+"""Run the end-to-end tests: C(python -m tests.e2e [--docs] [case,...]). Needs root.
+
+What passes of the matrix is noted in build/matrix; with C(--docs), for C(make matrix), in docs.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,11 @@ def main() -> int:
         os.execvp("sudo", ["sudo", "env", *kept, sys.executable, "-m", "tests.e2e", *sys.argv[1:]])
     here = os.path.dirname(os.path.abspath(__file__))
     arguments = ["-v", "--tb=short", "-p", "no:cacheprovider", "--durations=10"]
-    if any(word for word in sys.argv[1:]):
-        arguments.append(f"--only={','.join(sys.argv[1:])}")
+    if "--docs" in sys.argv[1:]:
+        arguments.append("--docs")
+    cases = [word for word in sys.argv[1:] if word and word != "--docs"]
+    if cases:
+        arguments.append(f"--only={','.join(cases)}")
     return int(pytest.main([*arguments, here]))
 
 

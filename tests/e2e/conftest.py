@@ -14,14 +14,23 @@ import typing as t
 import pytest
 from ansible_collections.os_image.composer.tests.e2e.support.image import BuiltImage, Guest, Workspace, boot
 from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate
+from ansible_collections.os_image.composer.tests.matrix.cells import WHOLE
+from ansible_collections.os_image.composer.tests.matrix.state import MatrixState
+
+_STATE = pytest.StashKey[MatrixState]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--only", default="", help="names of cases, with commas between them")
+    parser.addoption("--docs", action="store_true", help="note in docs/matrix.json what passes, not in build/matrix")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "case(name): the case that a test belongs to")
+    config.addinivalue_line(
+        "markers", "cells(names, steps=...): the cells of the matrix whose steps have passed when the test has"
+    )
+    config.stash[_STATE] = MatrixState(datetime.date.today())
     config.addinivalue_line("markers", "rotates(group): of the tests of a group, one runs a day; all, when asked for")
 
 
@@ -30,6 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     nameless = [item.nodeid for item in items if item.nodeid not in cases]
     if nameless:
         raise pytest.UsageError(f"These tests belong to no case: {', '.join(nameless)}")
+    _check_cells(items, cases)
     wanted = {name for name in config.getoption("--only").replace(",", " ").split() if name}
     unknown = wanted - set(cases.values())
     if unknown:
@@ -41,6 +51,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if cases[item.nodeid] in wanted]
     else:
         _rotate(config, items)
+
+
+def _check_cells(items: list[pytest.Item], cases: dict[str, str]) -> None:
+    """Check that the tests know the cells that the matrix has, by their names and cases."""
+    known = {whole.name: whole.case for whole in WHOLE}
+    for item in items:
+        for mark in item.iter_markers("cells"):
+            wrong = [name for name in mark.args if known.get(name) != cases[item.nodeid]]
+            if wrong:
+                raise pytest.UsageError(f"{item.nodeid}: the matrix has no cell {wrong} of its case.")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, None]:
+    outcome = yield
+    report, state = outcome.get_result(), item.config.stash[_STATE]
+    for mark in item.iter_markers("cells"):
+        for name in mark.args:
+            if report.failed:
+                state.failed(name)
+            elif report.passed and report.when == "call":
+                for step in mark.kwargs["steps"]:
+                    state.passed(name, step)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    session.config.stash[_STATE].write(everything=session.config.getoption("--docs"))
 
 
 def _rotate(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -71,6 +71,7 @@ def signed_image(build: Build, keys: str) -> BuiltImage:
 
 
 @pytest.mark.case("signed-uki")
+@pytest.mark.cells("signed UKI", steps=("built", "checked"))
 def test_every_efi_binary_is_signed(signed_image: BuiltImage, keys: str, tmp_path: pathlib.Path) -> None:
     esp = signed_image.extract("boot", str(tmp_path))
     listed = subprocess.run(["mdir", "-/", "-b", "-i", esp, "::"], stdout=subprocess.PIPE, text=True, check=True)
@@ -90,6 +91,7 @@ def test_private_key_is_nowhere(signed_image: BuiltImage, keys: str, workspace: 
 
 
 @pytest.mark.case("signed-uki")
+@pytest.mark.cells("signed UKI", steps=("booted",))
 def test_signed_uki_boots(signed_image: BuiltImage, workspace: Workspace) -> None:
     with boot(signed_image, workspace.path("boot-test")) as guest:
         assert guest.say("ls /sys/firmware/efi/efivars | grep -c ^StubInfo-") == "1"

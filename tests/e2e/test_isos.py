@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""ISOs and initrds: a live system, an installer with the disk that it installs, and a system that runs from memory."""
+"""ISOs and initrds: a live system, an installer with the disk that it installs, and a system that runs from memory.
+
+The ISOs are of Debian's packages with live-boot, and of RPM packages with dracut.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from ansible_collections.os_image.composer.tests.e2e.support.image import (
     run_playbook,
 )
 from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate
+from ansible_collections.os_image.composer.tests.support.rpm_distribution.provider import DIST, OS, served_provider
 
 Build = t.Callable[[TestTemplate], BuiltImage]
 
@@ -62,7 +66,35 @@ INITRD = TestTemplate(
     {"target": {"imageType": "initrd"}, "disk": {"artifacts": [], "partitions": []}, "systemConfig": _SYSTEM},
 )
 
+_RPM_SYSTEM = {
+    "locale": "C.UTF-8",
+    "packages": ["sudo"],
+    "services": {"enable": []},
+}
+RPM_LIVE = TestTemplate(
+    "e2e-rpm-live",
+    DIST,
+    {
+        "target": {"os": OS, "imageType": "iso"},
+        "disk": _DISK,
+        "iso": {"type": "live"},
+        "systemConfig": _RPM_SYSTEM,
+    },
+)
+RPM_INSTALLER = TestTemplate(
+    "e2e-rpm-installer",
+    DIST,
+    {"target": {"os": OS, "imageType": "iso"}, "disk": _DISK, "systemConfig": _RPM_SYSTEM},
+)
+
 _INSTALLED_SIZE_MIB = 3072
+
+_LIVE_CELLS = ("live ISO, CD on a BIOS", "live ISO, CD on UEFI", "live ISO, USB disk on UEFI")
+_RPM_LIVE_CELLS = ("RPM packages, live ISO, CD on a BIOS", "RPM packages, live ISO, CD on UEFI")
+
+
+def _booted(cell: str) -> pytest.MarkDecorator:
+    return pytest.mark.cells(cell, steps=("booted",))
 
 
 def _checksums_are_right(image: BuiltImage) -> None:
@@ -73,54 +105,99 @@ def _artifacts(image: BuiltImage) -> dict[str, str]:
     return {artifact["format"]: artifact["path"] for artifact in image.manifest["artifacts"]}
 
 
-@pytest.mark.case("live-iso")
-def test_live_iso_is_sound(build: Build, tmp_path: pathlib.Path) -> None:
-    image = build(LIVE)
+@pytest.fixture(scope="module")
+def build_rpm(workspace: Workspace) -> t.Iterator[Build]:
+    """Build the image of a template of RPM packages, once; their repository is served meanwhile."""
+    built: dict[str, BuiltImage] = {}
+    config_dir = workspace.path("rpm-config")
+    with served_provider(config_dir) as mirrors:
+
+        def build_once(template: TestTemplate) -> BuiltImage:
+            if template.name not in built:
+                built[template.name] = workspace.build(
+                    template, image_build_config_dir=config_dir, image_build_mirrors=mirrors
+                )
+            return built[template.name]
+
+        yield build_once
+
+
+def _check_live_iso(image: BuiltImage, volume_id: str, squashfs_path: str, tmp_path: pathlib.Path) -> None:
     iso = image.path(".iso")
     _checksums_are_right(image)
     assert _artifacts(image) == {"iso": os.path.basename(iso)}
     report = call("xorriso", "-indev", iso, "-report_el_torito", "plain", "-report_system_area", "plain")
     assert re.search(r"El Torito boot img : +1 +BIOS", report), report
     assert re.search(r"El Torito boot img : +2 +UEFI", report), report
-    assert "Volume id: E2E_LIVE_1_2_3" in call("isoinfo", "-d", "-i", iso)
+    assert f"Volume id: {volume_id}" in call("isoinfo", "-d", "-i", iso)
     call("xorriso", "-md5", "on", "-return_with", "SORRY", "32", "-indev", iso, "-check_md5_r", "SORRY", "/", "--")
     squashfs = str(tmp_path / "root.squashfs")
-    call("osirrox", "-indev", iso, "-extract", "/live/filesystem.squashfs", squashfs)
+    call("osirrox", "-indev", iso, "-extract", squashfs_path, squashfs)
     call("unsquashfs", "-quiet", "-no-progress", "-dest", str(tmp_path / "root"), squashfs, "etc")
     assert (tmp_path / "root/etc/hostname").read_text(encoding="utf-8") == "e2e-host.example.org\n"
 
 
-@pytest.mark.case("live-iso")
-@pytest.mark.rotates("live-iso")
-@pytest.mark.parametrize(
-    ("firmware", "attachment", "device"),
-    [("bios", "cdrom", "/dev/sr0"), ("uefi", "cdrom", "/dev/sr0"), ("uefi", "usb", "/dev/sd")],
-    ids=["bios-cd", "uefi-cd", "uefi-usb"],
-)
-def test_live_iso_boots(build: Build, workspace: Workspace, firmware: str, attachment: str, device: str) -> None:
-    image = build(LIVE)
-    with boot(
-        image,
-        workspace.path("boot-test", f"{firmware}-{attachment}"),
-        disk=image.path(".iso"),
-        firmware=firmware,
-        attachment=attachment,
-    ) as guest:
+def _check_live_system(
+    image: BuiltImage, log_dir: str, firmware: str, attachment: str, source: tuple[str, str]
+) -> None:
+    """Boot a live ISO and look around.
+
+    :param source: Where the running system shows the medium, and the beginning of its device.
+    """
+    with boot(image, log_dir, disk=image.path(".iso"), firmware=firmware, attachment=attachment) as guest:
         assert guest.say("findmnt --noheadings --output FSTYPE /") == "overlay"
-        assert guest.say("findmnt --noheadings --output SOURCE /run/live/medium").startswith(device)
+        assert guest.say(f"findmnt --noheadings --output SOURCE {source[0]}").startswith(source[1])
         assert guest.run("test -d /sys/firmware/efi")[0] == (0 if firmware == "uefi" else 1)
-        assert guest.say("hostname") == "e2e-host.example.org"
+        assert guest.say("uname -n") == "e2e-host.example.org"
         assert "operator" in guest.say("id --groups --name operator && id --user --name operator")
         assert guest.say("cat /var/lib/e2e/order").split() == ["one", "two", "three"]
         guest.say("echo changed > /etc/motd")
         assert guest.say("systemctl --failed --no-legend --plain") == ""
 
 
-@pytest.fixture(scope="module")
-def installed(build: Build, workspace: Workspace) -> str:
-    """A disk onto which the installer has installed the image, and what it said meanwhile."""
-    image = build(INSTALLER)
-    directory = workspace.path("installed")
+@pytest.mark.case("live-iso")
+@pytest.mark.cells(*_LIVE_CELLS, steps=("built", "checked"))
+def test_live_iso_is_sound(build: Build, tmp_path: pathlib.Path) -> None:
+    _check_live_iso(build(LIVE), "E2E_LIVE_1_2_3", "/live/filesystem.squashfs", tmp_path)
+
+
+@pytest.mark.case("live-iso")
+@pytest.mark.rotates("live-iso")
+@pytest.mark.parametrize(
+    ("firmware", "attachment", "device"),
+    [
+        pytest.param("bios", "cdrom", "/dev/sr0", id="bios-cd", marks=_booted(_LIVE_CELLS[0])),
+        pytest.param("uefi", "cdrom", "/dev/sr0", id="uefi-cd", marks=_booted(_LIVE_CELLS[1])),
+        pytest.param("uefi", "usb", "/dev/sd", id="uefi-usb", marks=_booted(_LIVE_CELLS[2])),
+    ],
+)
+def test_live_iso_boots(build: Build, workspace: Workspace, firmware: str, attachment: str, device: str) -> None:
+    log_dir = workspace.path("boot-test", f"{firmware}-{attachment}")
+    _check_live_system(build(LIVE), log_dir, firmware, attachment, ("/run/live/medium", device))
+
+
+@pytest.mark.case("rpm-live-iso")
+@pytest.mark.cells(*_RPM_LIVE_CELLS, steps=("built", "checked"))
+def test_live_iso_of_rpm_packages_is_sound(build_rpm: Build, tmp_path: pathlib.Path) -> None:
+    _check_live_iso(build_rpm(RPM_LIVE), "E2E_RPM_LIVE_1_2_3", "/LiveOS/squashfs.img", tmp_path)
+
+
+@pytest.mark.case("rpm-live-iso")
+@pytest.mark.rotates("rpm-live-iso")
+@pytest.mark.parametrize(
+    "firmware",
+    [
+        pytest.param("bios", marks=_booted(_RPM_LIVE_CELLS[0])),
+        pytest.param("uefi", marks=_booted(_RPM_LIVE_CELLS[1])),
+    ],
+)
+def test_live_iso_of_rpm_packages_boots(build_rpm: Build, workspace: Workspace, firmware: str) -> None:
+    log_dir = workspace.path("boot-test", f"rpm-{firmware}-cdrom")
+    _check_live_system(build_rpm(RPM_LIVE), log_dir, firmware, "cdrom", ("/run/initramfs/live", "/dev/sr0"))
+
+
+def _install(image: BuiltImage, directory: str) -> str:
+    """Boot an installer ISO beside an empty disk, let it install the image there, and return the disk."""
     os.makedirs(directory, exist_ok=True)
     disk = os.path.join(directory, "disk.raw")
     play = run_playbook(
@@ -138,30 +215,37 @@ def installed(build: Build, workspace: Workspace) -> str:
     return disk
 
 
-@pytest.mark.case("installer-iso")
-def test_installer_says_what_it_does(build: Build, installed: str) -> None:
-    image = build(INSTALLER)
-    console = os.path.join(os.path.dirname(installed), os.path.basename(image.path(".iso")) + ".console.log")
+@pytest.fixture(scope="module")
+def installed(build: Build, workspace: Workspace) -> str:
+    """The disk onto which Debian's installer has installed the image; what it said meanwhile lies beside it."""
+    return _install(build(INSTALLER), workspace.path("installed"))
+
+
+@pytest.fixture(scope="module")
+def rpm_installed(build_rpm: Build, workspace: Workspace) -> str:
+    """The same of RPM packages."""
+    return _install(build_rpm(RPM_INSTALLER), workspace.path("rpm-installed"))
+
+
+def _check_what_it_says(image: BuiltImage, disk: str) -> None:
+    console = os.path.join(os.path.dirname(disk), os.path.basename(image.path(".iso")) + ".console.log")
     said = re.findall(r"^\[install\] (.*)$", pathlib.Path(console).read_text(encoding="utf-8"), re.MULTILINE)
-    assert said[0] == "Installing e2e-installer 1.2.3"
+    assert said[0] == f"Installing {image.template.name} 1.2.3"
     assert re.fullmatch(r"Writing [0-9]+ MiB onto /dev/vda \(3072 MiB\)", said[1])
     assert all(re.fullmatch(r"Writing: [0-9]+ %", line) for line in said[2:-2]), said
     # So the firmware has taken the boot entry, too.
     assert said[-2:] == [
-        "INSTALLED: e2e-installer 1.2.3 is on /dev/vda.",
+        f"INSTALLED: {image.template.name} 1.2.3 is on /dev/vda.",
         "The machine goes on with: poweroff. Remove the medium.",
     ]
 
 
-@pytest.mark.case("installer-iso")
-def test_installed_disk_is_sound(build: Build, installed: str) -> None:
-    image = build(INSTALLER)
-    _checksums_are_right(image)
-    assert os.path.getsize(installed) == _INSTALLED_SIZE_MIB << 20
-    said = call("sgdisk", "--verify", installed)
+def _check_installed_disk(image: BuiltImage, disk: str) -> None:
+    assert os.path.getsize(disk) == _INSTALLED_SIZE_MIB << 20
+    said = call("sgdisk", "--verify", disk)
     assert "No problems found" in said, said
     assert not re.search(r"Caution|Warning|corrupt", said, re.IGNORECASE), said
-    table = json.loads(call("sfdisk", "--json", installed))["partitiontable"]
+    table = json.loads(call("sfdisk", "--json", disk))["partitiontable"]
     boot_part, root_part = table["partitions"]
     assert [partition["uuid"].lower() for partition in table["partitions"]] == [
         partition["uuid"] for partition in image.manifest["partitions"]
@@ -172,19 +256,50 @@ def test_installed_disk_is_sound(build: Build, installed: str) -> None:
     assert root_part["size"] * 512 > image.manifest["partitions"][1]["size"]
 
 
-@pytest.mark.case("installer-iso")
-def test_installed_disk_boots_by_itself(build: Build, installed: str, workspace: Workspace) -> None:
-    with boot(build(INSTALLER), workspace.path("boot-test", "installed"), disk=installed) as guest:
+def _check_installed_system(image: BuiltImage, disk: str, log_dir: str) -> None:
+    with boot(image, log_dir, disk=disk) as guest:
         assert guest.say("findmnt --noheadings --output FSTYPE /") == "ext4"
         # The file system has grown with its partition.
         size = int(guest.lines("df --block-size=1M --output=size /")[-1])
         assert size > _INSTALLED_SIZE_MIB - 300
-        assert guest.say("hostname") == "e2e-host.example.org"
+        assert guest.say("uname -n") == "e2e-host.example.org"
         assert guest.run("test -e /usr/lib/image-install")[0] == 1
         assert guest.say("systemctl --failed --no-legend --plain") == ""
 
 
+@pytest.mark.case("installer-iso")
+@pytest.mark.cells("installer ISO, CD on UEFI", steps=("built", "checked", "booted"))
+def test_installer_says_what_it_does(build: Build, installed: str) -> None:
+    _checksums_are_right(build(INSTALLER))
+    _check_what_it_says(build(INSTALLER), installed)
+
+
+@pytest.mark.case("installer-iso")
+@pytest.mark.cells("disk that the installer has written", steps=("built", "checked"))
+def test_installed_disk_is_sound(build: Build, installed: str) -> None:
+    _check_installed_disk(build(INSTALLER), installed)
+
+
+@pytest.mark.case("installer-iso")
+@pytest.mark.cells("disk that the installer has written", steps=("booted",))
+def test_installed_disk_boots_by_itself(build: Build, installed: str, workspace: Workspace) -> None:
+    _check_installed_system(build(INSTALLER), installed, workspace.path("boot-test", "installed"))
+
+
+@pytest.mark.case("rpm-installer-iso")
+@pytest.mark.rotates("rpm-live-iso")
+@pytest.mark.cells("RPM packages, installer ISO, CD on UEFI", steps=("built", "checked", "booted"))
+@pytest.mark.cells("RPM packages, disk that the installer has written", steps=("built", "checked", "booted"))
+def test_installer_of_rpm_packages(build_rpm: Build, rpm_installed: str, workspace: Workspace) -> None:
+    image = build_rpm(RPM_INSTALLER)
+    _checksums_are_right(image)
+    _check_what_it_says(image, rpm_installed)
+    _check_installed_disk(image, rpm_installed)
+    _check_installed_system(image, rpm_installed, workspace.path("boot-test", "rpm-installed"))
+
+
 @pytest.mark.case("initrd")
+@pytest.mark.cells("initrd, with its kernel", steps=("built", "checked", "booted"))
 def test_initrd_boots(build: Build, workspace: Workspace) -> None:
     image = build(INITRD)
     _checksums_are_right(image)
@@ -203,6 +318,6 @@ def test_initrd_boots(build: Build, workspace: Workspace) -> None:
     ) as guest:
         assert guest.say("findmnt --noheadings --output FSTYPE /") in ("rootfs", "tmpfs", "ramfs")
         assert guest.say("cat /proc/cmdline") == "console=ttyS0 panic=1"
-        assert guest.say("hostname") == "e2e-host.example.org"
+        assert guest.say("uname -n") == "e2e-host.example.org"
         assert guest.say("cat /var/lib/e2e/order").split() == ["one", "two", "three"]
         assert guest.say("systemctl --failed --no-legend --plain") == ""

@@ -37,13 +37,7 @@ from ansible_collections.os_image.composer.tests.e2e.test_raw_images import (
     test_sudo,
     test_users,
 )
-from ansible_collections.os_image.composer.tests.support.rpm_distribution.distribution import rpm_distribution
-from ansible_collections.os_image.composer.tests.support.rpm_distribution.provider import (
-    DIST,
-    MIRROR,
-    OS,
-    write_provider,
-)
+from ansible_collections.os_image.composer.tests.support.rpm_distribution.provider import DIST, OS, served_provider
 
 pytestmark = pytest.mark.case("rpm-raw")
 
@@ -64,11 +58,9 @@ TEMPLATE = TestTemplate(
 @pytest.fixture(scope="module")
 def image(workspace: Workspace) -> t.Iterator[BuiltImage]:
     """The image; the repository is served as long as somebody may want to build it again."""
-    distribution = rpm_distribution()
     config_dir = workspace.path("rpm-config")
-    write_provider(config_dir, distribution)
-    with distribution.serve() as server:
-        yield workspace.build(TEMPLATE, image_build_config_dir=config_dir, image_build_mirrors={MIRROR: server.url})
+    with served_provider(config_dir) as mirrors:
+        yield workspace.build(TEMPLATE, image_build_config_dir=config_dir, image_build_mirrors=mirrors)
 
 
 # The files that a build leaves

@@ -4,16 +4,19 @@
 
 """Run the matrix: C(python -m tests.matrix [rotation]). Needs root.
 
-Without an argument everything runs, and docs/matrix.md says so. C(rotation) boots only the third whose turn it is, and
-leaves its page in build/matrix, as a part of C(make test).
+Without an argument everything runs, the end-to-end tests of the matrix's cells too, and docs/matrix.md says so.
+C(rotation) boots only the third whose turn it is, and leaves its page in build/matrix, as a part of C(make test), in
+which the end-to-end tests have run already.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 import pytest
+from ansible_collections.os_image.composer.tests.matrix.cells import WHOLE
 
 
 def main() -> int:
@@ -24,9 +27,17 @@ def main() -> int:
         os.execvp("sudo", ["sudo", "env", *kept, sys.executable, "-m", "tests.matrix", *sys.argv[1:]])
     here = os.path.dirname(os.path.abspath(__file__))
     arguments = ["-q", "--tb=short", "-p", "no:cacheprovider", "--durations=5"]
-    if "rotation" in sys.argv[1:]:
+    is_all = "rotation" not in sys.argv[1:]
+    if not is_all:
         arguments.append("--rotation")
-    return int(pytest.main([*arguments, *(word for word in sys.argv[1:] if word.startswith("-")), here]))
+    options = [word for word in sys.argv[1:] if word.startswith("-")]
+    status = int(pytest.main([*arguments, *options, here]))
+    if is_all and not options:
+        cases = ",".join(dict.fromkeys(whole.case for whole in WHOLE))
+        # They have hooks of their own, which are not for the tests above.
+        done = subprocess.run([sys.executable, "-m", "tests.e2e", "--docs", cases], check=False)
+        status = status or done.returncode
+    return status
 
 
 if __name__ == "__main__":

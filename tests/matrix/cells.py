@@ -156,12 +156,13 @@ REFUSED: t.Sequence[Refused] = (
 
 @dataclasses.dataclass(frozen=True)
 class Boot:
-    """A Debian image that is built whole and booted to a login.
+    """An image that is built whole and booted to a login.
 
     :ivar firmware: C(uefi) or C(bios).
     :ivar system: What of systemConfig differs.
     :ivar commands: What is run in the booted system -> a regular expression for what it says.
     :ivar enlarged: How large the disk of the machine is; V(None) for as large as the image.
+    :ivar of_rpm: Whether it is made of the packages of the tests' RPM distribution, instead of Debian 12's.
     """
 
     name: str
@@ -171,6 +172,7 @@ class Boot:
     commands: t.Mapping[str, str]
     enlarged: int | None = None
     arch: str = "x86_64"
+    of_rpm: bool = False
 
 
 _GRUB_BIOS: Section = {"bootloader": {"bootType": "legacy", "provider": "grub"}}
@@ -195,6 +197,23 @@ _IS_ARM: t.Mapping[str, str] = {"uname -m": "^aarch64$"}
 
 # The keys of sshd are made at first boot, and cannot be written here.
 _READ_ONLY: Section = {"services": {"enable": [], "mask": ["ssh.service", "ssh.socket"]}}
+
+_SELINUX: Section = {
+    "packages": ["ca-certificates", "locales", "openssh-server", "policycoreutils", "selinux-policy-default", "sudo"],
+    "security": {"selinux": "enforcing"},
+}
+_ENFORCING: t.Mapping[str, str] = {
+    "getenforce": "^Enforcing$",
+    "id -Z": ":unconfined_t:",
+    "cat /proc/1/attr/current | tr -d '\\000'": ":init_t:",
+    "stat --format=%C /etc/shadow /etc/machine-id /usr/sbin/sshd /lost+found": (
+        r":shadow_t:s0\n.*:etc(_runtime)?_t:s0\n.*:sshd_exec_t:s0\n.*:lost_found_t:s0$"
+    ),
+    # What it would change; all of / would take minutes. The lock is made at a login, by the policy's own rules.
+    "restorecon -n -R -v -F /boot /etc /home /root /srv | sed '/[.]pwd[.]lock /d'": "^$",
+    # What has no label of its own shows this one.
+    "find / -xdev -context '*:unlabeled_t:*' -o -xdev -context '*:file_t:*'": "^$",
+}
 
 _ROOT_TYPE = "findmnt --noheadings --output FSTYPE /"
 
@@ -281,6 +300,41 @@ BOOTS: t.Sequence[Boot] = (
         enlarged=4 << 30,
     ),
     Boot(
+        "SELinux enforcing, ext4 root, systemd-boot",
+        "uefi",
+        _gpt(ESP, _root()),
+        {**_SYSTEMD_BOOT, **_SELINUX},
+        _ENFORCING,
+    ),
+    Boot(
+        "RPM packages, UKI",
+        "uefi",
+        _gpt(ESP, _root()),
+        {**_SYSTEMD_BOOT, "kernel": {"uki": True}},
+        {"ls /sys/firmware/efi/efivars": "StubInfo-", "rpm -q systemd-boot": r"^systemd-boot-\d"},
+        of_rpm=True,
+    ),
+    Boot(
+        "RPM packages, GRUB on UEFI",
+        "uefi",
+        _gpt(ESP, _root()),
+        _GRUB_EFI,
+        {"cat /proc/cmdline": r"^BOOT_IMAGE=/boot/vmlinuz-", "test -d /sys/firmware/efi && echo UEFI": "UEFI"},
+        of_rpm=True,
+    ),
+    Boot(
+        "RPM packages, MBR, GRUB on a BIOS",
+        "bios",
+        {
+            "size": "content",
+            "partitionTableType": "mbr",
+            "partitions": [{**ROOT, "flags": ["boot"]}, {**SWAP, "size": "64MiB"}],
+        },
+        _GRUB_BIOS,
+        {"cat /proc/cmdline": r"^BOOT_IMAGE=/boot/vmlinuz-", "test ! -d /sys/firmware/efi && echo BIOS": "BIOS"},
+        of_rpm=True,
+    ),
+    Boot(
         "aarch64: systemd-boot",
         "uefi",
         _gpt(ESP, _arm_root()),
@@ -314,6 +368,32 @@ BOOTS: t.Sequence[Boot] = (
     ),
 )
 
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """What an end-to-end test builds by the playbook and boots; tests name it by the marker C(cells).
+
+    :ivar case: The case that the test belongs to.
+    """
+
+    name: str
+    case: str
+
+
+WHOLE: t.Sequence[Whole] = (
+    Whole("live ISO, CD on a BIOS", "live-iso"),
+    Whole("live ISO, CD on UEFI", "live-iso"),
+    Whole("live ISO, USB disk on UEFI", "live-iso"),
+    Whole("installer ISO, CD on UEFI", "installer-iso"),
+    Whole("disk that the installer has written", "installer-iso"),
+    Whole("initrd, with its kernel", "initrd"),
+    Whole("signed UKI", "signed-uki"),
+    Whole("RPM packages, live ISO, CD on a BIOS", "rpm-live-iso"),
+    Whole("RPM packages, live ISO, CD on UEFI", "rpm-live-iso"),
+    Whole("RPM packages, installer ISO, CD on UEFI", "rpm-installer-iso"),
+    Whole("RPM packages, disk that the installer has written", "rpm-installer-iso"),
+)
+
 #: In how many days all boots come round.
 TURNS = 3
 
@@ -323,4 +403,16 @@ def todays(boots: t.Sequence[Boot], today: datetime.date) -> list[Boot]:
     return [boot for index, boot in enumerate(boots) if index % TURNS == today.toordinal() % TURNS]
 
 
-__all__ = ("BOOTS", "CELLS", "FORMATS", "LOADERS", "REFUSED", "Boot", "Cell", "Refused", "todays")
+__all__ = (
+    "BOOTS",
+    "CELLS",
+    "FORMATS",
+    "LOADERS",
+    "REFUSED",
+    "WHOLE",
+    "Boot",
+    "Cell",
+    "Refused",
+    "Whole",
+    "todays",
+)

@@ -22,7 +22,7 @@ from ansible_collections.os_image.composer.tests.matrix.images import template
 from ansible_collections.os_image.composer.tests.matrix.state import MatrixState
 from ansible_collections.os_image.composer.tests.support.disk_tree import make_tree
 from ansible_collections.os_image.composer.tests.support.emulation import emulated
-from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT
+from ansible_collections.os_image.composer.tests.support.rpm_distribution.provider import served_provider
 
 _STATE = pytest.StashKey[MatrixState]()
 
@@ -37,7 +37,7 @@ def _cell(item: pytest.Item) -> Boot | Cell | Refused | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_STATE] = MatrixState(pathlib.Path(ROOT, "docs", "matrix.json"), datetime.date.today())
+    config.stash[_STATE] = MatrixState(datetime.date.today())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -57,8 +57,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, Non
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    where = ("build", "matrix") if session.config.getoption("--rotation") else ("docs",)
-    session.config.stash[_STATE].write(pathlib.Path(ROOT, *where))
+    session.config.stash[_STATE].write(everything=not session.config.getoption("--rotation"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -81,6 +80,14 @@ def state(request: pytest.FixtureRequest) -> MatrixState:
 def workspace() -> Workspace:
     """The directories that these tests share with the end-to-end tests."""
     return Workspace.prepare()
+
+
+@pytest.fixture(scope="session")
+def rpm_options(workspace: Workspace) -> t.Iterator[dict[str, t.Any]]:
+    """What the pipeline has to be told about the RPM distribution, whose repository is served meanwhile."""
+    config_dir = workspace.path("rpm-config")
+    with served_provider(config_dir) as mirrors:
+        yield {"config_dir": config_dir, "stage_args": {"pkg_resolve": {"mirrors": mirrors}}}
 
 
 @pytest.fixture(scope="session")

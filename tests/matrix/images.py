@@ -11,6 +11,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate, merged
 from ansible_collections.os_image.composer.tests.matrix.cells import Boot, Section
+from ansible_collections.os_image.composer.tests.support.rpm_distribution.provider import DIST, OS
 
 _PACKAGES: t.Mapping[str, t.Sequence[str]] = {
     "x86_64": (
@@ -24,21 +25,25 @@ _SYSTEMS: t.Mapping[str, Section] = {
     "x86_64": {},
     "aarch64": {"locale": "C.UTF-8", "services": {"enable": [], "mask": []}},
 }
+# Of the other packages one is for one bootloader, and excludes another's.
+_RPM_SYSTEM: Section = {
+    "locale": "C.UTF-8",
+    "packages": ["core-packages-base-image", "dracut", "grub2-pc", "openssh-server", "sudo"],
+    "services": {"enable": ["sshd"], "disable": [], "mask": ["systemd-networkd-wait-online.service"]},
+}
 
 
 def template(cell: Boot) -> TestTemplate:
     """Return the template of an image."""
     name = "matrix-" + re.sub(r"[^a-z0-9]+", "-", cell.name.lower()).strip("-")
-    system = {"packages": list(_PACKAGES[cell.arch]), "scripts": {"preInstall": []}, "additionalFiles": []}
-    return TestTemplate(
-        name,
-        "debian12",
-        {
-            "target": {"arch": cell.arch},
-            "disk": {"name": "matrix", "artifacts": [{"type": "raw"}], **cell.disk},
-            "systemConfig": merged(merged(system, _SYSTEMS[cell.arch]), cell.system),
-        },
-    )
+    common: Section = {"scripts": {"preInstall": []}, "additionalFiles": []}
+    disk = {"name": "matrix", "artifacts": [{"type": "raw"}], **cell.disk}
+    if cell.of_rpm:
+        system = {**_RPM_SYSTEM, **common, **cell.system}
+        return TestTemplate(name, DIST, {"target": {"os": OS}, "disk": disk, "systemConfig": system})
+    system = merged({"packages": list(_PACKAGES[cell.arch]), **common}, _SYSTEMS[cell.arch])
+    target = {"arch": cell.arch}
+    return TestTemplate(name, "debian12", {"target": target, "disk": disk, "systemConfig": merged(system, cell.system)})
 
 
 __all__ = ("template",)

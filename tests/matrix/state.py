@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What has passed, and when: docs/matrix.json, and the page that people read."""
+"""What has passed, and when: docs/matrix.json, and the page that people read.
+
+The matrix and the end-to-end tests note here what passes. A run of everything (C(make matrix)) writes into docs, and
+C(make test) into build/matrix, so that it leaves the checkout as it is. Both go on from what either has noted last.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,19 @@ import json
 import pathlib
 import typing as t
 
-from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, CELLS, REFUSED
+from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, CELLS, REFUSED, WHOLE
+from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT
 
 #: The steps of a cell, in their order.
 STEPS = ("built", "checked", "booted")
 
-Record = t.Dict[str, t.Any]
+#: Where a run of everything writes, and where a part of it does.
+DOCS = pathlib.Path(ROOT, "docs")
+BUILD = pathlib.Path(ROOT, "build", "matrix")
+
+_FILE = "matrix.json"
+
+Record = t.Dict[str, str]
 
 _HEAD = """\
 <!--
@@ -43,8 +54,17 @@ fsck.erofs --extract), the table by sfdisk, sgdisk and its checksums, the conver
 _BOOTED = """\
 ## Built whole and booted
 
-Debian 12, in QEMU, until root is logged in and no unit has failed. `make matrix` boots all of them, `make test` the
-third whose turn it is: which one follows from the day.
+Debian 12, or the tests' distribution of RPM packages, in QEMU, until root is logged in and no unit has failed.
+`make matrix` boots all of them, `make test` the third whose turn it is: which one follows from the day.
+
+| image | built | checked | booted |
+|---|---|---|---|
+"""
+_WHOLE = """\
+## ISOs, initrds and others
+
+Debian 12, where nothing else is said; built by the playbook and looked at by the end-to-end tests, which `make matrix`
+runs as well. Of several ways to boot one image `make test` takes another one each day.
 
 | image | built | checked | booted |
 |---|---|---|---|
@@ -60,25 +80,26 @@ _REFUSED = """\
 class MatrixState:
     """The records of all cells.
 
-    :param known: A file with those of earlier runs.
+    :param docs: Where a run of everything writes.
+    :param build: Where a part of it does. Of a cell the newest record counts, and of two of the same day the one here.
     """
 
-    def __init__(self, known: pathlib.Path, today: datetime.date) -> None:
+    def __init__(self, today: datetime.date, docs: pathlib.Path = DOCS, build: pathlib.Path = BUILD) -> None:
         self._today = today.isoformat()
-        text = known.read_text(encoding="utf-8") if known.exists() else "{}"
-        self._records: dict[str, Record] = json.loads(text)
-        wanted = {cell.name for cell in (*CELLS, *BOOTS, *REFUSED)}
-        self._records = {name: record for name, record in self._records.items() if name in wanted}
+        self._docs = docs
+        self._build = build
+        self._records = self._read()
+        self._noted: set[str] = set()
 
     def passed(self, name: str, step: str) -> None:
         """Note that a step of a cell has passed."""
-        record = self._records.setdefault(name, {})
+        record = self._record(name)
         record[step] = self._today
         record.pop("failed", None)
 
     def failed(self, name: str) -> None:
         """Note that a cell has failed."""
-        self._records.setdefault(name, {})["failed"] = self._today
+        self._record(name)["failed"] = self._today
 
     def last(self, name: str, step: str) -> str:
         """Return the day on which a step passed last, in words."""
@@ -86,16 +107,41 @@ class MatrixState:
         day = str(record.get(step, "never"))
         return f"{day} (failed {record['failed']})" if "failed" in record and step != "built" else day
 
-    def write(self, directory: pathlib.Path) -> None:
-        """Write both files."""
+    def write(self, *, everything: bool) -> None:
+        """Write both files, if anything was noted.
+
+        :param everything: Whether this was a run of everything, which makes the notes of parts needless.
+        """
+        if not self._noted:
+            return
+        # Another run may have written meanwhile.
+        self._records = {**self._read(), **{name: self._records[name] for name in self._noted}}
+        directory = self._docs if everything else self._build
         directory.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self._records, indent=1, sort_keys=True) + "\n"
-        (directory / "matrix.json").write_text(text, encoding="utf-8")
+        (directory / _FILE).write_text(text, encoding="utf-8")
         (directory / "matrix.md").write_text(self._page(), encoding="utf-8")
+        if everything:
+            (self._build / _FILE).unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Record]:
+        wanted = {cell.name for cell in (*CELLS, *BOOTS, *WHOLE, *REFUSED)}
+        records: dict[str, Record] = {}
+        for path in (self._docs / _FILE, self._build / _FILE):
+            found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            for name, record in found.items():
+                if name in wanted and _newest(record) >= _newest(records.get(name, {})):
+                    records[name] = record
+        return records
+
+    def _record(self, name: str) -> Record:
+        self._noted.add(name)
+        return self._records.setdefault(name, {})
 
     def _page(self) -> str:
         lines = [_HEAD, _BOOTED]
-        lines += [f"| {boot.name} | {' | '.join(self.last(boot.name, step) for step in STEPS)} |\n" for boot in BOOTS]
+        lines += [self._row(boot.name) for boot in BOOTS]
+        lines += ["\n", _WHOLE, *(self._row(whole.name) for whole in WHOLE)]
         lines += ["\n", _COMPOSED]
         for cell in CELLS:
             days = " | ".join(self.last(cell.name, step) for step in STEPS[:2])
@@ -103,6 +149,13 @@ class MatrixState:
         lines += ["\n", _REFUSED]
         lines += [f"| {entry.name} | {self.last(entry.name, 'checked')} |\n" for entry in REFUSED]
         return "".join(lines)
+
+    def _row(self, name: str) -> str:
+        return f"| {name} | {' | '.join(self.last(name, step) for step in STEPS)} |\n"
+
+
+def _newest(record: Record) -> str:
+    return max(record.values(), default="")
 
 
 __all__ = ("STEPS", "MatrixState")

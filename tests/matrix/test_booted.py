@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Debian images, each built whole and booted to a login. Their packages are installed once, in a shared layer."""
+"""Images, each built whole and booted to a login. Their packages are installed once, in a shared layer."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -28,9 +29,13 @@ def _emulation(cell: Boot, request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.usefixtures("_emulation")
 @pytest.mark.parametrize("cell", BOOTS, ids=lambda cell: cell.name)
-def test_boot(cell: Boot, workspace: Workspace, tmp_path: pathlib.Path, state: MatrixState) -> None:
+def test_boot(
+    cell: Boot, workspace: Workspace, tmp_path: pathlib.Path, state: MatrixState, request: pytest.FixtureRequest
+) -> None:
     image_template = template(cell)
     pipeline = workspace.pipeline(image_template, directory=workspace.root)
+    if cell.of_rpm:
+        pipeline = dataclasses.replace(pipeline, **request.getfixturevalue("rpm_options"))
     composed = pipeline.run(until="disk_compose")["disk_compose"].result
     state.passed(cell.name, "built")
     check_image(composed["image"], tmp_path)

@@ -40,8 +40,8 @@ _HARDENING: t.Mapping[str, t.Tuple[str, ...]] = {
 }
 
 # Not lsm=, which would replace the whole list of the kernel's modules (Landlock, Yama and others) by one that only fits
-# some kernels; security= chooses among SELinux, AppArmor and their like. No enforcing=: it would overrule
-# /etc/selinux/config, which changes once all files have labels.
+# some kernels; security= chooses among SELinux, AppArmor and their like. No enforcing=: the mode
+# is that of /etc/selinux/config, where the running system may change it.
 _ACCESS_CONTROL: t.Mapping[t.Tuple[str, str], t.Tuple[str, ...]] = {
     ("selinux", "enforcing"): ("security=selinux", "selinux=1"),
     ("selinux", "permissive"): ("security=selinux", "selinux=1"),

@@ -7,10 +7,8 @@
 
 """Mandatory access control: SELinux and AppArmor in the tree. What the kernel is told is in M(_boot.cmdline).
 
-The files of the tree have no SELinux labels, and a system that enforces a policy over files without labels does not
-start. So the image labels itself at its first boot, by the service that the package policycoreutils brings, and
-restarts; until then the mode is permissive. Where V(enforcing) is asked for, a unit then makes that the mode, for now
-and for all later boots.
+The files of the tree have no SELinux labels yet; they get them when the image is composed (M(_disk.selinux)). So the
+mode holds from the first boot on, and nothing has to be labelled in the running system.
 """
 
 from __future__ import annotations
@@ -23,37 +21,14 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.files im
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 
 _SELINUX_CONFIG = "/etc/selinux/config"
-_RELABEL_MARK = "/.autorelabel"
-_RELABEL_GENERATOR = "/usr/lib/systemd/system-generators/selinux-autorelabel-generator.sh"
 _APPARMOR_PARSER = "/sbin/apparmor_parser"
-
-_ENFORCE_UNIT = "/etc/systemd/system/selinux-enforce.service"
-_ENFORCE_LINK = "/etc/systemd/system/sysinit.target.wants/selinux-enforce.service"
-# The last command is the one that could keep the others from what they do.
-_ENFORCE = f"""\
-[Unit]
-Description=Enforce SELinux's policy, now that all files have labels
-DefaultDependencies=no
-After=local-fs.target
-Before=sysinit.target shutdown.target
-Conflicts=shutdown.target
-ConditionSecurity=selinux
-ConditionPathExists=!{_RELABEL_MARK}
-
-[Service]
-Type=oneshot
-ExecStart=/bin/sed -i s/^SELINUX=.*/SELINUX=enforcing/ {_SELINUX_CONFIG}
-ExecStart=/sbin/restorecon {_SELINUX_CONFIG}
-ExecStart=/bin/rm -f {_ENFORCE_LINK}
-ExecStart=/usr/sbin/setenforce 1
-"""
 
 
 def set_up_access_control(files: TreeFiles, security: t.Mapping[str, t.Any]) -> None:
     """Set SELinux's mode, and see that what SELinux and AppArmor need is there.
 
     :param security: The template's C(systemConfig.security).
-    :raises ChrootError: The policy, or a program that a mode needs, is not in the image.
+    :raises ChrootError: The policy, or the program that loads profiles, is not in the image.
     """
     if security.get("apparmor") == "enabled" and not files.is_executable(_APPARMOR_PARSER):
         raise ChrootError(
@@ -67,18 +42,7 @@ def set_up_access_control(files: TreeFiles, security: t.Mapping[str, t.Any]) -> 
             _set_mode(files, mode)
     elif mode:
         _require_policy(files, mode)
-        if not files.is_executable(_RELABEL_GENERATOR):
-            raise ChrootError(
-                f"systemConfig.security.selinux is {mode}, but nothing in the image would label its files at the first "
-                f"boot: {_RELABEL_GENERATOR} is missing.",
-                remedy="Add the package policycoreutils to systemConfig.packages, or set selinux to disabled.",
-            )
-        _set_mode(files, "permissive")
-        # What it holds are options of fixfiles: -F sets the user and the role of a label too.
-        files.write(_RELABEL_MARK, "-F\n")
-        if mode == "enforcing":
-            files.write(_ENFORCE_UNIT, _ENFORCE)
-            files.link(_ENFORCE_LINK, _ENFORCE_UNIT)
+        _set_mode(files, mode)
 
 
 def _policies(files: TreeFiles) -> list[str]:

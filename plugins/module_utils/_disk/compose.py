@@ -167,6 +167,7 @@ class DiskComposer:
         boot, files = self._prepare_tree(tree)
         if contexts is not None:
             self.progress.milestone("Disk", "Labelling the files for SELinux")
+            self._make_own_directories(tree)
             set_labels(tree, contexts)
         usages = self._measure(tree, files.esp.files)
         if self.layout.needs_content:
@@ -247,6 +248,15 @@ class DiskComposer:
                 writer.write(path, data)
         writer.finish()
         return ComposedBoot(loader.name, files.entries, kernels[0].version, cmdline), files
+
+    def _make_own_directories(self, tree: str) -> None:
+        """Make what would be in the image without having been in the tree, and so without a label."""
+        writer = TreeWriter(tree, self.epoch)
+        for partition in self.layout.partitions:
+            if partition.mount_point and partition.fs_type:
+                for name in file_system(partition.fs_type).own_directories:
+                    writer.make_directory(posixpath.join(partition.mount_point, name), mode=0o700)
+        writer.finish()
 
     def _root_words(self, root: Partition) -> t.Sequence[str]:
         """Return what the kernel must be told about the root file system."""
@@ -365,9 +375,13 @@ class TreeWriter:
             stream.write(data)
         self._times[place] = self._epoch
 
-    def make_directory(self, path: str) -> None:
-        """Make a directory (mode 0755, owner root) when there is none."""
+    def make_directory(self, path: str, *, mode: int = 0o755) -> None:
+        """Make a directory (owner root) when there is none; those above it get the mode 0755."""
+        place = os.path.normpath(self._tree + path)
+        is_new = not os.path.lexists(place)
         self._place(path.rstrip("/") + "/")
+        if is_new:
+            os.chmod(place, mode)
 
     def finish(self) -> None:
         """Give everything its time."""

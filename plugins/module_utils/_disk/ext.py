@@ -92,6 +92,7 @@ class Ext(FileSystem):
     label_length = 16
     grub_modules = ("ext2",)
     is_staged = False
+    own_directories = ("lost+found",)
     mkfs_options = ("-E", "-G", "-J", "-N", "-O", "-m")
 
     def check_options(self, options: t.Sequence[str]) -> str | None:

@@ -96,6 +96,8 @@ class FileSystem(abc.ABC):
     is_reproducible: t.ClassVar[bool] = True
     #: Whether it is made as a file of its own before it comes into the image.
     is_staged: t.ClassVar[bool] = True
+    #: Directories that it has by itself, below its root.
+    own_directories: t.ClassVar[t.Tuple[str, ...]] = ()
     #: The least bytes that it can be made with.
     least_size: t.ClassVar[int] = 0
     #: What mkfsOptions may hold: options of the program that makes it, other than those that the build gives it.

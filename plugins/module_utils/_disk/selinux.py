@@ -55,9 +55,13 @@ class FileContexts:
 
     :param lines: The files of contexts, one after the other.
     :param substitutions: Pairs (path, the path whose labels it gets).
+    :param is_enforced: Whether the running system shall enforce the policy.
     """
 
-    def __init__(self, lines: t.Iterable[str], substitutions: t.Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, lines: t.Iterable[str], substitutions: t.Iterable[tuple[str, str]] = (), *, is_enforced: bool = False
+    ) -> None:
+        self.is_enforced = is_enforced
         self._substitutions = tuple(substitutions)
         self._rules: dict[str, list[_Rule]] = {}
         for number, line in enumerate(lines):
@@ -97,7 +101,7 @@ class FileContexts:
                 words = line.split()
                 if len(words) == 2 and not words[0].startswith("#"):
                     pairs.append((words[0], words[1]))
-        return cls(lines, pairs)
+        return cls(lines, pairs, is_enforced=settings["SELINUX"] == "enforcing")
 
     def label(self, path: str, mode: int) -> str | None:
         """Return the label of a file; V(None) when the policy has none for it.

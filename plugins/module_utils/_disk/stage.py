@@ -73,7 +73,7 @@ class DiskCompose(Stage):
 
     name = "disk_compose"
     topic = "Disk"
-    version = 2
+    version = 3
 
     def __init__(self, build: BuildDirectory, options: StageOptions) -> None:
         super().__init__(build, options)

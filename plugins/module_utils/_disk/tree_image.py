@@ -69,12 +69,15 @@ class Workplace:
             shutil.rmtree(path, ignore_errors=True)
 
     @contextlib.contextmanager
-    def writable_tree(self) -> t.Iterator[str]:
-        """Show the root tree for the block, with an upper layer for what belongs to this image alone."""
+    def writable_tree(self, *, only_metadata: bool = False) -> t.Iterator[str]:
+        """Show the root tree for the block, with an upper layer for what belongs to this image alone.
+
+        :param only_metadata: Files whose attributes alone change are not copied.
+        """
         with self.scratch("upper") as upper, self.scratch("overlay") as work:
             # The root directory of the mounted tree is the uppermost one.
             copy_attributes(self.tree.layers[-1], upper)
-            with self.tree.mounted(upper=upper, work=work) as root:
+            with self.tree.mounted(upper=upper, work=work, only_metadata=only_metadata) as root:
                 yield root
 
 

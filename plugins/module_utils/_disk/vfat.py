@@ -156,9 +156,16 @@ def _list_files(volume: Volume, source: Source) -> t.Dict[str, str | None]:
                         remedy="Remove it from the tree, or give the partition another fsType.",
                     )
                 listed[prefix + name] = path if stat.S_ISREG(mode) else None
+    # FAT takes upper and lower case for the same, and keeps the spelling of what came first.
+    spelled = {path.upper(): path for path in listed}
     for path, host_path in source.files.items():
         for parent in _parents(path):
-            listed.setdefault(parent, None)
+            if parent.upper() not in spelled:
+                spelled[parent.upper()] = parent
+                listed[parent] = None
+        # A package may have put a bootloader of its own where the one goes that is asked for.
+        if listed.get(spelled.get(path.upper(), "")) is not None:
+            del listed[spelled[path.upper()]]
         listed[path] = host_path
     seen: t.Dict[str, str] = {}
     for path in sorted(listed):

@@ -17,11 +17,12 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import CODECS, compress_file
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import fallback_path
-from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line
+from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line, security_words
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import default_kernel_first, find_kernels
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles, resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._disk.compose import TreeWriter
 from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import ESP
+from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import SECTOR, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._disk.tree_image import TreeImage, Workplace
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
@@ -124,14 +125,22 @@ class IsoImage(TreeImage):
         with workplace.scratch("iso") as scratch:
             medium = IsoMedium(_subdirectory(scratch, "medium"), epoch=workplace.epoch)
             payload = self._payload(workplace, medium, scratch) if self.disk is not None else None
-            with workplace.writable_tree() as root:
-                result = self._write(workplace, root, medium, scratch, payload)
+            with workplace.tree.mounted() as root:
+                contexts = FileContexts.of(TreeFiles(root))
+            with workplace.writable_tree(only_metadata=contexts is not None) as root:
+                result = self._write(workplace, root, medium, scratch, payload, contexts)
             os.rename(os.path.join(scratch, "image"), image)
         workplace.progress.milestone("ISO", f"Composed {image} ({show_size(os.path.getsize(image))})")
         return Outcome(result={"image": image, **result}, outputs={image: None}, facts=self.facts())
 
     def _write(
-        self, workplace: Workplace, root: str, medium: IsoMedium, scratch: str, payload: Payload | None
+        self,
+        workplace: Workplace,
+        root: str,
+        medium: IsoMedium,
+        scratch: str,
+        payload: Payload | None,
+        contexts: FileContexts | None,
     ) -> Facts:
         options = self.options
         live = live_system(root)
@@ -146,6 +155,9 @@ class IsoImage(TreeImage):
         for path, data in workplace.documents(root).items():
             writer.write(path, data)
         writer.finish()
+        if contexts is not None:
+            workplace.progress.milestone("ISO", "Labelling the files for SELinux")
+            set_labels(root, contexts)
         workplace.progress.milestone("ISO", "Writing the root file system of the live system")
         make_squashfs(
             root,
@@ -154,7 +166,7 @@ class IsoImage(TreeImage):
             workers=workplace.workers,
             runner=workplace.runner,
         )
-        entries = self._entries(live, payload)
+        entries = self._entries(live, payload, contexts)
         mark = f".disk/{derive_hex(workplace.build_digest, 'iso/mark', 32)}"
         medium.add_text(mark, "")
         medium.add_text(".disk/info", f"{options.title}\n")
@@ -194,9 +206,17 @@ class IsoImage(TreeImage):
     def _kernel_setting(self, key: str) -> str:
         return str((self.document.section("systemConfig").get("kernel") or {}).get(key) or "")
 
-    def _entries(self, live: t.Type[LiveSystem], payload: Payload | None) -> t.List[MenuEntry]:
+    def _entries(
+        self, live: t.Type[LiveSystem], payload: Payload | None, contexts: FileContexts | None
+    ) -> t.List[MenuEntry]:
         options = self.options
-        base = kernel_command_line(None, f"{live.cmdline(options.volume_id)} {self._kernel_setting('cmdline')}")
+        words = security_words(self.document.section("systemConfig").get("security") or {}, arch=self.arch)
+        if contexts is not None and contexts.is_enforced:
+            # The root directory of a live system is one in memory, whose label no policy lets services look into. The
+            # system that is installed enforces the policy nevertheless.
+            words.append("enforcing=0")
+        given = f"{live.cmdline(options.volume_id)} {self._kernel_setting('cmdline')}"
+        base = kernel_command_line(None, given, words)
         if payload is None:
             return [MenuEntry(options.title, base)]
         where = options.disk_path or "the disk of this machine"

@@ -292,6 +292,7 @@ CHANGES: t.Mapping[str, Change] = {
         leave_out=("/usr/lib/grub",),
         copies={"/usr/lib/grub/x86_64-efi/monolithic/grubx64.efi": "/boot/efi/EFI/BOOT/grubx64.efi"},
     ),
+    "grub2-pc": Change(provides=("grub2-pc-modules",)),
     "kmod": Change(provides=("/sbin/depmod", "/sbin/modprobe")),
     "openssh-server": Change(
         moves={"/usr/lib/systemd/system/ssh.service": "/usr/lib/systemd/system/sshd.service"},

@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import typing as t
 
-from ansible_collections.os_image.composer.tests.support.rpm_distribution.distribution import RpmDistribution
+from ansible_collections.os_image.composer.tests.support.rpm_distribution.distribution import (
+    RpmDistribution,
+    rpm_distribution,
+)
 
 OS = "composer-linux"
 DIST = "cl1"
@@ -34,59 +38,66 @@ _CONFIG: t.Mapping[str, t.Any] = {
     }
 }
 _CHROOT_ENVIRONMENT: t.Mapping[str, t.Any] = {"essential": {"packages": ["core-packages-container"]}}
-_DEFAULT_TEMPLATE: t.Mapping[str, t.Any] = {
-    "image": {"name": "cl1-default-x86_64", "version": "1"},
-    "target": _TARGET,
-    "disk": {
-        "name": "default",
-        "size": "2GiB",
-        "partitionTableType": "gpt",
-        "artifacts": [{"type": "raw"}],
-        "partitions": [
-            {
-                "id": "boot",
-                "type": "esp",
-                "flags": ["esp", "boot"],
-                "fsType": "fat32",
-                "fsLabel": "ESP",
-                "start": "1MiB",
-                "end": "257MiB",
-                "mountPoint": "/boot/efi",
-                "mountOptions": "umask=0077",
-            },
-            {
-                "id": "rootfs",
-                "type": "linux-root-amd64",
-                "fsType": "ext4",
-                "fsLabel": "rootfs",
-                "start": "257MiB",
-                "end": "0",
-                "mountPoint": "/",
-                "mountOptions": "defaults",
-            },
-        ],
+_PARTITIONS: t.Sequence[t.Mapping[str, t.Any]] = (
+    {
+        "id": "boot",
+        "type": "esp",
+        "flags": ["esp", "boot"],
+        "fsType": "fat32",
+        "fsLabel": "ESP",
+        "start": "1MiB",
+        "end": "257MiB",
+        "mountPoint": "/boot/efi",
+        "mountOptions": "umask=0077",
     },
-    "systemConfig": {
-        "name": "default-raw",
-        "description": "A small Composer Linux that boots to a login with the network up",
-        "hostname": "composer",
-        "timezone": "Etc/UTC",
-        "locale": "C.UTF-8",
-        "bootloader": {"bootType": "efi", "provider": "systemd-boot"},
-        "packages": [
-            "composer-release",
-            "core-packages-base-image",
-            "dracut",
-            "e2fsprogs",
-            "iproute",
-            "systemd-networkd",
-            "systemd-resolved",
-        ],
-        "kernel": {"cmdline": "console=tty0 console=ttyS0,115200", "packages": ["kernel"]},
-        "network": {"backend": "systemd-networkd", "interfaces": [{"match": "e*", "dhcp4": True}]},
-        "services": {"enable": ["systemd-resolved.service", "systemd-timesyncd.service"]},
+    {
+        "id": "rootfs",
+        "type": "linux-root-amd64",
+        "fsType": "ext4",
+        "fsLabel": "rootfs",
+        "start": "257MiB",
+        "end": "0",
+        "mountPoint": "/",
+        "mountOptions": "defaults",
     },
-}
+)
+_PACKAGES = (
+    "composer-release",
+    "core-packages-base-image",
+    "dracut",
+    "e2fsprogs",
+    "iproute",
+    "systemd-networkd",
+    "systemd-resolved",
+)
+# What finds the root file system of a live system, and what an installer needs.
+_LIVE_PACKAGES = ("device-mapper", "dosfstools", "dracut-live", "efibootmgr")
+
+
+def _default_template(image_type: str) -> dict[str, t.Any]:
+    is_disk = image_type == "raw"
+    return {
+        "image": {"name": "cl1-default-x86_64", "version": "1"},
+        "target": {**_TARGET, "imageType": image_type},
+        "disk": {
+            "name": "default",
+            "partitionTableType": "gpt",
+            "partitions": list(_PARTITIONS),
+            **({"size": "2GiB", "artifacts": [{"type": "raw"}]} if is_disk else {}),
+        },
+        "systemConfig": {
+            "name": f"default-{image_type}",
+            "description": "A small Composer Linux that boots to a login with the network up",
+            "hostname": "composer",
+            "timezone": "Etc/UTC",
+            "locale": "C.UTF-8",
+            "bootloader": {"bootType": "efi", "provider": "systemd-boot"},
+            "packages": [*_PACKAGES, *(() if is_disk else _LIVE_PACKAGES)],
+            "kernel": {"cmdline": "console=tty0 console=ttyS0,115200", "packages": ["kernel"]},
+            "network": {"backend": "systemd-networkd", "interfaces": [{"match": "e*", "dhcp4": True}]},
+            "services": {"enable": ["systemd-resolved.service", "systemd-timesyncd.service"]},
+        },
+    }
 
 
 def write_provider(config_dir: str | os.PathLike[str], distribution: RpmDistribution) -> str:
@@ -104,12 +115,24 @@ def write_provider(config_dir: str | os.PathLike[str], distribution: RpmDistribu
         ("config.yml", _CONFIG),
         ("chrootenvconfigs/chrootenv_x86_64.yml", _CHROOT_ENVIRONMENT),
         ("providerconfigs/x86_64_repo.yml", {"repositories": repositories}),
-        ("imageconfigs/defaultconfigs/default-raw-x86_64.yml", _DEFAULT_TEMPLATE),
+        *(
+            (f"imageconfigs/defaultconfigs/default-{kind}-x86_64.yml", _default_template(kind))
+            for kind in ("raw", "iso")
+        ),
     ):
         _write(os.path.join(provider, path), content)
     os.makedirs(os.path.join(root, "keys"), exist_ok=True)
     shutil.copyfile(distribution.key, os.path.join(root, "keys", "composer.asc"))
     return os.fspath(config_dir)
+
+
+@contextlib.contextmanager
+def served_provider(config_dir: str | os.PathLike[str]) -> t.Iterator[dict[str, str]]:
+    """Write the provider and serve the distribution as long as the block runs; yields the option mirrors."""
+    distribution = rpm_distribution()
+    write_provider(config_dir, distribution)
+    with distribution.serve() as server:
+        yield {MIRROR: server.url}
 
 
 def write_template(path: str | os.PathLike[str], **system: t.Any) -> str:
@@ -133,4 +156,4 @@ def _write(path: str, content: t.Mapping[str, t.Any]) -> None:
         json.dump(content, stream, indent=2)
 
 
-__all__ = ("DIST", "MIRROR", "OS", "write_provider", "write_template")
+__all__ = ("DIST", "MIRROR", "OS", "served_provider", "write_provider", "write_template")

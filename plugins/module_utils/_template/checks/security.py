@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import access_control_words, word_name
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardening import BLOCKED_MODULES
+from ansible_collections.os_image.composer.plugins.module_utils._iso.options import iso_type
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.boot import kernel_words
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.packages import has_package
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Finding, Subject
@@ -73,6 +74,40 @@ def security_modules_have_their_policies(template: Mapping) -> t.Iterator[Findin
 
 @SUBJECT.rule(
     "systemConfig.security",
+    "target",
+    "iso",
+    example="""
+    target:
+      imageType: initrd
+    disk:
+      artifacts: []
+      partitions: []
+    systemConfig:
+      security:
+        selinux: enforcing
+      packages: [selinux-policy-default]
+    """,
+)
+def files_can_have_labels(template: Mapping) -> t.Iterator[Finding]:
+    """SELinux is not asked for in an initrd, whose files have no labels, nor enforced by a live system."""
+    path, kind = ("systemConfig", "security", "selinux"), template["target"]["imageType"]
+    if kind == "initrd" and _is_on(template, "selinux"):
+        yield (
+            path,
+            "An initrd is an archive that holds no SELinux labels, so that a policy would know none of its files. "
+            "Remove selinux, or use imageType: raw or iso.",
+        )
+    is_live = kind == "iso" and iso_type(template) == "live"
+    if is_live and template["systemConfig"]["security"].get("selinux") == "enforcing":
+        yield (
+            path,
+            "The root directory of a live system lies in memory and has the label of that, so that no service could "
+            "look into it. Set selinux to permissive, or use imageType: raw, or an installer.",
+        )
+
+
+@SUBJECT.rule(
+    "systemConfig.security",
     "systemConfig.kernel",
     example="""
     systemConfig:
@@ -90,11 +125,9 @@ def kernel_command_line_agrees_with_security(template: Mapping) -> t.Iterator[Fi
     for word in kernel_words(template):
         name, value = word_name(word), word.partition("=")[2]
         if name == "enforcing" and _is_on(template, "selinux"):
-            yield (
-                path,
-                f"{word} overrules the mode that systemConfig.security sets, which changes once all files have labels. "
-                "Remove it.",
-            )
+            mode = security["selinux"]
+            if value != {"enforcing": "1", "permissive": "0"}[mode]:
+                yield path, f"{word} overrules systemConfig.security, by which SELinux is {mode}. Remove it."
         elif word != wanted.get(name, word):
             yield (
                 path,

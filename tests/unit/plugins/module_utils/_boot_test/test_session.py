@@ -212,5 +212,5 @@ def test_the_console_of_a_kernel_is_that_of_its_machine(
     test = BootTest(image=str(tmp_path / "small.initrd"), output_dir=str(tmp_path))
     spec = session._machine_spec(test, test.image, CommandRunner())
     assert (spec.arch, spec.cmdline, spec.image) == (arch, cmdline, None)
-    spec = session._machine_spec(dataclasses.replace(test, cmdline="quiet"), CommandRunner())
+    spec = session._machine_spec(dataclasses.replace(test, cmdline="quiet"), test.image, CommandRunner())
     assert spec.cmdline == "quiet"

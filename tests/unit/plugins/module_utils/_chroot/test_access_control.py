@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import subprocess
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.access_control import set_up_access_control
@@ -20,9 +19,6 @@ pytestmark = needs_root
 
 CONFIG = "/etc/selinux/config"
 GIVEN = "# What it is.\nSELINUX=disabled\nSELINUXTYPE=default\nSETLOCALDEFS=0\n"
-UNIT = "/etc/systemd/system/selinux-enforce.service"
-LINK = "/etc/systemd/system/sysinit.target.wants/selinux-enforce.service"
-GENERATOR = "/usr/lib/systemd/system-generators/selinux-autorelabel-generator.sh"
 
 
 @pytest.fixture
@@ -32,41 +28,16 @@ def files(tmp_path: pathlib.Path) -> TreeFiles:
     pathlib.Path(made.root).mkdir()
     made.write(CONFIG, GIVEN)
     made.write("/etc/selinux/default/policy/policy.33", b"")
-    made.write(GENERATOR, "", mode=0o755)
     return made
 
 
-def test_permissive_labels_itself_and_stays_so(files: TreeFiles) -> None:
-    set_up_access_control(files, {"selinux": "permissive"})
-    assert files.read(CONFIG) == GIVEN.replace("disabled", "permissive")
-    assert files.read("/.autorelabel") == "-F\n"
-    assert not files.exists(UNIT)
-
-
-def test_enforcing_comes_when_everything_has_labels(files: TreeFiles) -> None:
-    set_up_access_control(files, {"selinux": "enforcing"})
-    assert files.read(CONFIG) == GIVEN.replace("disabled", "permissive")
-    assert files.exists("/.autorelabel")
-    assert os.readlink(files.real(LINK, follow_last=False)) == UNIT
-    lines = files.read(UNIT).splitlines()
-    assert "ConditionPathExists=!/.autorelabel" in lines
-    commands = [line.partition("=")[2].split() for line in lines if line.startswith("ExecStart=")]
-    assert commands[-1] == ["/usr/sbin/setenforce", "1"]
-    # What the unit does to the configuration, done here.
-    program, *arguments = commands[0]
-    subprocess.run([program, *arguments[:-1], files.real(arguments[-1])], check=True)
-    assert files.read(CONFIG) == GIVEN.replace("disabled", "enforcing")
-
-
-def test_the_unit_is_one_that_systemd_understands(files: TreeFiles, tmp_path: pathlib.Path) -> None:
-    set_up_access_control(files, {"selinux": "enforcing"})
-    unit = pathlib.Path(files.real(UNIT))
-    # Programs that the build host does not have are the image's.
-    text = unit.read_text().replace("/sbin/restorecon", "/bin/true").replace("/usr/sbin/setenforce", "/bin/true")
-    unit.write_text(text)
-    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(unit)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+@pytest.mark.parametrize("mode", ["enforcing", "permissive"])
+def test_the_mode_holds_from_the_first_boot_on(files: TreeFiles, mode: str) -> None:
+    set_up_access_control(files, {"selinux": mode})
+    assert files.read(CONFIG) == GIVEN.replace("disabled", mode)
+    # Labels come with the image: nothing in it makes them.
+    assert os.listdir(files.root) == ["etc"]
+    assert os.listdir(files.real("/etc")) == ["selinux"]
 
 
 def test_disabled_needs_nothing(files: TreeFiles, tmp_path: pathlib.Path) -> None:
@@ -98,18 +69,12 @@ def test_a_policy_that_is_not_there(files: TreeFiles) -> None:
 
 
 @pytest.mark.parametrize("mode", ["enforcing", "permissive"])
-def test_without_a_policy_or_labels_there_is_no_selinux(files: TreeFiles, mode: str) -> None:
+def test_without_a_policy_there_is_no_selinux(files: TreeFiles, mode: str) -> None:
     before = files.read(CONFIG)
-    files.remove(GENERATOR)
-    with pytest.raises(
-        ChrootError, match=rf"selinux is {mode}, but nothing .* label .* Add the package policycoreutils"
-    ):
-        set_up_access_control(files, {"selinux": mode})
     files.remove("/etc/selinux/default/policy/policy.33")
     with pytest.raises(ChrootError, match=rf"selinux is {mode}, but the image has no policy .*selinux-policy-default"):
         set_up_access_control(files, {"selinux": mode})
     assert files.read(CONFIG) == before
-    assert not files.exists("/.autorelabel")
 
 
 def test_apparmor_needs_its_parser(files: TreeFiles) -> None:

@@ -304,6 +304,21 @@ def test_what_cannot_be_composed_is_named(
     assert (tmp_path / "image.raw").read_text() == "the last good image"
 
 
+def test_the_bootloader_takes_the_place_of_what_a_package_has_there(tmp_path: pathlib.Path) -> None:
+    tree = make_tree(tmp_path / "tree")
+    # As packages of shim and GRUB have it that were made for a mounted ESP.
+    for name, text in (("EFI/boot/bootx64.efi", "shim"), ("EFI/boot/grubx64.efi", "grub")):
+        (tree / "boot/efi" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / "boot/efi" / name).write_text(text)
+    composed = compose(tree, tmp_path / "out", provider="grub")
+    assert composed.read_esp("EFI/BOOT/BOOTX64.EFI")[:2] == b"MZ"
+    assert composed.read_esp("EFI/BOOT/grubx64.efi") == b"grub"
+    listed = subprocess.run(
+        ["mdir", "-/", "-b", "-i", composed.esp(), "::/"], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert [name.lower() for name in listed].count("::/efi/boot/bootx64.efi") == 1
+
+
 def test_the_tree_is_left_as_it_was(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
     def state() -> t.List[t.Tuple[str, int, int, int]]:
         return sorted(

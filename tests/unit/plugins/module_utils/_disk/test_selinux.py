@@ -6,16 +6,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import stat
 import subprocess
+import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
-from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
+from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import ATTRIBUTE, FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
-from ansible_collections.os_image.composer.tests.support.disk_tree import compose, make_tree
+from ansible_collections.os_image.composer.tests.support.disk_judges import extract, judge, partition_table
+from ansible_collections.os_image.composer.tests.support.disk_tree import ESP, compose, make_tree
 
 CONTEXTS = r"""
 # As in the reference policy.
@@ -112,3 +115,46 @@ def test_the_labels_are_on_the_disk(tmp_path: pathlib.Path) -> None:
     assert "security.selinux" not in os.listxattr(tree / "etc")
     # No content was copied for a label.
     assert (tmp_path / "out/upper/usr/share/big").stat().st_blocks * 512 <= 8192
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize("fs_type", ["ext4", "ext3", "ext2", "xfs", "btrfs", "squashfs", "erofs"])
+def test_everything_on_a_root_file_system_has_its_label(fs_type: str, tmp_path: pathlib.Path) -> None:
+    tree = make_tree(tmp_path / "tree")
+    policy(tree)
+    root = {"id": "rootfs", "fsType": fs_type, "size": "content", "mountPoint": "/"}
+    composed = compose(tree, tmp_path / "out", {"size": "content", "partitions": [ESP, root]})
+    contexts = FileContexts.of(TreeFiles(str(tree)))
+    assert contexts is not None
+    entry = partition_table(composed.image)["partitions"][1]
+    volume = extract(composed.image, entry, tmp_path / "root.img")
+    wrong, count = {}, 0
+    with mounted(volume, tmp_path / "mounted") as top:
+        for parent, directories, names in os.walk(top):
+            for name in (".", *directories, *names):
+                path = os.path.normpath(os.path.join(parent, name))
+                inside = "/" + os.path.relpath(path, top).lstrip(".")
+                expected = contexts.label(inside, os.lstat(path).st_mode)
+                try:
+                    found = os.getxattr(path, ATTRIBUTE, follow_symlinks=False).rstrip(b"\0").decode()
+                except OSError:
+                    found = None
+                count += 1
+                if found != expected:
+                    wrong[inside] = (found, expected)
+        assert os.path.isdir(top / "lost+found") is fs_type.startswith("ext")
+        if fs_type.startswith("ext"):
+            assert stat.S_IMODE(os.stat(top / "lost+found").st_mode) == 0o700
+    assert wrong == {}
+    assert count > 300
+
+
+@contextlib.contextmanager
+def mounted(volume: pathlib.Path, where: pathlib.Path) -> t.Iterator[pathlib.Path]:
+    """Mount a volume read-only for the block."""
+    where.mkdir()
+    judge("mount", "-o", "loop,ro", str(volume), str(where))
+    try:
+        yield where
+    finally:
+        judge("umount", str(where))

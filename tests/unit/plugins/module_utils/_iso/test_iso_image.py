@@ -126,6 +126,28 @@ def test_the_root_of_the_live_system_is_the_tree(
     assert "cap_net_raw=ep" in say("getcap", str(tmp_path / "root/usr/bin/ping"))
 
 
+def test_selinux_finds_its_labels_and_the_kernel_is_told(
+    compose: t.Callable[..., Facts], tree: pathlib.Path, tmp_path: pathlib.Path, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(lambda: shutil.rmtree(tree / "etc/selinux"))
+    contexts = tree / "etc/selinux/targeted/contexts/files"
+    contexts.mkdir(parents=True)
+    (contexts / "file_contexts").write_text(
+        "/.* system_u:object_r:default_t:s0\n/etc(/.*)? system_u:object_r:etc_t:s0\n"
+    )
+    (tree / "etc/selinux/config").write_text("SELINUX=enforcing\nSELINUXTYPE=targeted\n")
+    template = copy.deepcopy(dict(LIVE))
+    template["systemConfig"]["security"] = {"selinux": "enforcing"}
+    result = compose(template)
+    assert result["boot"]["cmdline"] == "boot=live console=ttyS0 security=selinux selinux=1 enforcing=0"
+    squashfs = extract(result["image"], "live/filesystem.squashfs", tmp_path)
+    say("unsquashfs", "-n", "-q", "-xattrs", "-d", str(tmp_path / "root"), str(squashfs))
+    for path, label in ((".", "default_t"), ("usr/bin/ping", "default_t"), ("etc/fstab", "etc_t"), ("etc", "etc_t")):
+        found = os.getxattr(tmp_path / "root" / path, "security.selinux")
+        assert found == f"system_u:object_r:{label}:s0\0".encode(), path
+    assert os.listxattr(tree / "etc") == []
+
+
 @pytest.mark.parametrize("template", [LIVE, INSTALLER], ids=["live", "installer"])
 def test_the_same_build_gives_the_same_iso(compose: t.Callable[..., Facts], template: t.Mapping[str, t.Any]) -> None:
     first, second = compose(template)["image"], compose(template, "other", workers=1)["image"]

@@ -34,8 +34,24 @@ WRONG: list[tuple[Part, str]] = [
         "selinux=1 contradicts systemConfig.security, which makes it selinux=0. Remove one of the two.",
     ),
     (
-        config(security={"selinux": "enforcing"}, kernel={"cmdline": "enforcing=1"}),
-        "enforcing=1 overrules the mode that systemConfig.security sets",
+        config(security={"selinux": "enforcing"}, kernel={"cmdline": "enforcing=0"}),
+        "enforcing=0 overrules systemConfig.security, by which SELinux is enforcing. Remove it.",
+    ),
+    (
+        {
+            **config(security={"selinux": "permissive"}, packages=["selinux-policy-default"]),
+            "target": {"imageType": "initrd"},
+            "disk": {"artifacts": [], "partitions": []},
+        },
+        "systemConfig.security.selinux: An initrd is an archive that holds no SELinux labels",
+    ),
+    (
+        {
+            **config(security={"selinux": "enforcing"}, packages=["selinux-policy-default"]),
+            "target": {"imageType": "iso"},
+            "iso": {"type": "live"},
+        },
+        "systemConfig.security.selinux: The root directory of a live system lies in memory",
     ),
     (
         config(security={"apparmor": "enabled"}, kernel={"cmdline": "lsm=landlock,yama"}),
@@ -81,10 +97,29 @@ RIGHT: Right = {
         config(security={"selinux": "enforcing"}, packages=["selinux-*"]),
         config(security={"selinux": "disabled", "apparmor": "disabled"}),
     ],
+    "files_can_have_labels": [
+        {
+            **config(security={"selinux": "disabled"}),
+            "target": {"imageType": "initrd"},
+            "disk": {"artifacts": [], "partitions": []},
+        },
+        config(security={"selinux": "enforcing"}, packages=["selinux-policy"]),
+        {
+            **config(security={"selinux": "enforcing"}, packages=["selinux-policy"]),
+            "target": {"imageType": "iso"},
+            "iso": {"type": "installer"},
+        },
+        {
+            **config(security={"selinux": "permissive"}, packages=["selinux-policy"]),
+            "target": {"imageType": "iso"},
+            "iso": {"type": "live"},
+        },
+    ],
     "kernel_command_line_agrees_with_security": [
         config(kernel={"cmdline": "selinux=0"}),
         config(security={"selinux": "disabled"}, kernel={"cmdline": "selinux=0"}),
         config(kernel={"cmdline": "enforcing=1"}),
+        config(security={"selinux": "enforcing"}, packages=["selinux-policy"], kernel={"cmdline": "enforcing=1"}),
         config(security={"apparmor": "enabled"}, kernel={"cmdline": "apparmor=1 lsm=landlock,apparmor"}),
     ],
     "blocked_modules_are_not_wanted": [
