@@ -127,7 +127,7 @@ def run_boot_test(test: BootTest, *, runner: CommandRunner) -> BootReport:
     """
     commands: list[GuestCommand] = []
     with contextlib.ExitStack() as stack:
-        image = stack.enter_context(_unpacked(test, runner))
+        image = _unpacked(test, stack, runner)
         spec = _machine_spec(test, image, runner)
         _prepare_output(test)
         log = stack.enter_context(open(test.console_log, "w", encoding="utf-8"))
@@ -148,9 +148,11 @@ def run_boot_test(test: BootTest, *, runner: CommandRunner) -> BootReport:
     return BootReport(spec.arch, spec.accelerator, matched, seconds, tuple(commands))
 
 
-@contextlib.contextmanager
-def _unpacked(test: BootTest, runner: CommandRunner) -> t.Iterator[str]:
-    """Return the path of the image itself, of which a temporary file is made when it is compressed as a whole."""
+def _unpacked(test: BootTest, stack: contextlib.ExitStack, runner: CommandRunner) -> str:
+    """Return the path of the image itself, of which a temporary file is made when it is compressed as a whole.
+
+    :param stack: The file is there until this ends.
+    """
     if not os.path.isfile(test.image):
         raise BootError(
             f"The image {test.image} does not exist.",
@@ -158,11 +160,10 @@ def _unpacked(test: BootTest, runner: CommandRunner) -> t.Iterator[str]:
         )
     # Not by the content: most initrds begin as compressed files do, and are no disks in such files.
     if name_when_unpacked(test.image) == test.image:
-        yield test.image
-        return
+        return test.image
     temp_dir = test.temp_dir or "/var/tmp"  # noqa: S108
-    with unpacked_image(test.image, temp_dir=temp_dir, runner=runner) as (path, _compression):
-        yield path
+    path, _compression = stack.enter_context(unpacked_image(test.image, temp_dir=temp_dir, runner=runner))
+    return path
 
 
 def _machine_spec(test: BootTest, image: str, runner: CommandRunner) -> MachineSpec:
