@@ -30,6 +30,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
     require_esp,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging
+from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import (
+    escaped_cmdline,
+    quoted_title,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import Partition
@@ -157,9 +161,9 @@ class Grub(Bootloader):
             name = f"{title}, {kernel.version}"
             files.entries.append(name)
             lines += [
-                f"menuentry {_quote(name)} {{",
+                f"menuentry {quoted_title(name)} {{",
                 f"\tsearch --no-floppy --fs-uuid --set=root {_search_id(context, holder)}",
-                f"\tlinux {_on_partition(holder, kernel.image)} {_escape(context.cmdline)}",
+                f"\tlinux {_on_partition(holder, kernel.image)} {escaped_cmdline(context.cmdline)}",
                 f"\tinitrd {_on_partition(holder, kernel.initrd)}",
                 "}",
             ]
@@ -278,19 +282,6 @@ def _on_partition(partition: Partition, path: str) -> str:
     """Return the path that a file of the tree has on its partition."""
     mount_point = (partition.mount_point or "/").rstrip("/")
     return path[len(mount_point) :]
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "") + "'"
-
-
-def _escape(cmdline: str) -> str:
-    """Keep GRUB's script language from reading anything into a command line."""
-    parts = cmdline.split('"')
-    # Every second part stands between double quotes, where fewer characters mean something.
-    for index, part in enumerate(parts):
-        parts[index] = re.sub(r"([\\$])" if index % 2 else r"([\\$';&|<>{}#])", r"\\\1", part)
-    return '"'.join(parts)
 
 
 __all__ = ("Grub", "GrubBios", "GrubEfi")

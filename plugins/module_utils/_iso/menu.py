@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import fallback_path
+from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import (
+    escaped_cmdline,
+    quoted_title,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, ToolMissingError
@@ -185,25 +188,12 @@ def menu(entries: t.Sequence[MenuEntry], *, kernel: str, initrd: str, timeout: i
     lines = ["# Made when the image was built.", "set default=0", f"set timeout={timeout}", ""]
     for entry in entries:
         lines += [
-            f"menuentry {_quote(entry.title)} {{",
-            f"\tlinux {kernel} {_escape(entry.cmdline)}",
+            f"menuentry {quoted_title(entry.title)} {{",
+            f"\tlinux {kernel} {escaped_cmdline(entry.cmdline)}",
             f"\tinitrd {initrd}",
             "}",
         ]
     return "\n".join(lines) + "\n"
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "") + "'"
-
-
-def _escape(cmdline: str) -> str:
-    """Keep GRUB's script language from reading anything into a command line."""
-    parts = cmdline.split('"')
-    # Every second part stands between double quotes, where fewer characters mean something.
-    for index, part in enumerate(parts):
-        parts[index] = re.sub(r"([\\$])" if index % 2 else r"([\\$';&|<>{}#])", r"\\\1", part)
-    return '"'.join(parts)
 
 
 __all__ = ("GRUB_DIRECTORY", "GrubFiles", "GrubPlatform", "MenuEntry", "firmwares", "make_grub", "menu", "require_grub")

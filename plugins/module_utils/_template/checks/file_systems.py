@@ -48,6 +48,7 @@ _LEAST_SIZES: t.Mapping[str, int] = {
     "linux-swap": 40 * KIB,
     "swap": 40 * KIB,
 }
+_BIGGEST_FAT16 = 2048 * MIB
 # A root file system below this holds no system.
 _LEAST_ROOT = 256 * MIB
 _LEAST_COMPRESSED_ROOT = 32 * MIB
@@ -138,6 +139,32 @@ def labels_fit_their_file_systems(template: Mapping) -> t.Iterator[Finding]:
             )
         elif not re.match(r"[!-~ ]+\Z", label):
             yield (*path, "fsLabel"), f"The label {label!r} may only have printable ASCII characters."
+
+
+@SUBJECT.rule(
+    "disk",
+    "target",
+    example="""
+    disk:
+      size: 8GiB
+      partitions:
+        - {id: boot, type: esp, fsType: fat32, size: 200MiB, mountPoint: /boot/efi}
+        - {id: data, fsType: fat16, size: 4GiB, mountPoint: /srv}
+        - {id: root, fsType: ext4, end: "0", mountPoint: /}
+    """,
+)
+def fat16_ends_at_2_gib(template: Mapping) -> t.Iterator[Finding]:
+    """FAT16 counts no more clusters than fill 2 GiB."""
+    layout = planned_layout(template)
+    if layout is None:
+        return
+    for partition, (path, item) in zip(layout.partitions, partitions(template)):
+        if partition.fs_type == "fat16" and not partition.fits_content and partition.size > _BIGGEST_FAT16:
+            yield (
+                (*path, "size" if "size" in item else "end"),
+                f"The partition {partition.id!r} has {partition.size // MIB} MiB, but FAT16 ends at "
+                f"{_BIGGEST_FAT16 // MIB} MiB. Set its fsType to fat32.",
+            )
 
 
 @SUBJECT.rule(

@@ -19,6 +19,7 @@ from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._temp
 )
 
 CONTENT_ROOT = {"id": "root", "mountPoint": "/", "size": "content"}
+START_ROOT = {**ROOT, "start": "3GiB"}
 SHORT_ESP = {**ESP, "end": "200MiB"}
 
 
@@ -48,6 +49,10 @@ WRONG: list[tuple[Part, str]] = [
     (disk(ESP, {**ROOT, "fsType": "xfs", "end": "540MiB"}), "a file system of the type xfs needs at least 300 MiB."),
     (disk(ESP, {**ROOT, "fsType": "erofs", "end": "280MiB"}), "a root file system needs at least 32 MiB."),
     (disk({**ESP, "end": "20MiB"}, {**ROOT, "start": "20MiB"}), "of the type fat32 needs at least 33 MiB"),
+    (
+        disk(SHORT_ESP, {"id": "x", "fsType": "fat16", "start": "200MiB", "end": "2249MiB"}, START_ROOT, size="4GiB"),
+        "disk.partitions[1].end: The partition 'x' has 2049 MiB, but FAT16 ends at 2048 MiB. Set its fsType to fat32.",
+    ),
     (between(fsType="btrfs"), "of the type btrfs needs at least 110 MiB"),
     (disk(ESP, SMALL_ROOT, data(end="1025MiB")), "The partition 'data' has 1 MiB, but a file system of the type ext4"),
     (disk(ESP, {**ROOT, "fsType": "squashfs", "mountOptions": "rw"}), "squashfs cannot be written"),
@@ -60,6 +65,10 @@ RIGHT: Right = {
     "labels_fit_their_file_systems": [
         disk({**ESP, "fsLabel": "ELEVEN-CHAR"}, {**ROOT, "fsLabel": "cloudimg-rootfs"}),
         disk(ESP, {**ROOT, "fsType": "squashfs"}),
+    ],
+    "fat16_ends_at_2_gib": [
+        disk(SHORT_ESP, {"id": "x", "fsType": "fat16", "start": "200MiB", "end": "2248MiB"}, START_ROOT, size="4GiB"),
+        between(fsType="fat16"),
     ],
     "partitions_are_large_enough": [
         disk({**ESP, "end": "34MiB"}, {**ROOT, "start": "34MiB", "end": "290MiB"}),
