@@ -53,10 +53,10 @@ _NOTES = [
     "gets the same packages from a local repository without signatures, apt-get the same package lists.",
     "Cold, changed and peer runs alternate, so that a change in the machine's speed meets all of them.",
     "RPM packages are those of the tests' distribution; dnf gets them from the same repository on the disk, with its "
-    "metadata at hand, and checks signatures too. It is compared with resolving, fetching and installing alone, in two "
-    "layers; configuration and initramfs are kept meanwhile.",
+    "metadata at hand, and checks signatures too. It is compared with resolving, fetching and installing: a cold build "
+    "of the tree less the making of configuration and initramfs above it.",
     "mke2fs and mksquashfs get the very tree that disk_compose gets, mksquashfs with the same compression. The most "
-    "space is that of all files in the stage's directory, seen every 50 ms.",
+    "space is that of new files in the stage's directory, seen every 50 ms.",
     "mmdebstrap makes a root file system; the stages make a partitioned disk image that boots, with manifest, SBOM and "
     "checksums.",
 ]

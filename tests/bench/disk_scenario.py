@@ -37,7 +37,7 @@ _OVERLAY = 'mount -t overlay -o "ro,lowerdir=$2" tree "$1" && shift 2 && exec "$
 
 
 class Space:
-    """The most space that the files below a directory take while a block runs.
+    """The most space that a block takes below a directory, beside what was there before.
 
     :ivar peak: Bytes on the disk.
     """
@@ -48,9 +48,11 @@ class Space:
         self._directory = directory
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch)
+        self._before = 0
         self.peak = 0
 
     def __enter__(self) -> Space:
+        self._before = disk_usage(self._directory)
         self._thread.start()
         return self
 
@@ -60,7 +62,7 @@ class Space:
 
     def _watch(self) -> None:
         while not self._done.wait(self._INTERVAL):
-            self.peak = max(self.peak, disk_usage(self._directory))
+            self.peak = max(self.peak, disk_usage(self._directory) - self._before)
 
 
 def disk_usage(directory: str) -> int:

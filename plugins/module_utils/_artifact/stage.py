@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import os
@@ -485,7 +484,8 @@ class _ArtifactMaker:
         if not self._plans:
             return {}
         self._check_space()
-        ordered = sorted(self._plans, key=_uses_all_processors)
+        # What takes longest begins first.
+        ordered = sorted(self._plans, key=lambda plan: (_uses_all_processors(plan), not _is_compact(plan)))
         alone = sum(not _uses_all_processors(plan) for plan in ordered)
         workers = min(alone, self._options.workers, len(os.sched_getaffinity(0))) + 1
         made = run_parallel(self._make, ordered, workers=workers, stop=self._stop)
@@ -531,8 +531,7 @@ class _ArtifactMaker:
             os.mkdir(os.path.dirname(source))
             self._convert(plan, source, compact=False)
         elif plan.is_converted:
-            with self._all_processors if _uses_all_processors(plan) else contextlib.nullcontext():
-                self._convert(plan, path, compact=True)
+            self._convert(plan, path, compact=True)
         if plan.compression:
             with self._all_processors:
                 compressed = self._compress(plan, source, path)
@@ -602,7 +601,12 @@ def _name_without_compression(plan: ArtifactPlan) -> str:
 
 
 def _uses_all_processors(plan: ArtifactPlan) -> bool:
-    return plan.compression is not None or (plan.is_converted and bool(FORMATS[plan.format].compact))
+    return plan.compression is not None
+
+
+def _is_compact(plan: ArtifactPlan) -> bool:
+    """Whether the format compresses by itself, which C(qemu-img) does on one processor as long as it keeps an order."""
+    return plan.is_converted and plan.compression is None and bool(FORMATS[plan.format].compact)
 
 
 def _tool_versions(plans: t.Sequence[ArtifactPlan]) -> t.Dict[str, str]:
