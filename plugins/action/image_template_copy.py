@@ -48,9 +48,8 @@ class ActionModule(ActionBase):
         template = self._find(options["template"]) if options["template"] else None
         try:
             bundle = self._collect(template, options, config_dir)
-            with tempfile.NamedTemporaryFile(
-                dir=C.config.get_config_value("DEFAULT_LOCAL_TMP"), suffix=".tar"
-            ) as archive:
+            # Not C.config's value, which is a template still.
+            with tempfile.NamedTemporaryFile(dir=t.cast(t.Any, C).DEFAULT_LOCAL_TMP, suffix=".tar") as archive:
                 digest = bundle.write(t.cast(t.BinaryIO, archive))
                 archive.flush()
                 result.update(self._deliver(archive.name, digest, bundle.name, options, variables))

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -81,9 +82,9 @@ def _with_shown_paths(value: t.Any, *, paths: t.Mapping[str, str]) -> t.Any:
     if isinstance(value, (list, tuple)):
         return [_with_shown_paths(item, paths=paths) for item in value]
     if isinstance(value, str):
-        # What is inside of another one is looked for first.
-        for path in sorted(paths, key=len, reverse=True):
-            value = value.replace(path, paths[path])
+        # Of two that fit the longer one counts: a file before its directory.
+        known = "|".join(re.escape(path) for path in sorted(paths, key=len, reverse=True))
+        value = re.sub(known, lambda match: paths[match[0]], value) if known else value
     return value
 
 

@@ -52,12 +52,12 @@ image:
   description: Path of the raw image, the ISO or the initrd in the build directory.
   returned: success
   type: str
-  sample: /var/lib/os-image-composer/work/debian-debian12-x86_64/imagebuild/minimal/disk/image.raw
+  sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/disk/image.raw
 kernel:
   description: Path of the kernel that starts an initrd.
   returned: success, for an initrd
   type: str
-  sample: /var/lib/os-image-composer/work/debian-debian12-x86_64/imagebuild/rescue/disk/vmlinuz
+  sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/rescue/disk/vmlinuz
 iso:
   description: What the ISO is.
   returned: success, for an ISO

@@ -71,12 +71,12 @@ certificates:
   sample:
     - subject: CN=Fleet db
       sha256: 5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef
-      path: /var/lib/os-image-composer/work/debian-debian12-x86_64/imagebuild/minimal/signed/db.cer
+      path: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/signed/db.cer
 image:
   description: Path of the image that is to be published, signed or not.
   returned: success
   type: str
-  sample: /var/lib/os-image-composer/work/debian-debian12-x86_64/imagebuild/minimal/signed/image.raw
+  sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/signed/image.raw
 rebuild_reason:
   description: Why the stage did its work, in words. Empty when there was nothing to do.
   returned: success

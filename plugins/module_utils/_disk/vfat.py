@@ -32,7 +32,8 @@ _SMALLEST_FAT32 = 33 * MIB
 # As many clusters of one sector as FAT16 can count; below the first it would be FAT12.
 _SMALLEST_FAT16 = 4 * MIB
 _BIGGEST_FAT16_OF_SECTORS = 31 * MIB
-_BIGGEST_FAT16 = 2048 * MIB
+#: Bytes, of the largest clusters that every system reads.
+BIGGEST_FAT16 = 2048 * MIB
 
 # From the FAT specification; control characters are refused as well.
 _FORBIDDEN = frozenset('"*/:<>?\\|')
@@ -115,10 +116,10 @@ class Vfat(FileSystem):
                 f"{show_size(least)}.",
                 remedy=f"Enlarge the partition{instead}.",
             )
-        if is_fat16 and volume.size > _BIGGEST_FAT16:
+        if is_fat16 and volume.size > BIGGEST_FAT16:
             raise DiskError(
                 f"The partition {volume.name!r} has {show_size(volume.size)}, but FAT16 ends at "
-                f"{show_size(_BIGGEST_FAT16)}.",
+                f"{show_size(BIGGEST_FAT16)}.",
                 remedy="Set its fsType to fat32.",
             )
         return 16 if is_fat16 else 32
@@ -208,4 +209,4 @@ def _batches(items: t.Sequence[str]) -> t.Iterator[t.Sequence[str]]:
         yield items[start : start + _BATCH]
 
 
-__all__ = ("Vfat", "name_problem")
+__all__ = ("BIGGEST_FAT16", "Vfat", "name_problem")

@@ -16,6 +16,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.compre
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import subformat_problem
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
     DiskLayout,
+    Partition,
     disk_layout,
     layout_problems,
 )
@@ -70,6 +71,14 @@ def planned_layout(template: Mapping) -> DiskLayout | None:
     """Return the layout of the disk; V(None) when it has none, which is another rule's business."""
     disk = planned_disk(template)
     return None if disk is None or layout_problems(disk) else disk_layout(disk)
+
+
+def sized_partitions(template: Mapping) -> t.Iterator[t.Tuple[Partition, Path]]:
+    """Yield each partition whose size the template decides, and where it does; none where there is no layout."""
+    layout = planned_layout(template)
+    for partition, (path, item) in zip(layout.partitions if layout else (), partitions(template)):
+        if not partition.fits_content:
+            yield partition, (*path, "size" if "size" in item else "end")
 
 
 @SUBJECT.rule(
@@ -232,4 +241,12 @@ def artifacts_can_be_used_as_they_are(template: Mapping) -> t.Iterator[Finding]:
             )
 
 
-__all__ = ("SUBJECT", "is_bios_boot", "is_mbr", "partitions", "planned_disk", "planned_layout")
+__all__ = (
+    "SUBJECT",
+    "is_bios_boot",
+    "is_mbr",
+    "partitions",
+    "planned_disk",
+    "planned_layout",
+    "sized_partitions",
+)

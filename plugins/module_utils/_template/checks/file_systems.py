@@ -16,16 +16,16 @@ import typing as t
 # pylint: disable=unused-import
 import ansible_collections.os_image.composer.plugins.module_utils._disk.ext
 import ansible_collections.os_image.composer.plugins.module_utils._disk.mounted
-import ansible_collections.os_image.composer.plugins.module_utils._disk.packed
-import ansible_collections.os_image.composer.plugins.module_utils._disk.vfat  # noqa: F401
+import ansible_collections.os_image.composer.plugins.module_utils._disk.packed  # noqa: F401
 
 # pylint: enable=unused-import
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import KIB, MIB, show_size
+from ansible_collections.os_image.composer.plugins.module_utils._disk.vfat import BIGGEST_FAT16
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.disk import (
     is_bios_boot,
     partitions,
-    planned_layout,
+    sized_partitions,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.partitions import FAT, SWAP, is_mounted
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Finding, Subject
@@ -48,7 +48,6 @@ _LEAST_SIZES: t.Mapping[str, int] = {
     "linux-swap": 40 * KIB,
     "swap": 40 * KIB,
 }
-_BIGGEST_FAT16 = 2048 * MIB
 # A root file system below this holds no system.
 _LEAST_ROOT = 256 * MIB
 _LEAST_COMPRESSED_ROOT = 32 * MIB
@@ -155,15 +154,12 @@ def labels_fit_their_file_systems(template: Mapping) -> t.Iterator[Finding]:
 )
 def fat16_ends_at_2_gib(template: Mapping) -> t.Iterator[Finding]:
     """FAT16 counts no more clusters than fill 2 GiB."""
-    layout = planned_layout(template)
-    if layout is None:
-        return
-    for partition, (path, item) in zip(layout.partitions, partitions(template)):
-        if partition.fs_type == "fat16" and not partition.fits_content and partition.size > _BIGGEST_FAT16:
+    for partition, path in sized_partitions(template):
+        if partition.fs_type == "fat16" and partition.size > BIGGEST_FAT16:
             yield (
-                (*path, "size" if "size" in item else "end"),
+                path,
                 f"The partition {partition.id!r} has {partition.size // MIB} MiB, but FAT16 ends at "
-                f"{_BIGGEST_FAT16 // MIB} MiB. Set its fsType to fat32.",
+                f"{BIGGEST_FAT16 // MIB} MiB. Set its fsType to fat32.",
             )
 
 
@@ -181,12 +177,7 @@ def fat16_ends_at_2_gib(template: Mapping) -> t.Iterator[Finding]:
 )
 def partitions_are_large_enough(template: Mapping) -> t.Iterator[Finding]:
     """File systems have at least the size that they can be made with."""
-    layout = planned_layout(template)
-    if layout is None:
-        return
-    for partition, (path, item) in zip(layout.partitions, partitions(template)):
-        if partition.fits_content:
-            continue
+    for partition, path in sized_partitions(template):
         needs = [(_LEAST_SIZES.get(partition.fs_type, 0), f"a file system of the type {partition.fs_type}")]
         if partition.mount_point == "/":
             least = _LEAST_COMPRESSED_ROOT if partition.fs_type in _COMPRESSED else _LEAST_ROOT
@@ -194,7 +185,7 @@ def partitions_are_large_enough(template: Mapping) -> t.Iterator[Finding]:
         least, what = max(needs)
         if partition.size < least:
             yield (
-                (*path, "size" if "size" in item else "end"),
+                path,
                 f"The partition {partition.id!r} has {show_size(partition.size)}, but {what} needs at least "
                 f"{show_size(least)}. Make it larger.",
             )
