@@ -161,8 +161,8 @@ def missing_packages(packages: t.Sequence[str], *, family: str) -> t.List[str]:
     return [name for name in packages if name not in installed]
 
 
-def _try_in_namespace(script: str, directory: str) -> t.List[str]:
-    """Run a shell script in throw-away namespaces, and return the lines that it printed."""
+def _try_in_namespace(script: str, directory: str) -> t.Tuple[t.List[str], str]:
+    """Run a shell script in throw-away namespaces, and return the lines that it printed, and its last complaint."""
     try:
         runner = CommandRunner()
         unshare = find_tool("unshare", package="util-linux")
@@ -175,16 +175,20 @@ def _try_in_namespace(script: str, directory: str) -> t.List[str]:
             check=False,
             timeout=30,
         )
-    except ComposerError:
-        return []
-    return done.text.split()
+    except ComposerError as exc:
+        return [], str(exc)
+    complaints = done.error_text.splitlines()
+    return done.text.split(), complaints[-1] if complaints else ""
 
 
 def _kernel_facts(directory: str) -> Facts:
     facts: Facts = {"release": platform.release(), "namespaces": False, "tmpfs": False, "proc": False, "overlay": False}
+    facts["complaint"] = ""
     with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=directory, prefix=".build-host-info.") as trial:
-        for feature in _try_in_namespace(_NAMESPACE_TRIAL, trial) + _try_in_namespace(_OVERLAY_TRIAL, trial):
-            facts[feature] = True
+        for script in (_NAMESPACE_TRIAL, _OVERLAY_TRIAL):
+            features, complaint = _try_in_namespace(script, trial)
+            facts.update(dict.fromkeys(features, True))
+            facts["complaint"] = facts["complaint"] or complaint
     return facts
 
 
@@ -217,20 +221,22 @@ def _memory_bytes() -> int:
 
 
 def _kernel_problems(kernel: Facts, directory: str) -> t.List[str]:
+    why = f" ({kernel['complaint']})" if kernel["complaint"] else ""
     if not kernel["namespaces"]:
         return [
-            "The kernel does not let root make mount, PID, IPC and UTS namespaces. When the build host is a container, "
-            "give it CAP_SYS_ADMIN and a seccomp profile that allows unshare and mount."
+            f"The kernel does not let root make mount, PID, IPC and UTS namespaces{why}. When the build host is a "
+            "container, give it CAP_SYS_ADMIN and a seccomp profile that allows unshare and mount. When it is a plain "
+            "chroot, let its root directory be a mount point."
         ]
     problems = [
-        f"A file system of the type {name} cannot be mounted in a new namespace of the build host. When the host is a "
-        "container, let it run with the right to mount."
+        f"A file system of the type {name} cannot be mounted in a new namespace of the build host{why}. When the host "
+        "is a container, let it run with the right to mount."
         for name in ("tmpfs", "proc")
         if not kernel[name]
     ]
     if not kernel["overlay"]:
         problems.append(
-            f"An overlay cannot be mounted over {directory}. Load the kernel module overlay, and let the work "
+            f"An overlay cannot be mounted over {directory}{why}. Load the kernel module overlay, and let the work "
             "directory be on a file system that can hold its upper layer (ext4, xfs, btrfs or tmpfs; not an overlay)."
         )
     return problems

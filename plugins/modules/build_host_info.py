@@ -151,10 +151,11 @@ tools:
       path: /usr/sbin/sfdisk
       version: sfdisk from util-linux 2.38.1
 kernel:
-  description: The kernel's release, and which features work.
+  description: The kernel's release, which features work, and what the first that does not was refused with.
   returned: success
   type: dict
   sample:
+    complaint: ""
     release: 6.1.0-40-amd64
     namespaces: true
     overlay: true

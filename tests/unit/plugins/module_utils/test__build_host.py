@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import pathlib
 import typing as t
 
@@ -142,7 +143,7 @@ def test_every_family_has_its_packages_and_its_tasks() -> None:
         assert (ROOT / f"roles/build_host/tasks/install_{family}.yml").exists()
 
 
-def problems(monkeypatch: pytest.MonkeyPatch, space: dict[str, int], kernel: dict[str, bool]) -> list[str]:
+def problems(monkeypatch: pytest.MonkeyPatch, space: dict[str, int], kernel: dict[str, t.Any]) -> list[str]:
     monkeypatch.setattr(_build_host, "_tool_facts", dict)
     monkeypatch.setattr(_build_host, "_library_facts", dict)
     monkeypatch.setattr(_build_host, "_kernel_facts", lambda directory: kernel)
@@ -150,7 +151,7 @@ def problems(monkeypatch: pytest.MonkeyPatch, space: dict[str, int], kernel: dic
     return t.cast("list[str]", probe_build_host(work_dir="/", space=space, packages=[])["problems"])
 
 
-GOOD_KERNEL = {"namespaces": True, "tmpfs": True, "proc": True, "overlay": True}
+GOOD_KERNEL = {"namespaces": True, "tmpfs": True, "proc": True, "overlay": True, "complaint": ""}
 
 
 def test_a_good_host_has_no_problems(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,14 +166,27 @@ def test_a_full_disk_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("feature", "message"),
     [
-        ("namespaces", "does not let root make mount, PID, IPC and UTS namespaces. When the build host is a container"),
-        ("tmpfs", "type tmpfs cannot be mounted in a new namespace"),
-        ("overlay", "An overlay cannot be mounted over /. Load the kernel module overlay"),
+        ("namespaces", "namespaces (mount: Operation not permitted). When the build host is a container, give it CAP"),
+        (
+            "tmpfs",
+            "type tmpfs cannot be mounted in a new namespace of the build host (mount: Operation not permitted).",
+        ),
+        (
+            "overlay",
+            "overlay cannot be mounted over / (mount: Operation not permitted). Load the kernel module overlay",
+        ),
     ],
 )
 def test_a_missing_kernel_feature_is_a_problem(monkeypatch: pytest.MonkeyPatch, feature: str, message: str) -> None:
-    (problem,) = problems(monkeypatch, {}, {**GOOD_KERNEL, feature: False})
+    kernel = {**GOOD_KERNEL, feature: False, "complaint": "mount: Operation not permitted"}
+    (problem,) = problems(monkeypatch, {}, kernel)
     assert message in problem
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_trial_is_told_with_its_last_complaint(tmp_path: pathlib.Path) -> None:
+    script = 'echo namespaces; echo first >&2; echo "no $1" >&2'
+    assert _build_host._try_in_namespace(script, str(tmp_path)) == (["namespaces"], f"no {tmp_path}")
 
 
 def test_a_user_without_rights_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
