@@ -487,7 +487,9 @@ class _ArtifactMaker:
         # What takes longest begins first.
         ordered = sorted(self._plans, key=lambda plan: (_uses_all_processors(plan), not _is_compact(plan)))
         alone = sum(not _uses_all_processors(plan) for plan in ordered)
-        workers = min(alone, self._options.workers, len(os.sched_getaffinity(0))) + 1
+        workers = min(alone, self._options.workers, len(os.sched_getaffinity(0)))
+        # One beside, which mostly waits for its turn.
+        workers += alone < len(ordered)
         made = run_parallel(self._make, ordered, workers=workers, stop=self._stop)
         return {artifact.name: artifact for artifact in made}
 
