@@ -15,7 +15,8 @@ import urllib.parse
 from ansible_collections.os_image.composer.plugins.module_utils._cache.packages import CachedFile, PackageCache
 from ansible_collections.os_image.composer.plugins.module_utils._cache.signatures import SIGNATURE_CHECKS
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._download import Download, Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.model import Download
 from ansible_collections.os_image.composer.plugins.module_utils._emulation import require_emulation
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError, RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of

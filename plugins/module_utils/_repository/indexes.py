@@ -21,7 +21,8 @@ import typing as t
 import zlib
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._download import Download, Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.model import Download
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._io import atomic_file, sha256_file, write_json
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel

@@ -17,7 +17,8 @@ import contextlib
 import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader, redact
+from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.url import redact
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, write_file
 from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import (

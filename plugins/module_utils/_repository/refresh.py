@@ -12,7 +12,7 @@ import os
 import time
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes

@@ -23,7 +23,9 @@ import re
 import typing as t
 import urllib.parse
 
-from ansible_collections.os_image.composer.plugins.module_utils._download import Document, Downloader, redact
+from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.model import Document
+from ansible_collections.os_image.composer.plugins.module_utils._download.url import redact
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, write_file, write_json
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import is_url, local_keys

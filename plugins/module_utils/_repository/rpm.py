@@ -21,7 +21,8 @@ import urllib.parse
 import xml.etree.ElementTree as ET
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader, redact
+from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.url import redact
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata

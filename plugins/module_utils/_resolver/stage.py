@@ -13,7 +13,7 @@ import contextlib
 import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     DocumentError,
     RepositoryError,

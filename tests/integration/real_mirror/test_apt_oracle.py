@@ -19,7 +19,7 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import refresh
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool

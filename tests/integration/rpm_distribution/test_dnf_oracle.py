@@ -14,7 +14,7 @@ import re
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request

@@ -17,7 +17,8 @@ import time
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader, Timeouts
+from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.model import Timeouts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import refresh

@@ -11,7 +11,8 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._download import Downloader, Timeouts
+from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.model import Timeouts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import (
     kept_key,

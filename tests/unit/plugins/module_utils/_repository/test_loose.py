@@ -12,7 +12,8 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._download import Download, Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.model import Download
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
 from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm_signature import (

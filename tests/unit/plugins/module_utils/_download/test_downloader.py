@@ -20,9 +20,9 @@ import types
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils import _download
 from ansible_collections.os_image.composer.plugins.module_utils._credentials import AptCredentials
-from ansible_collections.os_image.composer.plugins.module_utils._download import Download, Downloader, Timeouts
+from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.model import Download, Timeouts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CancelledError, RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._lease import cancellable
 from ansible_collections.os_image.composer.tests.support.http_server import (
@@ -364,7 +364,7 @@ def test_too_little_space_is_found_before_the_first_byte(
 ) -> None:
     url = publish(server)
     status = collections.namedtuple("status", ("f_bavail", "f_frsize"))
-    monkeypatch.setattr(_download.os, "statvfs", lambda path: status(100, 4096))
+    monkeypatch.setattr(os, "statvfs", lambda path: status(100, 4096))
     with pytest.raises(RepositoryError) as caught:
         downloader.fetch_all([wish(target, url)])
     assert str(caught.value).startswith("The downloads need 1 MB, but only 0 MB are free in ")
@@ -374,13 +374,14 @@ def test_too_little_space_is_found_before_the_first_byte(
 
 FULL_DISK = """
 import sys
-from ansible_collections.os_image.composer.plugins.module_utils import _download
+from ansible_collections.os_image.composer.plugins.module_utils._download import downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.model import Download
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
-_download.check_space = lambda downloads: None
+downloader.check_space = lambda downloads: None
 url, destination, sha256, size = sys.argv[1:]
 try:
-    with _download.Downloader() as downloader:
-        downloader.fetch_all([_download.Download((url,), destination, sha256, int(size), "the package file 1.0")])
+    with downloader.Downloader() as fetcher:
+        fetcher.fetch_all([Download((url,), destination, sha256, int(size), "the package file 1.0")])
 except RepositoryError as exc:
     print(exc)
 """

@@ -1,0 +1,63 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""What is wanted of a server, and what it gave."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+#: Returns login and password for a URL, if it has any.
+CredentialFinder = t.Callable[[str], t.Optional[t.Tuple[str, str]]]
+#: Returns the proxies for a URL in the form of C(requests); V(None) leaves it to the environment.
+ProxyFinder = t.Callable[[str], t.Optional[t.Mapping[str, t.Optional[str]]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Download:
+    """A file that is wanted.
+
+    :ivar urls: Where it may be had, the best place first (C(http), C(https) and C(file)).
+    :ivar destination: Absolute path of the file.
+    :ivar sha256: Its digest, 64 hexadecimal digits.
+    :ivar size: Its size in bytes.
+    :ivar what: The thing, as messages name it, for example C(package openssl 3.0.17-1).
+    :ivar missing_remedy: What the user can do when no server has the file.
+    """
+
+    urls: tuple[str, ...]
+    destination: str
+    sha256: str
+    size: int
+    what: str
+    missing_remedy: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """A small document that was asked for.
+
+    :ivar data: Its content; V(None) when it has not changed since the given validators were seen.
+    :ivar etag: The server's validator for next time, if it told one.
+    :ivar last_modified: The server's time stamp for next time, if it told one.
+    """
+
+    data: bytes | None
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Timeouts:
+    """Seconds to wait for a connection, and for the next bytes of an answer."""
+
+    connect: float = 10.0
+    read: float = 30.0
+
+
+__all__ = ("CredentialFinder", "Document", "Download", "ProxyFinder", "Timeouts")
