@@ -10,9 +10,7 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
-import threading
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.bill import (
@@ -24,21 +22,15 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.bill i
 )
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import (
     CODECS,
-    CompressedFile,
-    compress_file,
-    level_problem,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import (
-    FORMATS,
-    convert,
-    subformat_problem,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.maker import ArtifactMaker, write_error
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import (
     Artifact,
     build_manifest,
     described,
     repository_facts,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan import ArtifactPlan, plan_image
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.publish import (
     CHECKSUMS,
     SIGNATURE,
@@ -50,16 +42,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.publis
     staging,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, DocumentError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
-from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
 from ansible_collections.os_image.composer.plugins.module_utils._signing.openpgp import OpenPgpSigner
-from ansible_collections.os_image.composer.plugins.module_utils._sparse import (
-    allocated,
-    clone_file,
-    copy_sparse,
-    sha256_sparse,
-)
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     BuildDirectory,
     Facts,
@@ -72,107 +57,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
 
-_MIB = 1 << 20
 _LOCK = "packages.lock.json"
 _GRAPH = "chrootpkgs.dot"
-
-# Names that other tools and the original use for the same thing.
-_COMPRESSION_ALIASES: t.Mapping[str, t.Optional[str]] = {"": None, "none": None, "gzip": "gz", "zst": "zstd"}
-
-# No image shrinks to less than about a fifth; a better guess would refuse builds that fit.
-_BEST_RATIO = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class ArtifactPlan:
-    """An artifact as the template asks for it.
-
-    :ivar name: Its file name.
-    :ivar source: What of the result of disk_compose it is made from.
-    :ivar level: The level of the compression; V(None) without one.
-    :ivar subformat: The variant of the format; V(None) where it has none.
-    """
-
-    name: str
-    format: str
-    compression: t.Optional[str] = None
-    source: str = "image"
-    level: t.Optional[int] = None
-    subformat: t.Optional[str] = None
-
-    @property
-    def is_converted(self) -> bool:
-        """Whether it is another format than the build directory has."""
-        return self.format in FORMATS and self.format != "raw"
-
-    @property
-    def described(self) -> str:
-        """The format and the compression, in words; what is as it is by default is not told."""
-        words = [self.format]
-        if self.format in FORMATS and self.subformat != FORMATS[self.format].default_subformat:
-            words.append(str(self.subformat))
-        if self.compression:
-            words.append(self.compression)
-            if self.level != CODECS[self.compression].default_level:
-                words.append(f"level {self.level}")
-        return ", ".join(words)
-
-    def finished(self, size: int, sha256: str) -> Artifact:
-        """Return the artifact that it became."""
-        return Artifact(self.name, self.format, self.compression, size, sha256, self.level, self.subformat)
-
-
-def check_base_name(base_name: str) -> None:
-    """Check that files can be named after an image.
-
-    :raises ArtifactError: They cannot.
-    """
-    if os.path.basename(base_name) != base_name or base_name.startswith("."):
-        raise ArtifactError(
-            f"The image's name and version, {base_name!r}, cannot be a file name.",
-            remedy="Leave slashes and a leading full stop out of image.name and image.version.",
-        )
-
-
-def plan_artifacts(base_name: str, wanted: t.Sequence[t.Mapping[str, t.Any]]) -> list[ArtifactPlan]:
-    """Return the artifacts of an image; an uncompressed raw image when the template asks for none.
-
-    :param base_name: The image's name and version.
-    :param wanted: C(disk.artifacts) of the template.
-    :raises ArtifactError: A type or a compression is not supported, or files cannot be named after the image.
-    """
-    check_base_name(base_name)
-    plans: t.Dict[str, ArtifactPlan] = {}
-    for entry in wanted or [{"type": "raw"}]:
-        kind = str(entry.get("type"))
-        compression: str | None = str(entry.get("compression") or "")
-        compression = _COMPRESSION_ALIASES.get(compression or "", compression)
-        if kind not in FORMATS:
-            raise ArtifactError(
-                f"The artifact type {kind!r} is not supported.", remedy=f"Use one of: {', '.join(FORMATS)}."
-            )
-        if compression is not None and compression not in CODECS:
-            raise ArtifactError(
-                f"The compression {compression!r} is not supported.", remedy=f"Use one of: {', '.join(CODECS)}."
-            )
-        problem = subformat_problem(kind, entry.get("subformat")) or level_problem(compression, entry.get("level"))
-        if problem:
-            raise ArtifactError(problem)
-        name = f"{base_name}.{FORMATS[kind].extension}"
-        level = None
-        if compression is not None:
-            name = f"{name}.{CODECS[compression].extension}"
-            level = entry.get("level", CODECS[compression].default_level)
-        subformat = entry.get("subformat") or FORMATS[kind].default_subformat
-        plans[name] = ArtifactPlan(name, kind, compression, level=level, subformat=subformat)
-    return list(plans.values())
-
-
-#: What images that are no disks are published as: imageType -> format, suffix, and what of disk_compose it is.
-_TREE_IMAGES: t.Mapping[str, t.Sequence[t.Tuple[str, str, str]]] = {
-    "iso": (("iso", "iso", "image"),),
-    "initrd": (("initrd", "initrd.img", "image"), ("kernel", "vmlinuz", "kernel")),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,14 +99,8 @@ class _Build:
 
     @property
     def plans(self) -> list[ArtifactPlan]:
-        kind = self.document.section("target")["imageType"]
-        if kind in _TREE_IMAGES:
-            check_base_name(self.base_name)
-            return [
-                ArtifactPlan(f"{self.base_name}.{suffix}", name, source=source)
-                for name, suffix, source in _TREE_IMAGES[kind]
-            ]
-        return plan_artifacts(self.base_name, self.document.section("disk").get("artifacts") or [])
+        image_type = self.document.section("target")["imageType"]
+        return plan_image(self.base_name, image_type, self.document.section("disk").get("artifacts") or [])
 
     @property
     def signing_key(self) -> str | None:
@@ -289,7 +169,7 @@ class ImageFinalize(Stage):
             earlier = self._with_image(earlier)
         try:
             with staging(self.output_dir, earlier.base_name) as stage:
-                made = _ArtifactMaker(self, stage, earlier, plans).make_all()
+                made = self._maker(earlier, stage).make_all(plans)
                 artifacts = [finished.get(plan.name) or made[plan.name] for plan in earlier.plans]
                 files = [
                     PublishedFile(artifact.name, artifact.size, artifact.sha256, staged=artifact.name in made)
@@ -305,12 +185,22 @@ class ImageFinalize(Stage):
                     signer=signer,
                 )
         except OSError as exc:
-            raise _explained(exc, self.output_dir) from exc
+            raise write_error(exc, self.output_dir) from exc
         if not self.keep_workspace:
             for stamp in (earlier.sign, earlier.disk):
                 self.build.release_outputs(stamp.stage, stamp.result["image"])
         self.progress.milestone("Artifacts", f"Published {len(artifacts)} artifacts in {self.output_dir}")
         return self._outcome(earlier, artifacts, [*files, *checksums], signer)
+
+    def _maker(self, earlier: _Build, stage: Staging) -> ArtifactMaker:
+        return ArtifactMaker(
+            stage,
+            {**earlier.disk.result, "image": earlier.sign.result["image"]},
+            build_digest=earlier.document.build_digest(earlier.lock),
+            epoch=earlier.lock["source_date_epoch"],
+            workers=self.options.workers,
+            progress=self.progress,
+        )
 
     def _signer(self, earlier: _Build) -> OpenPgpSigner | None:
         """Return who signs the checksums.
@@ -462,155 +352,6 @@ class ImageFinalize(Stage):
         return tools
 
 
-class _ArtifactMaker:
-    """Makes the artifacts of one run, several at once."""
-
-    def __init__(self, owner: ImageFinalize, stage: Staging, earlier: _Build, plans: t.Sequence[ArtifactPlan]) -> None:
-        self._options = owner.options
-        self._progress = owner.progress
-        self._stage = stage
-        self._plans = plans
-        self._image: str = earlier.sign.result["image"]
-        self._sources: t.Mapping[str, str] = {**earlier.disk.result, "image": self._image}
-        self._build_digest = earlier.document.build_digest(earlier.lock)
-        self._epoch: int = earlier.lock["source_date_epoch"]
-        self._runner = CommandRunner(log=owner.progress)
-        self._stop = threading.Event()
-        # Compression uses all processors by itself: two at once would only get into each other's way.
-        self._all_processors = threading.Lock()
-
-    def make_all(self) -> t.Dict[str, Artifact]:
-        """Return the artifacts by name."""
-        if not self._plans:
-            return {}
-        self._check_space()
-        # What takes longest begins first.
-        ordered = sorted(self._plans, key=lambda plan: (_uses_all_processors(plan), not _is_compact(plan)))
-        alone = sum(not _uses_all_processors(plan) for plan in ordered)
-        workers = min(alone, self._options.workers, len(os.sched_getaffinity(0)))
-        # One beside, which mostly waits for its turn.
-        workers += alone < len(ordered)
-        made = run_parallel(self._make, ordered, workers=workers, stop=self._stop)
-        return {artifact.name: artifact for artifact in made}
-
-    def _check_space(self) -> None:
-        stored = allocated(self._image)
-        needed = 0
-        for plan in self._plans:
-            if plan.compression:
-                # And the converted image, for as long as it is compressed.
-                needed += stored // _BEST_RATIO + (stored if plan.is_converted else 0)
-            elif plan.is_converted:
-                is_compact = plan.format == "qcow2" or plan.subformat == "streamOptimized"
-                needed += stored // _BEST_RATIO if is_compact else stored
-            elif self._is_elsewhere():
-                needed += allocated(self._sources[plan.source])
-        status = os.statvfs(self._stage.path)
-        free = status.f_bavail * status.f_frsize
-        if free < needed:
-            raise ArtifactError(
-                f"The artifacts need at least {needed // _MIB} MiB in {self._stage.output_dir}, "
-                f"but only {free // _MIB} MiB are free.",
-                remedy="Free some space, ask for fewer artifacts, or give another output_dir.",
-                details={"needed_bytes": needed, "free_bytes": free},
-            )
-
-    def _is_elsewhere(self) -> bool:
-        return os.stat(self._image).st_dev != os.stat(self._stage.path).st_dev
-
-    def _make(self, plan: ArtifactPlan) -> Artifact:
-        try:
-            return self._made(plan)
-        except OSError as exc:
-            raise _explained(exc, self._stage.final(plan.name)) from exc
-
-    def _made(self, plan: ArtifactPlan) -> Artifact:
-        path = self._stage.join(plan.name)
-        source = self._sources[plan.source]
-        if plan.is_converted and plan.compression:
-            # Under the name that it has when it is unpacked, as VMDK holds its name.
-            source = os.path.join(self._stage.path, f".{plan.name}", _name_without_compression(plan))
-            os.mkdir(os.path.dirname(source))
-            self._convert(plan, source, compact=False)
-        elif plan.is_converted:
-            self._convert(plan, path, compact=True)
-        if plan.compression:
-            with self._all_processors:
-                compressed = self._compress(plan, source, path)
-            if source != self._image:
-                os.unlink(source)
-            return plan.finished(compressed.size, compressed.sha256)
-        if not plan.is_converted:
-            self._progress.milestone("Artifacts", f"Writing {plan.name}")
-            self._take(source, path)
-        sha256 = sha256_sparse(path, stop=self._stop)
-        return plan.finished(os.path.getsize(path), sha256)
-
-    def _take(self, source: str, path: str) -> None:
-        """Publish an image itself, with a second copy of its data only where there is no other way."""
-        if clone_file(source, path):
-            return
-        try:
-            # Stages never write into a file that they have finished, they make a new one: what is published stays.
-            os.link(source, path)
-        except OSError as exc:
-            if exc.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
-                raise
-            copy_sparse(source, path, stop=self._stop)
-
-    def _convert(self, plan: ArtifactPlan, destination: str, *, compact: bool) -> None:
-        self._progress.milestone("Artifacts", f"Converting to {plan.format}")
-        convert(
-            self._image,
-            destination,
-            plan.format,
-            runner=self._runner,
-            build_digest=self._build_digest,
-            epoch=self._epoch,
-            compact=compact,
-            subformat=plan.subformat,
-            stop=self._stop,
-        )
-
-    def _compress(self, plan: ArtifactPlan, source: str, destination: str) -> CompressedFile:
-        if plan.compression is None:
-            raise AssertionError("plan.compression is known here")
-
-        def tell(done: int, total: int) -> None:
-            self._progress.count(
-                "Artifacts",
-                f"Compressing {plan.name} ({{done}}/{{total}} MiB)",
-                done=done // _MIB,
-                total=total // _MIB,
-            )
-
-        return compress_file(
-            source,
-            destination,
-            plan.compression,
-            workers=self._options.workers,
-            level=plan.level,
-            stop=self._stop,
-            on_progress=tell,
-        )
-
-
-def _name_without_compression(plan: ArtifactPlan) -> str:
-    """Return the file name that an artifact has before it is compressed."""
-    if plan.compression is None:
-        raise AssertionError("plan.compression is known here")
-    return plan.name[: -len(CODECS[plan.compression].extension) - 1]
-
-
-def _uses_all_processors(plan: ArtifactPlan) -> bool:
-    return plan.compression is not None
-
-
-def _is_compact(plan: ArtifactPlan) -> bool:
-    """Whether the format compresses by itself, which C(qemu-img) does on one processor as long as it keeps an order."""
-    return plan.is_converted and plan.compression is None and bool(FORMATS[plan.format].compact)
-
-
 def _tool_versions(plans: t.Sequence[ArtifactPlan]) -> t.Dict[str, str]:
     """Return the programs and libraries that shape these artifacts."""
     tools = {}
@@ -627,11 +368,4 @@ def _signing_tools(earlier: _Build) -> t.Dict[str, str]:
     return {"gpg": OpenPgpSigner.version()} if earlier.signing_key else {}
 
 
-def _explained(exc: OSError, path: str) -> ArtifactError:
-    remedy = "Free some space, or give another output_dir." if exc.errno == errno.ENOSPC else None
-    return ArtifactError(
-        f"Writing {path} failed: {exc.strerror or exc}. What was published before is unchanged.", remedy=remedy
-    )
-
-
-__all__ = ("ArtifactPlan", "ImageFinalize", "plan_artifacts")
+__all__ = ("ImageFinalize",)

@@ -18,18 +18,15 @@ import time
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._artifact import stage as stage_module
+from ansible_collections.os_image.composer.plugins.module_utils._artifact import maker as maker_module
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.bill import (
     CHECKSUMS_OF_FILES,
     write_checksums,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.checksums import FileChecksums
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.stage import (
-    ArtifactPlan,
-    ImageFinalize,
-    plan_artifacts,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan import ArtifactPlan
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.stage import ImageFinalize
 from ansible_collections.os_image.composer.plugins.module_utils._disk import stage as disk_stage
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     ArtifactError,
@@ -357,13 +354,13 @@ def test_only_the_new_artifact_is_made(finished_build: FinishedBuild, monkeypatc
     finished_build.artifacts = [{"type": "raw"}, {"type": "qcow2"}]
     finished_build.write_documents()
     made: list[str] = []
-    original = stage_module._ArtifactMaker._make
+    original = maker_module.ArtifactMaker._make
 
     def noted(self: t.Any, plan: ArtifactPlan) -> Artifact:
         made.append(plan.name)
         return original(self, plan)
 
-    monkeypatch.setattr(stage_module._ArtifactMaker, "_make", noted)
+    monkeypatch.setattr(maker_module.ArtifactMaker, "_make", noted)
     result = _run(finished_build)
     assert made == ["appliance-1.0.qcow2"]
     assert len(result["artifacts"]) == 2
@@ -409,8 +406,8 @@ def test_other_file_system(finished_build: FinishedBuild, monkeypatch: pytest.Mo
             raise OSError(18, "Invalid cross-device link")
         link(source, *args, **kwargs)
 
-    monkeypatch.setattr(stage_module.os, "link", refused)
-    monkeypatch.setattr(stage_module, "clone_file", lambda source, destination: False)
+    monkeypatch.setattr(maker_module.os, "link", refused)
+    monkeypatch.setattr(maker_module, "clone_file", lambda source, destination: False)
     path = _run(finished_build)["artifacts"][0]["path"]
     assert not os.path.samefile(path, finished_build.image)
     assert os.stat(path).st_blocks <= finished_build.image.stat().st_blocks + 16
@@ -433,29 +430,6 @@ def test_an_earlier_stage_is_missing(finished_build: FinishedBuild, name: str) -
         _run(finished_build)
 
 
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ({"type": "ova"}, "The artifact type 'ova' is not supported. Use one of: raw, qcow2"),
-        ({"type": "raw", "compression": "gz", "level": 0}, "The compression gz has no level 0. Use one from 1 to 9."),
-        ({"type": "raw", "level": 3}, "none is asked for. Add compression, or remove level."),
-        ({"type": "qcow2", "subformat": "fixed"}, "The format qcow2 has no subformat 'fixed'. Remove the key."),
-        ({"type": "raw", "compression": "bz2"}, "The compression 'bz2' is not supported. Use one of: gz, xz, zstd."),
-    ],
-)
-def test_unknown_kinds_are_refused_by_name(entry: dict[str, t.Any], message: str) -> None:
-    with pytest.raises(ArtifactError, match=message):
-        plan_artifacts("a-1", [entry])
-
-
-def test_names() -> None:
-    wanted = [{"type": "raw", "compression": "gzip"}, {"type": "vhd"}, {"type": "raw", "compression": "gz"}]
-    assert [plan.name for plan in plan_artifacts("a-1", wanted)] == ["a-1.raw.gz", "a-1.vhd"]
-    assert [plan.name for plan in plan_artifacts("a-1", [])] == ["a-1.raw"]
-    with pytest.raises(ArtifactError, match="cannot be a file name"):
-        plan_artifacts("../a-1", [])
-
-
 # --- nothing partial, nothing lost --------------------------------------------------------------------------------
 
 
@@ -474,7 +448,7 @@ def test_an_interrupted_run_leaves_the_last_good_output(
         stop.wait(30)
         raise CancelledError("stopped")
 
-    monkeypatch.setattr(stage_module, "compress_file", slow)
+    monkeypatch.setattr(maker_module, "compress_file", slow)
 
     def interrupt() -> None:
         started.wait(30)
@@ -494,12 +468,12 @@ def test_killed_run(finished_build: FinishedBuild) -> None:
     finished_build.write_documents()
     program = (
         "import os, sys\n"
-        "from ansible_collections.os_image.composer.plugins.module_utils._artifact import stage\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._artifact import maker, stage\n"
         "from ansible_collections.os_image.composer.plugins.module_utils._stage import *\n"
         "def killed(source, destination, *args, **kwargs):\n"
         "    open(destination, 'wb').write(b'half')\n"
         "    os.kill(os.getpid(), 9)\n"
-        "stage.compress_file = killed\n"
+        "maker.compress_file = killed\n"
         "run_stage(stage.ImageFinalize(BuildDirectory(sys.argv[1]), StageOptions(), output_dir=sys.argv[2]))\n"
     )
     arguments = [sys.executable, "-c", program, finished_build.directory.path, str(finished_build.output_dir)]
@@ -519,7 +493,7 @@ def test_too_little_space_is_told_before(finished_build: FinishedBuild, monkeypa
     class Full:
         f_bavail, f_frsize = 256, 4096
 
-    monkeypatch.setattr(stage_module.os, "statvfs", lambda path: Full if "output" in str(path) else real(path))
+    monkeypatch.setattr(maker_module.os, "statvfs", lambda path: Full if "output" in str(path) else real(path))
     with pytest.raises(ArtifactError, match=r"need at least \d+ MiB in .*/output, but only 1 MiB are free"):
         _run(finished_build)
     assert os.listdir(finished_build.output_dir) == []
@@ -533,10 +507,10 @@ def test_full_disk(finished_build: FinishedBuild, kind: dict[str, str]) -> None:
     finished_build.output_dir.mkdir()
     program = (
         "import os, sys\n"
-        "from ansible_collections.os_image.composer.plugins.module_utils._artifact import stage\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._artifact import maker, stage\n"
         "from ansible_collections.os_image.composer.plugins.module_utils._errors import *\n"
         "from ansible_collections.os_image.composer.plugins.module_utils._stage import *\n"
-        "stage._ArtifactMaker._check_space = lambda self: None\n"
+        "maker.ArtifactMaker._check_space = lambda self, plans: None\n"
         "try:\n"
         "    run_stage(stage.ImageFinalize(BuildDirectory(sys.argv[1]), StageOptions(), output_dir=sys.argv[2]))\n"
         "except ComposerError as exc:\n"
