@@ -152,7 +152,7 @@ bench: host setup-tests
 
 clean:
 	@echo "Removing what was built"
-	@rm -rf build .ansible .mypy_cache .pytest_cache .ruff_cache tests/output .cache/ansible_test
+	@rm -rf build .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache tests/output .cache/ansible_test
 
 distclean: clean
 	@rm -rf .cache .venv collections/ansible_collections
