@@ -310,7 +310,9 @@ def test_missing_tool(pipeline: Pipeline, build_dir: str, tool: str, package: st
 
 
 def test_not_root(pipeline: Pipeline, build_dir: str) -> None:
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+    # The checkout may be in a home directory of root, where nobody else reads.
+    readable = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *readable, "--"]
     run = run_module("chroot_configure", pipeline.args("chroot_configure", build_dir), prefix=nobody)
     assert run.failed
     assert "runs as user 65534" in run.message
