@@ -20,6 +20,7 @@ import tempfile
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
+from ansible_collections.os_image.composer.plugins.module_utils._distribution import read_distribution
 from ansible_collections.os_image.composer.plugins.module_utils._emulation import ARCHITECTURES, emulation_problem
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError, ToolMissingError
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
@@ -65,15 +66,6 @@ LIBRARIES: t.Mapping[str, str] = {
     "yaml": "python3-yaml",
 }
 
-# Distributions that are built and used like one of these.
-_FAMILIES: t.Mapping[str, str] = {
-    "azurelinux": "azurelinux",
-    "debian": "debian",
-    "fedora": "redhat",
-    "rhel": "redhat",
-    "ubuntu": "debian",
-}
-
 # From <linux/kvm.h>: _IO(0xAE, 0x00) and _IO(0xAE, 0x01).
 _KVM_GET_API_VERSION = 0xAE00
 _KVM_CREATE_VM = 0xAE01
@@ -90,25 +82,6 @@ cd "$1" && mkdir lower upper work merged && echo content > lower/file &&
 mount -t overlay none -o lowerdir=lower,upperdir=upper,workdir=work merged &&
 rm merged/file && mkdir merged/file && echo overlay
 """
-
-
-def read_distribution(path: str = "/etc/os-release") -> Facts:
-    """Return what the host's C(os-release) says: C(id), C(version), C(name), and the C(family) it is handled as."""
-    values: t.Dict[str, str] = {}
-    with contextlib.suppress(OSError), open(path, encoding="utf-8") as stream:
-        for line in stream:
-            name, equals, value = line.strip().partition("=")
-            if equals:
-                values[name] = value.strip("\"'")
-    own = values.get("ID", "")
-    likes = values.get("ID_LIKE", "").split()
-    family = next((_FAMILIES[name] for name in (own, *likes) if name in _FAMILIES), "")
-    return {
-        "id": own,
-        "version": values.get("VERSION_ID", ""),
-        "name": values.get("PRETTY_NAME", own),
-        "family": family,
-    }
 
 
 def existing_parent(path: str) -> str:
@@ -146,7 +119,7 @@ def _library_facts() -> Facts:
 def missing_packages(packages: t.Sequence[str], *, family: str) -> t.List[str]:
     """Return those of C(packages) that are not installed, in the same order.
 
-    :param family: The family of the host's distribution, see :func:`read_distribution`.
+    :param family: The family of the host's distribution, see :mod:`_distribution`.
     """
     if not packages:
         return []
@@ -325,6 +298,5 @@ __all__ = (
     "existing_parent",
     "missing_packages",
     "probe_build_host",
-    "read_distribution",
     "wanted_packages",
 )

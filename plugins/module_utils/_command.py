@@ -17,6 +17,7 @@ import signal
 import subprocess
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._distribution import install_remedy
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, ToolMissingError
 
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -74,14 +75,14 @@ class CommandLog(t.Protocol):
 def find_tool(name: str, *, package: str) -> str:
     """Return the absolute path of a program.
 
-    :param package: The distribution package that has it (Debian's name), for the error message.
+    :param package: Debian's name of the package that has it, for the error message.
     :raises ToolMissingError: It is not installed.
     """
     path = shutil.which(name, path=_SEARCH_PATH) or shutil.which(_OTHER_NAMES.get(name, name), path=_SEARCH_PATH)
     if path is None:
         raise ToolMissingError(
             f"The program {name!r} was not found on the build host.",
-            remedy=f"Install the package {package!r} there, or apply the role os_image.composer.build_host.",
+            remedy=install_remedy(package),
         )
     return path
 

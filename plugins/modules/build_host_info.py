@@ -183,7 +183,7 @@ missing_tools:
   elements: str
   sample: [sbsign]
 missing_libraries:
-  description: Python libraries that the interpreter cannot import.
+  description: Python libraries that the interpreter cannot import, or of which it has a version that is too old.
   returned: success
   type: list
   elements: str

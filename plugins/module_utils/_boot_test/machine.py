@@ -22,6 +22,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot_test.conso
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.monitor import Monitor
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.screenshot import png_of_pixmap
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._distribution import install_remedy
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, ToolMissingError
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 
@@ -249,7 +250,7 @@ def _uefi_firmware(hardware: Hardware) -> tuple[str, str]:
     name, package = hardware.uefi_name
     raise ToolMissingError(
         f"The UEFI firmware for virtual machines ({name}) was not found on the build host.",
-        remedy=f"Install the package {package!r} there, or apply the role os_image.composer.build_host.",
+        remedy=install_remedy(package),
     )
 
 

@@ -24,6 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_scrip
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._distribution import install_remedy, package_names
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, ToolMissingError
 
 _PREFIX = "/boot/grub"
@@ -122,8 +123,7 @@ def require_grub(arch: str) -> None:
         if not _has_modules(os.path.join(GRUB_DIRECTORY, platform.directory)):
             raise ToolMissingError(
                 f"GRUB's modules for {platform.directory} were not found on the build host.",
-                remedy=f"Install the package {platform.package!r} there, or apply the role "
-                "os_image.composer.build_host.",
+                remedy=install_remedy(platform.package),
             )
 
 
@@ -143,7 +143,8 @@ def _module_directory(platform: GrubPlatform, root: str) -> str:
             return candidate
     raise BootError(
         f"Neither the build host nor the image has GRUB's modules for {platform.directory}.",
-        remedy=f"Add the package {platform.package!r} to systemConfig.packages.",
+        remedy="Add the package that has them to systemConfig.packages; distributions call it "
+        f"{' or '.join(package_names(platform.package))}.",
     )
 
 
