@@ -120,7 +120,7 @@ class Outcome:
     :ivar result: The values that the module returns (JSON types, small); repeated on later runs that change nothing.
     :ivar outputs: Absolute paths of the files that the stage left, each with its SHA-256 or V(None).
     :ivar facts: What C(--diff) shows: facts about the outputs, not bytes; for example C({"packages": {...}}).
-    :ivar idle: Why there was nothing to do after all, in words; the module then says so and has changed nothing.
+    :ivar idle: Why nothing was altered after all, in words; the module then says so and has changed nothing.
     """
 
     result: Facts
@@ -303,6 +303,13 @@ class Stage(abc.ABC):
         """
         return None
 
+    def idle_reason(self) -> str:
+        """Return why :meth:`execute` would alter nothing (see :class:`Outcome`), for check mode; empty when it would.
+
+        Writes nothing.
+        """
+        return ""
+
     def result_when_unchanged(self, result: Facts) -> Facts:
         """Return the result of a run that had nothing to do, from the result of the last run that did the work."""
         return result
@@ -448,13 +455,12 @@ def run_stage(stage: Stage) -> Facts:
                 exc.details.setdefault("log_path", stage.progress.path)
             raise
         stamp = _write_stamp(stage, inputs, fingerprint, outcome, started)
-    idle = outcome.idle and not (before and before.outputs)
-    changed = not idle and not _same_bytes(before, stamp)
-    did = f"nothing to do: {outcome.idle}" if idle else "built" if changed else "built again with the same result"
+    changed = not outcome.idle and not _same_bytes(before, stamp)
+    did = f"{'built' if changed else 'built again with the same result'}: {reason}"
     return {
         **outcome.result,
         "changed": changed,
-        "msg": f"{stage.name}: {did if idle else f'{did}: {reason}'}",
+        "msg": f"{stage.name}: {f'nothing to do: {outcome.idle}' if outcome.idle else did}",
         "rebuild_reason": reason,
         "duration": stamp.duration,
         "diff": stage.diff(before.facts if before else {}, outcome.facts),
@@ -490,6 +496,7 @@ def _check_stage(stage: Stage, started: float) -> Facts:
     """Decide as :func:`run_stage` does, and write nothing."""
     before = stage.build.stamp(stage.name)
     after: Facts | None = None
+    idle = ""
     try:
         inputs = stage.inputs()
         fingerprint = digest_of({"stage": stage.name, "version": stage.version, "inputs": inputs})
@@ -499,6 +506,7 @@ def _check_stage(stage: Stage, started: float) -> Facts:
                 raise AssertionError("before is known here")
             return _unchanged(stage, before, reason, started)
         after = stage.plan()
+        idle = stage.idle_reason()
     except DocumentError as exc:
         # On a host where nothing was built yet the earlier stages have left nothing to decide with.
         reason = str(exc)
@@ -506,8 +514,8 @@ def _check_stage(stage: Stage, started: float) -> Facts:
     return {
         **(before.result if before else {}),
         **stage.planned_result(),
-        "changed": True,
-        "msg": f"{stage.name}: would build: {reason}",
+        "changed": not idle,
+        "msg": f"{stage.name}: {f'nothing to do: {idle}' if idle else f'would build: {reason}'}",
         "rebuild_reason": reason,
         "duration": round(time.monotonic() - started, 3),
         "diff": stage.diff(old, old if after is None else after),

@@ -76,10 +76,13 @@ class PackageCache:
         with file_lock(self.path(".lock"), what=what, who=who, timeout=timeout, shared=shared):
             yield
 
-    def check(self, files: t.Sequence[CachedFile], *, workers: int, trust_index: bool = True) -> CacheCheck:
+    def check(
+        self, files: t.Sequence[CachedFile], *, workers: int, trust_index: bool = True, update_index: bool = True
+    ) -> CacheCheck:
         """Check size and digest of files, in parallel.
 
         :param trust_index: Do not hash what was hashed before and was not touched since.
+        :param update_index: Remember what was hashed now.
         """
         verified = self._load() if trust_index else {}
         damaged: dict[CachedFile, str] = {}
@@ -109,7 +112,8 @@ class PackageCache:
                 good.add(file)
             else:
                 damaged[file] = f"its SHA-256 is {digest} instead of {file.sha256}"
-        self.record([file for file in unsure if file in good])
+        if update_index:
+            self.record([file for file in unsure if file in good])
         return CacheCheck(tuple(file for file in files if file in good), damaged, tuple(missing))
 
     def record(self, files: t.Iterable[CachedFile]) -> None:

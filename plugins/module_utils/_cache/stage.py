@@ -30,6 +30,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 
+_ALL_CACHED = "all packages are in the cache, intact"
 _NAMES_SHOWN = 10
 # Of a repository: what decides whether its packages are believed.
 _KEY_SETTINGS = ("name", "gpgcheck", "keys", "fingerprints")
@@ -75,6 +76,15 @@ class PackageFetch(Stage):
     def plan(self) -> Facts:
         return _facts(self.build.read_document("packages.lock.json")["packages"])
 
+    def idle_reason(self) -> str:
+        # By this setting the role image_build says in check mode that another lock is to be expected.
+        if self.options.rebuild == "always":
+            return ""
+        files = [_cached_file(package) for package in self.build.read_document("packages.lock.json")["packages"]]
+        cache = PackageCache(self._cache_directory())
+        found = cache.check(files, workers=self.options.workers, update_index=False)
+        return "" if found.damaged or found.missing else _ALL_CACHED
+
     def result_when_unchanged(self, result: Facts) -> Facts:
         return {**result, "cached": result["verified"], "downloaded": 0, "bytes": 0}
 
@@ -119,6 +129,7 @@ class PackageFetch(Stage):
             },
             outputs=outputs,
             facts=_facts(lock["packages"]),
+            idle="" if wanted else _ALL_CACHED,
         )
 
     def _cache_directory(self) -> str:

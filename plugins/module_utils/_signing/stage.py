@@ -56,16 +56,22 @@ class ImageSign(Stage):
         keys = SecureBootKeys.from_template(TemplateDocument.read(self.build).template)
         return None if keys else {"signed": []}
 
+    def idle_reason(self) -> str:
+        keys = SecureBootKeys.from_template(TemplateDocument.read(self.build).template)
+        # What an earlier run has signed would be removed.
+        return "" if keys or os.path.isdir(self.build.join("signed")) else _NO_KEYS
+
     def execute(self) -> Outcome:
         document = TemplateDocument.read(self.build)
         directory = self.build.join("signed")
         keys = SecureBootKeys.from_template(document.template)
         composed = self.build.require("disk_compose").result
         if keys is None:
+            idle = self.idle_reason()
             shutil.rmtree(directory, ignore_errors=True)
             self.progress.milestone("Signing", f"Nothing is signed: {_NO_KEYS}")
             result = {"signed": [], "certificates": [], "image": composed["image"]}
-            return Outcome(result=result, facts={"signed": []}, idle=_NO_KEYS)
+            return Outcome(result=result, facts={"signed": []}, idle=idle)
         problem = template_problem(document.template)
         if problem:
             raise SigningError(problem)

@@ -186,6 +186,35 @@ def test_check_mode_decides_and_writes_nothing(site: Site) -> None:
     assert site.fetch(check_mode=True)["changed"] is False
 
 
+def test_a_full_cache_is_not_changed(site: Site, tmp_path: pathlib.Path) -> None:
+    site.fetch()
+    stamp = pathlib.Path(site.build.join("stages", "pkg_fetch.json"))
+    index = site.cache / ".verified.json"
+    message = "pkg_fetch: nothing to do: all packages are in the cache, intact"
+    for check_mode in (True, False):
+        stamp.unlink()
+        index.unlink()
+        result = site.fetch(check_mode=check_mode)
+        assert (result["changed"], result["msg"]) == (False, message)
+        # A check leaves nothing.
+        assert (stamp.exists(), index.exists()) == (not check_mode, not check_mode)
+        if check_mode:
+            stamp.touch()
+            index.touch()
+    # Another lock may have only what other images have brought.
+    site.packages.pop()
+    site.lock()
+    assert site.fetch(check_mode=True)["changed"] is False
+    assert site.fetch()["changed"] is False
+
+
+def test_check_mode_tells_a_damaged_package(site: Site) -> None:
+    site.fetch()
+    pathlib.Path(site.build.join("stages", "pkg_fetch.json")).unlink()
+    (site.cache / "beta_1.0_amd64.deb").write_bytes(b"X")
+    assert site.fetch(check_mode=True)["msg"] == "pkg_fetch: would build: not built yet"
+
+
 @pytest.mark.parametrize("damage", ["content", "size"])
 def test_a_damaged_package_is_replaced(site: Site, damage: str) -> None:
     site.fetch()

@@ -85,9 +85,12 @@ def signing(tmp_path: pathlib.Path, tree: pathlib.Path) -> Signing:
 
 def test_without_keys_nothing_is_changed(signing: Signing) -> None:
     signing.compose()
+    checked = signing.sign(check_mode=True)
     result = signing.sign()
     image = signing.build.join("disk", "image.raw")
     assert not result["changed"]
+    assert not checked["changed"]
+    assert checked["msg"] == result["msg"]
     assert result["msg"] == "image_sign: nothing to do: no Secure Boot keys are configured"
     assert {key: result[key] for key in ("signed", "certificates", "image")} == {
         "signed": [],
@@ -169,6 +172,9 @@ def test_keys_that_are_taken_out_again_leave_nothing(signing: Signing) -> None:
     signing.template["systemConfig"]["signing"] = {}
     signing.write()
     signing.compose()
+    checked = signing.sign(check_mode=True)
+    assert checked["changed"]
+    assert checked["msg"].startswith("image_sign: would build: ")
     result = signing.sign()
     assert result["changed"]
     assert result["signed"] == []
