@@ -53,22 +53,22 @@ EXAMPLES = r"""
 RETURN = r"""
 root:
   description: The directory of the root tree. Empty when the tree is the stack of RV(layers).
-  returned: success
+  returned: success, in check mode as far as it is known
   type: str
   sample: ""
 installed:
   description: How many packages the tree holds.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: int
   sample: 155
 chrootenv_reused:
   description: Whether the chroot environment was there already, as a layer or as a tarball.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: bool
   sample: true
 layers:
   description: The layers of the tree, the lowest first.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: list
   elements: dict
   contains:
@@ -97,6 +97,11 @@ duration:
   returned: success
   type: float
   sample: 15.3
+log_path:
+  description: The log with all that the stage did, on the build host.
+  returned: failure, once the stage had begun
+  type: str
+  sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/log/chroot_configure.log
 """
 
 from ansible.module_utils.basic import AnsibleModule

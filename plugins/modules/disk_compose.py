@@ -50,7 +50,7 @@ EXAMPLES = r"""
 RETURN = r"""
 image:
   description: Path of the raw image, the ISO or the initrd in the build directory.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: str
   sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/disk/image.raw
 kernel:
@@ -83,19 +83,19 @@ iso:
     live_system: initramfs-tools
 table:
   description: The kind of partition table, V(gpt) or V(mbr).
-  returned: success
+  returned: success, in check mode as far as it is known
   type: str
   sample: gpt
 reproducible:
   description: Whether another run gives the same bytes. XFS and Btrfs do not allow that.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: bool
   sample: true
 partitions:
   description:
     - The partitions, in the template's order; for an installer those of the disk that it writes. Empty when there is no
       disk.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: list
   elements: dict
   contains:
@@ -142,7 +142,7 @@ partitions:
       mount_point: /boot/efi
 boot:
   description: How the image boots.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: dict
   contains:
     loader:
@@ -174,6 +174,11 @@ duration:
   returned: success
   type: float
   sample: 3.1
+log_path:
+  description: The log with all that the stage did, on the build host.
+  returned: failure, once the stage had begun
+  type: str
+  sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/log/disk_compose.log
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -138,7 +138,7 @@ differences:
   type: dict
   contains:
     image:
-      description: Those of the disk and its table. The other lists have items of the same form.
+      description: Those of the disk and its table.
       type: list
       elements: dict
       contains:
@@ -161,6 +161,22 @@ differences:
         after:
           description: What O(second) has, when that is short.
           type: raw
+    partitions:
+      description: Those of partitions and their file systems. Items have the form of those of RV(differences.image).
+      type: list
+      elements: dict
+    files:
+      description: Those of files. Items have the form of those of RV(differences.image).
+      type: list
+      elements: dict
+    packages:
+      description: Those of installed packages. Items have the form of those of RV(differences.image).
+      type: list
+      elements: dict
+    boot:
+      description: Those of EFI programs and boot entries. Items have the form of those of RV(differences.image).
+      type: list
+      elements: dict
   sample:
     packages:
       - where: "openssl:amd64"

@@ -78,7 +78,7 @@ EXAMPLES = r"""
 RETURN = r"""
 artifacts:
   description: The published artifacts, in the order of the template.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: list
   elements: dict
   contains:
@@ -115,33 +115,33 @@ artifacts:
       sha256: 352a010e9ef7e832273842dfd6bd3c5e9cbcf705b71191d4a8c6d3dc69779c29
 manifest:
   description: Absolute path of the manifest.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: str
   sample: /srv/images/appliance/appliance-1.0.manifest.json
 sbom:
   description: Absolute path of the SPDX bill of materials.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: str
   sample: /srv/images/appliance/appliance-1.0.spdx.json
 cyclonedx:
   description:
     - Absolute path of the CycloneDX bill of materials. Empty when C(systemConfig.sbom.cyclonedx) does not ask for one.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: str
   sample: /srv/images/appliance/appliance-1.0.cdx.json
 signature:
   description: Absolute path of the signature of C(SHA256SUMS). Empty when the template names no key.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: str
   sample: /srv/images/appliance/SHA256SUMS.asc
 signed_by:
   description: The fingerprint of the key that signed C(SHA256SUMS). Empty when the template names no key.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: str
   sample: 0B2C1D9F6E0F5A3B6D4C8E7F9A1B2C3D4E5F6071
 build_id:
   description: What the image was built from, as one digest. The same template and lock have the same.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: str
   sample: 0b2c1d9f6e0f5a3b6d4c8e7f9a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d
 rebuild_reason:
@@ -154,6 +154,11 @@ duration:
   returned: success
   type: float
   sample: 4.2
+log_path:
+  description: The log with all that the stage did, on the build host.
+  returned: failure, once the stage had begun
+  type: str
+  sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/log/image_finalize.log
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -13,9 +13,10 @@ version_added: 0.1.0
 author:
   - The os_image.composer authors (@os-image)
 description:
-  - Signs each EFI program on the EFI system partition with the keys that the template's C(systemConfig.immutability)
-    names, and verifies the signatures. The image that M(os_image.composer.disk_compose) made is left as it is; the
-    signed one is a copy that shares its blocks where the file system can.
+  - Signs each EFI program on the EFI system partition with the keys that the template names in
+    C(systemConfig.signing.secureBoot) or C(systemConfig.immutability), and verifies the signatures. The image that
+    M(os_image.composer.disk_compose) made is left as it is; the signed one is a copy that shares its blocks where the
+    file system can.
   - When the template names no keys, nothing is signed and nothing is changed.
   - Only a unified kernel image is protected as a whole, so with keys the template must set C(kernel.uki).
   - Signatures are reproducible when the build host has osslsigncode or libfaketime. The private key must not be
@@ -46,7 +47,7 @@ EXAMPLES = r"""
 RETURN = r"""
 signed:
   description: Paths of the signed programs on the EFI system partition. Empty when the template names no keys.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: list
   elements: str
   sample:
@@ -55,7 +56,7 @@ signed:
     - /EFI/systemd/systemd-bootx64.efi
 certificates:
   description: The certificates that firmware needs to trust the image.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: list
   elements: dict
   contains:
@@ -74,7 +75,7 @@ certificates:
       path: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/signed/db.cer
 image:
   description: Path of the image that is to be published, signed or not.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: str
   sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/signed/image.raw
 rebuild_reason:
@@ -87,6 +88,11 @@ duration:
   returned: success
   type: float
   sample: 0.8
+log_path:
+  description: The log with all that the stage did, on the build host.
+  returned: failure, once the stage had begun
+  type: str
+  sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/log/image_sign.log
 """
 
 from ansible.module_utils.basic import AnsibleModule

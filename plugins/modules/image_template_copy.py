@@ -131,6 +131,17 @@ digest:
   returned: success
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+errors:
+  description:
+    - Everything that is wrong with the template, as RV(os_image.composer.image_template_validate#module:errors).
+  returned: failure, when the template cannot be collected
+  type: list
+  elements: dict
+  sample:
+    - file: /home/user/images/minimal.yml
+      line: 0
+      path: (top level)
+      message: The file does not exist. Correct the path.
 """
 
 from ansible.module_utils.basic import AnsibleModule

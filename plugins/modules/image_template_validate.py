@@ -152,6 +152,11 @@ duration:
   returned: success
   type: float
   sample: 0.1
+log_path:
+  description: The log with all that the stage did, on the build host.
+  returned: failure, once the stage had begun
+  type: str
+  sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/log/image_template_validate.log
 """
 
 import typing as t

@@ -54,22 +54,22 @@ EXAMPLES = r"""
 RETURN = r"""
 cached:
   description: How many packages were in the cache already.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: int
   sample: 155
 downloaded:
   description: How many packages were downloaded.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: int
   sample: 0
 bytes:
   description: How many bytes were downloaded.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: int
   sample: 0
 verified:
   description: How many packages have the size and the digest that the lock demands.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: int
   sample: 155
 rebuild_reason:
@@ -82,6 +82,11 @@ duration:
   returned: success
   type: float
   sample: 1.2
+log_path:
+  description: The log with all that the stage did, on the build host.
+  returned: failure, once the stage had begun
+  type: str
+  sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/log/pkg_fetch.log
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -84,22 +84,22 @@ EXAMPLES = r"""
 RETURN = r"""
 lock_file:
   description: The package lock.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: str
   sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/packages.lock.json
 packages:
   description: How many packages the image gets.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: int
   sample: 155
 download_size:
   description: How many bytes all of them have together.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: int
   sample: 115343360
 package_changes:
   description: The difference to the lock that was there before. Everything is empty when nothing was done.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: dict
   contains:
     added:
@@ -123,7 +123,7 @@ package_changes:
     changed: [openssl 3.0.17-1 -> 3.0.18-1]
 dot_file:
   description: The dependency graph.
-  returned: success
+  returned: success, in check mode as far as it is known
   type: str
   sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/chrootpkgs.dot
 rebuild_reason:
@@ -136,6 +136,11 @@ duration:
   returned: success
   type: float
   sample: 0.6
+log_path:
+  description: The log with all that the stage did, on the build host.
+  returned: failure, once the stage had begun
+  type: str
+  sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/log/pkg_resolve.log
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -12,7 +12,11 @@ import re
 import typing as t
 import urllib.parse
 
-from ansible_collections.os_image.composer.plugins.module_utils._cache.packages import CachedFile, PackageCache
+from ansible_collections.os_image.composer.plugins.module_utils._cache.packages import (
+    CacheCheck,
+    CachedFile,
+    PackageCache,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._cache.signatures import SIGNATURE_CHECKS
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
@@ -57,6 +61,7 @@ class PackageFetch(Stage):
         super().__init__(build, options)
         self.offline = offline
         self.peer_caches = tuple(peer.rstrip("/") for peer in peer_caches)
+        self._found: CacheCheck | None = None
 
     def inputs(self) -> Facts:
         lock = self.build.read_document("packages.lock.json")
@@ -80,10 +85,30 @@ class PackageFetch(Stage):
         # By this setting the role image_build says in check mode that another lock is to be expected.
         if self.options.rebuild == "always":
             return ""
-        files = [_cached_file(package) for package in self.build.read_document("packages.lock.json")["packages"]]
-        cache = PackageCache(self._cache_directory())
-        found = cache.check(files, workers=self.options.workers, update_index=False)
+        found = self._look()
         return "" if found.damaged or found.missing else _ALL_CACHED
+
+    def planned_result(self) -> Facts:
+        try:
+            found = self._look()
+        except DocumentError:
+            return {}
+        wanted = [*found.damaged, *found.missing]
+        return {
+            "cached": len(found.intact),
+            "downloaded": len(wanted),
+            "bytes": sum(file.size for file in wanted),
+            "verified": len(found.intact) + len(wanted),
+        }
+
+    def _look(self) -> CacheCheck:
+        """Look into the cache as it is, without a trace."""
+        if self._found is None:
+            lock = self.build.read_document("packages.lock.json")
+            files = [_cached_file(package) for package in lock["packages"]]
+            cache = PackageCache(self._cache_directory())
+            self._found = cache.check(files, workers=self.options.workers, update_index=False)
+        return self._found
 
     def result_when_unchanged(self, result: Facts) -> Facts:
         return {**result, "cached": result["verified"], "downloaded": 0, "bytes": 0}

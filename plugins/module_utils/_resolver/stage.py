@@ -136,6 +136,7 @@ class PackageResolve(Stage):
         self.dot_file = dot_file
         self.offline = offline
         self._document: TemplateDocument | None = None
+        self._planned: Facts | None = None
         self._repositories: list[RepositoryMetadata] | None = None
 
     @property
@@ -214,17 +215,30 @@ class PackageResolve(Stage):
 
     def plan(self) -> Facts:
         try:
-            return _facts(self._resolve())
+            self._planned = self._resolve()
+            return _facts(self._planned)
         except RepositoryError as exc:
             # A check goes by what is there, and an index that only these packages need may not be.
             if self.offline:
                 raise
             raise DocumentError(f"The package metadata has to be fetched first: {exc}") from exc
 
+    def planned_result(self) -> Facts:
+        return {} if self._planned is None else self._result(self._planned)
+
+    def _result(self, lock: Facts) -> Facts:
+        """Return the module's values for a lock that the one in the build directory gives way to."""
+        return {
+            "lock_file": self.build.join(DOCUMENT),
+            "packages": len(lock["packages"]),
+            "download_size": sum(package["size"] for package in lock["packages"]),
+            "package_changes": package_changes(self._previous_lock(), lock),
+            "dot_file": self.dot_file or self.build.join(DOT_FILE),
+        }
+
     def execute(self) -> Outcome:
-        before = self._previous_lock()
         lock = self._resolve()
-        changes = package_changes(before, lock)
+        result = self._result(lock)
         path = self.build.join(DOCUMENT)
         graph = self.build.join(DOT_FILE)
         shared = os.path.join(self.document.package_cache, DOT_FILE)
@@ -239,22 +253,16 @@ class PackageResolve(Stage):
                     remedy="Name a file in a directory that exists and can be written to.",
                 ) from exc
         write_json(path, lock)
-        size = sum(package["size"] for package in lock["packages"])
         self.progress.milestone(
             "Packages",
-            f"Resolved {len(lock['requested'])} requested packages to {len(lock['packages'])} ({size / 1e6:.1f} MB)",
+            f"Resolved {len(lock['requested'])} requested packages to {len(lock['packages'])} "
+            f"({result['download_size'] / 1e6:.1f} MB)",
         )
         outputs: dict[str, str | None] = {path: None, graph: None}
         if self.dot_file:
             outputs[os.path.abspath(self.dot_file)] = None
         return Outcome(
-            result={
-                "lock_file": path,
-                "packages": len(lock["packages"]),
-                "download_size": size,
-                "package_changes": changes,
-                "dot_file": self.dot_file or graph,
-            },
+            result=result,
             outputs=outputs,
             facts=_facts(lock),
         )

@@ -180,6 +180,7 @@ def test_check_mode_decides_and_writes_nothing(site: Site) -> None:
     result = site.fetch(check_mode=True)
     assert (result["changed"], result["rebuild_reason"]) == (True, "not built yet")
     assert result["diff"]["after"]["packages"] == 4
+    assert counts(result) == (0, 4, sum(package["size"] for package in site.packages), 4)
     assert not site.cache.exists()
     assert site.server.requests == []
     site.fetch()
@@ -212,7 +213,10 @@ def test_check_mode_tells_a_damaged_package(site: Site) -> None:
     site.fetch()
     pathlib.Path(site.build.join("stages", "pkg_fetch.json")).unlink()
     (site.cache / "beta_1.0_amd64.deb").write_bytes(b"X")
-    assert site.fetch(check_mode=True)["msg"] == "pkg_fetch: would build: not built yet"
+    checked = site.fetch(check_mode=True)
+    assert checked["msg"] == "pkg_fetch: would build: not built yet"
+    # What would be done, not what the last run did.
+    assert counts(checked)[:2] == (3, 1)
 
 
 @pytest.mark.parametrize("damage", ["content", "size"])

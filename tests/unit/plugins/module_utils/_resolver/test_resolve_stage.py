@@ -175,9 +175,12 @@ def test_a_second_run_changes_nothing(build: Build) -> None:
 def test_another_package_is_told_in_words(build: Build) -> None:
     build.run()
     build.packages.append("gawk")
+    checked = build.run(check=True)
     result = build.run()
     assert result["changed"] is True
     assert result["rebuild_reason"] == "requested packages changed: gawk (system) added"
+    # Check mode tells what would be, not what the last run did.
+    assert {**checked, "msg": "", "duration": 0} == {**result, "msg": "", "duration": 0}
     assert result["package_changes"] == {"added": ["gawk 1.0-1"], "removed": ["mawk 1.0-1"], "changed": []}
     # What the image decides otherwise belongs to its own chroot environment.
     assert {package["name"] for package in build.lock()["packages"] if package["layer"] == 0} == {
