@@ -29,7 +29,9 @@ attributes:
   diff_mode:
     support: none
   idempotent:
-    support: full
+    support: partial
+    details:
+      - With O(target_disk), each run makes that file anew, and has changed the host.
   async:
     support: full
   platform:

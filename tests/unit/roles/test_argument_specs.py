@@ -81,3 +81,21 @@ def test_names_begin_with_the_roles(role: str) -> None:
 def test_every_option_is_used(role: str) -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "roles" / role).glob("[tv]a*/*.yml"))
     assert [name for name in options(role) if not re.search(rf"\b{name}\b", text)] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_true_and_false_may_be_words(role: str) -> None:
+    # A survey gives "false", and a text that is not empty is true.
+    words = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "roles" / role).glob("[tv]a*/*.yml"))
+    for name in (name for name, option in options(role).items() if option["type"] == "bool"):
+        for use in re.findall(rf"\b(?:if|when:|and|or|not) {name}\b.*", words):
+            assert f"{name} | bool" in use
+
+
+def test_every_entry_point_takes_options_of_the_role() -> None:
+    for role in ROLES:
+        for name, entry in load(role, "meta/argument_specs.yml")["argument_specs"].items():
+            file = ROOT / "roles" / role / "tasks" / f"{name}.yml"
+            used = set(re.findall(rf"\b{role}_[a-z_]+", file.read_text(encoding="utf-8"))) & set(options(role))
+            assert used <= set(entry["options"])
+            assert all(options(role)[option] == value for option, value in entry["options"].items())
