@@ -510,6 +510,8 @@ def _check_stage(stage: Stage, started: float) -> Facts:
     except DocumentError as exc:
         # On a host where nothing was built yet the earlier stages have left nothing to decide with.
         reason = str(exc)
+        with contextlib.suppress(DocumentError):
+            idle = stage.idle_reason()
     old = before.facts if before else {}
     return {
         **(before.result if before else {}),
