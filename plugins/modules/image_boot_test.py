@@ -142,27 +142,32 @@ options:
       cdrom: A CD.
       usb: A USB stick.
     default: auto
+    version_added: 0.2.0
   kernel:
     description:
       - Path of a kernel on the build host that is started without a boot loader.
       - By default, an initrd is started with the kernel beside it, with the suffix C(.vmlinuz); everything else
         boots by itself.
     type: path
+    version_added: 0.2.0
   cmdline:
     description:
       - The command line of O(kernel), or of an initrd's kernel.
       - By default, it says that the first serial port is the console, C(console=ttyS0), on aarch64 C(console=ttyAMA0).
     type: str
+    version_added: 0.2.0
   target_disk:
     description:
       - Path on the build host of a second disk, which the guest may write to, for what an installer installs. The file
         is made anew, sparse and empty, and stays. Boot it afterwards as O(image).
     type: path
+    version_added: 0.2.0
   target_size:
     description:
       - The size of O(target_disk), in MiB.
     type: int
     default: 4096
+    version_added: 0.2.0
   temp_dir:
     description:
       - A directory on the build host for what the guest writes while it runs, and for a compressed image, unpacked.
