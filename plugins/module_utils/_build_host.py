@@ -131,7 +131,11 @@ def missing_packages(packages: t.Sequence[str], *, family: str) -> t.List[str]:
     # Its status is not 0 when it does not know one of the names.
     done = runner.run([*command, *packages], check=False)
     installed = {line.split()[0] for line in done.text.splitlines() if line.endswith(" installed")}
-    return [name for name in packages if name not in installed]
+    missing = [name for name in packages if name not in installed]
+    if family == "debian":
+        return missing
+    # dnf installs a package by what it provides, too; rpm then tells that package's name, not what was asked for.
+    return [name for name in missing if runner.run([*command[:1], "-q", "--whatprovides", name], check=False).rc != 0]
 
 
 def _try_in_namespace(script: str, directory: str) -> t.Tuple[t.List[str], str]:

@@ -89,13 +89,20 @@ def test_missing_packages_asks_rpm(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def run(self: object, argv: t.Sequence[str], **options: t.Any) -> CompletedCommand:
         asked.append(argv)
+        if "--whatprovides" in argv:
+            return CompletedCommand(tuple(argv), 0 if argv[-1] == "vim" else 1, b"", b"")
         text = b"tar installed\npackage no-such-package is not installed\nrpm installed\n"
         return CompletedCommand(tuple(argv), 1, text, b"")
 
     monkeypatch.setattr(_build_host.CommandRunner, "run", run)
-    assert missing_packages(["tar", "no-such-package", "rpm"], family="redhat") == ["no-such-package"]
+    assert missing_packages(["tar", "no-such-package", "rpm", "vim"], family="redhat") == ["no-such-package"]
     assert asked[0][1:4] == ["-q", "--qf", "%{NAME} installed\\n"]
-    assert asked[0][4:] == ["tar", "no-such-package", "rpm"]
+    assert asked[0][4:] == ["tar", "no-such-package", "rpm", "vim"]
+    # What another package provides is there, too.
+    assert [list(argv[1:]) for argv in asked[1:]] == [
+        ["-q", "--whatprovides", "no-such-package"],
+        ["-q", "--whatprovides", "vim"],
+    ]
 
 
 def test_every_family_has_its_tasks() -> None:
