@@ -85,7 +85,8 @@ _LUA_FAILED = re.compile(
 _UNKNOWN_OWNER = re.compile(r"warning: (?P<what>(?:user|group) \S+) does not exist - using root")
 # rpm rounds up, to powers of 1024.
 _NO_SPACE = re.compile(r"^\s*installing package \S+ needs (\d+)([KM])B more space on the ", re.MULTILINE)
-_QUERY = r"%{NAME} %|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE} %{ARCH}\n"
+# Of an epoch of 0 repositories and locks say nothing, whether the package states it or not.
+_QUERY = r"%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE} %{ARCH}\n"
 
 
 class RpmInstaller(Installer):
@@ -313,6 +314,7 @@ class RpmInstaller(Installer):
             name, version, arch = line.split(" ")
             if name == "gpg-pubkey":
                 continue
+            version = version.removeprefix("0:")
             if name in found:
                 found[name] = PackageState(version, arch, "installed twice")
             else:
@@ -335,7 +337,8 @@ def _failures(text: str) -> t.Iterator[tuple[str, str, str, str]]:
     seen = set()
     said: list[str] = []
     for line in text.splitlines():
-        match = _FAILED.match(line) or _LUA_FAILED.match(line)
+        # What rpm says is behind what a scriptlet said without ending its line.
+        match = _FAILED.search(line) or _LUA_FAILED.search(line)
         if match is None:
             # rpm names each package as its installation begins.
             said = [] if re.fullmatch(r"\S+-[^-\s]+-[^-\s]+\.\w+", line) else [*said, line]

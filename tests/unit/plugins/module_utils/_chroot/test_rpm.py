@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -211,6 +212,9 @@ def test_a_layer_above_another(bench: Bench) -> None:
     [
         ("%pre", "echo the reason; exit 3", r"its scriptlet %prein failed \(exit status 3\)"),
         ("%post", "echo the reason; exit 3", r"its scriptlet %post failed \(exit status 3\)"),
+        ("%post", "printf 'the reason'; exit 3", r"its scriptlet %post failed \(exit status 3\)"),
+        ("%pre", "printf 'the reason'; exit 3", r"its scriptlet %prein failed \(exit status 3\)"),
+        ("%transfiletriggerin -- /usr", "printf 'the reason'; false", r"its scriptlet %transfiletriggerin failed"),
         ("%posttrans", "echo the reason >&2; kill -9 $$", r"its scriptlet %posttrans failed \(signal 9\)"),
         ("%post -p <lua>", 'error("the reason")', r"its scriptlet %post failed \(1: the reason\)"),
         ("%pretrans -p <lua>", 'error("the reason")', r"its scriptlet %pretrans failed"),
@@ -260,6 +264,14 @@ def test_a_full_disk(bench: Bench) -> None:
 def test_a_dependency_that_the_lock_does_not_have(bench: Bench) -> None:
     with pytest.raises(ChrootError, match=r"the package lonely-1\.0-1\.noarch failed.*\n.*\n.*friend is needed by"):
         bench.chroot(*bench.build(Rpm("lonely", tags=["Requires: friend"])))
+
+
+def test_an_epoch_of_zero_is_none(bench: Bench) -> None:
+    """Repositories say the same of a package that states it and of one that does not, and so do locks."""
+    (package,) = bench.build(Rpm("zero", tags=["Epoch: 0"]))
+    assert package.version == "0:1.0-1"
+    root = bench.chroot(dataclasses.replace(package, version="1.0-1"))
+    assert query(root, "-q", "zero", "--qf", "%{EPOCH}") == "0"
 
 
 def test_the_wrong_packages_are_named(bench: Bench) -> None:
