@@ -213,10 +213,19 @@ def listed(items: t.Sequence[str]) -> str:
     return f"{shown} and {len(items) - _SHOWN} more" if len(items) > _SHOWN else shown
 
 
+def version_forms(version: str) -> t.Tuple[str, ...]:
+    """Return how people write a version: the epoch, and the revision or release, may be left out.
+
+    Tools also write the epoch 0, which means none.
+    """
+    full = version if ":" in version else f"0:{version}"
+    upstream = full.rpartition("-")[0]
+    return tuple(form for both in (full, upstream) if both for form in (both, both.partition(":")[2]))
+
+
 def same_version(version: str, wanted: str) -> bool:
-    """Compare versions as people write them: the epoch, and the revision or release, may be left out."""
-    without_epoch = version.partition(":")[2] or version
-    return wanted in (version, without_epoch, version.rpartition("-")[0], without_epoch.rpartition("-")[0])
+    """Compare versions as people write them."""
+    return wanted in version_forms(version)
 
 
 def begins_with(version: str, wanted: str) -> bool:
@@ -241,4 +250,5 @@ __all__ = (
     "requests_of",
     "same_version",
     "template_requests",
+    "version_forms",
 )

@@ -21,6 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.reques
     begins_with,
     listed,
     same_version,
+    version_forms,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm_pool import RpmPool, is_primary_file
 
@@ -31,7 +32,7 @@ _ARCHITECTURES = frozenset(
 
 
 class RpmFinder(Finder):
-    """Knows C(name), C(name.arch), C(name=version), C(name-version[-release][.arch]), globs, files, and provides.
+    """Knows C(name), C(name.arch), C(name=version), C(name-version[-release][.arch]), globs of them, files, and provides.
 
     As with dnf, one of all packages that fit has to be installed, the best one; what obsoletes a package that is asked
     for by its name fits as well.
@@ -114,42 +115,54 @@ class RpmFinder(Finder):
 
     def _fitting(self, solvables: t.Iterable[int], version: str) -> Choice:
         """Return the packages of a version, which may be a glob."""
-        fitting = []
-        for solvable in solvables:
-            known = self._pool.version(solvable)
-            forms = (known, known.partition(":")[2] or known)
-            if same_version(known, version) or any(fnmatch.fnmatchcase(form, version) for form in forms):
-                fitting.append(solvable)
-        return tuple(fitting)
+        with_epoch = ":" in version
+
+        def fits(known: str) -> bool:
+            # An epoch that nobody wrote is no part of what "1*" is about.
+            forms = (form for form in version_forms(known) if (":" in form) == with_epoch)
+            return any(fnmatch.fnmatchcase(form, version) for form in forms)
+
+        return tuple(solvable for solvable in solvables if fits(self._pool.version(solvable)))
 
     def _with_version(self, text: str) -> list[Choice]:
-        """Read C(name-version), C(name-version-release), and both with C(.arch): the longest name that has it."""
+        """Read C(name-version-release) and C(name-version), both with C(.arch)."""
+        for name, version, arch in self._versioned_forms(text):
+            versions = self._of_arch(self._pool.versions(name), arch)
+            fitting = [number for number in versions if same_version(self._pool.version(number), version)]
+            if fitting:
+                return [tuple(fitting)]
+        return []
+
+    def _versioned_forms(self, text: str) -> t.Iterator[tuple[str, str, str]]:
+        """Yield name, version and architecture as a request may mean them, in dnf's order: first with a release."""
         forms = [(text, "")]
         name, arch = self._split_arch(text)
         if arch:
             forms.append((name, arch))
-        for form, wanted in forms:
-            for match in reversed(list(re.finditer("-", form))):
-                name, version = form[: match.start()], form[match.end() :]
-                if not version:
-                    continue
-                versions = self._of_arch(self._pool.versions(name), wanted)
-                fitting = [number for number in versions if same_version(self._pool.version(number), version)]
-                if fitting:
-                    return [tuple(fitting)]
-        return []
+        for hyphens in (2, 1):
+            for form, wanted in forms:
+                name, *version = form.rsplit("-", hyphens)
+                if name and len(version) == hyphens and all(version):
+                    yield name, "-".join(version), wanted
 
     def _by_glob(self, text: str) -> list[Choice]:
-        pattern, _equals, version = text.partition("=")
-        found = []
-        for name in sorted(fnmatch.filter(self.names, pattern)):
-            versions = self._pool.versions(name)
-            choice = self._fitting(versions, version) if version else self._with_obsoleters(versions)
-            if choice:
-                found.append(choice)
+        pattern, equals, version = text.partition("=")
+        if equals:
+            found = self._of_glob(pattern, version)
+        else:
+            names = sorted(fnmatch.filter(self.names, pattern))
+            found = [self._with_obsoleters(self._pool.versions(name)) for name in names]
+            if not found:
+                found = next(filter(None, (self._of_glob(*form) for form in self._versioned_forms(text))), [])
         if not found:
             raise Refused(f"No package matches the pattern {text!r}.")
         return found
+
+    def _of_glob(self, pattern: str, version: str, arch: str = "") -> list[Choice]:
+        """Return the packages whose names and versions match."""
+        names = sorted(fnmatch.filter(self.names, pattern))
+        choices = [self._fitting(self._of_arch(self._pool.versions(name), arch), version) for name in names]
+        return [choice for choice in choices if choice]
 
     def _provided(self, text: str) -> list[Choice]:
         """Take what provides a name, or has a file; the solver decides between several."""

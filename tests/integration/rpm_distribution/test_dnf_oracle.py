@@ -58,6 +58,8 @@ REQUESTS = (
     "libcrypto.so.3(OPENSSL_3.0.0)(64bit)",
     "bash-{bash:version}",
     "bash-{bash:version}-{bash:release}",
+    "bash-0:{bash:version}-{bash:release}.x86_64",
+    "bash-{bash:version}*",
     "bash-{bash:version}-{bash:release}.x86_64",
     "bash.x86_64 tzdata.noarch",
     "dracut-*",

@@ -87,12 +87,17 @@ FORMS = """
         ("openssl-1:3.2.1-1.el10.x86_64", ["openssl 1:3.2.1-1.el10.x86_64"]),
         ("openssl-3.2.1-1.el10.x86_64", ["openssl 1:3.2.1-1.el10.x86_64"]),
         ("openssl-3.2.1-1.el10.x86_64.rpm", ["openssl 1:3.2.1-1.el10.x86_64"]),
+        ("python3.12-0:3.12.4-1.x86_64", ["python3.12 3.12.4-1.x86_64"]),
+        ("python3.12=0:3.12.4", ["python3.12 3.12.4-1.x86_64"]),
         ("python3.12", ["python3.12 3.12.4-1.x86_64"]),
         ("python3.12-3.12.4", ["python3.12 3.12.4-1.x86_64"]),
         ("g++-next", ["g++-next 14-1.x86_64"]),
         ("firmware-*", ["firmware-one 1.0-1.noarch", "firmware-two 2.0-1.noarch"]),
         ("firmware-*=2*", ["firmware-two 2.0-1.noarch"]),
         ("firmware-[o]*", ["firmware-one 1.0-1.noarch"]),
+        ("kernel-6.6*", ["kernel 6.6.57-1.azl3.x86_64"]),
+        ("kernel-6.*-1.azl3.x86_64", ["kernel 6.12.9-1.azl3.x86_64"]),
+        ("kernel*-6.6.57-*", ["kernel 6.6.57-1.azl3.x86_64", "kernel-devel 6.6.57-1.azl3.x86_64"]),
         ("tls", ["openssl 1:3.4.0-1.el10.x86_64"]),
         ("/usr/bin/firmware", ["firmware-two 2.0-1.noarch"]),
         ("/etc/firmware.conf", ["firmware-two 2.0-1.noarch"]),
@@ -106,11 +111,22 @@ def test_a_package_may_be_asked_for_in_many_forms(tmp_path: pathlib.Path, text: 
     assert solve(resolver_of(rpm_repository(tmp_path, packages)), text) == expected
 
 
+def test_a_version_with_its_release_is_meant_before_one_without(tmp_path: pathlib.Path) -> None:
+    packages = rpm_repository(tmp_path, "tool 1.0-1\n\ntool-1.0 1-1")
+    assert solve(resolver_of(packages), "tool-1.0-1") == ["tool 1.0-1.noarch"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("opensl", "There is no package 'opensl'. Similar names: openssl."),
         ("openssl=9", "The package 'openssl' is not available in the version '9'; available: 1:3.4.0-1.el10 (base), "),
+        (
+            "openssl=1*",
+            "The package 'openssl' is not available in the version '1*'; available: 1:3.4.0-1.el10 (base), ",
+        ),
+        ("openssl-0:3.2.1-1.el10", "There is no package 'openssl-0:3.2.1-1.el10'."),
+        ("kernel-5*", "No package matches the pattern 'kernel-5*'."),
         (
             "openssl-9",
             "There is no package 'openssl-9'. If the version '9' of 'openssl' is meant, available are: 1:3.4",
