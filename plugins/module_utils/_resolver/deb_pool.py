@@ -73,6 +73,7 @@ class DebPool(PackagePool):
 
     family = "deb"
     kernel_prefix = "linux-"
+    no_arch = "all"
 
     def __init__(self, *, arch: str, cache_dir: str | None) -> None:
         super().__init__(arch=arch, cache_dir=cache_dir)

@@ -101,6 +101,8 @@ class PackagePool(abc.ABC):
     family: t.ClassVar[str]
     #: How the names of the packages begin that a kernel's version is asked of.
     kernel_prefix: t.ClassVar[str]
+    #: The architecture of packages that are the same on every one.
+    no_arch: t.ClassVar[str]
 
     def __init__(self, *, arch: str, cache_dir: str | None) -> None:
         self.solv = import_library("solv", package="python3-solv")
@@ -244,6 +246,26 @@ class PackagePool(abc.ABC):
         """Return the names of all packages that may be chosen."""
         excluded = set(self._excluded)
         return {solvable.name for solvable in self.pool.solvables_iter() if solvable.id not in excluded}
+
+    def kept_out(self, wanted: str | t.Any) -> list[tuple[str, str, bool]]:
+        """Return the packages that would meet a dependency, but may not be chosen.
+
+        :param wanted: A name, or libsolv's object of a dependency.
+        :returns: Architecture and repository of each, and whether only the repository is in the way.
+        """
+        dep = self.pool.Dep(wanted) if isinstance(wanted, str) else wanted
+        name = dep.str()
+        return sorted(
+            {
+                (solvable.arch, self.repository(solvable.id).name, solvable.arch in (self.arch, self.no_arch))
+                for solvable in self.pool.solvables_iter()
+                if not self._may_choose(solvable)
+                and (solvable.name == name or solvable.matchesdep(self.solv.SOLVABLE_PROVIDES, dep))
+            }
+        )
+
+    def _may_choose(self, solvable: t.Any) -> bool:
+        return bool(solvable.installable()) and solvable.id not in self._excluded
 
     def versions(self, name: str) -> list[int]:
         """Return all versions of a package that may be chosen: the most preferred repository first, then the newest."""

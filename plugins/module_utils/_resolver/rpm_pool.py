@@ -51,6 +51,7 @@ class RpmPool(PackagePool):
 
     family = "rpm"
     kernel_prefix = "kernel"
+    no_arch = "noarch"
 
     def __init__(self, *, arch: str, cache_dir: str | None) -> None:
         super().__init__(arch=arch, cache_dir=cache_dir)
@@ -326,22 +327,6 @@ class RpmPool(PackagePool):
     def names(self) -> set[str]:
         """Return the names of all packages that may be chosen."""
         return {solvable.name for solvable in self.pool.solvables_iter() if self._may_choose(solvable)}
-
-    def kept_out(self, name: str) -> list[tuple[str, str, bool]]:
-        """Return the packages of a name that may not be chosen.
-
-        :returns: Architecture and repository of each, and whether only the repository is in the way.
-        """
-        return sorted(
-            {
-                (solvable.arch, self.repository(solvable.id).name, solvable.arch in (self.arch, "noarch"))
-                for solvable in self.pool.solvables_iter()
-                if solvable.name == name and not self._may_choose(solvable)
-            }
-        )
-
-    def _may_choose(self, solvable: t.Any) -> bool:
-        return bool(solvable.installable()) and solvable.id not in self._excluded
 
 
 def is_primary_file(path: str) -> bool:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
@@ -32,7 +31,7 @@ _ARCHITECTURES = frozenset(
 
 
 class RpmFinder(Finder):
-    """Knows C(name), C(name.arch), C(name=version), C(name-version[-release][.arch]), globs of them, files, and provides.
+    """Knows C(name), C(name.arch), C(name=version), C(name-version[-release][.arch]), globs, files, and provides.
 
     As with dnf, one of all packages that fit has to be installed, the best one; what obsoletes a package that is asked
     for by its name fits as well.
@@ -178,7 +177,7 @@ class RpmFinder(Finder):
         if text.startswith("/"):
             return f"No package has the file {text!r}."
         others = self._pool.kept_out(text)
-        excluded = listed([repository for _arch, repository, installable in others if installable])
+        excluded = listed(list(dict.fromkeys(repository for _arch, repository, installable in others if installable)))
         if excluded:
             return (
                 f"The package {text!r} is in {excluded}, but allowPackages, excludePackages or a negative priority "

@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import PackagePool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import listed
 
 _PROBLEMS_SHOWN = 5
 
@@ -96,9 +97,18 @@ def _available(pool: PackagePool, dep: t.Any) -> str:
 
 
 def _other_offers(pool: PackagePool, dep: t.Any) -> str:
+    """Return what there is in the place of a dependency, as the rest of a sentence that says that nothing meets it."""
     name = dep.str().split(" ")[0]
     offers = [f"{pool.version(number)} ({pool.repository(number).name})" for number in pool.versions(name)]
-    return f" (of {name!r} they have {', '.join(offers[:_PROBLEMS_SHOWN])})" if offers else ""
+    text = f" (of {name!r} they have {', '.join(offers[:_PROBLEMS_SHOWN])})" if offers else ""
+    others = pool.kept_out(dep)
+    excluded = listed(list(dict.fromkeys(repository for _arch, repository, installable in others if installable)))
+    foreign = listed([f"{arch} ({repository})" for arch, repository, installable in others if not installable])
+    if excluded:
+        text += f"; allowPackages, excludePackages or a negative priority keep it out of {excluded}"
+    if foreign:
+        text += f"; it is there for another architecture only: {foreign}"
+    return text
 
 
 __all__ = ("explain", "install_jobs", "solution")

@@ -420,6 +420,22 @@ def test_a_dependency_that_nothing_provides(tmp_path: pathlib.Path) -> None:
     )
 
 
+def test_a_dependency_whose_providers_may_not_be_taken(tmp_path: pathlib.Path) -> None:
+    base = rpm_repository(
+        tmp_path, "app\nRequires: libx.so.1, lib32\n\nlib32 1-1 i686\n\nlibx 1-1 i686\nProvides: libx.so.1"
+    )
+    libraries = "libx 1-1 x86_64\nProvides: libx.so.1\n\nlibx 1-1 noarch\nProvides: libx.so.1"
+    extra = rpm_repository(tmp_path, libraries, name="extra", exclude_packages=["libx"])
+    message = refused(resolver_of(base, extra), "app")
+    assert (
+        "needs 'lib32', which no repository has; it is there for another architecture only: i686 (base).\n" in message
+    )
+    message = refused(resolver_of(rpm_repository(tmp_path, "app\nRequires: libx.so.1"), extra), "app")
+    reason = "allowPackages, excludePackages or a negative priority keep it out of extra."
+    assert f"needs 'libx.so.1', which no repository has; {reason}\n" in message
+    assert "in extra, but allowPackages" in refused(resolver_of(base, extra), "libx.so.1")
+
+
 def test_a_conflict(tmp_path: pathlib.Path) -> None:
     packages = "app\nConflicts: foe < 2\n\nfoe 1.0-1"
     message = refused(resolver_of(rpm_repository(tmp_path, packages)), "app", "foe")
