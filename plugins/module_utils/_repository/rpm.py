@@ -121,8 +121,10 @@ class LooseRpms:
         program = find_tool("createrepo_c", package="createrepo-c")
         # No time of the build host, so that equal packages give equal metadata.
         fixed = ("--revision", "1", "--set-timestamp-to-revision")
+        # From version 1.0 on it would take zstd, and the distribution may have chosen another default.
+        form = ("--no-database", "--general-compress-type", "gz")
         done = CommandRunner().run(
-            [program, "--no-database", *fixed, "--pkglist", listing, "--outputdir", scratch, directory],
+            [program, *form, *fixed, "--pkglist", listing, "--outputdir", scratch, directory],
             merge_output=True,
             check=False,
         )

@@ -11,6 +11,7 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils import _command
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._download.model import Download
@@ -119,6 +120,18 @@ def test_the_index_is_made_again_when_the_packages_change(loose: Loose) -> None:
     assert second.fingerprint() != first.fingerprint()
     os.unlink(path)
     assert [package.name for package in loose.resolve("lib")] == ["lib"]
+
+
+def test_another_default_of_createrepo_c(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 1.0 has zstd for its default, which this one does not know."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "createrepo_c").write_text('#!/bin/sh\nexec /usr/bin/createrepo_c --general-compress-type=xz "$@"\n')
+    (programs / "createrepo_c").chmod(0o755)
+    monkeypatch.setattr(_command, "_SEARCH_PATH", f"{programs}:{_command._SEARCH_PATH}")
+    loose = Loose(RpmResolver, tmp_path)
+    loose.add("app")
+    assert [package.name for package in loose.resolve("app")] == ["app"]
 
 
 def test_an_empty_directory_is_told(loose: Loose) -> None:
