@@ -43,7 +43,8 @@ def loose_repository(
     """Describe a directory of loose packages.
 
     :param config: As in C(template.json), with a C(path).
-    :raises RepositoryError: There is no such directory, it is empty, or a file in it is no package.
+    :raises RepositoryError: There is no such directory, it is empty, or a file in it is no package, or has a name that
+        cannot be written down.
     """
     name, directory = config["name"], os.path.normpath(config["path"])
     kind.check(config)
@@ -53,6 +54,14 @@ def loose_repository(
         raise RepositoryError(
             f"The directory {directory} of the repository {name!r} {there_is}.",
             remedy="Correct the path in the template, or put the packages there.",
+        )
+    # Neither an index nor a lock could name them.
+    unprintable = [file for file in files if not file.isprintable()]
+    if unprintable:
+        raise RepositoryError(
+            f"The directory {directory} of the repository {name!r} holds the file {unprintable[0]!a}, whose name is "
+            "not UTF-8, or has characters that cannot be shown.",
+            remedy="Rename it.",
         )
     label = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
     target = os.path.join(metadata_dir, f"{label}-{digest_of({'place': directory})[:8]}")

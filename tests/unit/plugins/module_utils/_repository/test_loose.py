@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import typing as t
 
 import pytest
@@ -146,6 +147,14 @@ def test_a_file_that_is_no_package_is_told(loose: Loose) -> None:
     path = loose.add("app")
     pathlib.Path(path).with_name(f"bad{pathlib.Path(path).suffix}").write_text("no package")
     with pytest.raises(RepositoryError, match=r"bad\.(deb|rpm)"):
+        loose.refresh()
+
+
+@pytest.mark.parametrize(("name", "shown"), [(b"caf\xe9", r"caf\udce9"), (b"two\nlines", r"two\nlines")])
+def test_a_name_that_cannot_be_written_down_is_told(loose: Loose, name: bytes, shown: str) -> None:
+    path = pathlib.Path(loose.add("app"))
+    os.rename(path, os.path.join(os.fsencode(path.parent), name + os.fsencode(path.suffix)))
+    with pytest.raises(RepositoryError, match=re.escape(f"holds the file '{shown}{path.suffix}', whose name is not ")):
         loose.refresh()
 
 
