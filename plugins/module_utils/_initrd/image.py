@@ -21,9 +21,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel imp
     default_kernel_first,
     find_kernel_images,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles, resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._disk.compose import TreeWriter
+from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import show_size
 from ansible_collections.os_image.composer.plugins.module_utils._disk.tree_image import TreeImage, Workplace
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, CommandError
@@ -60,6 +61,14 @@ class InitrdImage(TreeImage):
                 raise BootError(
                     "The root tree has no /sbin/init, which the kernel starts.",
                     remedy="Add the package 'systemd-sysv' to systemConfig.packages.",
+                )
+            contexts = FileContexts.of(TreeFiles(root))
+            # Whatever it is booted with: its command line is no part of an initrd.
+            if contexts is not None and contexts.is_enforced:
+                raise BootError(
+                    "/etc/selinux/config of the image enforces an SELinux policy, but an initrd is an archive that "
+                    "holds no labels: the policy would let nothing start.",
+                    remedy="Set systemConfig.security.selinux to disabled, or use imageType: raw or iso.",
                 )
             writer = TreeWriter(root, workplace.epoch)
             writer.write("/etc/fstab", _FSTAB.encode("ascii"))

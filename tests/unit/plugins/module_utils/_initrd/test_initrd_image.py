@@ -112,3 +112,23 @@ def test_a_tree_without_init(
     finally:
         shutil.move(tmp_path / "init", tree / "usr/sbin/init")
     assert not os.path.exists(tmp_path / "build/disk/initrd.img")
+
+
+@pytest.mark.parametrize("mode", ["enforcing", "permissive", "disabled"])
+def test_a_policy_that_a_package_enforces(
+    compose: t.Callable[..., t.Dict[str, t.Any]], tree: pathlib.Path, request: pytest.FixtureRequest, mode: str
+) -> None:
+    """The template says nothing about SELinux; the package of the policy does."""
+    request.addfinalizer(lambda: shutil.rmtree(tree / "etc/selinux"))
+    contexts = tree / "etc/selinux/targeted/contexts/files"
+    contexts.mkdir(parents=True)
+    (contexts / "file_contexts").write_text("/.* system_u:object_r:default_t:s0\n")
+    (tree / "etc/selinux/config").write_text(f"SELINUX={mode}\nSELINUXTYPE=targeted\n")
+    if mode != "enforcing":
+        assert os.path.exists(compose()["image"])
+        return
+    message = (
+        r"^/etc/selinux/config of the image enforces .*holds no labels.*\. Set systemConfig\.security\.selinux to dis"
+    )
+    with pytest.raises(BootError, match=message):
+        compose()
