@@ -6,7 +6,7 @@
 
 Nothing of it is mocked: rpmbuild makes the packages, rpmsign signs them, createrepo_c indexes them. What is built lies
 in C(.cache/rpm-distribution/{digest}/) and is made anew when its inputs have changed: the packages of Debian, or this
-program. C(current) links to the one that was used last.
+program. C(current) links to the one that was used last; others go once no process uses them.
 """
 
 from __future__ import annotations
@@ -60,6 +60,9 @@ _TEMPLATE: t.Mapping[str, t.Any] = {
 }
 _WORKERS = 2
 
+# Descriptors by directory, which hold a lock for as long as this process runs.
+_IN_USE: dict[str, int] = {}
+
 
 @dataclasses.dataclass(frozen=True)
 class RpmDistribution:
@@ -107,9 +110,11 @@ def rpm_distribution() -> RpmDistribution:
                 _build_all(plans, digests, new)
                 _sign_and_index(new)
                 os.chmod(new, 0o755)
+                shutil.rmtree(directory + ".part", ignore_errors=True)
                 shutil.copytree(new, directory + ".part", copy_function=os.link)
                 os.rename(directory + ".part", directory)
         _point("current", digest)
+        _use(directory)
         _forget_old(digest, digests.values())
         with open(os.path.join(directory, "fingerprint"), encoding="utf-8") as stream:
             return RpmDistribution(directory, stream.read().strip())
@@ -317,15 +322,28 @@ def _point(name: str, target: str) -> None:
     os.replace(link + ".new", link)
 
 
+def _use(directory: str) -> None:
+    """Keep a distribution from being removed by others for as long as this process runs."""
+    if directory not in _IN_USE:
+        _IN_USE[directory] = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(_IN_USE[directory], fcntl.LOCK_SH)
+
+
 def _forget_old(digest: str, digests: t.Collection[str]) -> None:
-    """Remove other distributions, but for one that somebody may be reading, and packages that are in none."""
+    """Remove other distributions that nobody uses, and packages that are in none."""
     kept = {digest, "current", "debian", "lock", "unsigned"}
-    others = sorted(
-        (entry for entry in os.scandir(CACHE) if entry.is_dir(follow_symlinks=False) and entry.name not in kept),
-        key=lambda entry: entry.stat().st_mtime,
-    )
-    for entry in others[:-1]:
-        shutil.rmtree(entry.path)
+    for entry in list(os.scandir(CACHE)):
+        if entry.name in kept or not entry.is_dir(follow_symlinks=False):
+            continue
+        descriptor = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            # Nobody begins to use it now: that needs the lock of the whole cache.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(entry.path)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(descriptor)
     for name in os.listdir(os.path.join(CACHE, "unsigned")):
         path = os.path.join(CACHE, "unsigned", name)
         if name.removesuffix(".rpm") not in digests and os.path.getmtime(path) < time.time() - 86400:
