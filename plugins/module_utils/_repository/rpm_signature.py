@@ -77,14 +77,16 @@ class _KeyHome:
         self._good: list[PublicKey] = []
         self._refused: dict[str, str] = {}
         for key in keys:
-            problem = key.problem
-            if not problem and pinned and not pinned & key.fingerprints:
-                problem = f"is not one of the fingerprints allowed ({', '.join(sorted(pinned))})"
-            if not problem:
-                self._good.append(key)
+            # Who pins a primary key takes its subkeys as well.
+            allowed = pinned if pinned and key.fingerprint not in pinned else key.fingerprints
             for fingerprint, own in key.subkeys.items():
-                if problem or own:
-                    self._refused[fingerprint] = problem or own
+                problem = key.problem or own
+                if not problem and fingerprint not in allowed:
+                    problem = f"is not one of the fingerprints allowed ({', '.join(sorted(pinned))})"
+                if problem:
+                    self._refused[fingerprint] = problem
+            if not key.problem and allowed & key.fingerprints:
+                self._good.append(key)
         if not self._good:
             reasons = "; ".join(f"the key {key.fingerprint} {self._refused[key.fingerprint]}" for key in keys)
             raise SignatureError(

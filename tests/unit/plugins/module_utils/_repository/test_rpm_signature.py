@@ -120,6 +120,24 @@ def test_an_expired_subkey(unsigned: str, tmp_path: pathlib.Path) -> None:
         assert "that it is signed with has expired on 2020-06-0" in refused(path, key)
 
 
+def test_pinned_subkeys(unsigned: str, tmp_path: pathlib.Path) -> None:
+    """As with metadata: a primary key stands for all its subkeys, a subkey for itself."""
+    with KeyRing() as ring:
+        key = ring.make_key("Subkeys <subkeys@example.org>")
+        for usage in ("encr", "sign", "sign"):
+            algorithm = "cv25519" if usage == "encr" else "ed25519"
+            ring.gpg("--passphrase", "", "--quick-add-key", key.fingerprint, algorithm, usage)
+        listing = ring.gpg("--with-colons", "--list-keys").decode()
+        subkeys = [line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:")][2:]
+        pathlib.Path(key.public).write_bytes(ring.gpg("--armor", "--export", key.fingerprint))
+        for fingerprint, other in (subkeys, subkeys[::-1], (key.fingerprint, subkeys[0])):
+            path = signed_by(SigningKey(ring, f"{fingerprint}!", key.public), unsigned, tmp_path)
+            for pinned in ([], [key.fingerprint], [fingerprint]):
+                assert verify(path, key, fingerprints=pinned) == 1
+            message = refused(path, key, fingerprints=[other])
+            assert f"that it is signed with is not one of the fingerprints allowed ({other})" in message
+
+
 def test_a_broken_digest(unsigned: str, keys: Keys, tmp_path: pathlib.Path) -> None:
     path = shutil.copyfile(unsigned, tmp_path / "hello.rpm")
     sign_package(str(path), keys.archive, digest="sha1")
