@@ -167,6 +167,10 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         :raises SignatureError: There is none, or it is not valid.
         """
 
+    def renew_signature(self, documents: Documents, downloader: Downloader) -> bool:  # noqa: ARG002
+        """Get a signature again that lies apart from kept documents; tells whether it is another one."""
+        return False
+
     @abc.abstractmethod
     def unsigned(self, documents: Documents) -> bytes:
         """Return the content of documents whose signature nobody wants to see.
@@ -302,13 +306,18 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
             keyring = read_keyring(paths, what=f"the {self.shown}")
             return self.verified(documents, where=where, keyring=keyring, fingerprints=self.fingerprints, now=now)
 
+        by_url = any(is_url(key) for key in self.keys)
         try:
             return verify(anew=False)
         except SignatureError:
-            if offline or not any(is_url(key) for key in self.keys):
+            if offline:
                 raise
-        # Owners prolong keys and add subkeys to them: what is kept may be older than the signature.
-        return verify(anew=True)
+            # Owners sign what they have published again, with another key.
+            renewed = not documents.fresh and self.renew_signature(documents, downloader)
+            if not renewed and not by_url:
+                raise
+        # They also prolong keys and add subkeys to them: what is kept may be older than the signature.
+        return verify(anew=by_url)
 
     def key_files(
         self, downloader: Downloader, *, offline: bool, anew: bool = False, now: int | None = None

@@ -183,16 +183,28 @@ class RpmRepository(Repository[Repomd]):
         if self.signed_metadata and not fresh and "repomd.xml.asc" in stored:
             documents["repomd.xml.asc"] = stored["repomd.xml.asc"]
         elif self.signed_metadata:
-            signature = downloader.get(
-                f"{url}.asc",
-                limit=_SIGNATURE_LIMIT,
-                what=f"the repomd.xml.asc of the {self.shown}",
-                missing_ok=True,
-            )
-            if signature is not None and signature.data is not None:
-                documents["repomd.xml.asc"] = signature.data
+            signature = self._signature(base_url, downloader)
+            if signature is not None:
+                documents["repomd.xml.asc"] = signature
             fresh = True
         return Documents(base_url, documents, asked, fresh=fresh)
+
+    def _signature(self, base_url: str, downloader: Downloader) -> bytes | None:
+        document = downloader.get(
+            f"{base_url}/repodata/repomd.xml.asc",
+            limit=_SIGNATURE_LIMIT,
+            what=f"the repomd.xml.asc of the {self.shown}",
+            missing_ok=True,
+        )
+        return None if document is None else document.data
+
+    def renew_signature(self, documents: Documents, downloader: Downloader) -> bool:
+        signature = self._signature(documents.base_url, downloader)
+        if signature in (None, documents.content.get("repomd.xml.asc")):
+            return False
+        documents.content["repomd.xml.asc"] = signature
+        documents.fresh = True
+        return True
 
     def verified(self, documents: Documents, *, where: str, **common: t.Any) -> SignedContent:
         content = documents.content

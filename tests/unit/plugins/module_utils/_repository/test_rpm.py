@@ -285,6 +285,15 @@ def test_a_signature_that_came_later(site: Site) -> None:
     assert site.refresh().signed_by == (site.keys.archive.fingerprint,)
 
 
+def test_the_same_metadata_with_another_signature(site: Site) -> None:
+    site.refresh()
+    site.repository.sign(site.keys.stranger)
+    new = {"keys": [site.keys.stranger.public], "fingerprints": [site.keys.stranger.fingerprint]}
+    assert site.refresh(**new).signed_by == (site.keys.stranger.fingerprint,)
+    assert site.refresh(offline=True, **new).signed_by == (site.keys.stranger.fingerprint,)
+    assert "which is not one of the repository's keys" in site.refused()
+
+
 def test_no_keys(site: Site) -> None:
     assert "no key is named" in site.refused(keys=[], fingerprints=[])
 
