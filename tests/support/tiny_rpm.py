@@ -36,6 +36,8 @@ class Rpm:
     :ivar tags: Lines of the preamble, such as C(Requires: x).
     :ivar scripts: Sections by their first lines, such as C(%post -p <lua>).
     :ivar modes: Modes by path.
+    :ivar owners: Users and groups by path, with a comma between them.
+    :ivar capabilities: Capabilities by path, as for C(setcap).
     """
 
     name: str
@@ -47,6 +49,8 @@ class Rpm:
     arch: str = "noarch"
     modes: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     license: str = "MIT"
+    owners: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    capabilities: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def build(self, directory: pathlib.Path, *, tree: pathlib.Path | None = None) -> pathlib.Path:
         """Build the package into a directory; returns its path.
@@ -62,7 +66,9 @@ class Rpm:
         for path, content in self.files.items():
             target = source / path.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
-            mark = f"%attr({self.modes.get(path, '-')},root,root) "
+            mark = f"%attr({self.modes.get(path, '-')},{self.owners.get(path, 'root,root')}) "
+            if path in self.capabilities:
+                mark += f"%caps({self.capabilities[path]}) "
             if content is None:
                 target.mkdir(exist_ok=True)
                 mark += "%dir "

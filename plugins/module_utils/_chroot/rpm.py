@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import sqlite3
+import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
@@ -82,9 +83,11 @@ _LUA_FAILED = re.compile(
     r"error: (?:lua script failed|invalid syntax in lua scriptlet|invalid syntax in lua script): "
     r"\[string \"%?(?P<script>\w+)(?:\((?P<package>[^()]+)\))?\"\](?P<why>.*)"
 )
-_UNKNOWN_OWNER = re.compile(r"warning: (?P<what>(?:user|group) \S+) does not exist - using root")
+_UNKNOWN_OWNER = re.compile(r"warning: (?P<kind>user|group) (?P<name>\S+) does not exist - using root")
 # rpm rounds up, to powers of 1024.
 _NO_SPACE = re.compile(r"^\s*installing package \S+ needs (\d+)([KM])B more space on the ", re.MULTILINE)
+_OWNERS = r"[%{FILEUSERNAME}\t%{FILEGROUPNAME}\t%{FILEMODES:octal}\t%{FILENAMES}\n]"
+_CAPABILITY = "security.capability"
 # Of an epoch of 0 repositories and locks say nothing, whether the package states it or not.
 _QUERY = r"%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE} %{ARCH}\n"
 
@@ -154,6 +157,7 @@ class RpmInstaller(Installer):
                 what="Installing packages",
             )
         self._judge(done)
+        self._settle_owners(packages, {(match["kind"], match["name"]) for match in _UNKNOWN_OWNER.finditer(done.text)})
         self._settle_database()
 
     def _rpm(
@@ -235,11 +239,39 @@ class RpmInstaller(Installer):
             )
         if done.rc != 0:
             raise self._script_error(_refused(text), "rpm refuses it", _problems(text) or text)
-        owners = dict.fromkeys(match["what"] for match in _UNKNOWN_OWNER.finditer(text))
-        if owners:
+
+    def _settle_owners(self, packages: t.Sequence[LockedPackage], unknown: t.Collection[tuple[str, str]]) -> None:
+        """Give files to owners who did not exist yet when rpm unpacked them.
+
+        From version 4.19 on rpm itself makes the accounts that packages declare in sysusers.d, before it unpacks
+        anything; with an older one a trigger of systemd makes them, too late for the files.
+
+        :param unknown: Pairs (V(user) or V(group), name).
+        """
+        if not unknown:
+            return
+        files = TreeFiles(self._root)
+        numbers = _account_ids(files, unknown)
+        if len(numbers) < len(unknown) and files.is_executable("/usr/bin/systemd-sysusers"):
+            self._sandbox.run(["systemd-sysusers"], check=False, what="Making the accounts that packages declare")
+            numbers = _account_ids(files, unknown)
+        if numbers:
+            names = [package.name for package in packages]
+            done = self._rpm(
+                ["-q", "--qf", _OWNERS, *names], merge_output=False, log_output=False, what="Asking who owns files"
+            )
+            for line in done.stdout.split(b"\n"):
+                user, _tab, rest = os.fsdecode(line).partition("\t")
+                group, _tab, rest = rest.partition("\t")
+                mode, _tab, path = rest.partition("\t")
+                uid, gid = numbers.get(("user", user)), numbers.get(("group", group))
+                if path and (uid, gid) != (None, None):
+                    _give(files.real(path, follow_last=False), uid, gid, int(mode, 8))
+        missing = sorted(f"{kind} {name}" for kind, name in unknown if (kind, name) not in numbers)
+        if missing:
             self._progress.milestone(
                 "Chroot",
-                f"Files of packages belong to root, as their owners did not exist yet: {', '.join(owners)}",
+                f"Files of packages belong to root, as their owners do not exist: {', '.join(missing)}",
                 level="warn",
             )
 
@@ -368,6 +400,36 @@ def _refused(text: str) -> list[str]:
 def _problems(text: str) -> str:
     """Return the lines in which rpm says what is wrong."""
     return "\n".join(line for line in text.splitlines() if line.startswith(("error:", "\t")))
+
+
+def _account_ids(files: TreeFiles, accounts: t.Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Return the numbers of the users and groups that exist."""
+    databases = {"user": "passwd", "group": "group"}
+    numbers = {(kind, name): files.account_id(databases[kind], name) for kind, name in accounts}
+    return {account: number for account, number in numbers.items() if number is not None}
+
+
+def _give(path: str, uid: int | None, gid: int | None, mode: int) -> None:
+    """Give a file that root has got to its owner, and what the kernel takes away with that back to the file.
+
+    :param mode: As its package states it: rpm sets no set-user-ID bit for an unknown owner.
+    """
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        # A %ghost, or documentation that is left out.
+        return
+    capability = None
+    with contextlib.suppress(OSError):
+        capability = os.getxattr(path, _CAPABILITY, follow_symlinks=False)
+    # A scriptlet may have given it to somebody else meanwhile.
+    uid = -1 if uid is None or status.st_uid else uid
+    gid = -1 if gid is None or status.st_gid else gid
+    os.chown(path, uid, gid, follow_symlinks=False)
+    if not stat.S_ISLNK(status.st_mode):
+        os.chmod(path, stat.S_IMODE(mode))
+    if capability is not None:
+        os.setxattr(path, _CAPABILITY, capability, follow_symlinks=False)
 
 
 def _fold_log(path: str) -> None:

@@ -66,7 +66,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 
 #: Raised whenever the same packages or settings give another layer than before.
-LAYER_VERSION = 4
+LAYER_VERSION = 5
 
 _DEFAULT_FS_TYPE = "ext4"
 

@@ -34,7 +34,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import C
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.tests.support.rpm_repository import sign_package
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
-from ansible_collections.os_image.composer.tests.support.tiny_debian import EPOCH, Log, copy_programs, needs_root
+from ansible_collections.os_image.composer.tests.support.tiny_debian import EPOCH, copy_programs, needs_root
 from ansible_collections.os_image.composer.tests.support.tiny_rpm import Rpm
 
 pytestmark = needs_root
@@ -64,6 +64,7 @@ class Bench:
         os.link(base[1], self.cache / base[1].name)
         self.base = base[0].locked(self.cache / base[1].name)
         self.repositories: list[dict[str, t.Any]] = [UNCHECKED]
+        self.progress = Progress("test")
 
     def build(self, *packages: Rpm) -> list[LockedPackage]:
         """Put packages into the cache."""
@@ -78,7 +79,7 @@ class Bench:
             arch=arch,
             newest=EPOCH,
             workers=2,
-            progress=Progress("test"),
+            progress=self.progress,
             repositories=self.repositories,
         )
 
@@ -364,14 +365,56 @@ def test_a_directory_that_dracut_owns_stays(bench: Bench) -> None:
     assert os.listdir(root / "etc/dracut.conf.d") == []
 
 
-def test_an_owner_who_does_not_exist_is_told(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    odd = Rpm("odd", files={"/srv/odd": None})
-    path = odd.build(bench.cache)
-    assert path.exists()
-    log = Log()
-    bench.runner = CommandRunner(log=log)
-    bench.chroot(odd.locked(path))
-    assert "odd-1.0-1" in log.text
+OWNED = Rpm(
+    "owned",
+    files={"/usr/bin/owned": "program", "/usr/bin/able": "program", "/var/lib/owned": None, "/srv/link": "-> /nowhere"},
+    modes={"/usr/bin/owned": "6750", "/usr/bin/able": "0750", "/var/lib/owned": "2770"},
+    owners={
+        **dict.fromkeys(("/usr/bin/owned", "/usr/bin/able"), "root,late"),
+        **dict.fromkeys(("/var/lib/owned", "/srv/link"), "late,late"),
+    },
+    capabilities={"/usr/bin/able": "cap_net_raw=ep"},
+    tags=["Requires: base"],
+)
+
+
+def ownership(root: pathlib.Path) -> dict[str, tuple[int, int, int]]:
+    status = {path: os.lstat(f"{root}{path}") for path in OWNED.files}
+    return {path: (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) for path, found in status.items()}
+
+
+@pytest.mark.parametrize("maker", ["scriptlet", "systemd-sysusers"])
+def test_owners_who_come_into_being_with_the_packages(bench: Bench, maker: str) -> None:
+    """As packages for rpm 4.19 and later have them, which makes the accounts that are declared by itself."""
+    accounts = Rpm("accounts", tags=["Requires: base"])
+    source = None
+    if maker == "scriptlet":
+        script = "echo late:x:77:78::/:/bin/false >> /etc/passwd; echo late:x:78: >> /etc/group"
+        accounts.scripts = {"%posttrans": script}
+    else:
+        source = bench.directory / "sysusers-tree"
+        copy_programs(source, ["systemd-sysusers"])
+        accounts.arch = "x86_64"
+    package = accounts.locked(accounts.build(bench.cache, tree=source))
+    declared = Rpm("declared", files={"/usr/lib/sysusers.d/late.conf": "g late 78\nu late 77:78\n"})
+    root = bench.chroot(*bench.build(OWNED, declared), package)
+    assert ownership(root) == {
+        "/usr/bin/owned": (0, 78, 0o6750),
+        "/usr/bin/able": (0, 78, 0o750),
+        "/var/lib/owned": (77, 78, 0o2770),
+        "/srv/link": (77, 78, 0o777),
+    }
+    # Nothing differs from what the packages state, capabilities included.
+    assert query(root, "-V", "owned") == ""
+
+
+def test_an_owner_who_does_not_exist_is_told(bench: Bench) -> None:
+    build_log = bench.directory / "build.log"
+    bench.progress = Progress("test", build_log=str(build_log))
+    root = bench.chroot(*bench.build(OWNED))
+    assert {(uid, gid) for uid, gid, _mode in ownership(root).values()} == {(0, 0)}
+    message = "WARN: Files of packages belong to root, as their owners do not exist: group late, user late\n"
+    assert build_log.read_text().endswith(message)
 
 
 # The image's own rpm
