@@ -70,7 +70,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, Non
     for mark in item.iter_markers("cells"):
         for name in mark.args:
             if report.failed:
-                state.failed(name)
+                state.failed(name, mark.kwargs["steps"])
             elif report.passed and report.when == "call":
                 for step in mark.kwargs["steps"]:
                     state.passed(name, step)

@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.os_image.composer.tests.e2e.support.image import Workspace
 from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, Boot, Cell, Refused, todays
 from ansible_collections.os_image.composer.tests.matrix.images import template
-from ansible_collections.os_image.composer.tests.matrix.state import MatrixState
+from ansible_collections.os_image.composer.tests.matrix.state import MatrixState, steps_of
 from ansible_collections.os_image.composer.tests.support.disk_tree import make_tree
 from ansible_collections.os_image.composer.tests.support.emulation import emulated
 from ansible_collections.os_image.composer.tests.support.rpm_distribution.provider import served_provider
@@ -53,7 +53,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, Non
     outcome = yield
     cell = _cell(item)
     if cell is not None and outcome.get_result().failed:
-        item.config.stash[_STATE].failed(cell.name)
+        item.config.stash[_STATE].failed(cell.name, steps_of(cell))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -15,7 +15,15 @@ import json
 import pathlib
 import typing as t
 
-from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, CELLS, REFUSED, WHOLE
+from ansible_collections.os_image.composer.tests.matrix.cells import (
+    BOOTS,
+    CELLS,
+    REFUSED,
+    WHOLE,
+    Boot,
+    Cell,
+    Refused,
+)
 from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT
 
 #: The steps of a cell, in their order.
@@ -26,6 +34,8 @@ DOCS = pathlib.Path(ROOT, "docs")
 BUILD = pathlib.Path(ROOT, "build", "matrix")
 
 _FILE = "matrix.json"
+# Behind a step's name in a record: the day on which it failed.
+_FAILED = " failed"
 
 Record = t.Dict[str, str]
 
@@ -39,7 +49,7 @@ SPDX-License-Identifier: GPL-3.0-or-later
 
 # What is built, checked and booted
 
-The day on which each step of each cell passed last. A cell that has failed since says so.
+The day on which each step of each cell passed last. A step that has failed since says so.
 
 """
 _COMPOSED = """\
@@ -90,22 +100,29 @@ class MatrixState:
         self._build = build
         self._records = self._read()
         self._noted: set[str] = set()
+        self._passed: set[tuple[str, str]] = set()
 
     def passed(self, name: str, step: str) -> None:
         """Note that a step of a cell has passed."""
         record = self._record(name)
         record[step] = self._today
-        record.pop("failed", None)
+        record.pop(f"{step}{_FAILED}", None)
+        self._passed.add((name, step))
 
-    def failed(self, name: str) -> None:
-        """Note that a cell has failed."""
-        self._record(name)["failed"] = self._today
+    def failed(self, name: str, steps: t.Sequence[str] = STEPS) -> None:
+        """Note that a cell has failed at the first of some steps that this run has not passed, else at the last one.
+
+        :param steps: In their order.
+        """
+        step = next((step for step in steps if (name, step) not in self._passed), steps[-1])
+        self._record(name)[f"{step}{_FAILED}"] = self._today
 
     def last(self, name: str, step: str) -> str:
         """Return the day on which a step passed last, in words."""
         record = self._records.get(name, {})
         day = str(record.get(step, "never"))
-        return f"{day} (failed {record['failed']})" if "failed" in record and step != "built" else day
+        failed = record.get(f"{step}{_FAILED}")
+        return f"{day} (failed {failed})" if failed else day
 
     def write(self, *, everything: bool) -> None:
         """Write both files, if anything was noted.
@@ -144,18 +161,23 @@ class MatrixState:
         lines += ["\n", _WHOLE, *(self._row(whole.name) for whole in WHOLE)]
         lines += ["\n", _COMPOSED]
         for cell in CELLS:
-            days = " | ".join(self.last(cell.name, step) for step in STEPS[:2])
+            days = " | ".join(self.last(cell.name, step) for step in steps_of(cell))
             lines.append(f"| {cell.arch} | {cell.table} | {cell.root} | {cell.loader} | {cell.format} | {days} |\n")
         lines += ["\n", _REFUSED]
-        lines += [f"| {entry.name} | {self.last(entry.name, 'checked')} |\n" for entry in REFUSED]
+        lines += [f"| {entry.name} | {self.last(entry.name, *steps_of(entry))} |\n" for entry in REFUSED]
         return "".join(lines)
 
     def _row(self, name: str) -> str:
         return f"| {name} | {' | '.join(self.last(name, step) for step in STEPS)} |\n"
 
 
+def steps_of(cell: Boot | Cell | Refused) -> t.Sequence[str]:
+    """Return the steps that a cell has."""
+    return STEPS if isinstance(cell, Boot) else STEPS[:2] if isinstance(cell, Cell) else STEPS[1:2]
+
+
 def _newest(record: Record) -> str:
     return max(record.values(), default="")
 
 
-__all__ = ("STEPS", "MatrixState")
+__all__ = ("STEPS", "MatrixState", "steps_of")

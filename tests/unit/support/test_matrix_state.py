@@ -13,8 +13,16 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, CELLS, REFUSED, WHOLE
-from ansible_collections.os_image.composer.tests.matrix.state import MatrixState
+from ansible_collections.os_image.composer.tests.matrix.cells import (
+    BOOTS,
+    CELLS,
+    REFUSED,
+    WHOLE,
+    Boot,
+    Cell,
+    Refused,
+)
+from ansible_collections.os_image.composer.tests.matrix.state import STEPS, MatrixState, steps_of
 
 Load = t.Callable[[datetime.date], MatrixState]
 
@@ -52,7 +60,7 @@ def test_the_newest_record_of_a_cell_counts(load: Load, tmp_path: pathlib.Path) 
 def test_a_failure_is_said_until_it_passes(load: Load) -> None:
     state = load(FIRST)
     state.passed(ISO, "booted")
-    state.failed(ISO)
+    state.failed(ISO, ("booted",))
     state.write(everything=False)
     state = load(FIRST)
     assert state.last(ISO, "booted") == "2026-03-01 (failed 2026-03-01)"
@@ -60,6 +68,36 @@ def test_a_failure_is_said_until_it_passes(load: Load) -> None:
     state.write(everything=True)
     # What a part has noted on the same day is no longer true.
     assert load(FIRST).last(ISO, "booted") == "2026-03-01"
+
+
+@pytest.mark.parametrize("at", range(len(STEPS)))
+def test_the_step_that_failed_says_so(load: Load, tmp_path: pathlib.Path, at: int) -> None:
+    state = load(FIRST)
+    for step in STEPS:
+        state.passed(BOOT, step)
+    state.write(everything=True)
+    state = load(LATER)
+    for step in STEPS[:at]:
+        state.passed(BOOT, step)
+    state.failed(BOOT)
+    state.write(everything=True)
+    days = ["2026-03-02"] * at + ["2026-03-01 (failed 2026-03-02)"] + ["2026-03-01"] * (len(STEPS) - at - 1)
+    assert f"| {BOOT} | {' | '.join(days)} |\n" in (tmp_path / "docs/matrix.md").read_text()
+
+
+def test_what_fails_when_all_has_passed_is_the_last_step(load: Load) -> None:
+    state = load(FIRST)
+    state.passed(ISO, "built")
+    state.passed(ISO, "checked")
+    state.failed(ISO, ("built", "checked"))
+    assert [state.last(ISO, step) for step in ("built", "checked")] == ["2026-03-01", "2026-03-01 (failed 2026-03-01)"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "steps"), [(BOOTS[0], STEPS), (CELLS[0], STEPS[:2]), (REFUSED[0], ("checked",))], ids=lambda value: ""
+)
+def test_a_cell_fails_at_a_step_that_it_has(cell: Boot | Cell | Refused, steps: tuple[str, ...]) -> None:
+    assert tuple(steps_of(cell)) == steps
 
 
 def test_what_another_run_has_noted_meanwhile_is_kept(load: Load) -> None:
