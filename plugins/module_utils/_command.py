@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -22,6 +23,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import C
 
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES = 20
+# Where a program that refuses its arguments goes on to explain all that there are.
+_USAGE = re.compile(r"\s*(usage|syntax)\s*:", re.IGNORECASE)
 # What Fedora and its relatives call programs of which they had two versions once.
 _OTHER_NAMES: t.Mapping[str, str] = {"grub-mkimage": "grub2-mkimage"}
 
@@ -104,7 +107,8 @@ def tool_version(argv: t.Sequence[str]) -> str:
 
 def _tail(data: bytes) -> str:
     lines = data.decode("utf-8", errors="replace").replace("\r", "\n").strip().splitlines()
-    return "\n".join(lines[-_TAIL_LINES:])
+    usage = next((index for index, line in enumerate(lines) if index and _USAGE.match(line)), None)
+    return "\n".join(lines[:usage][-_TAIL_LINES:])
 
 
 class CommandRunner:

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import os
 import posixpath
+import shlex
 import shutil
 import stat
 import typing as t
@@ -40,7 +41,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
-from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex, derive_uuid
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 
@@ -181,8 +182,9 @@ class DiskComposer:
         script = table_script(self.layout, disk_id=self.identity.disk, partition_uuids=self.identity.partitions)
         write_table(temporary, script, self.runner)
         with contextlib.ExitStack() as stack:
-            # From the inside out, so that what belongs to a partition is out of sight for those around it.
-            for partition in sorted(self.layout.partitions, key=_depth, reverse=True):
+            # From the inside out, so that what belongs to a partition is out of sight for those around it; but first
+            # the ESP, which also gets files of the others.
+            for partition in sorted(self.layout.partitions, key=_order, reverse=True):
                 self._write(partition, temporary, sources.get(partition.id))
                 if partition.mount_point not in (None, "/"):
                     self._cover(tree, partition, stack)
@@ -269,7 +271,12 @@ class DiskComposer:
 
     def _measure(self, tree: str, esp_files: t.Mapping[str, str]) -> t.Dict[str, Usage]:
         """Find out what goes onto each partition."""
-        usages = measure(tree, self.layout)
+        without_holes = [
+            partition.id
+            for partition in self.layout.partitions
+            if partition.fs_type and not file_system(partition.fs_type).keeps_holes
+        ]
+        usages = measure(tree, self.layout, without_holes=without_holes)
         for partition in self.layout.partitions:
             usage = usages.setdefault(partition.id, Usage())
             if partition is self.layout.esp:
@@ -336,7 +343,17 @@ class DiskComposer:
             return
         what = f"{partition.id} ({partition.fs_type}, {show_size(partition.size)})"
         self.progress.milestone("Disk", f"Writing partition {partition.number}: {what}")
-        file_system(partition.fs_type).write(self._volume(partition, image), source, self.runner)
+        try:
+            file_system(partition.fs_type).write(self._volume(partition, image), source, self.runner)
+        except CommandError as exc:
+            if not partition.mkfs_options:
+                raise
+            raise DiskError(
+                str(exc),
+                remedy=f"The partition has the mkfsOptions {shlex.join(partition.mkfs_options)}: change them, or leave "
+                "them out.",
+                details=exc.details,
+            ) from exc
 
     def _cover(self, tree: str, partition: Partition, stack: contextlib.ExitStack) -> None:
         """Show an empty directory in place of what lies on a partition, with the same owner, mode and time."""
@@ -351,9 +368,9 @@ class DiskComposer:
         stack.callback(unmount, path)
 
 
-def _depth(partition: Partition) -> t.Tuple[int, str]:
+def _order(partition: Partition) -> t.Tuple[bool, int, str]:
     mount_point = partition.mount_point or ""
-    return (len(mount_point.rstrip("/").split("/")), mount_point)
+    return (partition.is_esp, len(mount_point.rstrip("/").split("/")), mount_point)
 
 
 class TreeWriter:
@@ -410,7 +427,7 @@ class TreeWriter:
             if not stat.S_ISDIR(mode):
                 raise DiskError(
                     f"{path} cannot be made: {place[len(self._tree) :]} is not a directory in the root tree.",
-                    remedy="A mount point must not lie behind a symbolic link.",
+                    remedy="Choose a mount point that is no file, and not behind a file or a symbolic link.",
                 )
         self._times.setdefault(place, min(int(os.stat(place).st_mtime), self._epoch))
         return f"{place}/{posixpath.basename(path)}"

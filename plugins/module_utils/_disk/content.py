@@ -50,8 +50,11 @@ class Usage:
         self.directories[directory] = self.directories.get(directory, 0) + blocks * BLOCK
 
 
-def measure(root: str, layout: DiskLayout) -> t.Dict[str, Usage]:
-    """Walk the root tree once and return what goes onto each mounted partition, by partition id."""
+def measure(root: str, layout: DiskLayout, *, without_holes: t.Collection[str] = ()) -> t.Dict[str, Usage]:
+    """Walk the root tree once and return what goes onto each mounted partition, by partition id.
+
+    :param without_holes: Ids of partitions on which the holes of files take space, too.
+    """
     usages = {partition.id: Usage() for partition in layout.partitions if partition.mount_point}
     mount_points = {partition.mount_point: partition for partition in layout.partitions if partition.mount_point}
     linked: t.Set[t.Tuple[int, int]] = set()
@@ -67,6 +70,7 @@ def measure(root: str, layout: DiskLayout) -> t.Dict[str, Usage]:
         if partition is None:
             continue
         usage = usages[partition.id]
+        has_holes = partition.id not in without_holes
         directories = usage.directories
         inodes = blocks = 0
         own = 0
@@ -85,7 +89,8 @@ def measure(root: str, layout: DiskLayout) -> t.Dict[str, Usage]:
                     linked.add(key)
                 inodes += 1
                 if kind == stat.S_IFREG:
-                    own += -(-min(status.st_size, status.st_blocks * 512) // BLOCK)
+                    stored = min(status.st_size, status.st_blocks * 512) if has_holes else status.st_size
+                    own += -(-stored // BLOCK)
                 elif kind == stat.S_IFLNK and status.st_size >= 60:
                     blocks += 1
         # A directory needs a block even when it is empty.

@@ -61,9 +61,11 @@ _INODE_SIZE = 256
 _INODE_RATIO = 16384
 _BLOCKS_PER_GROUP = 8 * BLOCK
 
+#: Bytes below which mke2fs makes no journal, without a word: of ext3 that leaves ext2, which is not mounted as ext3.
+LEAST_WITH_JOURNAL = 2048 * BLOCK
+
 # ext2fs_default_journal_size(): blocks of the file system -> blocks of its journal.
 _JOURNALS: t.Sequence[t.Tuple[int, int]] = (
-    (2048, 0),
     (32768, 1024),
     (256 * 1024, 4096),
     (512 * 1024, 8192),
@@ -95,16 +97,32 @@ class Ext(FileSystem):
     own_directories = ("lost+found",)
     mkfs_options = ("-E", "-G", "-J", "-N", "-O", "-m")
 
+    fixed_suboptions: t.ClassVar[t.Mapping[str, t.Tuple[str, ...]]] = {
+        "-E": ("offset", "hash_seed", "root_owner"),
+        # A journal on another device would be one of the build host.
+        "-J": ("device",),
+        # With these e2fsprogs, or what sets the times below, finds the file system in a form that it cannot work on.
+        "-O": ("journal_dev", "meta_bg", "mmp"),
+    }
+
     def check_options(self, options: t.Sequence[str]) -> str | None:
-        fixed = {"offset", "hash_seed", "root_owner"}
-        if any(name.partition("=")[0] in fixed for option in options for name in option.split(",")):
-            return "mkfsOptions must not set offset, hash_seed and root_owner, which the build sets itself."
-        return super().check_options(options)
+        problem = super().check_options(options)
+        if problem or self.name == "ext4":
+            return problem
+        # What is mounted as ext2 or ext3 may not have more than that.
+        known = _FEATURES[self.name].split(",")
+        for feature in self.suboptions("-O", options):
+            if feature == "^has_journal" and self.name == "ext3":
+                return "Without its journal ext3 would be ext2."
+            if not feature.startswith("^") and feature not in known:
+                return f"{self.name} has no feature {feature}: nothing could mount it as {self.name}."
+        return None
 
     def required_size(self, size: int, usage: Usage) -> int:
         overhead = _overhead(size, _inodes(size, usage), self.name)
         # Extent trees and directories grow a little beyond the plain count of blocks.
-        return (usage.blocks + usage.blocks // 200 + overhead) * BLOCK
+        least = 0 if self.name == "ext2" else LEAST_WITH_JOURNAL
+        return max((usage.blocks + usage.blocks // 200 + overhead) * BLOCK, least)
 
     def write(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
         configuration = volume.scratch_file("mke2fs.conf")
@@ -300,4 +318,4 @@ def _fix_inodes(volume: Volume, source: Source, runner: CommandRunner) -> None:
         raise CommandError(f"{what} failed: {' '.join(problems[:5])}")
 
 
-__all__ = ("Ext",)
+__all__ = ("LEAST_WITH_JOURNAL", "Ext")

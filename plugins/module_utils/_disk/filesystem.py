@@ -98,10 +98,18 @@ class FileSystem(abc.ABC):
     is_staged: t.ClassVar[bool] = True
     #: Directories that it has by itself, below its root.
     own_directories: t.ClassVar[t.Tuple[str, ...]] = ()
+    #: Whether holes of files take no space.
+    keeps_holes: t.ClassVar[bool] = True
     #: The least bytes that it can be made with.
     least_size: t.ClassVar[int] = 0
     #: What mkfsOptions may hold: options of the program that makes it, other than those that the build gives it.
     mkfs_options: t.ClassVar[t.Tuple[str, ...]] = ()
+    #: Beside these, which have a value: those that have none.
+    mkfs_switches: t.ClassVar[t.Tuple[str, ...]] = ()
+    #: Whether the program reads options as getopt(3) does: C(-m5), C(--csum=xxhash).
+    has_getopt: t.ClassVar[bool] = True
+    #: Option -> suboptions that mkfsOptions may not hold.
+    fixed_suboptions: t.ClassVar[t.Mapping[str, t.Tuple[str, ...]]] = {}
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -119,17 +127,44 @@ class FileSystem(abc.ABC):
         """Tell in words what is wrong with a label; V(None) when it can be used."""
         if len(label.encode("utf-8")) > self.label_length:
             return f"The label {label!r} is too long for {self.name}: it may have {self.label_length} bytes."
+        if label != label.strip():
+            return f"The label {label!r} begins or ends with a blank."
         return None
 
     def check_options(self, options: t.Sequence[str]) -> str | None:
         """Tell in words what is wrong with mkfsOptions; V(None) when they can be used."""
-        for option in options:
-            # A word that is no option is the value of the one before it.
-            known = option in self.mkfs_options or (option[:2] in self.mkfs_options and option[:2] != "--")
-            if option.startswith("-") and not known:
-                allowed = f"may be {', '.join(self.mkfs_options)}" if self.mkfs_options else "do not exist"
-                return f"mkfsOptions has {option}, but options for {self.name} {allowed}."
+        words = iter(options)
+        for word in words:
+            if word in self.mkfs_switches:
+                continue
+            option, value = self._split_option(word)
+            if option not in self.mkfs_options:
+                known = [*self.mkfs_options, *self.mkfs_switches]
+                allowed = f"may be {', '.join(known)}" if known else "do not exist"
+                return f"mkfsOptions has {word}, but options for {self.name} {allowed}."
+            # Without this check a name that is no option would be another file or device for the program to write to.
+            value = value if value is not None else next(words, "")
+            if not value:
+                return f"mkfsOptions has {option} without a value."
+            fixed = self.fixed_suboptions.get(option, ())
+            if any(name.partition("=")[0].lstrip("^") in fixed for name in value.split(",")):
+                names = " and ".join(filter(None, (", ".join(fixed[:-1]), fixed[-1])))
+                return f"mkfsOptions must not set {names} by {option}, which the build has to know or sets itself."
         return None
+
+    def _split_option(self, word: str) -> t.Tuple[str, str | None]:
+        """Return an option, and its value if that belongs to the same word."""
+        if word in self.mkfs_options or not self.has_getopt:
+            return word, None
+        if word.startswith("--"):
+            option, sign, value = word.partition("=")
+            return option, value if sign else None
+        return word[:2], word[2:]
+
+    def suboptions(self, option: str, options: t.Sequence[str]) -> t.List[str]:
+        """Return the suboptions that mkfsOptions, which have been checked, give for an option of one letter."""
+        given, _rest = with_suboptions(option, {}, options)
+        return [name for name in given.split(",") if name]
 
     def fstab_options(self, options: str) -> str:
         """Return the mount options for fstab.
@@ -214,14 +249,19 @@ def known_file_systems() -> t.List[str]:
 
 def too_small(volume: Volume, required: int, usage: Usage) -> DiskError:
     """Make the error for a partition that cannot hold its content."""
-    message = (
-        f"The partition {volume.name!r} is too small: its content needs about {show_size(required)}, but it has "
-        f"{show_size(volume.size)}, {show_size(max(required - volume.size, 0))} too little."
-    )
+    message = f"The partition {volume.name!r} is too small: "
+    if required > volume.size:
+        message += (
+            f"its content needs about {show_size(required)}, but it has {show_size(volume.size)}, "
+            f"{show_size(required - volume.size)} too little."
+        )
+    else:
+        message += f"its content should fit into its {show_size(volume.size)}, but does not."
     biggest = ", ".join(f"{path} ({show_size(size)})" for path, size in usage.biggest())
     if biggest:
         message += f" Its biggest directories are {biggest}."
-    return DiskError(message, remedy="Enlarge the partition and, if need be, disk.size, or install less.")
+    instead = ", or leave out its mkfsOptions" if volume.options else ""
+    return DiskError(message, remedy=f"Enlarge the partition and, if need be, disk.size, or install less{instead}.")
 
 
 @register

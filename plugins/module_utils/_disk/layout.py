@@ -51,6 +51,8 @@ _GPT_NAME_LENGTH = 36
 # behind a sector that describes it, for which a whole unit of alignment is kept free.
 _MBR_SECTORS = 1 << 32
 _MBR_PRIMARY = 4
+# sfdisk makes no more partitions on it: MAXIMUM_PARTS in libfdisk/src/dos.c.
+_MBR_PARTITIONS = 60
 
 #: In place of a size: as large as the content, with some room to spare.
 CONTENT = "content"
@@ -245,6 +247,8 @@ class _Planner:
         self.is_mbr = self.table == "mbr"
         #: The number of the extended partition.
         self.extended: int | None = None
+        #: The places of partitions that end before they begin.
+        self.backwards: t.Set[int] = set()
 
     def plan(self) -> DiskLayout:
         if self.table not in ("gpt", "mbr"):
@@ -275,6 +279,8 @@ class _Planner:
                 end = start + end.sectors
             elif end is None:
                 end = self._rest(index, start, last, begins)
+            elif end <= start:
+                self._backwards(index, entry, start, end)
             partitions.append(self._partition(index, entry, numbers[index], start, end))
             cursor = max(cursor, end)
         if size is None and self.disk.get("size") == CONTENT:
@@ -353,6 +359,12 @@ class _Planner:
             return self._numbers(entries, range(1, 129))
         self.extended = free[-1]
         numbers = self._numbers(entries, range(1, 129), (self.extended,))
+        if max(numbers) > _MBR_PARTITIONS:
+            self._problem(
+                ("partitions",),
+                f"The last partition would have the number {max(numbers)}, but an MBR ends with {_MBR_PARTITIONS}. Use "
+                "fewer partitions, or gpt.",
+            )
         logical = [number for number in numbers if self._is_logical(number)]
         for index, number in enumerate(numbers):
             if self._is_logical(number) and number != _MBR_PRIMARY + 1 + logical.index(number):
@@ -390,6 +402,16 @@ class _Planner:
         end = self._size((*path, "end"), entry["end"])
         return start, (align_up(end, SECTOR) // SECTOR if end else None)
 
+    def _backwards(self, index: int, entry: t.Mapping[str, t.Any], start: int, end: int) -> None:
+        """Note a partition whose end, as the template gives it, is not behind its beginning."""
+        self.backwards.add(index)
+        begins = "starts" if entry.get("start") not in (None, "") else "would start, behind those before it,"
+        self._problem(
+            ("partitions", index, "end"),
+            f"The partition {entry.get('id')!r} ends at {show_size(end * SECTOR)}, but {begins} at "
+            f"{show_size(start * SECTOR)}. Give it an end behind that.",
+        )
+
     def _rest(self, index: int, start: int, last: int | None, begins: t.Iterable[int]) -> int:
         """Return where a partition ends that takes the rest: at the next one, or at the end of the disk."""
         following = [other for other in begins if other > start]
@@ -411,8 +433,17 @@ class _Planner:
         name = str(entry.get("name") or identifier)
         if self.is_mbr and entry.get("name"):
             self._problem((*path, "name"), "An MBR does not hold the names of partitions. Remove the name, or use gpt.")
-        elif len(name) > _GPT_NAME_LENGTH:
-            self._problem((*path, "name"), f"The partition name {name!r} is longer than {_GPT_NAME_LENGTH} characters.")
+        elif len(name.encode("utf-16-le")) // 2 > _GPT_NAME_LENGTH:
+            self._problem(
+                (*path, "name"),
+                f"The partition name {name!r} is longer than {_GPT_NAME_LENGTH} characters, of which those beyond "
+                "U+FFFF count twice. Shorten it.",
+            )
+        elif not name.isprintable():
+            self._problem(
+                (*path, "name"),
+                f"The partition name {name!r} has a line break or another character that is not printed. Remove it.",
+            )
         mount_point = str(entry.get("mountPoint") or "")
         fs_type = str(entry.get("fsType") or "")
         mounted: str | None = None
@@ -527,6 +558,8 @@ class _Planner:
                 f"The partition {partition.id!r} starts at {show_size(partition.offset)}, inside the partition table. "
                 "Start at 1MiB.",
             )
+        elif index in self.backwards:
+            pass
         elif partition.sectors == 0:
             key = "start" if entry.get("start") not in (None, "") else "end"
             self._problem(
@@ -537,7 +570,7 @@ class _Planner:
         elif partition.end > last:
             over = partition.end * SECTOR - align_down(last, ALIGNMENT) * SECTOR
             self._problem(
-                (*path, "size" if partition.fits_content else "end"),
+                (*path, "size" if entry.get("size") else "end"),
                 f"The partition {partition.id!r} ends at {show_size(partition.end * SECTOR)}, {show_size(over)} beyond "
                 f"what the disk of {show_size(size)} has beside its partition table. Use end: '0' for the rest of the "
                 "disk, or enlarge disk.size.",
@@ -618,6 +651,12 @@ class _Planner:
                     path,
                     f"The partition {partition.id!r} cannot grow at boot: that needs a mountPoint, and one of the file "
                     f"systems {', '.join(_GROWING_FILE_SYSTEMS)}.",
+                )
+            if "ro" in partition.mount_options.split(","):
+                self._problem(
+                    path,
+                    f"The partition {partition.id!r} cannot grow at boot, as a file system that is mounted with ro "
+                    "stays as it is. Remove growOnBoot, or ro from its mountOptions.",
                 )
             behind = next((other for other in partitions if other.start > partition.start), None)
             if behind is not None:

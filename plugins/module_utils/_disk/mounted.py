@@ -88,11 +88,13 @@ class MountedFileSystem(FileSystem):
         ]
         done = runner.run([*command, path, target], check=False, merge_output=True)
         if done.rc != 0:
+            unknown = "leave out mkfsOptions that it does not know, or " if volume.options else ""
             raise DiskError(
                 f"The {self.name} file system on the partition {volume.name!r} cannot be mounted to fill it: "
                 f"{done.text.strip()}",
                 remedy=f"Let the kernel of the build host have {self.name} and loop devices (modprobe {self.name}; a "
-                "container needs /dev/loop-control and /dev/loop*), or set fsType to ext4, which needs neither.",
+                f"container needs /dev/loop-control and /dev/loop*), {unknown}or set fsType to ext4, which needs "
+                "neither.",
             )
         try:
             # The directory's own owner, mode and time are copied, too.
@@ -128,6 +130,12 @@ class Xfs(MountedFileSystem):
     # A mounted copy of the same image would be in the way.
     mount_options = (*MountedFileSystem.mount_options, "nouuid")
     mkfs_options = ("-d", "-i", "-l", "-m", "-n")
+    fixed_suboptions: t.ClassVar[t.Mapping[str, t.Tuple[str, ...]]] = {
+        # Files and devices of the build host.
+        "-d": ("file", "name"),
+        "-l": ("logdev",),
+        "-m": ("uuid",),
+    }
 
     def check_label(self, label: str) -> str | None:
         return "A label of xfs cannot have blanks." if " " in label else super().check_label(label)

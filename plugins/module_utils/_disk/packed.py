@@ -68,7 +68,9 @@ class Squashfs(PackedFileSystem):
     names = ("squashfs",)
     tools: t.ClassVar[t.Mapping[str, str]] = {"mksquashfs": "squashfs-tools"}
     version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"mksquashfs": ("-version",)}
-    mkfs_options = ("-Xbcj", "-Xcompression-level", "-Xdict-size", "-Xhc", "-b", "-comp", "-no-fragments", "-no-xattrs")
+    mkfs_options = ("-Xbcj", "-Xcompression-level", "-Xdict-size", "-b", "-comp")
+    mkfs_switches = ("-Xhc", "-no-fragments", "-no-xattrs")
+    has_getopt = False
 
     def identifier(self, build_digest: str, purpose: str) -> str:
         return ""

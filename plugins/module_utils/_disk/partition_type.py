@@ -23,6 +23,8 @@ BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
 LINUX = "0fc63daf-8483-4772-8e79-3d69d8477de4"
 SWAP = "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f"
 
+# UEFI specification, table "Defined GPT Partition Entry - Partition Type GUIDs".
+_UNUSED = "00000000-0000-0000-0000-000000000000"
 _ROOT_X86_64 = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
 _ROOT_ARM64 = "b921b045-1df0-41c3-af44-4c6f280d3fae"
 _HOME = "933ac7e1-2eb4-4f13-b844-0e14e2aef915"
@@ -138,6 +140,8 @@ def type_guid(name: str) -> str:
     """
     if name in PARTITION_TYPES:
         return PARTITION_TYPES[name]
+    if name == _UNUSED:
+        raise ValueError(f"The type {name} marks entries of the table that stand for no partition. Give another one.")
     if _GUID.fullmatch(name):
         return name.lower()
     known = ", ".join(sorted(PARTITION_TYPES))

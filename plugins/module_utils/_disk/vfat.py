@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import os
 import stat
+import struct
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
@@ -21,13 +22,15 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem
     Source,
     Volume,
     register,
+    too_small,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, show_size
-from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
 
-# Fewer than 65525 clusters are FAT16 for every reader, whatever the boot sector says.
+# Fewer clusters are FAT16 for every reader, whatever the boot sector says.
+_LEAST_FAT32_CLUSTERS = 65525
 _SMALLEST_FAT32 = 33 * MIB
 # As many clusters of one sector as FAT16 can count; below the first it would be FAT12.
 _SMALLEST_FAT16 = 4 * MIB
@@ -35,9 +38,19 @@ _BIGGEST_FAT16_OF_SECTORS = 31 * MIB
 #: Bytes, of the largest clusters that every system reads.
 BIGGEST_FAT16 = 2048 * MIB
 
+_NO_LABEL = "NO NAME"
+
 # From the FAT specification; control characters are refused as well.
 _FORBIDDEN = frozenset('"*/:<>?\\|')
 _LABEL_FORBIDDEN = _FORBIDDEN | frozenset("+,.;=[]")
+
+# Names of devices, with which mcopy ends without a word.
+_RESERVED = frozenset(
+    ("AUX", "CLOCK$", "CON", "NUL", "PRN", *(f"{port}{n}" for port in ("COM", "LPT") for n in "1234"))
+)
+
+# Bytes; the directory entry counts them in 32 bits.
+_BIGGEST_FILE = (1 << 32) - 1
 
 # Files for one call of mcopy; far below what a command line holds.
 _BATCH = 200
@@ -49,13 +62,15 @@ class Vfat(FileSystem):
 
     names = ("fat32", "fat16", "vfat")
     tools: t.ClassVar[t.Mapping[str, str]] = {"mkfs.vfat": "dosfstools", "mcopy": "mtools", "mmd": "mtools"}
+    keeps_holes = False
     version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {
         "mkfs.vfat": ("--help",),
         "mcopy": ("--version",),
     }
     label_length = 11
     grub_modules = ("fat",)
-    mkfs_options = ("-R", "-a", "-f", "-r", "-s")
+    mkfs_options = ("-R", "-f", "-r", "-s")
+    mkfs_switches = ("-a",)
 
     @property
     def fstab_type(self) -> str:
@@ -69,6 +84,8 @@ class Vfat(FileSystem):
         bad = sorted({char for char in label if char in _LABEL_FORBIDDEN or not 32 <= ord(char) < 127})
         if bad:
             return f"The label {label!r} has characters that FAT does not allow: {' '.join(bad)}"
+        if label.upper() == _NO_LABEL:
+            return f"{_NO_LABEL} is what FAT has in place of a label."
         return super().check_label(label)
 
     def content_size(self, usage: Usage) -> int:
@@ -97,12 +114,16 @@ class Vfat(FileSystem):
         what = f"the FAT file system on the partition {volume.name!r}"
         # --invariant fixes the times, and brings a serial number that -i behind it replaces.
         command = [find_tool("mkfs.vfat", package="dosfstools"), "--invariant", "-F", str(width)]
-        label = volume.label.upper() if volume.label else "NO NAME"
+        label = volume.label.upper() if volume.label else _NO_LABEL
         if width == 16 and volume.size <= _BIGGEST_FAT16_OF_SECTORS:
             command += ["-s", "1"]
         command += ["-i", volume.identifier.replace("-", ""), "-n", label, *volume.options, path]
         runner.run(command, what=f"Making {what}")
-        _fill(path, files, runner, what=f"Filling {what}")
+        _check_clusters(path, width, volume)
+        try:
+            _fill(path, files, runner, what=f"Filling {what}")
+        except CommandError as exc:
+            raise _explained(exc, volume, source) from exc
         copy_into(path, volume.image, volume.offset)
         os.unlink(path)
 
@@ -130,10 +151,39 @@ class Vfat(FileSystem):
         return 2 * 4 * (size // cluster)
 
 
+def _check_clusters(path: str, width: int, volume: Volume) -> None:
+    """Check that every reader takes the file system for what it was made as: the number of clusters alone tells.
+
+    Offsets: "BIOS Parameter Block" of the FAT specification, which also has the formula.
+
+    :raises DiskError: mkfsOptions ask for clusters that are too large.
+    """
+    with open(path, "rb") as stream:
+        sector = stream.read(64)
+    sector_size, cluster, reserved, tables, entries, short_total = struct.unpack_from("<HBHBHH", sector, 11)
+    short_table, total, table = struct.unpack_from("<H8xII", sector, 22)
+    root = -(-entries * 32 // sector_size)
+    data = (short_total or total) - reserved - tables * (short_table or table) - root
+    clusters = data // cluster
+    least, most = (_LEAST_FAT32_CLUSTERS, 0x0FFFFFF5) if width == 32 else (4085, _LEAST_FAT32_CLUSTERS - 1)
+    if not least <= clusters <= most:
+        raise DiskError(
+            f"The partition {volume.name!r} would have {clusters} clusters of {cluster * sector_size} bytes, but FAT"
+            f"{width} has from {least} to {most}.",
+            remedy="Change -s of its mkfsOptions, or leave it out.",
+        )
+
+
 def name_problem(name: str) -> str | None:
     """Tell in words why FAT cannot hold a file name; V(None) when it can."""
     if any(char in _FORBIDDEN or ord(char) < 32 for char in name):
         return "it has a character that FAT does not allow"
+    if any(0xD800 <= ord(char) <= 0xDFFF for char in name):
+        return "it is not UTF-8"
+    if any(ord(char) > 0xFFFF for char in name):
+        return "it has a character beyond U+FFFF, which mtools does not write"
+    if name.upper() in _RESERVED:
+        return "DOS reserves it for a device"
     if name.endswith((".", " ")):
         return "it ends with a full stop or a blank"
     return "it is longer than 255 characters" if len(name) > 255 else None
@@ -142,6 +192,7 @@ def name_problem(name: str) -> str | None:
 def _list_files(volume: Volume, source: Source) -> t.Dict[str, str | None]:
     """Return everything that goes into the file system: path -> file on the host, or V(None) for a directory."""
     listed: t.Dict[str, str | None] = {}
+    owned = any(word.startswith(("uid=", "gid=")) for word in volume.mount_options)
     if source.directory is not None:
         for parent, directories, names in os.walk(source.directory):
             directories.sort()
@@ -149,12 +200,20 @@ def _list_files(volume: Volume, source: Source) -> t.Dict[str, str | None]:
             prefix = "" if relative == "." else relative + "/"
             for name in [*directories, *names]:
                 path = os.path.join(parent, name)
-                mode = os.lstat(path).st_mode
+                status = os.lstat(path)
+                mode = status.st_mode
                 if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
                     raise DiskError(
                         f"FAT cannot hold {prefix + name!r} of the partition {volume.name!r}, which is neither a file "
                         "nor a directory.",
                         remedy="Remove it from the tree, or give the partition another fsType.",
+                    )
+                if (status.st_uid or status.st_gid) and not owned:
+                    raise DiskError(
+                        f"FAT keeps no owners, but {prefix + name!r} of the partition {volume.name!r} belongs to the "
+                        f"user {status.st_uid} and the group {status.st_gid}.",
+                        remedy="Give the partition another fsType, or say by uid= and gid= in its mountOptions who "
+                        "owns all its files.",
                     )
                 listed[prefix + name] = path if stat.S_ISREG(mode) else None
     # FAT takes upper and lower case for the same, and keeps the spelling of what came first.
@@ -179,7 +238,27 @@ def _list_files(volume: Volume, source: Source) -> t.Dict[str, str | None]:
                 f"The name {path!r} cannot be used on the partition {volume.name!r}: {problem}.",
                 remedy="Rename the file.",
             )
+        size = os.stat(listed[path] or os.devnull).st_size
+        if size > _BIGGEST_FILE:
+            # mcopy leaves it out, and ends with status 0.
+            raise DiskError(
+                f"The file {path!r} of the partition {volume.name!r} has {show_size(size)}, but FAT ends at 4 GiB.",
+                remedy="Give the partition another fsType, or make the file smaller.",
+            )
     return listed
+
+
+def _explained(exc: CommandError, volume: Volume, source: Source) -> DiskError | CommandError:
+    """Say in the template's words what mtools says."""
+    if "Disk full" in str(exc):
+        return too_small(volume, 0, source.usage)
+    if "No directory slots" not in str(exc):
+        return exc
+    return DiskError(
+        f"The uppermost directory of the partition {volume.name!r} is full: with FAT16 it has a fixed number of "
+        "entries (usually 512), of which each file takes one, and one more for every 13 characters of a long name.",
+        remedy="Set its fsType to fat32, put the files into a directory, or enlarge it by -r in mkfsOptions.",
+    )
 
 
 def _parents(path: str) -> t.List[str]:
@@ -191,7 +270,7 @@ def _fill(image: str, files: t.Mapping[str, str | None], runner: CommandRunner, 
     # Sorted: the order of directory entries and clusters must not depend on the build host's file system.
     directories = sorted(path for path, host_path in files.items() if host_path is None)
     for batch in _batches(directories):
-        runner.run([find_tool("mmd", package="mtools"), "-i", image, *(f"::/{path}" for path in batch)], what=what)
+        runner.run([find_tool("mmd", package="mtools"), "-i", image, *map(_target, batch)], what=what)
     mcopy = find_tool("mcopy", package="mtools")
     regular = sorted((os.path.dirname(path), path) for path, host_path in files.items() if host_path is not None)
     for directory, group in itertools.groupby(regular, key=lambda item: item[0]):
@@ -199,9 +278,22 @@ def _fill(image: str, files: t.Mapping[str, str | None], runner: CommandRunner, 
         same_name = [path for path in paths if os.path.basename(path) == os.path.basename(files[path] or "")]
         for path in paths:
             if path not in same_name:
-                runner.run([mcopy, "-i", image, str(files[path]), f"::/{path}"], what=what)
+                runner.run([mcopy, "-i", image, str(files[path]), _target(path)], what=what)
         for batch in _batches(same_name):
-            runner.run([mcopy, "-i", image, *(str(files[path]) for path in batch), f"::/{directory}"], what=what)
+            runner.run(
+                [mcopy, "-i", image, *(str(files[path]) for path in batch), f"::/{_quoted(directory)}"], what=what
+            )
+
+
+def _target(path: str) -> str:
+    """Return how mtools is told to make something."""
+    directory, name = os.path.split(path)
+    return f"::/{_quoted(directory)}/{name}" if directory else f"::/{name}"
+
+
+def _quoted(directory: str) -> str:
+    """Keep mtools from taking the name of a directory that exists for a pattern."""
+    return directory.replace("[", "[[]")
 
 
 def _batches(items: t.Sequence[str]) -> t.Iterator[t.Sequence[str]]:

@@ -14,11 +14,11 @@ import typing as t
 
 # Importing a module makes its file systems known.
 # pylint: disable=unused-import
-import ansible_collections.os_image.composer.plugins.module_utils._disk.ext
 import ansible_collections.os_image.composer.plugins.module_utils._disk.mounted
 import ansible_collections.os_image.composer.plugins.module_utils._disk.packed  # noqa: F401
 
 # pylint: enable=unused-import
+from ansible_collections.os_image.composer.plugins.module_utils._disk.ext import LEAST_WITH_JOURNAL
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import KIB, MIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._disk.vfat import BIGGEST_FAT16
@@ -35,14 +35,14 @@ SUBJECT = Subject("File systems")
 
 _COMPRESSED = frozenset(("squashfs", "erofs"))
 
-# FAT32 begins at 65525 clusters of one sector. The others: what their mkfs asks for; ext3 and ext4 with a journal.
+# FAT32 begins at 65525 clusters of one sector. The others: what their mkfs asks for.
 _LEAST_SIZES: t.Mapping[str, int] = {
     "fat32": 33 * MIB,
     "vfat": 33 * MIB,
     "fat16": 5 * MIB,
     "ext2": MIB,
-    "ext3": 2 * MIB,
-    "ext4": 2 * MIB,
+    "ext3": LEAST_WITH_JOURNAL,
+    "ext4": LEAST_WITH_JOURNAL,
     "xfs": 300 * MIB,
     "btrfs": 110 * MIB,
     "linux-swap": 40 * KIB,
@@ -138,6 +138,10 @@ def labels_fit_their_file_systems(template: Mapping) -> t.Iterator[Finding]:
             )
         elif not re.match(r"[!-~ ]+\Z", label):
             yield (*path, "fsLabel"), f"The label {label!r} may only have printable ASCII characters."
+        else:
+            problem = file_system(kind).check_label(label)
+            if problem:
+                yield (*path, "fsLabel"), f"{problem} Change fsLabel."
 
 
 @SUBJECT.rule(

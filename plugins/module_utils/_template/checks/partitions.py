@@ -9,10 +9,15 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import ALIGNMENT
-from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import ESP, PARTITION_TYPES
+from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import (
+    ESP,
+    MBR_ESP,
+    PARTITION_TYPES,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import SECTOR, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.disk import (
     is_bios_boot,
@@ -35,6 +40,9 @@ FAT = frozenset(("fat32", "fat16", "vfat"))
 SWAP = frozenset(("linux-swap", "swap"))
 
 _NOT_MOUNTED = ("", "none")
+
+# The initramfs mounts / and /usr; everything else is mounted by programs that lie here.
+_PROGRAMS = re.compile(r"/usr/(bin|sbin|lib(32|64)?|lib/(systemd|[a-z0-9_]+-linux-gnu[a-z0-9]*))\Z")
 
 # Types of other architectures, by parts of their names.
 _FOREIGN: t.Mapping[str, t.Tuple[str, ...]] = {
@@ -63,6 +71,8 @@ _MOUNTED_BY_TYPE: t.Mapping[str, t.Tuple[str, ...]] = {
 
 def is_esp(partition: t.Mapping[str, t.Any]) -> bool:
     """Tell whether a partition is an EFI system partition."""
+    if partition.get("mbrType"):
+        return int(partition["mbrType"], 16) == MBR_ESP
     name = partition.get("typeUUID") or partition.get("type")
     if name:
         return bool(PARTITION_TYPES.get(name, name).lower() == ESP)
@@ -87,7 +97,12 @@ def is_mounted(partition: t.Mapping[str, t.Any]) -> bool:
 def partition_names_are_unique(template: Mapping) -> t.Iterator[Finding]:
     """GPT names and labels occur once."""
     for key, what in (("name", "name"), ("fsLabel", "file system label")):
-        for path, value in doubles(((*path, key), item[key]) for path, item in partitions(template)):
+        # FAT stores labels as capitals.
+        values = [
+            ((*path, key), item[key].upper() if key == "fsLabel" and item.get("fsType") in FAT else item[key])
+            for path, item in partitions(template)
+        ]
+        for path, value in doubles(values):
             yield path, f"The {what} {value!r} is used twice. Give each partition its own."
 
 
@@ -133,7 +148,7 @@ def root_exists_once(template: Mapping) -> t.Iterator[Finding]:
     """,
 )
 def mount_points_are_sound(template: Mapping) -> t.Iterator[Finding]:
-    """Mount points are normalised; they are no virtual file systems, do not lie behind links, and leave /etc alone."""
+    """Mount points are normal paths, not virtual or behind links, and do not have what is needed to mount them."""
     for path, item in partitions(template):
         value = item["mountPoint"]
         if value in _NOT_MOUNTED:
@@ -154,11 +169,17 @@ def mount_points_are_sound(template: Mapping) -> t.Iterator[Finding]:
                 (*path, "mountPoint"),
                 f"The mountPoint {value} lies behind the symbolic link {link}. Use {LINKS[link]}{value[len(link) :]}.",
             )
-        elif value == "/etc":
+        elif value in ("/etc", "/etc/systemd"):
             yield (
                 (*path, "mountPoint"),
-                "/etc cannot be a partition of its own: what shall be mounted is read from there. "
+                f"{value} cannot be a partition of its own: what shall be mounted is read from there. "
                 "Leave it on the root file system.",
+            )
+        elif _PROGRAMS.match(value):
+            yield (
+                (*path, "mountPoint"),
+                f"{value} cannot be a partition of its own: it has the programs that mount it. Only the whole of /usr "
+                "is mounted before they run. Use /usr, or leave it where it is.",
             )
 
 
@@ -247,6 +268,11 @@ def types_fit_the_architecture(template: Mapping) -> t.Iterator[Finding]:
                 yield (
                     (*path, "flags", index),
                     f"The flag {flag} only has an effect on an EFI system partition. Remove it, or use type: esp.",
+                )
+            if flag == "bios_grub" and not is_bios_boot(item) and not is_mbr(template):
+                yield (
+                    (*path, "flags", index),
+                    "The flag bios_grub has no effect beside another type. Remove it, or use type: bios.",
                 )
 
 

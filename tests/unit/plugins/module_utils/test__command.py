@@ -57,6 +57,13 @@ def test_standard_input_is_closed_or_given() -> None:
     assert CommandRunner().run(["cat"], data=b"secret").stdout == b"secret"
 
 
+def test_failure_tells_the_reason_before_the_usage() -> None:
+    with pytest.raises(CommandError, match=r"Its last lines:\nno such option\n?$"):
+        CommandRunner().run(["sh", "-c", "echo no such option; echo Usage: mkfs; seq 30; exit 1"])
+    with pytest.raises(CommandError, match=r"Its last lines:\nUsage: mkfs$"):
+        CommandRunner().run(["sh", "-c", "echo Usage: mkfs; exit 1"])
+
+
 def test_failure_tells_status_last_lines_and_log(tmp_path: pathlib.Path) -> None:
     log = tmp_path / "stage.log"
     runner = CommandRunner(log=Progress("x", stage_log=str(log)))

@@ -161,7 +161,24 @@ def test_no_loop_device_and_no_mount_is_left(tree: pathlib.Path, tmp_path: pathl
             {"fsType": "xfs", "mkfsOptions": ["-L", "x"]},
             r"mkfsOptions has -L, but options for xfs may be -d, .*Change its mkfsOptions\.",
         ),
-        ({"mkfsOptions": ["-E", "offset=0"]}, r"mkfsOptions must not set offset, hash_seed and root_owner"),
+        ({"mkfsOptions": ["-E", "offset=0"]}, r"mkfsOptions must not set offset, hash_seed and root_owner by -E"),
+        (
+            {"fsType": "ext3", "size": "7MiB", "mountPoint": "/"},
+            r"'rootfs' is too small: its content needs about .* but it has 7 MiB",
+        ),
+        (
+            {"mkfsOptions": ["-N", "20"]},
+            r"'rootfs' is too small: its content should fit into its 350 MiB, but does not\..*leave out its mkfs",
+        ),
+        (
+            {"mkfsOptions": ["-m", "200"]},
+            r"invalid reserved blocks percent(.|\n)*The partition has the mkfsOptions -m 200: change them",
+        ),
+        # A mkfs that explains all its options says before them what is wrong.
+        (
+            {"fsType": "xfs", "mkfsOptions": ["-d", "agcount=1"]},
+            r"must have at least 2 superblocks for redundancy!\nThe full log (.|\n)*mkfsOptions -d agcount=1: change",
+        ),
     ],
 )
 def test_what_cannot_be_made_is_named(
@@ -169,6 +186,61 @@ def test_what_cannot_be_made_is_named(
 ) -> None:
     with pytest.raises(DiskError, match=message):
         compose(tree, tmp_path, disk("512MiB", **root))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "problem"),
+    [
+        ("ext4", ["-m5", "-E", "lazy_itable_init=0", "-O", "^has_journal"], None),
+        ("ext4", ["-Eoffset=5"], "mkfsOptions must not set offset, hash_seed and root_owner by -E"),
+        ("ext4", ["-J", "size=4,device=/dev/sda"], "must not set device by -J"),
+        ("ext4", ["-O", "^meta_bg"], "must not set journal_dev, meta_bg and mmp by -O"),
+        ("ext4", ["-m", "5", "/dev/sda"], "mkfsOptions has /dev/sda, but options for ext4 may be"),
+        ("ext4", ["-m"], "mkfsOptions has -m without a value."),
+        ("ext3", ["-O", "^has_journal"], "Without its journal ext3 would be ext2."),
+        ("ext3", ["-O", "^resize_inode,sparse_super"], None),
+        ("ext2", ["-O", "extent"], "ext2 has no feature extent: nothing could mount it as ext2."),
+        ("ext2", ["-O", "^has_journal"], None),
+        ("xfs", ["-m", "crc=1,uuid=x"], "must not set uuid by -m"),
+        ("xfs", ["-dname=/dev/sda"], "must not set file and name by -d"),
+        ("xfs", ["-l", "logdev=/dev/sda"], "must not set logdev by -l"),
+        ("btrfs", ["/dev/sda"], "mkfsOptions has /dev/sda, but"),
+        ("btrfs", ["--csum=xxhash", "-m", "single"], None),
+        ("squashfs", ["-Xhc", "-b", "1M", "-no-xattrs"], None),
+        ("squashfs", ["-b1M"], "mkfsOptions has -b1M, but"),
+        ("squashfs", ["-no-xattrs", "/etc"], "mkfsOptions has /etc, but"),
+        ("erofs", ["/etc"], "mkfsOptions has /etc, but"),
+        ("erofs", ["-zlz4hc,9", "--max-extent-bytes=65536"], None),
+        ("fat32", ["-a", "-s", "1"], None),
+        ("fat32", ["-a", "/dev/sda"], "mkfsOptions has /dev/sda, but"),
+        ("linux-swap", ["-f"], "mkfsOptions has -f, but options for linux-swap do not exist."),
+    ],
+)
+def test_mkfs_options_are_options_with_their_values(kind: str, options: list[str], problem: str | None) -> None:
+    found = file_system(kind).check_options(options)
+    assert found is None if problem is None else problem in str(found)
+
+
+def test_fat_has_as_many_clusters_as_its_width_says(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """With fewer, firmware would take FAT32 for FAT16, whatever mkfs.vfat writes."""
+    section = disk("512MiB")
+    section["partitions"] = [{**ESP, "mkfsOptions": ["-s", "8"]}, section["partitions"][1]]
+    message = (
+        r"'boot' would have 10\d{3} clusters of 4096 bytes, but FAT32 has from 65525 to 268435445\. "
+        r"Change -s of its mkfsOptions"
+    )
+    with pytest.raises(DiskError, match=message):
+        compose(tree, tmp_path, section)
+
+
+@pytest.mark.parametrize("kind", ["ext3", "ext4"])
+def test_the_least_file_system_has_its_journal(tree: pathlib.Path, tmp_path: pathlib.Path, kind: str) -> None:
+    section = disk("512MiB")
+    section["partitions"].append({"id": "data", "fsType": kind, "size": "8MiB", "mountPoint": "/srv"})
+    composed = compose(tree, tmp_path, section)
+    volume = extract(composed.image, partition_table(composed.image)["partitions"][2], tmp_path / "volume")
+    assert probe(volume)["TYPE"] == kind
+    assert "has_journal" in judge("dumpe2fs", "-h", str(volume))
 
 
 @pytest.mark.parametrize("kind", ["xfs", "btrfs"])

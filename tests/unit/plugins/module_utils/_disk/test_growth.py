@@ -43,14 +43,14 @@ def test_everything_fits_its_content(tree: pathlib.Path, tmp_path: pathlib.Path)
         {**PLACED, "size": "content"},
         {**FITTING, "size": "content"},
         {"id": "opt", "fsType": "btrfs", "size": "content", "mountPoint": "/opt"},
-        {"id": "srv", "fsType": "ext4", "size": "4MiB", "mountPoint": "/srv"},
+        {"id": "srv", "fsType": "ext4", "size": "8MiB", "mountPoint": "/srv"},
     ]
     composed = compose(tree, tmp_path, {"size": "content", "partitions": partitions})
     entries = partition_table(composed.image)["partitions"]
     megabytes = [entry["size"] // 2048 for entry in entries]
     assert megabytes[0] == 34
     assert 40 < megabytes[1] < 70
-    assert megabytes[2:] == [137, 4]
+    assert megabytes[2:] == [137, 8]
     # One MiB before the first partition, and one for the second partition table.
     assert os.stat(composed.image).st_size >> 20 == sum(megabytes) + 2
     for entry, kind in zip(entries, ("vfat", "ext4", "btrfs", "ext4")):
@@ -64,7 +64,7 @@ def test_content_must_fit_the_disk(tree: pathlib.Path, tmp_path: pathlib.Path) -
 
 
 def test_growing_is_prepared(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    home = {"id": "home", "type": "linux", "fsType": "ext4", "size": "4MiB", "mountPoint": "/home"}
+    home = {"id": "home", "type": "linux", "fsType": "ext4", "size": "8MiB", "mountPoint": "/home"}
     grown = {**FITTING, "type": "linux", "growOnBoot": True, "mountOptions": "noatime"}
     composed = compose(tree, tmp_path, {"size": "content", "partitions": [ESP, home, grown]})
     assert partition_table(composed.image)["partitions"][2]["attrs"] == "GUID:59"
@@ -75,7 +75,7 @@ def test_growing_is_prepared(tree: pathlib.Path, tmp_path: pathlib.Path) -> None
     assert " / ext4 noatime,x-systemd.growfs 0 1\n" in read["/etc/fstab"]
     assert " /home ext4 defaults 0 2\n" in read["/etc/fstab"]
     kind = "Type=0fc63daf-8483-4772-8e79-3d69d8477de4\n"
-    fixed = f"Weight=0\nSizeMinBytes={4 << 20}\nSizeMaxBytes={4 << 20}\n"
+    fixed = f"Weight=0\nSizeMinBytes={8 << 20}\nSizeMaxBytes={8 << 20}\n"
     assert read["/etc/repart.d/10-home.conf"].endswith(f"[Partition]\n{kind}{fixed}")
     assert read["/etc/repart.d/11-rootfs.conf"].endswith(f"[Partition]\n{kind}")
 
@@ -126,6 +126,14 @@ MOUNTED = {"id": "r", "fsType": "ext4", "mountPoint": "/"}
             {"size": "8MiB", "partitions": [{**MOUNTED, "fsType": "ext2", "size": "1MiB", "growOnBoot": True}]},
             "disk.partitions[0].growOnBoot",
             "one of the file systems ext4, xfs, btrfs.",
+        ),
+        (
+            {
+                "size": "8MiB",
+                "partitions": [{**MOUNTED, "size": "1MiB", "growOnBoot": True, "mountOptions": "noexec,ro"}],
+            },
+            "disk.partitions[0].growOnBoot",
+            "mounted with ro stays as it is. Remove growOnBoot, or ro from its mountOptions.",
         ),
         (
             {"size": "8MiB", "partitions": [{"id": "r", "size": "1MiB", "mkfsOptions": ["-m", "1"]}]},

@@ -92,6 +92,11 @@ def test_type_guids_are_well_formed_and_names_lower_case() -> None:
     assert all(name == name.lower() for name in PARTITION_TYPES)
 
 
+def test_names_are_as_long_as_the_table_holds() -> None:
+    for name in ("\u65e5" * 36, "\U0001f4be" * 18):
+        assert disk_layout(disk({"end": "0", "name": name})).partitions[0].name == name
+
+
 def test_a_partition_knows_what_lies_on_it() -> None:
     layout = disk_layout(
         disk(
@@ -161,6 +166,28 @@ PART = {"start": "1MiB", "end": "2MiB"}
             "disk.partitions[1].end",
             "Nothing of the disk (4 GiB) is left for the partition 'p2'",
         ),
+        (
+            disk({"start": "3MiB", "end": "2MiB"}),
+            "disk.partitions[0].end",
+            "The partition 'p1' ends at 2 MiB, but starts at 3 MiB. Give it an end behind that.",
+        ),
+        (
+            disk({"size": "4MiB"}, {"end": "5MiB"}),
+            "disk.partitions[1].end",
+            "'p2' ends at 5 MiB, but would start, behind those before it, at 5 MiB.",
+        ),
+        (disk({"size": "5GiB"}), "disk.partitions[0].size", "The partition 'p1' ends at 5.0 GiB, 1.0 GiB beyond"),
+        (
+            disk({**PART, "typeUUID": "00000000-0000-0000-0000-000000000000"}),
+            "disk.partitions[0].typeUUID",
+            "marks entries of the table that stand for no partition.",
+        ),
+        (
+            disk({**PART, "name": "a\nb"}),
+            "disk.partitions[0].name",
+            "has a line break or another character that is not",
+        ),
+        (disk({**PART, "name": "\U0001f4be" * 19}), "disk.partitions[0].name", "those beyond U+FFFF count twice."),
         (
             disk({**PART, "type": "floppy"}),
             "disk.partitions[0].type",

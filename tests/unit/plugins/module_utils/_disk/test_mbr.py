@@ -166,6 +166,11 @@ def test_an_esp_is_known_by_its_number() -> None:
             "An MBR has room for four partitions, which are all numbered by index here",
         ),
         (
+            disk(*[{"size": "1MiB"}] * 60, size="128MiB"),
+            "disk.partitions",
+            "The last partition would have the number 61, but an MBR ends with 60.",
+        ),
+        (
             disk({"size": "1MiB"}, {"size": "1MiB", "index": 6}),
             "disk.partitions[1].index",
             "The logical partition 6 is out of order.",
