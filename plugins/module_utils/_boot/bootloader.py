@@ -181,7 +181,7 @@ def os_release_text(tree: str) -> str:
     for path in ("/etc/os-release", "/usr/lib/os-release"):
         with (
             contextlib.suppress(FileNotFoundError),
-            open(tree + resolve_in_tree(tree, path), encoding="utf-8") as stream,
+            open(tree + resolve_in_tree(tree, path), encoding="utf-8", errors="replace") as stream,
         ):
             return stream.read()
     return ""

@@ -164,9 +164,12 @@ class Grub(Bootloader):
                 f"menuentry {quoted_title(name)} {{",
                 f"\tsearch --no-floppy --fs-uuid --set=root {_search_id(context, holder)}",
                 f"\tlinux {_on_partition(holder, kernel.image)} {escaped_cmdline(context.cmdline)}",
-                f"\tinitrd {_on_partition(holder, kernel.initrd)}",
-                "}",
             ]
+            # With a partition for /boot or /usr a kernel in /usr/lib/modules lies on another one than its initrd.
+            initrd_holder = self._holder(context, kernel.initrd)
+            if initrd_holder is not holder:
+                lines.append(f"\tsearch --no-floppy --fs-uuid --set=root {_search_id(context, initrd_holder)}")
+            lines += [f"\tinitrd {_on_partition(initrd_holder, kernel.initrd)}", "}"]
         return "\n".join(lines) + "\n"
 
 

@@ -16,6 +16,7 @@ import gzip
 import os
 import shutil
 import typing as t
+import zlib
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import (
     BootContext,
@@ -82,8 +83,14 @@ class SystemdBoot(Bootloader):
                 return path
         plain = os.path.join(context.scratch, f"vmlinux-{kernel.version}")
         if not os.path.exists(plain):
-            with gzip.open(path) as packed, open(plain, "wb") as target:
-                shutil.copyfileobj(packed, target, 1 << 20)
+            try:
+                with gzip.open(path) as packed, open(plain, "wb") as target:
+                    shutil.copyfileobj(packed, target, 1 << 20)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
+                raise BootError(
+                    f"The kernel {kernel.image} cannot be unpacked: {exc}.",
+                    remedy="Look for what damages it: a script or an additional file of the template.",
+                ) from exc
         return plain
 
     def _add_uki(self, files: BootFiles, context: BootContext, kernel: Kernel, path: str, arch: str) -> None:

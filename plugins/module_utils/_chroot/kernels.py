@@ -37,8 +37,12 @@ def kernel_images(root: str) -> dict[str, str]:
     """
     images = {}
     for name in _names(root, "/boot"):
-        if name.startswith(_PREFIX) and not name.endswith(_COPIES):
-            images[name[len(_PREFIX) :]] = f"/boot/{name}"
+        version, path = name[len(_PREFIX) :], f"/boot/{name}"
+        if not name.startswith(_PREFIX) or name.endswith(_COPIES) or not version:
+            continue
+        # A link may be left of a kernel that was removed.
+        if os.path.isfile(root + resolve_in_tree(root, path)):
+            images[version] = path
     for version in _names(root, "/usr/lib/modules"):
         path = f"/usr/lib/modules/{version}/vmlinuz"
         if version not in images and os.path.isfile(root + resolve_in_tree(root, path)):

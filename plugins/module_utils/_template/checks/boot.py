@@ -101,7 +101,8 @@ def kernel_command_line_can_be_read(template: Mapping) -> t.Iterator[Finding]:
 def kernel_command_line_leaves_the_root_to_the_build(template: Mapping) -> t.Iterator[Finding]:
     """The kernel command line says nothing that the build has to say."""
     for word in kernel_words(template):
-        name = word.partition("=")[0]
+        # The kernel takes the quotation marks away.
+        name = word.partition("=")[0].strip('"')
         if name in _BUILD_WORDS or name.startswith(_BUILD_PREFIXES):
             yield _CMDLINE, f"{name}= is set by the build itself. Remove {word!r}."
 

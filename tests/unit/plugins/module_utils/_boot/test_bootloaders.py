@@ -175,6 +175,46 @@ def test_grub_reads_a_boot_partition(tree: pathlib.Path, tmp_path: pathlib.Path)
     assert f"\tlinux /vmlinuz-{KERNEL} root=" in composed.debugfs("bootfs", "cat /grub/grub.cfg")
 
 
+@pytest.mark.parametrize("mount_point", ["/boot", "/usr"])
+def test_grub_finds_a_kernel_and_its_initrd_on_different_partitions(tmp_path: pathlib.Path, mount_point: str) -> None:
+    tree = make_tree(tmp_path / "tree")
+    (tree / f"usr/lib/modules/{KERNEL}").mkdir()
+    (tree / f"boot/vmlinuz-{KERNEL}").rename(tree / f"usr/lib/modules/{KERNEL}/vmlinuz")
+    other = {"id": "other", "fsType": "ext2", "size": "content", "mountPoint": mount_point}
+    disk = {"size": "content", "partitions": [ESP, ROOT, other]}
+    composed = compose(tree, tmp_path / "out", disk, provider="grub")
+    root, mounted = (composed.identity.file_systems[name] for name in ("rootfs", "other"))
+    usr = "" if mount_point == "/usr" else "/usr"
+    boot = "" if mount_point == "/boot" else "/boot"
+    kernel_on, initrd_on = (root, mounted) if boot == "" else (mounted, root)
+    holder = "other" if boot == "" else "rootfs"
+    lines = composed.debugfs(holder, f"cat {boot}/grub/grub.cfg").splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("menuentry"))
+    entry = [line.partition(" root=PARTUUID")[0] for line in lines[start + 1 :]]
+    assert entry == [
+        f"\tsearch --no-floppy --fs-uuid --set=root {kernel_on}",
+        f"\tlinux {usr}/lib/modules/{KERNEL}/vmlinuz",
+        f"\tsearch --no-floppy --fs-uuid --set=root {initrd_on}",
+        f"\tinitrd {boot}/initrd.img-{KERNEL}",
+        "}",
+    ]
+
+
+def test_a_kernel_that_cannot_be_unpacked_is_named(tmp_path: pathlib.Path) -> None:
+    tree = make_tree(tmp_path / "tree")
+    (tree / f"boot/vmlinuz-{KERNEL}").write_bytes(gzip.compress(b"kernel")[:-9])
+    with pytest.raises(BootError, match=rf"The kernel /boot/vmlinuz-{KERNEL} cannot be unpacked: .*\. Look for what"):
+        compose(tree, tmp_path / "out")
+
+
+def test_an_os_release_that_is_not_utf_8_is_shown_as_it_can_be(tmp_path: pathlib.Path) -> None:
+    tree = make_tree(tmp_path / "tree")
+    (tree / "usr/lib/os-release").write_bytes(b'ID=debian\nPRETTY_NAME="Gr\xfcn"\n')
+    composed = compose(tree, tmp_path / "out")
+    entry = composed.read_esp(f"/loader/entries/debian-{KERNEL}.conf").decode()
+    assert entry.startswith("title Gr\ufffdn\n")
+
+
 def test_grub_where_its_tools_call_it_grub2(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
     copied = tmp_path / "tree"
     subprocess.run(["cp", "-a", str(tree), str(copied)], check=True)

@@ -47,6 +47,13 @@ def test_kernels_of_both_families_are_found(tmp_path: pathlib.Path) -> None:
     ]
 
 
+def test_what_is_no_kernel_is_left_out(tmp_path: pathlib.Path) -> None:
+    put(tmp_path, "boot/vmlinuz-6.1.0-9-amd64", "boot/initrd.img-6.1.0-9-amd64", "boot/vmlinuz-")
+    (tmp_path / "boot/vmlinuz-6.12").symlink_to("vmlinuz-gone")
+    (tmp_path / "boot/vmlinuz-7").mkdir()
+    assert [kernel.version for kernel in find_kernels(str(tmp_path))] == ["6.1.0-9-amd64"]
+
+
 def test_a_tree_without_a_kernel_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(BootError, match=r"The root tree has no kernel: .* Add a kernel to kernel\.packages"):
         find_kernels(str(tmp_path))

@@ -29,6 +29,7 @@ WRONG: list[tuple[Part, str]] = [
     (NO_KERNEL | target(imageType="iso"), "No kernel package is named."),
     (cmdline("a\nb"), "printable ASCII characters, in one line."),
     (cmdline('a="b'), "A quotation mark of the kernel command line is not closed."),
+    (cmdline('"root=/dev/sda1"'), "root= is set by the build itself."),
     (cmdline("quiet root=/dev/sda1"), "root= is set by the build itself. Remove 'root=/dev/sda1'."),
     (cmdline("systemd.verity_root_hash=/dev/sda3"), "systemd.verity_root_hash= is set by the build itself."),
     (cmdline("console="), "The kernel does not know a console such as 'console='."),
