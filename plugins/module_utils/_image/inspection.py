@@ -37,6 +37,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._image.source im
 from ansible_collections.os_image.composer.plugins.module_utils._image.table import (
     PartitionTable,
     TablePartition,
+    lost_gpt,
     read_table,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._image.verity import (
@@ -116,7 +117,11 @@ class Inspection:
     @functools.cached_property
     def table(self) -> PartitionTable | None:
         """The partition table."""
-        return read_table(self.source.raw, self._runner)
+        table = read_table(self.source.raw, self._runner)
+        note = lost_gpt(self.source.raw, table)
+        if note:
+            self.notes.append(note)
+        return table
 
     @functools.cached_property
     def volumes(self) -> t.Sequence[Volume]:
@@ -144,6 +149,7 @@ class Inspection:
         kind = reader_for(facts.type) if facts else None
         reader = None
         if kind is not None:
+            place = dataclasses.replace(place, name=f"{name} of {self.source.path}")
             reader = kind(place, self._runner)
             self._stack.callback(reader.close)
         elif facts is not None and facts.type not in _WITHOUT_FILES:

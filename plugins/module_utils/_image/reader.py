@@ -77,12 +77,14 @@ class Place:
     :ivar offset: Its first byte there.
     :ivar size: Bytes.
     :ivar temp_dir: Where temporary files may lie.
+    :ivar name: What people call it, for messages.
     """
 
     raw: str
     offset: int
     size: int
     temp_dir: str
+    name: str = "a part of the image"
 
 
 class FileReader(abc.ABC):
@@ -108,7 +110,20 @@ class FileReader(abc.ABC):
 
         :raises CommandError: It is damaged.
         """
-        return {entry.path: entry for entry in sorted(self._list(), key=lambda entry: entry.path)}
+        with self._named():
+            return {entry.path: entry for entry in sorted(self._list(), key=lambda entry: entry.path)}
+
+    @contextlib.contextmanager
+    def _named(self) -> t.Iterator[None]:
+        """Say in errors of programs which file system they are about."""
+        try:
+            yield
+        except CommandError as exc:
+            raise CommandError(
+                f"The file system on {self.place.name} cannot be read: {exc}",
+                remedy="It is damaged; get or build the image again.",
+                details=exc.details,
+            ) from exc
 
     @abc.abstractmethod
     def _list(self) -> t.Iterable[Entry]:
@@ -147,7 +162,8 @@ class FileReader(abc.ABC):
         if entry is None or entry.kind != "file":
             return None
         pieces: t.List[bytes] = []
-        self._read_files([entry], lambda _entry, data: pieces.append(data))
+        with self._named():
+            self._read_files([entry], lambda _entry, data: pieces.append(data))
         return b"".join(pieces)
 
     def save(self, path: str, destination: str) -> None:
@@ -158,7 +174,7 @@ class FileReader(abc.ABC):
         entry = self.find(path)
         if entry is None or entry.kind != "file":
             raise ArtifactError(f"The image has no file {path}.")
-        with open(destination, "xb") as stream:
+        with open(destination, "xb") as stream, self._named():
             self._read_files([entry], lambda _entry, data: t.cast(None, stream.write(data)))
 
     def names(self, directory: str) -> t.List[str]:
@@ -175,7 +191,8 @@ class FileReader(abc.ABC):
         """Return the SHA-256 of regular files, by path."""
         hashes = {path: hashlib.sha256() for path in paths}
         files = [self.entries[path] for path in sorted(hashes)]
-        self._read_files(files, lambda entry, data: hashes[entry.path].update(data))
+        with self._named():
+            self._read_files(files, lambda entry, data: hashes[entry.path].update(data))
         return {path: digest.hexdigest() for path, digest in hashes.items()}
 
     def _temporary_directory(self) -> str:
@@ -247,7 +264,7 @@ class ExtReader(FileReader):
         # Problems end up on standard error, below the version, and not in the exit status.
         problems = done.error_text.splitlines()[1:]
         if problems or len(answers) != len(requests):
-            raise CommandError(f"debugfs cannot read the file system: {' '.join(problems[:5])}")
+            raise CommandError(f"debugfs says {' '.join(problems[:5]) or 'nothing'}.")
         return answers
 
     def _list(self) -> t.Iterable[Entry]:

@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import PARTITION_TYPES
+from ansible_collections.os_image.composer.plugins.module_utils._disk.size import SECTOR
 
 _NUMBER = re.compile(r"([0-9]+)$")
+
+# UEFI specification, 5.3.2: how a GPT header begins.
+_GPT_SIGNATURE = b"EFI PART"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +79,9 @@ def read_table(raw: str, runner: CommandRunner) -> PartitionTable | None:
     done = runner.run([find_tool("sfdisk", package="fdisk"), "--json", raw], check=False)
     if done.rc != 0:
         return None
-    table = json.loads(done.text)["partitiontable"]
+    # It says some of what it finds wrong on standard output.
+    said, _newline, document = f"\n{done.text}".partition("\n{")
+    table = json.loads(f"{{{document}")["partitiontable"]
     sector = table.get("sectorsize", 512)
     partitions: t.List[TablePartition] = []
     for entry in table.get("partitions", ()):
@@ -98,8 +105,27 @@ def read_table(raw: str, runner: CommandRunner) -> PartitionTable | None:
         id=table.get("id", "").lower(),
         sector_size=sector,
         partitions=tuple(partitions),
-        warnings=tuple(line.strip() for line in done.error_text.splitlines() if line.strip()),
+        warnings=tuple(line.strip() for line in f"{said}\n{done.error_text}".splitlines() if line.strip()),
     )
 
 
-__all__ = ("PartitionTable", "TablePartition", "read_table")
+def lost_gpt(raw: str, table: PartitionTable | None) -> str | None:
+    """Tell in words what is left of a GPT that sfdisk does not take for one; V(None) when nothing is.
+
+    :param table: What sfdisk finds.
+    """
+    if table is not None:
+        is_announced = table.type == "mbr" and any(partition.type == "ee" for partition in table.partitions)
+        what = "The protective MBR announces a GPT, but there is no valid one: the image is cut off or damaged."
+        return what if is_announced else None
+    with open(raw, "rb") as stream:
+        stream.seek(max(stream.seek(0, os.SEEK_END) - SECTOR, 0))
+        if stream.read(len(_GPT_SIGNATURE)) != _GPT_SIGNATURE:
+            return None
+    return (
+        "The image ends with the second copy of a GPT, but has no partition table at its beginning, which was "
+        "overwritten."
+    )
+
+
+__all__ = ("PartitionTable", "TablePartition", "lost_gpt", "read_table")

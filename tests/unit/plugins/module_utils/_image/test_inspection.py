@@ -16,8 +16,10 @@ import subprocess
 import typing as t
 import uuid
 
+import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import convert
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
+from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._image.boot_entry import grub_entries, loader_entry
 from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import inspect_image
 from ansible_collections.os_image.composer.plugins.module_utils._image.packages import read_packages
@@ -268,6 +270,47 @@ def test_a_damaged_table_is_told(loader_image: Composed, tmp_path: pathlib.Path,
         stream.write(bytes(512))
     (warning,) = _facts(image, temp_dir)["partition_table"]["warnings"]
     assert "backup GPT table is corrupt" in warning
+
+
+def test_the_rest_of_a_table_is_told(loader_image: Composed, tmp_path: pathlib.Path, temp_dir: str) -> None:
+    image = tmp_path / "disk"
+    subprocess.run(["cp", "--sparse=always", loader_image.image, image], check=True)
+    os.truncate(image, 1 << 20)
+    (note,) = _facts(image, temp_dir)["notes"]
+    assert note == "The protective MBR announces a GPT, but there is no valid one: the image is cut off or damaged."
+    subprocess.run(["cp", "--sparse=always", loader_image.image, image], check=True)
+    with open(image, "r+b") as stream:
+        stream.write(bytes(34 * 512))
+    facts = _facts(image, temp_dir)
+    assert facts["partition_table"] is None
+    assert "The image ends with the second copy of a GPT" in facts["notes"][0]
+
+
+def test_a_damaged_logical_partition_is_told(tmp_path: pathlib.Path, temp_dir: str) -> None:
+    """sfdisk says that on standard output, before its JSON."""
+    image = _empty(tmp_path / "disk", 16 << 20)
+    script = "label: dos\nlabel-id: 0x12345678\nstart=2048, size=2048\nstart=4096, type=f\nstart=6144, size=2048\n"
+    subprocess.run(["sfdisk", "-q", image], input=script.encode(), check=True)
+    with open(image, "r+b") as stream:
+        stream.seek(4096 * 512 + 510)
+        stream.write(bytes(2))
+    table = _facts(image, temp_dir)["partition_table"]
+    assert any("EBR" in warning for warning in table["warnings"])
+
+
+def test_a_damaged_file_system_is_named(loader_image: Composed, tmp_path: pathlib.Path, temp_dir: str) -> None:
+    image = tmp_path / "disk"
+    root = loader_image.layout.partitions[1]
+    subprocess.run(["cp", "--sparse=always", loader_image.image, image], check=True)
+    with open(image, "r+b") as stream:
+        # The group descriptors.
+        stream.seek(root.offset + 4096)
+        stream.write(b"\xff" * 4096)
+    message = (
+        rf"The file system on partition 2 of {image} cannot be read: debugfs (.|\n)* It is damaged; get or build the"
+    )
+    with pytest.raises(CommandError, match=message):
+        _facts(image, temp_dir)
 
 
 def test_rpm_packages(tmp_path: pathlib.Path, temp_dir: str) -> None:
