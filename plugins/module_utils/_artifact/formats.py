@@ -26,6 +26,7 @@ import typing as t
 import uuid
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._disk.size import GIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import stop_if
@@ -155,6 +156,7 @@ class DiskFormat:
     :ivar options: Options of the format for C(qemu-img convert).
     :ivar compact: What C(qemu-img convert) gets beside when the file is not compressed as a whole afterwards.
     :ivar subformats: Its variants, the default one first.
+    :ivar biggest: The most bytes that a disk may have; V(None) for more than anybody has.
     """
 
     extension: str
@@ -163,6 +165,7 @@ class DiskFormat:
     compact: t.Tuple[str, ...] = ()
     normalise: t.Optional[Normaliser] = None
     subformats: t.Tuple[str, ...] = ()
+    biggest: t.Optional[int] = None
 
     @property
     def default_subformat(self) -> str | None:
@@ -182,7 +185,14 @@ FORMATS: t.Mapping[str, DiskFormat] = {
     # Without -W: clusters that are written as they come give another file on each run.
     "qcow2": DiskFormat("qcow2", "qcow2", compact=("-c", "-o", "compression_type=zstd")),
     # Without force_size the disk grows to the next size that cylinders, heads and sectors can express.
-    "vhd": DiskFormat("vhd", "vpc", ("force_size=on",), normalise=_normalise_vhd, subformats=("dynamic", "fixed")),
+    "vhd": DiskFormat(
+        "vhd",
+        "vpc",
+        ("force_size=on",),
+        normalise=_normalise_vhd,
+        subformats=("dynamic", "fixed"),
+        biggest=2040 * GIB,
+    ),
     "vhdx": DiskFormat("vhdx", "vhdx", ("subformat=dynamic",), normalise=_normalise_vhdx),
     "vmdk": DiskFormat("vmdk", "vmdk", normalise=_normalise_vmdk, subformats=("monolithicSparse", "streamOptimized")),
     "vdi": DiskFormat("vdi", "vdi", normalise=_normalise_vdi),
@@ -199,6 +209,18 @@ def subformat_problem(format_name: str, subformat: str | None) -> str | None:
         return None
     remedy = f"Use one of: {', '.join(known)}." if known else "Remove the key."
     return f"The format {format_name} has no subformat {subformat!r}. {remedy}"
+
+
+def size_problem(format_name: str, size: int) -> str | None:
+    """Tell in words why a disk is too large for a format; V(None) when it is not.
+
+    :param format_name: A key of C(FORMATS).
+    :param size: Bytes.
+    """
+    biggest = FORMATS[format_name].biggest
+    if biggest is None or size <= biggest:
+        return None
+    return f"The format {format_name} ends at {show_size(biggest)}, but the disk has {show_size(size)}. Use vhdx."
 
 
 def convert(
@@ -251,4 +273,4 @@ def convert(
             disk_format.normalise(stream, build_digest, epoch)
 
 
-__all__ = ("FORMATS", "DiskFormat", "convert", "subformat_problem")
+__all__ = ("FORMATS", "DiskFormat", "convert", "size_problem", "subformat_problem")

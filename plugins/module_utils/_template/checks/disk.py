@@ -13,7 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import level_problem
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import subformat_problem
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import size_problem, subformat_problem
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
     DiskLayout,
     Partition,
@@ -202,6 +202,7 @@ def artifacts_are_unique(template: Mapping) -> t.Iterator[Finding]:
 
 @SUBJECT.rule(
     "disk",
+    "target",
     example="""
     disk:
       artifacts:
@@ -210,12 +211,16 @@ def artifacts_are_unique(template: Mapping) -> t.Iterator[Finding]:
     """,
 )
 def artifacts_can_be_made(template: Mapping) -> t.Iterator[Finding]:
-    """A variant belongs to its format, and a level to its compression."""
+    """A variant belongs to its format, a level to its compression, and the disk is not too large for them."""
+    layout = planned_layout(template)
     for index, item in enumerate(template["disk"]["artifacts"]):
         path = ("disk", "artifacts", index)
         problem = subformat_problem(item["type"], item.get("subformat"))
         if problem:
             yield (*path, "subformat"), problem
+        problem = size_problem(item["type"], layout.size) if layout else None
+        if problem:
+            yield (*path, "type"), problem
         compression = item.get("compression")
         problem = level_problem(COMPRESSIONS.get(compression, compression), item.get("level"))
         if problem:

@@ -500,7 +500,18 @@ def test_too_little_space_is_told_before(finished_build: FinishedBuild, monkeypa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a tmpfs in a private namespace")
-@pytest.mark.parametrize("kind", [{"type": "raw"}, {"type": "raw", "compression": "zstd"}, {"type": "vdi"}])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"type": "raw"},
+        {"type": "raw", "compression": "zstd"},
+        {"type": "raw", "compression": "gz"},
+        {"type": "raw", "compression": "xz"},
+        {"type": "qcow2"},
+        {"type": "vdi"},
+        {"type": "vmdk", "compression": "xz"},
+    ],
+)
 def test_full_disk(finished_build: FinishedBuild, kind: dict[str, str]) -> None:
     finished_build.artifacts = [kind]
     finished_build.write_documents()

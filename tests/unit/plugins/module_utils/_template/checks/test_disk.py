@@ -59,6 +59,10 @@ WRONG: list[tuple[Part, str]] = [
         {"disk": {"artifacts": [{"type": "vhd", "subformat": "streamOptimized"}]}},
         "disk.artifacts[0].subformat: The format vhd has no subformat 'streamOptimized'. Use one of: dynamic, fixed.",
     ),
+    (
+        disk(ESP, ROOT, size="3TiB", artifacts=[{"type": "vhd"}]),
+        "disk.artifacts[0].type: The format vhd ends at 2040 GiB, but the disk has 3072 GiB. Use vhdx.",
+    ),
     ({"disk": {"artifacts": [{"type": "qcow2", "compression": "xz"}]}}, "A qcow2 file with xz must be unpacked"),
 ]
 
@@ -78,6 +82,8 @@ RIGHT: Right = {
     ],
     "artifacts_are_unique": [{"disk": {"artifacts": [{"type": "raw"}, {"type": "raw", "compression": "gz"}]}}],
     "artifacts_can_be_made": [
+        disk(ESP, ROOT, size="2040GiB", artifacts=[{"type": "vhd"}]),
+        disk(ESP, ROOT, size="3TiB", artifacts=[{"type": "vhdx"}]),
         {"disk": {"artifacts": [{"type": "raw", "compression": "zst", "level": 19}]}},
         {"disk": {"artifacts": [{"type": "raw", "compression": "xz", "level": 0}]}},
         {"disk": {"artifacts": [{"type": "vmdk", "subformat": "streamOptimized"}, {"type": "vhd"}]}},
