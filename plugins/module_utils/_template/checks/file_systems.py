@@ -62,6 +62,23 @@ _LABEL_LENGTHS: t.Mapping[str, int] = {
 }
 _LABEL_LENGTH = 16
 
+# Options that only some file systems know, as mount(8) and the kernel's documentation of them tell. An option that a
+# file system does not know keeps the kernel from mounting it.
+_EXT = frozenset(("ext2", "ext3", "ext4"))
+_OPTIONS: t.Mapping[str, t.FrozenSet[str]] = {
+    **dict.fromkeys(("uid", "gid", "umask", "dmask", "fmask", "iocharset", "codepage", "shortname", "flush"), FAT),
+    **dict.fromkeys(("compress", "compress-force", "subvol", "subvolid", "autodefrag"), frozenset(("btrfs",))),
+    **dict.fromkeys(("inode64", "inode32", "largeio", "logbufs", "logbsize", "allocsize"), frozenset(("xfs",))),
+    **dict.fromkeys(("delalloc", "nodelalloc", "journal_checksum"), frozenset(("ext4",))),
+    **dict.fromkeys(("stripe", "init_itable"), _EXT),
+    "data": _EXT - {"ext2"},
+    "commit": (_EXT - {"ext2"}) | {"btrfs"},
+    "errors": _EXT | FAT | {"squashfs"},
+    "discard": _EXT | FAT | {"xfs", "btrfs"},
+}
+# What leads to the uppermost subvolume: option -> value.
+_SUBVOLUMES: t.Mapping[str, str] = {"subvol": "/", "subvolid": "5"}
+
 _OPPOSITES = (
     ("ro", "rw"),
     ("auto", "noauto"),
@@ -232,6 +249,38 @@ def compressed_file_systems_are_read_only(template: Mapping) -> t.Iterator[Findi
                 (*path, "mountOptions"),
                 f"{item['fsType']} cannot be written, so it cannot be mounted with rw. Remove the option.",
             )
+
+
+@SUBJECT.rule(
+    "disk",
+    example="""
+    disk:
+      size: 2GiB
+      partitions:
+        - {id: boot, type: esp, fsType: fat32, size: 256MiB, mountPoint: /boot/efi}
+        - {id: root, fsType: ext4, size: 1GiB, mountPoint: /, mountOptions: "noatime,compress=zstd"}
+        - {id: data, fsType: btrfs, end: "0", mountPoint: /srv, mountOptions: subvol=@data}
+    """,
+)
+def mount_options_belong_to_their_file_system(template: Mapping) -> t.Iterator[Finding]:
+    """Mount options are those of the file system, which otherwise is not mounted; Btrfs has one subvolume."""
+    for path, item in partitions(template):
+        kind = item.get("fsType")
+        for option in item["mountOptions"].split(",") if kind is not None and is_mounted(item) else ():
+            name, _sign, value = option.partition("=")
+            owners = _OPTIONS.get(name)
+            if owners is not None and kind not in owners:
+                yield (
+                    (*path, "mountOptions"),
+                    f"The mount option {option} is one of {', '.join(sorted(owners))}; with it {kind} would not be "
+                    "mounted. Remove it.",
+                )
+            elif _SUBVOLUMES.get(name, value) != value:
+                yield (
+                    (*path, "mountOptions"),
+                    f"The mount option {option} names a subvolume, but the build makes none beside the uppermost one. "
+                    "Remove it.",
+                )
 
 
 @SUBJECT.rule(

@@ -62,6 +62,13 @@ WRONG: list[tuple[Part, str]] = [
     (between(fsType="btrfs"), "of the type btrfs needs at least 110 MiB"),
     (disk(ESP, SMALL_ROOT, data(end="1025MiB")), "The partition 'data' has 1 MiB, but a file system of the type ext4"),
     (disk(ESP, {**ROOT, "fsType": "squashfs", "mountOptions": "rw"}), "squashfs cannot be written"),
+    (
+        disk(ESP, {**ROOT, "mountOptions": "noatime,umask=0077"}),
+        "The mount option umask=0077 is one of fat16, fat32, vfat; with it ext4 would not be mounted.",
+    ),
+    (disk(ESP, {**ROOT, "fsType": "xfs", "mountOptions": "errors=remount-ro"}), "with it xfs would not be mounted."),
+    (disk(ESP, {**ROOT, "fsType": "btrfs", "mountOptions": "subvol=@"}), "option subvol=@ names a subvolume"),
+    (disk(ESP, {**ROOT, "fsType": "btrfs", "mountOptions": "subvolid=256"}), "option subvolid=256 names a subvolume"),
     (disk(ESP, {**ROOT, "mountOptions": "nosuid,suid"}), "The mount options suid and nosuid contradict each other."),
     (disk(ESP, SMALL_ROOT, data(mountOptions="noatime")), "The partition 'data' is not mounted"),
 ]
@@ -90,6 +97,15 @@ RIGHT: Right = {
     "compressed_file_systems_are_read_only": [
         disk(ESP, {**ROOT, "fsType": "squashfs", "mountOptions": "ro,noatime"}),
         disk(ESP, {**ROOT, "mountOptions": "rw"}),
+    ],
+    "mount_options_belong_to_their_file_system": [
+        disk(
+            {**ESP, "mountOptions": "umask=0077,errors=remount-ro"},
+            {**ROOT, "mountOptions": "errors=remount-ro,data=journal"},
+        ),
+        disk(ESP, {**ROOT, "fsType": "btrfs", "mountOptions": "compress=zstd:3,subvol=/,discard=async,commit=60"}),
+        disk(ESP, {**ROOT, "fsType": "xfs", "mountOptions": "x-systemd.device-timeout=9,inode64,discard"}),
+        between(fsType="swap", mountOptions="discard"),
     ],
     "mount_options_do_not_conflict": [disk(ESP, {**ROOT, "mountOptions": "ro,noatime,nodev,errors=remount-ro"})],
     "mount_options_have_effect": [
