@@ -45,6 +45,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._sparse import S
 
 _MIB = 1 << 20
 
+#: No image shrinks to less than about a fifth; a better guess would refuse builds that fit.
+BEST_RATIO = 5
+
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
@@ -509,6 +512,7 @@ def _read_exactly(descriptor: int, view: memoryview, offset: int, path: str) -> 
 
 
 __all__ = (
+    "BEST_RATIO",
     "CODECS",
     "Codec",
     "CompressedFile",

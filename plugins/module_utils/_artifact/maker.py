@@ -15,6 +15,7 @@ import threading
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import (
+    BEST_RATIO,
     CODECS,
     CompressedFile,
     compress_file,
@@ -35,9 +36,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._sparse import (
 )
 
 _MIB = 1 << 20
-
-# No image shrinks to less than about a fifth; a better guess would refuse builds that fit.
-_BEST_RATIO = 5
 
 
 class ArtifactMaker:
@@ -95,10 +93,10 @@ class ArtifactMaker:
         for plan in plans:
             if plan.compression:
                 # And the converted image, for as long as it is compressed.
-                needed += stored // _BEST_RATIO + (stored if plan.is_converted else 0)
+                needed += stored // BEST_RATIO + (stored if plan.is_converted else 0)
             elif plan.is_converted:
                 is_compact = plan.format == "qcow2" or plan.subformat == "streamOptimized"
-                needed += stored // _BEST_RATIO if is_compact else stored
+                needed += stored // BEST_RATIO if is_compact else stored
             elif self._is_elsewhere():
                 needed += allocated(self._sources[plan.source])
         status = os.statvfs(self._stage.path)

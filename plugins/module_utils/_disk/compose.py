@@ -40,6 +40,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.growth imp
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition, is_below
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, show_size
+from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex, derive_uuid
@@ -316,12 +317,7 @@ class DiskComposer:
             if partition.id in sources and file_system(partition.fs_type).is_staged
         ]
         needed = sum(source.usage.size for source in sources.values()) + max(staged, default=0) + 256 * MIB
-        free = shutil.disk_usage(directory).free
-        if needed > free:
-            raise DiskError(
-                f"The image needs about {show_size(needed)} in {directory}, but only {show_size(free)} are free there.",
-                remedy="Free some space, or choose another work_dir.",
-            )
+        require_space(directory, needed, what="The image")
 
     def _volume(self, partition: Partition, image: str) -> Volume:
         return Volume(

@@ -14,7 +14,7 @@ import os
 import stat
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition
+from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout
 
 #: Unit in which content is measured; also the block size of the file systems that this collection makes.
 BLOCK = 4096
@@ -55,22 +55,36 @@ def measure(root: str, layout: DiskLayout, *, without_holes: t.Collection[str] =
 
     :param without_holes: Ids of partitions on which the holes of files take space, too.
     """
-    usages = {partition.id: Usage() for partition in layout.partitions if partition.mount_point}
-    mount_points = {partition.mount_point: partition for partition in layout.partitions if partition.mount_point}
+    mount_points = {partition.mount_point: partition.id for partition in layout.partitions if partition.mount_point}
+    return _measure(root, mount_points, without_holes)
+
+
+def measure_tree(root: str) -> Usage:
+    """Walk the root tree once and return how big all of it is."""
+    return _measure(root, {"/": "all"})["all"]
+
+
+def _measure(root: str, mount_points: t.Mapping[str, str], without_holes: t.Collection[str] = ()) -> t.Dict[str, Usage]:
+    """Return what belongs to each place.
+
+    :param mount_points: Where each place begins -> its name.
+    :param without_holes: Names of places in which the holes of files take space, too.
+    """
+    usages = {name: Usage() for name in mount_points.values()}
     linked: t.Set[t.Tuple[int, int]] = set()
-    pending: t.List[t.Tuple[str, str, Partition | None]] = [("/", "", None)]
+    pending: t.List[t.Tuple[str, str, str | None]] = [("/", "", None)]
     while pending:
-        path, group, partition = pending.pop()
+        path, group, place = pending.pop()
         if path in mount_points:
-            if partition is not None:
+            if place is not None:
                 # The empty directory on which the partition is mounted.
-                usages[partition.id].add_file(BLOCK, group)
-            partition = mount_points[path]
+                usages[place].add_file(BLOCK, group)
+            place = mount_points[path]
             group = path
-        if partition is None:
+        if place is None:
             continue
-        usage = usages[partition.id]
-        has_holes = partition.id not in without_holes
+        usage = usages[place]
+        has_holes = place not in without_holes
         directories = usage.directories
         inodes = blocks = 0
         own = 0
@@ -80,7 +94,7 @@ def measure(root: str, layout: DiskLayout, *, without_holes: t.Collection[str] =
                 kind = status.st_mode & 0o170000
                 name = f"/{entry.name}" if path == "/" else f"{path}/{entry.name}"
                 if kind == stat.S_IFDIR:
-                    pending.append((name, name if name.count("/") <= 2 else group, partition))
+                    pending.append((name, name if name.count("/") <= 2 else group, place))
                     continue
                 if status.st_nlink > 1:
                     key = (status.st_dev, status.st_ino)
@@ -101,4 +115,4 @@ def measure(root: str, layout: DiskLayout, *, without_holes: t.Collection[str] =
     return usages
 
 
-__all__ = ("BLOCK", "Usage", "measure")
+__all__ = ("BLOCK", "Usage", "measure", "measure_tree")

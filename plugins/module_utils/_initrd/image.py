@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import BEST_RATIO
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import (
     Kernel,
@@ -24,8 +25,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel imp
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles, resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._disk.compose import TreeWriter
+from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure_tree
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import show_size
+from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
 from ansible_collections.os_image.composer.plugins.module_utils._disk.tree_image import TreeImage, Workplace
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._initrd.archive import CpioWriter
@@ -70,6 +73,7 @@ class InitrdImage(TreeImage):
                     "holds no labels: the policy would let nothing start.",
                     remedy="Set systemConfig.security.selinux to disabled, or use imageType: raw or iso.",
                 )
+            require_space(workplace.directory, measure_tree(root).size // BEST_RATIO, what="The initrd")
             writer = TreeWriter(root, workplace.epoch)
             writer.write("/etc/fstab", _FSTAB.encode("ascii"))
             for path, data in workplace.documents(root).items():

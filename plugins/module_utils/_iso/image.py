@@ -15,15 +15,21 @@ import shlex
 import shutil
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import CODECS, compress_file
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import (
+    BEST_RATIO,
+    CODECS,
+    compress_file,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line, security_words
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import default_kernel_first, find_kernels
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles, resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._disk.compose import TreeWriter
+from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure_tree
 from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import ESP
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import SECTOR, show_size
+from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
 from ansible_collections.os_image.composer.plugins.module_utils._disk.tree_image import TreeImage, Workplace
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
@@ -122,6 +128,7 @@ class IsoImage(TreeImage):
 
     def make(self, workplace: Workplace) -> Outcome:
         image = os.path.join(workplace.directory, "image.iso")
+        self._check_space(workplace)
         with workplace.scratch("iso") as scratch:
             medium = IsoMedium(_subdirectory(scratch, "medium"), epoch=workplace.epoch)
             payload = self._payload(workplace, medium, scratch) if self.disk is not None else None
@@ -132,6 +139,15 @@ class IsoImage(TreeImage):
             os.rename(os.path.join(scratch, "image"), image)
         workplace.progress.milestone("ISO", f"Composed {image} ({show_size(os.path.getsize(image))})")
         return Outcome(result={"image": image, **result}, outputs={image: None}, facts=self.facts())
+
+    def _check_space(self, workplace: Workplace) -> None:
+        """Check that there can be room for everything. How far it shrinks shows later, when the ISO is written."""
+        with workplace.tree.mounted() as root:
+            content = measure_tree(root).size
+        packed = content // BEST_RATIO
+        # The disk that is installed lies beside its packed form; without one, the root file system beside the ISO.
+        needed = packed + (content if self.options.is_installer else packed)
+        require_space(workplace.directory, needed, what="The ISO with what it is made of")
 
     def _write(
         self,

@@ -13,10 +13,11 @@ import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage
+from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage, measure_tree
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import Source, Volume
 from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import ESP
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, align_up
+from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
 from ansible_collections.os_image.composer.plugins.module_utils._disk.vfat import Vfat
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
@@ -59,7 +60,9 @@ class IsoMedium:
 
         :param path: The file to write.
         :param scratch: A directory for temporary files.
+        :raises DiskError: There is no room for it.
         """
+        require_space(os.path.dirname(path), measure_tree(self.directory).size, what="The ISO")
         esp = _make_esp(grub, scratch, build_digest=build_digest, epoch=self._epoch, runner=runner)
         # Without Secure Boot, who copies the files of an ISO onto a FAT stick boots from it as well.
         _copy(grub.efi, self.path(grub.efi_path))

@@ -12,11 +12,12 @@ import pathlib
 import shutil
 import stat
 import subprocess
+import types
 import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._disk.stage import DiskCompose
-from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory, StageOptions, run_stage
 from ansible_collections.os_image.composer.tests.support.build_state import leave_lock, leave_template, leave_tree
@@ -132,3 +133,14 @@ def test_a_policy_that_a_package_enforces(
     )
     with pytest.raises(BootError, match=message):
         compose()
+
+
+def test_a_full_disk_is_noticed_before_anything_is_written(
+    compose: t.Callable[..., t.Dict[str, t.Any]], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=1 << 20))
+    with pytest.raises(
+        DiskError, match=r"The initrd needs about [\d.]+ MiB in .*/build/disk, but only 1 MiB are free there\."
+    ):
+        compose()
+    assert os.listdir(tmp_path / "build/disk") == []

@@ -226,6 +226,35 @@ def test_a_disk_that_is_too_small_for_its_content(compose: t.Callable[..., Facts
         compose(template)
 
 
+@pytest.mark.parametrize("template", [LIVE, INSTALLER], ids=["live", "installer"])
+def test_a_full_disk_is_noticed_before_anything_is_written(
+    compose: t.Callable[..., Facts],
+    template: t.Mapping[str, t.Any],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=1 << 20))
+    with pytest.raises(
+        DiskError,
+        match=r"The ISO with what it is made of needs about [\d.]+ MiB in .*/build/disk, but only 1 MiB are free "
+        r"there\. Free some space, or choose another work_dir\.",
+    ):
+        compose(template)
+    log = (tmp_path / "build/build.log").read_text()
+    assert not re.search("Partitioning|Writing", log), log
+    assert os.listdir(tmp_path / "build/disk") == []
+
+
+def test_a_disk_that_gets_full_is_noticed_before_the_iso_is_written(
+    compose: t.Callable[..., Facts], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = iter([1 << 40, 1 << 20])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=next(free)))
+    with pytest.raises(DiskError, match=r"The ISO needs about [\d.]+ MiB in .*, but only 1 MiB are free there\."):
+        compose(LIVE)
+    assert os.listdir(tmp_path / "build/disk") == []
+
+
 def test_a_tree_without_a_live_system(
     compose: t.Callable[..., Facts], tree: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
