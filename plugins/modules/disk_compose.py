@@ -58,6 +58,12 @@ kernel:
   returned: success, for an initrd
   type: str
   sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/rescue/disk/vmlinuz
+lost_permissions:
+  description:
+    - The files whose capabilities or access control lists an initrd cannot hold, each with the names of what it loses.
+  returned: success, for an initrd
+  type: dict
+  sample: {"/usr/bin/ping": ["capabilities"]}
 iso:
   description: What the ISO is.
   returned: success, for an ISO

@@ -17,12 +17,20 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 
 _LARGEST = 0xFFFFFFFF
+# What decides about what programs and users may do; others are labels and remarks.
+_PERMISSIONS: t.Mapping[str, str] = {
+    "security.capability": "capabilities",
+    "system.posix_acl_access": "access control list",
+    "system.posix_acl_default": "default access control list",
+}
 _CHUNK = 1 << 20
 
 
 class CpioWriter:
     """Writes an archive that depends on nothing but the tree: no inode numbers, no devices, no directory order.
 
+    :ivar lost: The files whose permissions are more than the format holds, by their absolute paths: the names of what
+        they lose.
     :param stream: Gets the archive.
     :param epoch: No time in it is later.
     """
@@ -31,6 +39,7 @@ class CpioWriter:
         self._stream = stream
         self._epoch = epoch
         self._inodes = 0
+        self.lost: t.Dict[str, t.List[str]] = {}
 
     def add_tree(self, tree: str, *, without: t.Callable[[str], bool] = lambda path: False) -> None:
         """Add everything in a tree, sorted.
@@ -49,6 +58,11 @@ class CpioWriter:
             status = os.lstat(path)
             if stat.S_ISSOCK(status.st_mode):
                 continue
+            lost = [
+                _PERMISSIONS[key] for key in sorted(os.listxattr(path, follow_symlinks=False)) if key in _PERMISSIONS
+            ]
+            if lost:
+                self.lost[os.path.normpath(f"/{name}")] = lost
             key = (status.st_dev, status.st_ino)
             same = links.get(key, [name])
             if key in links:

@@ -39,6 +39,9 @@ _NOT_NEEDED = re.compile(r"boot/(vmlinuz|initrd|initramfs|System\.map)[^/]*|(vml
 
 _FSTAB = "# The root file system is in memory.\n"
 
+# How many files a warning names.
+_NAMED = 10
+
 
 class InitrdImage(TreeImage):
     """A system that runs from memory."""
@@ -81,14 +84,16 @@ class InitrdImage(TreeImage):
             writer.finish()
             workplace.progress.milestone("Initrd", "Writing the root tree into an archive")
             archive = os.path.join(scratch, "initrd")
-            _pack(root, archive, workplace)
+            lost = _pack(root, archive, workplace)
             shutil.copyfile(root + resolve_in_tree(root, kernel.image), os.path.join(scratch, "vmlinuz"))
             os.rename(os.path.join(scratch, "vmlinuz"), kernel_image)
             os.rename(archive, image)
+        if lost:
+            workplace.progress.milestone("Initrd", _warning(lost), level="warn")
         workplace.progress.milestone("Initrd", f"Composed {image} ({show_size(os.path.getsize(image))})")
         cmdline = kernel_command_line(None, str((self._system.get("kernel") or {}).get("cmdline") or ""))
         boot = {"loader": "", "entries": [], "kernel_version": kernel.version, "cmdline": cmdline}
-        result = {"image": image, "kernel": kernel_image, "partitions": [], "boot": boot}
+        result = {"image": image, "kernel": kernel_image, "partitions": [], "boot": boot, "lost_permissions": lost}
         return Outcome(result=result, outputs={image: None, kernel_image: None}, facts=self.facts())
 
     @property
@@ -100,16 +105,28 @@ class InitrdImage(TreeImage):
         return default_kernel_first(find_kernel_images(root), version)[0]
 
 
-def _pack(root: str, path: str, workplace: Workplace) -> None:
-    """Write the archive through zstd: one frame, as the kernel reads no second one in the middle of an archive."""
+def _warning(lost: t.Mapping[str, t.Sequence[str]]) -> str:
+    names = [f"{path} ({', '.join(kinds)})" for path, kinds in sorted(lost.items())]
+    more = f" and {len(names) - _NAMED} others" if len(names) > _NAMED else ""
+    return (
+        f"An initrd holds no extended attributes, so these lose what they have: {', '.join(names[:_NAMED])}{more}. "
+        "Give it back in the running system (setcap, setfacl), or use imageType raw or iso"
+    )
+
+
+def _pack(root: str, path: str, workplace: Workplace) -> t.Dict[str, t.List[str]]:
+    """Write the archive through zstd: one frame, as the kernel reads no second one in the middle of an archive.
+
+    :returns: What it cannot hold, see :attr:`CpioWriter.lost`.
+    """
     command = [find_tool("zstd", package="zstd"), "-q", "-3", "-T0", "-c"]
     with open(path, "xb") as target:
         process = workplace.runner.start(command, stdin=subprocess.PIPE, stdout=target, stderr=subprocess.PIPE)
         if process.stdin is None or process.stderr is None:
             raise AssertionError("both are pipes")
+        writer = CpioWriter(t.cast(t.BinaryIO, process.stdin), epoch=workplace.epoch)
         try:
             try:
-                writer = CpioWriter(t.cast(t.BinaryIO, process.stdin), epoch=workplace.epoch)
                 # The kernel starts this program of an initrd, and nothing else.
                 writer.add_tree(root, without=lambda name: bool(_NOT_NEEDED.fullmatch(name)) or name == "init")
                 writer.add_link("init", "sbin/init")
@@ -125,6 +142,7 @@ def _pack(root: str, path: str, workplace: Workplace) -> None:
             raise
         if process.wait() != 0:
             raise CommandError(f"Packing the initrd failed: zstd ended with status {process.returncode}: {said}.")
+    return writer.lost
 
 
 __all__ = ("InitrdImage",)

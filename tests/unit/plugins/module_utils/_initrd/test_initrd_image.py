@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import stat
+import struct
 import subprocess
 import types
 import typing as t
@@ -35,6 +36,18 @@ TEMPLATE: t.Mapping[str, t.Any] = {
         "kernel": {"cmdline": "quiet", "version": "", "uki": False, "packages": ["linux-image-amd64"]},
     },
 }
+
+# Version 2 (linux/posix_acl_xattr.h), then tag, permissions and id of owner, user 1000, group, mask and others.
+_ACCESS_CONTROL_LIST = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", tag, mode, number)
+    for tag, mode, number in (
+        (0x01, 7, 0xFFFFFFFF),
+        (0x02, 5, 1000),
+        (0x04, 5, 0xFFFFFFFF),
+        (0x10, 5, 0xFFFFFFFF),
+        (0x20, 5, 0xFFFFFFFF),
+    )
+)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +100,50 @@ def test_the_archive_is_the_tree(
     assert (root / "usr/null").stat().st_rdev == os.makedev(1, 3)
     assert stat.S_ISFIFO((root / "var/log/pipe").stat().st_mode)
     assert (root / "usr/bin/ping").stat().st_mtime == EPOCH
+
+
+def test_what_an_archive_cannot_hold_is_told(
+    compose: t.Callable[..., t.Dict[str, t.Any]], tree: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    attributes = {
+        (tree / "usr/bin/ping", "system.posix_acl_access"): _ACCESS_CONTROL_LIST,
+        (tree / "var/log", "system.posix_acl_default"): _ACCESS_CONTROL_LIST,
+        (tree / "etc", "user.remark"): b"not missed",
+    }
+    try:
+        for (path, name), value in attributes.items():
+            os.setxattr(path, name, value)
+        result = compose()
+    finally:
+        for path, name in attributes:
+            os.removexattr(path, name)
+    assert result["lost_permissions"] == {
+        "/usr/bin/ping": ["capabilities", "access control list"],
+        "/var/log": ["default access control list"],
+    }
+    log = (tmp_path / "build/build.log").read_text()
+    assert (
+        "[Initrd] WARN: An initrd holds no extended attributes, so these lose what they have: /usr/bin/ping "
+        "(capabilities, access control list), /var/log (default access control list). Give it back in the running "
+        "system (setcap, setfacl), or use imageType raw or iso\n"
+    ) in log
+    assert compose()["lost_permissions"] == result["lost_permissions"]
+
+
+def test_a_warning_names_some_files(
+    compose: t.Callable[..., t.Dict[str, t.Any]], tree: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    capability = os.getxattr(tree / "usr/bin/ping", "security.capability")
+    try:
+        for number in range(12):
+            path = tree / f"usr/bin/tool{number:02d}"
+            path.write_text("")
+            os.setxattr(path, "security.capability", capability)
+        assert len(compose()["lost_permissions"]) == 13
+    finally:
+        for path in (tree / "usr/bin").glob("tool*"):
+            path.unlink()
+    assert "/usr/bin/tool08 (capabilities) and 3 others. Give" in (tmp_path / "build/build.log").read_text()
 
 
 def test_it_is_one_frame(compose: t.Callable[..., t.Dict[str, t.Any]]) -> None:
