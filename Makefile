@@ -33,6 +33,7 @@ help:
 	@echo "make validate [TEMPLATE=file] [EXTRA=--diff]                     show what a template is merged to"
 	@echo "make boot                                                        boot the last image in QEMU"
 	@echo "make test                                                        lint, unit, integration and e2e"
+	@echo "make host                                                        install what building and testing need here"
 	@echo "make lint | unit | integration [TARGET=name] | e2e [ONLY=case,...] | matrix | bench | clean | distclean"
 
 setup: $(VENV)/.controller collections/ansible_collections/os_image/composer
