@@ -47,12 +47,13 @@ _GPT_FIRST = 34
 _GPT_LAST = 33
 _GPT_NAME_LENGTH = 36
 
-# An MBR counts sectors in 32 bits, and has room for four partitions; others are logical ones in an extended one, each
-# behind a sector that describes it, for which a whole unit of alignment is kept free.
+# An MBR counts sectors in 32 bits.
 _MBR_SECTORS = 1 << 32
-_MBR_PRIMARY = 4
 # sfdisk makes no more partitions on it: MAXIMUM_PARTS in libfdisk/src/dos.c.
 _MBR_PARTITIONS = 60
+#: How many primary partitions it has room for; others are logical ones in an extended one, each behind a sector that
+#: describes it, for which a whole unit of alignment is kept free.
+MBR_PRIMARY = 4
 
 #: In place of a size: as large as the content, with some room to spare.
 CONTENT = "content"
@@ -347,9 +348,9 @@ class _Planner:
     def _mbr_numbers(self, entries: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[int]:
         """Number the partitions of an MBR: up to four primary ones, or three, and logical ones from 5."""
         given = [entry.get("index") or 0 for entry in entries]
-        if len(entries) <= _MBR_PRIMARY and max(given, default=0) <= _MBR_PRIMARY:
-            return self._numbers(entries, range(1, _MBR_PRIMARY + 1))
-        free = [number for number in range(1, _MBR_PRIMARY + 1) if number not in given]
+        if len(entries) <= MBR_PRIMARY and max(given, default=0) <= MBR_PRIMARY:
+            return self._numbers(entries, range(1, MBR_PRIMARY + 1))
+        free = [number for number in range(1, MBR_PRIMARY + 1) if number not in given]
         if not free:
             self._problem(
                 ("partitions",),
@@ -367,7 +368,7 @@ class _Planner:
             )
         logical = [number for number in numbers if self._is_logical(number)]
         for index, number in enumerate(numbers):
-            if self._is_logical(number) and number != _MBR_PRIMARY + 1 + logical.index(number):
+            if self._is_logical(number) and number != MBR_PRIMARY + 1 + logical.index(number):
                 self._problem(
                     ("partitions", index, "index"),
                     f"The logical partition {number} is out of order. Logical partitions are numbered from 5, without "
@@ -376,7 +377,7 @@ class _Planner:
         return numbers
 
     def _is_logical(self, number: int) -> bool:
-        return self.is_mbr and number > _MBR_PRIMARY
+        return self.is_mbr and number > MBR_PRIMARY
 
     def _extent(self, index: int, entry: t.Mapping[str, t.Any]) -> t.Tuple[int | None, int | _Length | None]:
         """Return the wanted first sector (V(None): behind the one before) and end (V(None): the rest of the disk)."""
@@ -675,6 +676,7 @@ class _Length:
 __all__ = (
     "ALIGNMENT",
     "CONTENT",
+    "MBR_PRIMARY",
     "DiskLayout",
     "Extended",
     "LayoutProblem",

@@ -26,6 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel imp
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles, resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._disk.compose import TreeWriter
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure_tree
+from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import ALIGNMENT, MBR_PRIMARY
 from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import ESP
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import SECTOR, show_size
@@ -74,6 +75,24 @@ class Payload:
     sha256: str
     target: TargetDisk
     result: Facts
+
+    @property
+    def least(self) -> int:
+        """How many bytes the machine's disk must have."""
+        return max(self.size, self.target.least)
+
+    @property
+    def grown(self) -> Facts | None:
+        """The partition that takes the rest of the machine's disk."""
+        return next((item for item in self.result["partitions"] if item["number"] == self.target.grows), None)
+
+    @property
+    def extended_start(self) -> int | None:
+        """The first byte of the extended partition in which that one lies; V(None) when it does not."""
+        if self.target.extended is None:
+            return None
+        logical = [item["start"] for item in self.result["partitions"] if item["number"] > MBR_PRIMARY]
+        return int(min(logical)) - ALIGNMENT * SECTOR
 
 
 class IsoImage(TreeImage):
@@ -206,7 +225,7 @@ class IsoImage(TreeImage):
                 "path": payload.name,
                 "size": payload.size,
                 "sha256": payload.sha256,
-                "least_disk_size": payload.target.least,
+                "least_disk_size": payload.least,
             }
         return {
             "partitions": payload.result["partitions"] if payload else [],
@@ -262,19 +281,20 @@ class IsoImage(TreeImage):
     def _settings(self, payload: Payload) -> str:
         """Return what the installing program has to know, quoted for the shell."""
         options = self.options
-        partitions = payload.result["partitions"]
+        partitions, grown, extended = payload.result["partitions"], payload.grown, payload.extended_start
         esp = next((entry["number"] for entry in partitions if entry["type"] == ESP), "")
-        grown = next((entry for entry in partitions if entry["number"] == payload.target.grows), None)
         values = {
             "TITLE": options.title,
             "VOLUME_ID": options.volume_id,
             "IMAGE": payload.name,
             "SIZE": payload.size,
             "SHA256": payload.sha256,
-            "LEAST": payload.target.least,
+            "LEAST": payload.least,
             "TABLE": payload.target.disk.get("partitionTableType") or "gpt",
             "GROWS": payload.target.grows or "",
             "GROWS_FROM": grown["start"] // SECTOR if grown else "",
+            "EXTENDED": payload.target.extended or "",
+            "EXTENDED_FROM": extended // SECTOR if extended else "",
             "ESP": esp,
             "LOADER": "\\" + fallback_path(self.arch).replace("/", "\\"),
             "DISK": options.disk_path,

@@ -113,8 +113,8 @@ medium_disk() {
 # Why a disk cannot be overwritten: says nothing when it can.
 problem_of() {
     # shellcheck disable=SC2046  # the columns are the words
-    set -- "$1" $(lsblk -d -n -r -b -o RO,SIZE,TYPE "/dev/$1" 2>/dev/null)
-    if [ "$#" -lt 4 ]; then
+    set -- "$1" $(lsblk -d -n -r -b -o RO,SIZE,TYPE,LOG-SEC "/dev/$1" 2>/dev/null)
+    if [ "$#" -lt 5 ]; then
         echo "it does not exist"
     elif [ "$4" != disk ]; then
         echo "it is no disk, but a $4"
@@ -124,8 +124,14 @@ problem_of() {
         echo "it is write-protected"
     elif [ "$3" -lt "$LEAST" ]; then
         echo "it is too small: it has $(mebibytes "$3"), but $(mebibytes "$LEAST") are needed"
+    elif [ "$5" != 512 ]; then
+        echo "it has sectors of $5 bytes, and the image is made for 512"
     elif lsblk -n -r -o MOUNTPOINT "/dev/$1" | grep -q .; then
         echo "it is in use"
+    else
+        # Encrypted and logical volumes, arrays: they hold the disk without being mounted.
+        users=$(lsblk -n -r -o TYPE "/dev/$1" | grep -v -x -e disk -e part | sort -u | tr '\n' ' ')
+        [ -z "$users" ] || echo "it is in use (${users% })"
     fi
 }
 
@@ -165,16 +171,19 @@ tell_others() {
     while read -r line; do say "  $line"; done <"$WORK/others"
 }
 
-# Disks may appear late: wait for the first that fits, or for the one that is named.
+# Disks may appear late: wait for the first that fits, or for the one that is named. When nobody watches, look a little
+# longer: another one that fits may come up a moment later.
 wait_for_disks() {
     tries=0
+    looks=1
+    [ "$1" = ask ] || looks=5
     while udevadm settle --timeout=30; [ "$tries" -lt 30 ]; do
         tries=$((tries + 1))
         if [ -n "$DISK" ]; then
             [ ! -b "$DISK" ] || return
         else
             sort_disks "$1"
-            [ ! -s "$WORK/fitting" ] || return
+            [ ! -s "$WORK/fitting" ] || [ "$tries" -lt "$looks" ] || return
         fi
         sleep 1
     done
@@ -236,13 +245,18 @@ choose_asking() {
         answer
         case $reply in
             q) refuse "You have chosen to leave everything as it is." ;;
-            '' | *[!0-9]*) continue ;;
+            r | '') continue ;;
+            *[!0-9]* | 0* | ????*) target= ;;
+            *) target=$(sed -n "${reply}p" "$WORK/fitting") ;;
         esac
-        target=$(sed -n "${reply}p" "$WORK/fitting")
-        [ -n "$target" ] || continue
+        if [ -z "$target" ]; then
+            say "There is no disk with the number $reply."
+            continue
+        fi
         say "Overwrite $(describe "$target")? Type yes and press Enter."
         answer
         [ "$reply" != yes ] || return 0
+        say "Nothing was overwritten."
     done
 }
 
@@ -268,27 +282,43 @@ unpack() {
     esac || : >"$WORK/failed"
 }
 
-# What was written must not boot.
+# With its first MiB a disk loses its partition table, and what a BIOS starts.
+clear_at() {
+    dd if=/dev/zero of="/dev/$target" bs=1M seek="$1" count="$2" conv=fsync,notrunc status=none 2>/dev/null
+}
+
+# What was written must not boot. Firmware takes the second table, at the end, in place of a missing first one.
 spoil() {
-    dd if=/dev/zero of="/dev/$target" bs=1M count=1 conv=fsync status=none
+    clear_at 0 1
+    clear_at "$((SIZE / 1048576 - 1))" 2
+    wipefs -q -a "/dev/$target" 2>/dev/null
     refuse "$*"
+}
+
+# Reads the disk, and writes it but for its first MiB, which goes to $WORK/first. Zeros are written, too: a disk that
+# was used before holds something else there.
+write_disk() {
+    dd of="$WORK/first" bs=1M count=1 iflag=fullblock status=none || return
+    dd of="/dev/$target" bs=4M seek=1M iflag=fullblock oflag=direct,seek_bytes conv=fsync,notrunc status=none
 }
 
 write_image() {
     say "Writing $(mebibytes "$SIZE") onto $(describe "$target")"
     wipefs -q -a "/dev/$target" || refuse "/dev/$target is in use, or cannot be written to."
+    clear_at 0 1 || refuse "/dev/$target cannot be written to."
     mkfifo "$WORK/copy"
     sha256sum <"$WORK/copy" >"$WORK/sum" &
     summing=$!
     show_progress &
     showing=$!
-    # All zeros are written, too: a disk that was used before holds something else there.
-    tee "$WORK/copy" <"$medium/$IMAGE" | unpack \
-        | dd of="/dev/$target" bs=4M iflag=fullblock oflag=direct conv=fsync status=none || : >"$WORK/failed"
+    tee "$WORK/copy" <"$medium/$IMAGE" | unpack | write_disk || : >"$WORK/failed"
     wait "$summing"
     kill "$showing"
     [ ! -e "$WORK/failed" ] || spoil "Writing failed: the medium or the disk /dev/$target is damaged."
     [ "$(cut -c 1-64 "$WORK/sum")" = "$SHA256" ] || spoil "The image on the medium is damaged: its checksum is wrong."
+    # Last, so that a disk whose installation was cut off does not boot.
+    dd if="$WORK/first" of="/dev/$target" bs=1M oflag=direct conv=fsync,notrunc status=none \
+        || spoil "Writing failed: the disk /dev/$target is damaged."
 }
 
 settle_disk() {
@@ -302,13 +332,18 @@ grow() {
         sfdisk -q --relocate gpt-bak-std "/dev/$target" \
             || spoil "The second partition table cannot be moved to the end of the disk."
     fi
-    if [ -n "$GROWS" ]; then
-        # Up to the last whole MiB that the second partition table leaves.
-        end=$((($(blockdev --getsz "/dev/$target") - 34) / 2048 * 2048))
-        printf ', %s\n' "$((end - GROWS_FROM))" | sfdisk -q --no-reread -N "$GROWS" "/dev/$target" \
-            || say "The partition $GROWS could not be enlarged; the rest of the disk stays free."
-    fi
+    [ -n "$GROWS" ] || return 0
+    total=$(blockdev --getsz "/dev/$target")
+    # An MBR counts sectors in 32 bits; sfdisk would leave out what does not fit, and make the partition too small.
+    [ "$TABLE" = gpt ] || [ "$total" -le 4294967295 ] || total=4294967295
+    # Up to the last whole MiB that the second partition table leaves.
+    end=$(((total - 34) / 2048 * 2048))
+    [ -z "$EXTENDED" ] || enlarge "$EXTENDED" "$((end - EXTENDED_FROM))"
+    enlarge "$GROWS" "$((end - GROWS_FROM))" \
+        || say "The partition $GROWS could not be enlarged; the rest of the disk stays free."
 }
+
+enlarge() { printf ', %s\n' "$2" | sfdisk -q --no-reread -N "$1" "/dev/$target"; }
 
 set_boot_entry() {
     { [ -n "$ESP" ] && [ -d "$SYS/firmware/efi" ]; } || return 0

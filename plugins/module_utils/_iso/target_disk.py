@@ -14,18 +14,21 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage, measure
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
-from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition, disk_layout
+from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import CONTENT, Partition, disk_layout
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, SECTOR, align_up, parse_size
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 
-# Stands for the size of the machine's disk as long as nobody knows it.
+# Stands for the size of the machine's disk as long as nobody knows it; an MBR ends at the second one.
 _ANY_SIZE = "1024TiB"
+_ANY_MBR_SIZE = "2TiB"
 
 #: File systems that systemd-growfs enlarges while they are mounted.
 GROWING = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs"))
 
 # What the running system writes before anybody has enlarged anything: logs, keys, caches.
 _SLACK = 64 * MIB
+# Of a partition that grows and holds nothing yet.
+_UNFORMATTED = MIB
 # Behind the last partition: the second partition table.
 _END = MIB
 
@@ -34,25 +37,35 @@ _END = MIB
 class TargetDisk:
     """The disk section for the image that the installer writes.
 
-    :ivar disk: With a size.
-    :ivar least: How many bytes the machine's disk must have.
+    :ivar disk: With a size; C(content) where that depends on other partitions' content.
+    :ivar least: How many bytes the machine's disk must have, if the disk as it is composed has not more.
     :ivar grows: The number of the partition that takes the rest of the machine's disk; V(None) when none does.
+    :ivar extended: The number of the extended partition that has to grow before it; V(None) when it lies in none.
     """
 
     disk: t.Mapping[str, t.Any]
     least: int
     grows: int | None
+    extended: int | None = None
+
+
+def with_any_size(disk: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    """Return a disk section that has a size: its own, or the largest there is."""
+    largest = _ANY_MBR_SIZE if disk.get("partitionTableType") == "mbr" else _ANY_SIZE
+    return dict(disk) if _has_size(disk) else {**disk, "size": largest}
 
 
 def growing_partition(disk: t.Mapping[str, t.Any]) -> int | None:
     """Return the index of the partition that takes the rest of a machine's disk, whatever size that has."""
-    layout = _layout(disk)
+    layout = disk_layout(with_any_size(disk))
     last = max(range(len(layout.partitions)), key=lambda index: layout.partitions[index].start, default=None)
     if last is None:
         return None
     partition = layout.partitions[last]
     ends_with_disk = parse_end(disk["partitions"][last]) == 0
-    return last if ends_with_disk and partition.mount_point and partition.fs_type in GROWING else None
+    # Without a file system there is nothing in it that has to grow.
+    can_grow = partition.fs_type in GROWING if partition.mount_point else not partition.fs_type
+    return last if ends_with_disk and can_grow else None
 
 
 def parse_end(entry: t.Mapping[str, t.Any]) -> int | None:
@@ -69,41 +82,49 @@ def target_disk(disk: t.Mapping[str, t.Any], tree: str) -> TargetDisk:
     :raises DiskError: It cannot be laid out.
     """
     index = growing_partition(disk)
-    layout = _layout(disk)
-    given = parse_size(disk["size"]) if disk.get("size") else 0
-    if index is None:
-        return _fixed(disk, layout, given)
+    layout = disk_layout(with_any_size(disk))
+    given = parse_size(disk["size"]) if _has_size(disk) else 0
     entries = [dict(entry) for entry in disk["partitions"]]
-    options = [word for word in (entries[index].get("mountOptions") or "defaults").split(",") if word]
-    entries[index]["mountOptions"] = ",".join(dict.fromkeys([*options, "x-systemd.growfs"]))
+    if index is None:
+        if given:
+            return TargetDisk(disk, given, None)
+        if any(parse_end(entry) == 0 for entry in entries):
+            raise DiskError(
+                "Nothing tells how large the disk of the installer has to be: its last partition has no end, and "
+                "cannot grow.",
+                remedy="Give disk.size, or the last partition a size.",
+            )
+        if layout.needs_content:
+            return TargetDisk({**disk, "size": CONTENT}, 0, None)
+        end = max(partition.end for partition in layout.partitions) * SECTOR
+        size = align_up(end, MIB) + _END
+        return TargetDisk({**disk, "size": f"{size // MIB}MiB"}, size, None)
     partition = layout.partitions[index]
-    needed = align_up(partition.offset + _needed(partition, measure(tree, layout)[partition.id]), MIB) + _END
+    extended = layout.extended.number if layout.extended is not None and partition.is_logical else None
+    if partition.mount_point:
+        options = [word for word in (entries[index].get("mountOptions") or "defaults").split(",") if word]
+        entries[index]["mountOptions"] = ",".join(dict.fromkeys([*options, "x-systemd.growfs"]))
+    if layout.needs_content:
+        # Where the last one begins is only known when the disk is composed.
+        del entries[index]["end"]
+        entries[index]["size"] = CONTENT if partition.fs_type else f"{_UNFORMATTED // MIB}MiB"
+        return TargetDisk({**disk, "size": CONTENT, "partitions": entries}, given, partition.number, extended)
+    usage = measure(tree, layout)[partition.id] if partition.mount_point else Usage()
+    needed = align_up(partition.offset + _needed(partition, usage), MIB) + _END
     # A disk that is too small for its content is an error that tells more when the disk is composed.
     size = min(needed, given) if given else needed
     fitted = {**disk, "size": f"{size // MIB}MiB", "partitions": entries}
-    return TargetDisk(fitted, max(size, given), partition.number)
+    return TargetDisk(fitted, max(size, given), partition.number, extended)
 
 
-def _fixed(disk: t.Mapping[str, t.Any], layout: DiskLayout, given: int) -> TargetDisk:
-    if given:
-        return TargetDisk(disk, given, None)
-    if any(parse_end(entry) == 0 for entry in disk["partitions"]):
-        raise DiskError(
-            "Nothing tells how large the disk of the installer has to be: its last partition has no end, and cannot "
-            "grow.",
-            remedy="Give disk.size, or the last partition a size.",
-        )
-    end = max(partition.end for partition in layout.partitions) * SECTOR
-    size = align_up(end, MIB) + _END
-    return TargetDisk({**disk, "size": f"{size // MIB}MiB"}, size, None)
-
-
-def _layout(disk: t.Mapping[str, t.Any]) -> DiskLayout:
-    return disk_layout({**disk, "size": disk.get("size") or _ANY_SIZE})
+def _has_size(disk: t.Mapping[str, t.Any]) -> bool:
+    return disk.get("size") not in (None, "", CONTENT)
 
 
 def _needed(partition: Partition, usage: Usage) -> int:
     """Return how many bytes a partition needs for its content; what a file system needs depends on its size."""
+    if not partition.fs_type:
+        return _UNFORMATTED
     fs = file_system(partition.fs_type)
     size = usage.size + _SLACK
     for _round in range(4):
@@ -111,4 +132,4 @@ def _needed(partition: Partition, usage: Usage) -> int:
     return int(size)
 
 
-__all__ = ("GROWING", "TargetDisk", "growing_partition", "parse_end", "target_disk")
+__all__ = ("GROWING", "TargetDisk", "growing_partition", "parse_end", "target_disk", "with_any_size")

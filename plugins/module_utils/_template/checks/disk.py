@@ -21,15 +21,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
     layout_problems,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import BIOS_BOOT, PARTITION_TYPES
+from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import with_any_size
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Finding, Subject, doubles
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import COMPRESSIONS
 
 SUBJECT = Subject("Disk")
 
-# Stands for a size that is not known, and larger than what partitions ask for; an MBR ends there.
-_ANY_SIZE = "1024TiB"
-_ANY_MBR_SIZE = "2TiB"
 _PARTITION_DEVICE = re.compile(
     r"/dev/((sd|vd|xvd|hd)[a-z]+[0-9]+|(nvme[0-9]+n[0-9]+|mmcblk[0-9]+|nbd[0-9]+|loop[0-9]+)p[0-9]+"
     r"|disk/by-(partuuid|partlabel|uuid|label)/.*|disk/.*-part[0-9]+)\Z"
@@ -64,7 +62,7 @@ def planned_disk(template: Mapping) -> t.Mapping[str, t.Any] | None:
         return t.cast("t.Mapping[str, t.Any]", disk)
     if not disk["partitions"]:
         return None
-    return {**disk, "size": disk.get("size") or (_ANY_MBR_SIZE if is_mbr(template) else _ANY_SIZE)}
+    return with_any_size(t.cast("t.Mapping[str, t.Any]", disk))
 
 
 def planned_layout(template: Mapping) -> DiskLayout | None:
