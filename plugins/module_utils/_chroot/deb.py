@@ -23,7 +23,16 @@ import re
 import shlex
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import DebArchive, build_date
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import (
+    DebArchive,
+    TarMember,
+    build_date,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.documentation import (
+    DOCUMENTATION_FILTER,
+    FILTER_TEXT,
+    is_kept,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.dpkg_database import (
     ADMIN_DIRECTORY,
     DpkgDatabase,
@@ -117,6 +126,8 @@ class DebInstaller(Installer):
                 os.makedirs(f"{self._root}/usr/{name}", mode=0o755, exist_ok=True)
                 os.symlink(f"usr/{name}", f"{self._root}/{name}")
         self._database.create()
+        if not self._documentation:
+            TreeFiles(self._root).write(DOCUMENTATION_FILTER, FILTER_TEXT)
 
     def install(self, packages: t.Sequence[LockedPackage], *, again: bool = False) -> None:
         if again:
@@ -179,6 +190,7 @@ class DebInstaller(Installer):
             reserved=self._database.reserved_paths(),
             newest=self._newest,
             conffiles_in_place=empty,
+            is_wanted=self._is_wanted,
         )
         extracted = extractor.extract(
             [(package.name, archive) for package, archive in batch],
@@ -200,6 +212,10 @@ class DebInstaller(Installer):
                 if clash:
                     raise NotPlainError(f"{min(clash)} of {package.stem} is diverted or overridden")
         self._configure(len(batch))
+
+    @property
+    def _is_wanted(self) -> t.Callable[[TarMember], bool] | None:
+        return None if self._documentation else is_kept
 
     def _run_preinst_scripts(self, batch: t.Sequence[tuple[LockedPackage, DebArchive]]) -> None:
         """Run all preinst scripts in one sandbox, each with what dpkg tells it."""
@@ -270,7 +286,7 @@ class DebInstaller(Installer):
             # One by one and each with rules of its own: whoever comes last wins, and dpkg sorts it out afterwards.
             with DebArchive(package.path) as archive:
                 archive.control.pop("conffiles", None)
-                extractor = Extractor(self._root, owned=(), reserved=(), newest=self._newest)
+                extractor = Extractor(self._root, owned=(), reserved=(), newest=self._newest, is_wanted=self._is_wanted)
                 extractor.extract([(package.name, archive)], workers=1)
 
     def _configure(self, count: int) -> None:

@@ -60,6 +60,7 @@ class Extractor:
     :param newest: Modification times after this time (seconds since the epoch) are cut to it.
     :param conffiles_in_place: Leave configuration files under their own names too, because scripts of other packages
         use them before the package is configured: so it is in a new system, where all has been extracted once.
+    :param is_wanted: Tells what of a package is extracted; the rest is left out, but stays in the list of its paths.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class Extractor:
         reserved: t.Collection[str],
         newest: int,
         conffiles_in_place: bool = False,
+        is_wanted: t.Callable[[TarMember], bool] | None = None,
     ) -> None:
         self._root = root
         self._owned = owned
         self._reserved = reserved
         self._newest = newest
         self._conffiles_in_place = conffiles_in_place
+        self._is_wanted = is_wanted
         self._lock = threading.Lock()
         # Real paths (below the root, no symbolic links) of what was extracted, and who has it.
         self._owners: dict[str, str] = {}
@@ -123,7 +126,9 @@ class Extractor:
                 if self._stop.is_set():
                     break
                 done.paths.append(member.path)
-                if member.file_type == stat.S_IFDIR:
+                if self._is_wanted is not None and not self._is_wanted(member):
+                    stream.skip(member.size)
+                elif member.file_type == stat.S_IFDIR:
                     done.directories.append(member)
                     self._make_directory(member)
                 else:

@@ -79,6 +79,7 @@ class Installer(abc.ABC):
     :param arch: The packages' architecture in the family's words, for example V(amd64).
     :param newest: Modification times after this time may be cut to it.
     :param repositories: The provider's and the template's, as in C(template.json).
+    :param documentation: Whether the packages' documentation is installed.
     """
 
     #: Programs of the build host with their packages (Debian's names), and how to ask them for their versions.
@@ -101,6 +102,7 @@ class Installer(abc.ABC):
         workers: int,
         progress: Progress,
         repositories: Repositories = (),
+        documentation: bool = True,
     ) -> None:
         self._root = root
         self._sandbox = sandbox
@@ -109,6 +111,7 @@ class Installer(abc.ABC):
         self._workers = max(1, min(workers, os.cpu_count() or 1))
         self._progress = progress
         self._repositories = repositories
+        self._documentation = documentation
 
     @staticmethod
     @abc.abstractmethod

@@ -65,6 +65,9 @@ _STUB = "#!/bin/sh\nexit 0\n"
 # Scriptlets that call dracut by its path find no stub. But dracut reads this, as a part of itself.
 _DRACUT_STUB = "/etc/dracut.conf.d/00-os-image-composer.conf"
 
+# Where the image's own rpm, and with it dnf and tdnf, learns to leave documentation out.
+_DOCUMENTATION_MACROS = "/etc/rpm/macros.documentation"
+
 # Directories that packages own, and that are the kernel's or of the sandbox meanwhile; with their modes.
 _BASE_DIRECTORIES: t.Mapping[str, int] = {
     "/dev": 0o755,
@@ -134,6 +137,8 @@ class RpmInstaller(Installer):
             os.makedirs(self._root + path, exist_ok=True)
             os.chmod(self._root + path, mode)
         os.makedirs(self._root + DATABASE, mode=0o755, exist_ok=True)
+        if not self._documentation:
+            TreeFiles(self._root).write(_DOCUMENTATION_MACROS, "%_excludedocs 1\n")
 
     def install(self, packages: t.Sequence[LockedPackage], *, again: bool = False) -> None:
         if not packages:
@@ -145,6 +150,8 @@ class RpmInstaller(Installer):
         options = ["--noplugins", "--define", f"_pkgverify_level {level}"]
         options += ["--define", f"_netsharedpath {':'.join(_FOREIGN_DIRECTORIES)}"]
         options += ["--define", f"_install_script_path {_STUBS}:/usr/sbin:/usr/bin:/sbin:/bin"]
+        if not self._documentation:
+            options.append("--excludedocs")
         if self._arch != os.uname().machine:
             # Otherwise rpm refuses what the host does not run by itself. The resolver has seen to the architecture.
             options.append("--ignorearch")

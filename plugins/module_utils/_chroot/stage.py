@@ -87,6 +87,7 @@ class ChrootConfigure(Stage):
             "package files": digest_of([[package["sha256"], package["layer"]] for package in packages]),
             "systemConfig": {
                 **{key: document.fingerprint(config.get(key)) for key in CONFIGURATION_KEYS},
+                "documentation": config.get("documentation", True),
                 "scripts": document.fingerprint(config.get("scripts")),
                 "initramfs": config.get("initramfs", {}).get("generator", "auto"),
                 "kernel.enableExtraModules": config.get("kernel", {}).get("enableExtraModules", ""),
@@ -144,6 +145,7 @@ class _TreeBuilder:
         self.chrootenv_reused = False
         self._document = document
         self._config = document.section("systemConfig")
+        self._documentation: bool = self._config.get("documentation", True)
         self._image_type = document.section("target")["imageType"]
         self._progress = stage.progress
         self._workers = stage.options.workers
@@ -180,6 +182,7 @@ class _TreeBuilder:
             workers=self._workers,
             progress=self._progress,
             repositories=self._usable_repositories(),
+            documentation=self._documentation,
         )
 
     def _usable_repositories(self) -> Repositories:
@@ -187,7 +190,10 @@ class _TreeBuilder:
         return [with_kept_keys(entry, metadata_dir=metadata_dir) for entry in self._repositories]
 
     def _layer_inputs(self, packages: t.Sequence[LockedPackage]) -> Facts:
-        return t.cast(Facts, self._document.fingerprint(self._family.layer_inputs(self._repositories, packages)))
+        inputs = self._family.layer_inputs(self._repositories, packages)
+        if not self._documentation:
+            inputs["documentation"] = False
+        return t.cast(Facts, self._document.fingerprint(inputs))
 
     def _date(self, *groups: t.Sequence[LockedPackage]) -> int:
         """Return the date of a layer of packages: that of its newest package.

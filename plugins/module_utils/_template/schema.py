@@ -626,6 +626,11 @@ SYSTEM_CONFIG = _object(
         "weakDependencies": _boolean(
             "Whether packages that others only recommend are installed, too. In RPM distributions only.", default=False
         ),
+        "documentation": _boolean(
+            "Whether the documentation of packages is installed: manual pages, info files, and what is in "
+            "/usr/share/doc. Licences are in any case. What the image's own package manager installs later follows.",
+            default=True,
+        ),
         "kernel": KERNEL,
         "bootloader": BOOTLOADER,
         "users": _list("Accounts.", USER),

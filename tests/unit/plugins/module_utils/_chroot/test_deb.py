@@ -70,6 +70,7 @@ class Bench:
         self.runner = runner
         self.cache = directory / "cache"
         self.cache.mkdir()
+        self.documentation = True
 
     def build(self, *packages: Deb) -> list[LockedPackage]:
         """Put packages into the cache."""
@@ -78,7 +79,15 @@ class Bench:
     def installer(self, root: str) -> DebInstaller:
         """Return an installer for a tree."""
         sandbox = Sandbox(root, self.runner, source_date_epoch=EPOCH)
-        return DebInstaller(root, sandbox, arch="amd64", newest=EPOCH, workers=2, progress=Progress("test"))
+        return DebInstaller(
+            root,
+            sandbox,
+            arch="amd64",
+            newest=EPOCH,
+            workers=2,
+            progress=Progress("test"),
+            documentation=self.documentation,
+        )
 
     def chroot(self, name: str, *, directly: bool) -> pathlib.Path:
         """Make the chroot environment."""
@@ -232,3 +241,42 @@ def test_host_dpkg_is_untouched(bench: Bench) -> None:
     bench.chroot("root", directly=True)
     after = subprocess.run(["stat", "-c", "%Y", "/var/lib/dpkg/status"], stdout=subprocess.PIPE, check=True).stdout
     assert before == after
+
+
+DOCUMENTED = Deb(
+    "documented",
+    files={
+        "/usr/bin/documented": "#!/bin/sh\n",
+        "/usr/share/doc/documented/changelog.gz": "x",
+        "/usr/share/doc/documented/copyright": "x",
+        "/usr/share/doc/documented/examples/copyright.txt": "x",
+        "/usr/share/doc/documented-link": "-> documented",
+        "/usr/share/doc-base/documented": "x",
+        "/usr/share/doc-base/more": None,
+        "/usr/share/info/documented.info": "x",
+        "/usr/share/lintian/overrides/documented": "x",
+        "/usr/share/man/man1/documented.1.gz": "x",
+        "/usr/share/man/de/man1/documented.1.gz": "x",
+        "/usr/share/manual": "x",
+    },
+)
+
+
+@pytest.mark.parametrize("documentation", [True, False])
+def test_documentation_is_left_out_as_dpkg_does(bench: Bench, documentation: bool) -> None:
+    bench.documentation = documentation
+    packages = bench.build(DOCUMENTED)
+    layers = {}
+    for directly in (True, False):
+        below = bench.chroot(f"root-{directly}", directly=directly)
+        layers[directly] = bench.layer(f"layer-{directly}", below, packages, directly=directly)
+        assert (below / "etc/dpkg/dpkg.cfg.d/documentation").exists() != documentation
+    assert described(layers[True]) == described(layers[False])
+    files = {str(path.relative_to(layers[True])) for path in layers[True].rglob("*") if "usr/" in str(path)}
+    kept = {"usr/bin/documented", "usr/share/doc/documented/copyright", "usr/share/man/man1", "usr/share/manual"}
+    assert kept <= files
+    left_out = {path for path in files if path.endswith((".gz", ".info", ".txt", "overrides/documented"))}
+    assert bool(left_out) == documentation
+    # The list has them nevertheless, see dpkg(1).
+    listed = (layers[True] / "var/lib/dpkg/info/documented.list").read_text().splitlines()
+    assert "/usr/share/man/man1/documented.1.gz" in listed

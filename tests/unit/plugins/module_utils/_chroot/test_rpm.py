@@ -65,6 +65,7 @@ class Bench:
         self.base = base[0].locked(self.cache / base[1].name)
         self.repositories: list[dict[str, t.Any]] = [UNCHECKED]
         self.progress = Progress("test")
+        self.documentation = True
 
     def build(self, *packages: Rpm) -> list[LockedPackage]:
         """Put packages into the cache."""
@@ -81,6 +82,7 @@ class Bench:
             workers=2,
             progress=self.progress,
             repositories=self.repositories,
+            documentation=self.documentation,
         )
 
     def chroot(self, *packages: LockedPackage, name: str = "root", arch: str = "x86_64") -> pathlib.Path:
@@ -145,6 +147,33 @@ def test_packages_with_their_scriptlets(bench: Bench) -> None:
     assert epoch == "2"
     assert EPOCH <= int(installed) < EPOCH + 10
     assert "HOME=/root" in (root / "var/log/environment").read_text()
+
+
+DOCUMENTED = Rpm(
+    "documented",
+    files={
+        "/usr/bin/documented": "#!/bin/sh\n",
+        "/usr/share/man/man1/documented.1": "x",
+        "/usr/share/doc/documented/README": "x",
+        "/usr/share/licenses/documented/COPYING": "x",
+    },
+    tags=["Requires: base"],
+)
+
+
+@pytest.mark.parametrize("documentation", [True, False])
+def test_documentation_is_left_out(bench: Bench, documentation: bool) -> None:
+    bench.documentation = documentation
+    root = bench.chroot(*bench.build(DOCUMENTED))
+    assert (root / "usr/bin/documented").exists()
+    assert (root / "usr/share/licenses/documented/COPYING").exists()
+    for path in ("usr/share/man/man1/documented.1", "usr/share/doc/documented/README"):
+        assert (root / path).exists() == documentation
+    macros = root / "etc/rpm/macros.documentation"
+    assert macros.exists() != documentation
+    if not documentation:
+        argv = ["rpm", "--load", str(macros), "--eval", "%{_excludedocs}"]
+        assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "1\n"
 
 
 def test_packages_for_another_architecture(bench: Bench) -> None:

@@ -255,6 +255,20 @@ def test_another_package_keeps_the_chroot_environment(image: Image) -> None:
     assert shown["more"] == "1.0-1"
 
 
+def test_documentation_is_part_of_the_packages(image: Image) -> None:
+    image.add(Deb("manual", files={"/usr/bin/manual": "", "/usr/share/man/man1/manual.1.gz": "page"}))
+    first = digests(image.run())
+    with image.tree() as tree:
+        assert (tree / "usr/share/man/man1/manual.1.gz").exists()
+    image.config["documentation"] = False
+    second = image.run()
+    assert second["rebuild_reason"] == "systemConfig.documentation changed"
+    assert not first.items() & digests(second).items()
+    with image.tree() as tree:
+        assert (tree / "usr/bin/manual").exists()
+        assert not (tree / "usr/share/man/man1/manual.1.gz").exists()
+
+
 def test_two_images_share_layers(image: Image, tmp_path: pathlib.Path, base_deb: tuple[Deb, pathlib.Path]) -> None:
     first = image.run()
     image.build = BuildDirectory(str(image.work / "other"))
