@@ -90,9 +90,9 @@ class FileContexts:
         """
         settings = dict(re.findall(r"^(SELINUX(?:TYPE)?)\s*=\s*(\w+)", files.read(_CONFIG), re.MULTILINE))
         directory = f"/etc/selinux/{settings.get('SELINUXTYPE', 'targeted')}/contexts/files"
-        if settings.get("SELINUX") not in ("enforcing", "permissive") or not files.exists(
-            f"{directory}/{_CONTEXTS[0]}"
-        ):
+        # libselinux does not mind their case.
+        mode = settings.get("SELINUX", "").lower()
+        if mode not in ("enforcing", "permissive") or not files.exists(f"{directory}/{_CONTEXTS[0]}"):
             return None
         lines = [line for name in _CONTEXTS for line in files.read(f"{directory}/{name}").splitlines()]
         pairs = []
@@ -101,7 +101,7 @@ class FileContexts:
                 words = line.split()
                 if len(words) == 2 and not words[0].startswith("#"):
                     pairs.append((words[0], words[1]))
-        return cls(lines, pairs, is_enforced=settings["SELINUX"] == "enforcing")
+        return cls(lines, pairs, is_enforced=mode == "enforcing")
 
     def label(self, path: str, mode: int) -> str | None:
         """Return the label of a file; V(None) when the policy has none for it.

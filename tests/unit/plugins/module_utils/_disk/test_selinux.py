@@ -74,6 +74,16 @@ def test_the_choice_is_that_of_libselinux(tmp_path: pathlib.Path) -> None:
     assert contexts.label("/proc", stat.S_IFDIR) is None
 
 
+@pytest.mark.parametrize(
+    ("mode", "is_enforced"), [("enforcing", True), ("Enforcing", True), ("permissive", False), ("PERMISSIVE", False)]
+)
+def test_the_mode_may_be_in_any_case(tmp_path: pathlib.Path, mode: str, is_enforced: bool) -> None:
+    policy(tmp_path, mode=mode)
+    contexts = FileContexts.of(TreeFiles(str(tmp_path)))
+    assert contexts is not None
+    assert contexts.is_enforced == is_enforced
+
+
 @pytest.mark.parametrize("mode", ["disabled", ""])
 def test_without_selinux_nothing_is_labelled(tmp_path: pathlib.Path, mode: str) -> None:
     assert FileContexts.of(TreeFiles(str(tmp_path))) is None
