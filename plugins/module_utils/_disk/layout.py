@@ -58,6 +58,10 @@ MBR_PRIMARY = 4
 #: In place of a size: as large as the content, with some room to spare.
 CONTENT = "content"
 
+# Stands for the size of a disk as long as nobody knows it; an MBR ends at the second one.
+_ANY_SIZE = "1024TiB"
+_ANY_MBR_SIZE = "2TiB"
+
 # What systemd-growfs can enlarge; see systemd-growfs(8).
 _GROWING_FILE_SYSTEMS = ("ext4", "xfs", "btrfs")
 _GROW_ATTRIBUTE = "GUID:59"
@@ -206,6 +210,17 @@ class DiskLayout:
 def is_below(path: str, directory: str) -> bool:
     """Whether an absolute path is C(directory) or lies in it."""
     return directory == "/" or path == directory or path.startswith(directory + "/")
+
+
+def has_size(disk: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether a disk section says how large the disk is."""
+    return disk.get("size") not in (None, "", CONTENT)
+
+
+def with_any_size(disk: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    """Return a disk section that has a size: its own, or the largest there is."""
+    largest = _ANY_MBR_SIZE if disk.get("partitionTableType") == "mbr" else _ANY_SIZE
+    return dict(disk) if has_size(disk) else {**disk, "size": largest}
 
 
 def disk_layout(disk: t.Mapping[str, t.Any], content: t.Mapping[str, int] | None = None) -> DiskLayout:
@@ -682,7 +697,9 @@ __all__ = (
     "LayoutProblem",
     "Partition",
     "disk_layout",
+    "has_size",
     "is_below",
     "layout_problems",
     "show_path",
+    "with_any_size",
 )

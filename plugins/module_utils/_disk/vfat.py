@@ -238,7 +238,8 @@ def _list_files(volume: Volume, source: Source) -> t.Dict[str, str | None]:
                 f"The name {path!r} cannot be used on the partition {volume.name!r}: {problem}.",
                 remedy="Rename the file.",
             )
-        size = os.stat(listed[path] or os.devnull).st_size
+        file = listed[path]
+        size = os.path.getsize(file) if file else 0
         if size > _BIGGEST_FILE:
             # mcopy leaves it out, and ends with status 0.
             raise DiskError(

@@ -14,13 +14,15 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage, measure
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
-from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import CONTENT, Partition, disk_layout
+from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
+    CONTENT,
+    Partition,
+    disk_layout,
+    has_size,
+    with_any_size,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, SECTOR, align_up, parse_size
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
-
-# Stands for the size of the machine's disk as long as nobody knows it; an MBR ends at the second one.
-_ANY_SIZE = "1024TiB"
-_ANY_MBR_SIZE = "2TiB"
 
 #: File systems that systemd-growfs enlarges while they are mounted.
 GROWING = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs"))
@@ -47,12 +49,6 @@ class TargetDisk:
     least: int
     grows: int | None
     extended: int | None = None
-
-
-def with_any_size(disk: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
-    """Return a disk section that has a size: its own, or the largest there is."""
-    largest = _ANY_MBR_SIZE if disk.get("partitionTableType") == "mbr" else _ANY_SIZE
-    return dict(disk) if _has_size(disk) else {**disk, "size": largest}
 
 
 def growing_partition(disk: t.Mapping[str, t.Any]) -> int | None:
@@ -83,7 +79,7 @@ def target_disk(disk: t.Mapping[str, t.Any], tree: str) -> TargetDisk:
     """
     index = growing_partition(disk)
     layout = disk_layout(with_any_size(disk))
-    given = parse_size(disk["size"]) if _has_size(disk) else 0
+    given = parse_size(disk["size"]) if has_size(disk) else 0
     entries = [dict(entry) for entry in disk["partitions"]]
     if index is None:
         if given:
@@ -117,10 +113,6 @@ def target_disk(disk: t.Mapping[str, t.Any], tree: str) -> TargetDisk:
     return TargetDisk(fitted, max(size, given), partition.number, extended)
 
 
-def _has_size(disk: t.Mapping[str, t.Any]) -> bool:
-    return disk.get("size") not in (None, "", CONTENT)
-
-
 def _needed(partition: Partition, usage: Usage) -> int:
     """Return how many bytes a partition needs for its content; what a file system needs depends on its size."""
     if not partition.fs_type:
@@ -132,4 +124,4 @@ def _needed(partition: Partition, usage: Usage) -> int:
     return int(size)
 
 
-__all__ = ("GROWING", "TargetDisk", "growing_partition", "parse_end", "target_disk", "with_any_size")
+__all__ = ("GROWING", "TargetDisk", "growing_partition", "parse_end", "target_disk")

@@ -19,9 +19,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
     Partition,
     disk_layout,
     layout_problems,
+    with_any_size,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import BIOS_BOOT, PARTITION_TYPES
-from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import with_any_size
 from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Finding, Subject, doubles
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import COMPRESSIONS
@@ -210,7 +210,8 @@ def artifacts_are_unique(template: Mapping) -> t.Iterator[Finding]:
 )
 def artifacts_can_be_made(template: Mapping) -> t.Iterator[Finding]:
     """A variant belongs to its format, a level to its compression, and the disk is not too large for them."""
-    layout = planned_layout(template)
+    # Of other images it would be another disk.
+    layout = planned_layout(template) if template["target"]["imageType"] == "raw" else None
     for index, item in enumerate(template["disk"]["artifacts"]):
         path = ("disk", "artifacts", index)
         problem = subformat_problem(item["type"], item.get("subformat"))

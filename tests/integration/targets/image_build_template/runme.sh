@@ -29,7 +29,7 @@ fail() {
 # hidden TEXT: neither shown, nor in a log, a result, or a document
 hidden() {
     if grep -qF -- "$1" "$output"; then fail "a secret was shown"; fi
-    if grep -rlF -- "$1" "$work/work" | grep -vE '/inputs/[0-9a-f]{64}/template/'; then fail "a secret was written"; fi
+    if grep -rlF -- "$1" "$work/builds" | grep -vE '/inputs/[0-9a-f]{64}/template/'; then fail "a secret was written"; fi
 }
 
 # has_password: the document has the hash of the password
@@ -37,7 +37,7 @@ has_password() {
     local hash
     hash=$(python3 -c 'import json, sys
 print(json.load(open(sys.argv[1]))["template"]["systemConfig"]["users"][0]["password"])' \
-        "$work/work/debian-debian12-x86_64/imagebuild/kiosk/template.json")
+        "$work/builds/debian-debian12-x86_64/imagebuild/kiosk/template.json")
     [ "$(openssl passwd -6 -salt "$(cut -d '$' -f 3 <<<"$hash")" -stdin <<<"$secret")" = "$hash" ] ||
         fail "the password did not reach the template"
 }

@@ -32,8 +32,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import H
         (
             0,
             errno.ENOSPC,
-            "/work/a",
-            "There is no space left on the build host, when writing /work/a. "
+            "/srv/a",
+            "There is no space left on the build host, when writing /srv/a. "
             "Free some, or put work_dir, cache_dir and the output directory where there is more.",
         ),
         (

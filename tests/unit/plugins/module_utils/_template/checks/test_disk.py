@@ -84,6 +84,12 @@ RIGHT: Right = {
     "artifacts_can_be_made": [
         disk(ESP, ROOT, size="2040GiB", artifacts=[{"type": "vhd"}]),
         disk(ESP, ROOT, size="3TiB", artifacts=[{"type": "vhdx"}]),
+        disk(
+            ESP,
+            {"id": "root", "fsType": "ext4", "size": "content", "mountPoint": "/"},
+            size="content",
+            artifacts=[{"type": "vhd"}],
+        ),
         {"disk": {"artifacts": [{"type": "raw", "compression": "zst", "level": 19}]}},
         {"disk": {"artifacts": [{"type": "raw", "compression": "xz", "level": 0}]}},
         {"disk": {"artifacts": [{"type": "vmdk", "subformat": "streamOptimized"}, {"type": "vhd"}]}},
@@ -98,6 +104,12 @@ RIGHT: Right = {
 def test_wrong(part: Part, expected: str, judge: Judge) -> None:
     found = judge(part)
     assert any(expected in line for line in found), found
+
+
+def test_an_installer_has_no_disk_that_is_too_large_for_a_format(judge: Judge) -> None:
+    found = judge(target(imageType="iso") | {"disk": {"artifacts": [{"type": "vhd"}]}})
+    assert len(found) == 1
+    assert "An image of the type iso is one file" in found[0]
 
 
 @pytest.mark.parametrize(("name", "part"), neighbours(RIGHT))
