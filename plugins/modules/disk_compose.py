@@ -193,8 +193,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._argspec import 
     run_stage_module,
     stage_argument_spec,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._disk.stage import DiskCompose
-from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
 
 
 def main() -> None:

@@ -167,8 +167,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._argspec import 
     run_stage_module,
     stage_argument_spec,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.stage import ImageFinalize
-from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._stages.image_finalize import ImageFinalize
 
 
 def main() -> None:

@@ -101,8 +101,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._argspec import 
     run_stage_module,
     stage_argument_spec,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._signing.stage import ImageSign
-from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._stages.image_sign import ImageSign
 
 
 def main() -> None:

@@ -95,8 +95,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._argspec import 
     run_stage_module,
     stage_argument_spec,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._cache.stage import PackageFetch
-from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_fetch import PackageFetch
 
 
 def main() -> None:

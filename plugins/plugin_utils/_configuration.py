@@ -22,11 +22,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import T
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Origin
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
-from ansible_collections.os_image.composer.plugins.module_utils._template.validation import (
-    describe,
-    nearest,
-    shown,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._template.validation import describe, nearest, shown
 from ansible_collections.os_image.composer.plugins.plugin_utils._template_bundle import OWN_CONFIG
 
 #: The collection's own configuration; it has every setting.

@@ -13,10 +13,11 @@ import subprocess
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import FORMATS, convert
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.architecture import image_architecture
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._disk.stage import DiskCompose
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
-from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory, StageOptions, run_stage
+from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
+from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
 from ansible_collections.os_image.composer.tests.matrix.cells import CELLS, LOADERS, REFUSED, Cell, Refused
 from ansible_collections.os_image.composer.tests.matrix.state import MatrixState
 from ansible_collections.os_image.composer.tests.support.build_state import leave_lock, leave_template, leave_tree

@@ -9,15 +9,12 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import (
     SCHEMA_VERSION,
     BuildDirectory,
     Facts,
-    Outcome,
-    Stage,
-    StageOptions,
-    run_stage,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome, Stage, StageOptions, run_stage
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider import PACKAGE_ARCHITECTURES
 
 

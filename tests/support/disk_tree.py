@@ -17,8 +17,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._disk import stage as _stage  # noqa: F401
-from ansible_collections.os_image.composer.plugins.module_utils._disk.compose import (
+from ansible_collections.os_image.composer.plugins.module_utils._compose.raw import (
     BootOptions,
     ComposedBoot,
     DiskComposer,

@@ -11,14 +11,9 @@ import pathlib
 import subprocess
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
-from ansible_collections.os_image.composer.plugins.module_utils._stage import (
-    BuildDirectory,
-    Outcome,
-    Stage,
-    StageOptions,
-    run_stage,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome, Stage, StageOptions, run_stage
 
 MIB = 1 << 20
 

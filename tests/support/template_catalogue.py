@@ -14,8 +14,8 @@ import functools
 import pathlib
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.stage import RESOLVERS
-from ansible_collections.os_image.composer.plugins.module_utils._template.assembly import Assembly, assemble
+from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import Assembly, assemble
+from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_resolve import RESOLVERS
 from ansible_collections.os_image.composer.plugins.module_utils._template.support import unsupported
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

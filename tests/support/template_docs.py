@@ -14,9 +14,9 @@ import json
 import pathlib
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._checks.catalogue import RULES, SUBJECTS
 from ansible_collections.os_image.composer.plugins.module_utils._template import merge, schema, support
-from ansible_collections.os_image.composer.plugins.module_utils._template.checks.catalogue import RULES, SUBJECTS
-from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Rule
+from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Rule
 from ansible_collections.os_image.composer.tests.support.template_catalogue import CATALOGUE_FILE, catalogue_text
 from ansible_collections.os_image.composer.tests.support.template_laboratory import findings_of_example
 

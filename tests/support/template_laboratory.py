@@ -19,12 +19,12 @@ import typing as t
 from unittest import mock
 
 import yaml
+from ansible_collections.os_image.composer.plugins.module_utils._checks import assembly
+from ansible_collections.os_image.composer.plugins.module_utils._checks.catalogue import ADVICE, RULES
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
-from ansible_collections.os_image.composer.plugins.module_utils._template import assembly
-from ansible_collections.os_image.composer.plugins.module_utils._template.checks.catalogue import ADVICE, RULES
-from ansible_collections.os_image.composer.plugins.module_utils._template.checks.rule import Rule
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import from_data
 from ansible_collections.os_image.composer.plugins.module_utils._template.references import file_references
+from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Rule
 
 _CONFIG = pathlib.Path(__file__).resolve().parents[2] / "config" / "osv" / "debian"
 _DIST = "debian12"

@@ -17,22 +17,16 @@ import dataclasses
 import json
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.checksums import (
-    FileChecksums,
-    tree_checksums,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.checksums import FileChecksums, tree_checksums
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.cyclonedx import build_cyclonedx
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.description import (
-    DESCRIPTIONS,
-    LayeredTree,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.description import DESCRIPTIONS, LayeredTree
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
     ImageIdentity,
     PackageDescription,
     build_sbom,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Facts
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
 

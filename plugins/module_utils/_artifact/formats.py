@@ -26,9 +26,9 @@ import typing as t
 import uuid
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import GIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
+from ansible_collections.os_image.composer.plugins.module_utils._size import GIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import stop_if
 
 _POLL_SECONDS = 0.1

@@ -18,9 +18,9 @@ import struct
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import BiosProgram
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout
-from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import BIOS_BOOT
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import SECTOR, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+from ansible_collections.os_image.composer.plugins.module_utils._partition_type import BIOS_BOOT
+from ansible_collections.os_image.composer.plugins.module_utils._size import SECTOR, show_size
 
 # Where the boot sector knows the core image's first sector, the drive, and a check of the drive for floppies.
 _KERNEL_SECTOR = 0x5C

@@ -30,10 +30,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
     require_esp,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging
-from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import (
-    escaped_cmdline,
-    quoted_title,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import escaped_cmdline, quoted_title
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import Partition

@@ -20,9 +20,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume import FatVolume
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import HARDWARE
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import ESP, MBR_ESP
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._image.table import PartitionTable, read_table
+from ansible_collections.os_image.composer.plugins.module_utils._partition_type import ESP, MBR_ESP
 
 #: What boots by nothing that is known, as by a BIOS, is for this one.
 DEFAULT_ARCHITECTURE = "x86_64"

@@ -15,13 +15,13 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import with_kept_keys
 from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm_signature import (
     SignedRepository,
     verify_packages,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Facts
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 
 

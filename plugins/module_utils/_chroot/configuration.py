@@ -21,10 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup 
     clean_up,
     generate_host_keys_at_boot,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import (
-    TreeFiles,
-    install_additional_files,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles, install_additional_files
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardening import check_hardening, harden
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Installer, Repositories
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.localization import set_locale, set_timezone

@@ -13,6 +13,7 @@ import contextlib
 import os
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Stamp
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import (
     MS_RDONLY,
     bind,
@@ -23,7 +24,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespac
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Stamp
 
 #: In the directory of each layer: who uses the layer holds a shared lock on this file, who removes it an exclusive one.
 LAYER_LOCK = "lock"

@@ -27,8 +27,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem
     too_small,
     with_suboptions,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import align_down, align_up
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError
+from ansible_collections.os_image.composer.plugins.module_utils._size import align_down, align_up
 
 # Every feature is named, so that neither the build host's mke2fs.conf nor a newer mke2fs changes an image. Left out
 # are those that the bootloaders and kernels of the supported distributions cannot all read (orphan_file,

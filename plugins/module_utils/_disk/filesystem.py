@@ -7,7 +7,7 @@
 
 """File systems: one small class for each, found by the template's fsType.
 
-A new file system is a new subclass of :class:`FileSystem` in a module that L(_disk/stage.py) imports, and nothing else.
+A new file system is a new subclass of :class:`FileSystem` in a module that L(_stages/disk_compose.py) imports, and nothing else.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, align_up, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
+from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, align_up, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
 
 

@@ -17,7 +17,8 @@ import posixpath
 import re
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import (
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._partition_type import (
     BIOS_BOOT,
     ESP,
     LINUX,
@@ -28,7 +29,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_
     mbr_type,
     type_guid,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import (
+from ansible_collections.os_image.composer.plugins.module_utils._size import (
     MIB,
     SECTOR,
     align_down,
@@ -36,7 +37,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.size impor
     parse_size,
     show_size,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 
 #: Where partitions are placed when the template leaves it open, in sectors: 1 MiB, which suits every medium.
 ALIGNMENT = MIB // SECTOR

@@ -31,8 +31,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem
     too_small,
     with_suboptions,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, align_down, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, align_down, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
 
 _FULL = re.compile(rf"No space left|{re.escape(os.strerror(errno.ENOSPC))}")

@@ -22,7 +22,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem
     register,
     too_small,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import KIB
+from ansible_collections.os_image.composer.plugins.module_utils._size import KIB
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import shutil
 
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import show_size
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
 
 
 def require_space(directory: str, needed: int, *, what: str) -> None:

@@ -24,9 +24,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem
     register,
     too_small,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
+from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
 
 # Fewer clusters are FAT16 for every reader, whatever the boot sector says.

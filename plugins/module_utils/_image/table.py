@@ -16,8 +16,8 @@ import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import PARTITION_TYPES
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import SECTOR
+from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_TYPES
+from ansible_collections.os_image.composer.plugins.module_utils._size import SECTOR
 
 _NUMBER = re.compile(r"([0-9]+)$")
 

@@ -15,13 +15,13 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage, measure_tree
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import Source, Volume
-from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import ESP
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, align_up
 from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
 from ansible_collections.os_image.composer.plugins.module_utils._disk.vfat import Vfat
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._iso.menu import GrubFiles
+from ansible_collections.os_image.composer.plugins.module_utils._partition_type import ESP
+from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, align_up
 
 _ELTORITO = "boot/grub/eltorito.img"
 # "Microsoft basic data": what firmware and other systems take for a partition with files.

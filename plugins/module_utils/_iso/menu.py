@@ -18,10 +18,7 @@ import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import fallback_path
-from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import (
-    escaped_cmdline,
-    quoted_title,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import escaped_cmdline, quoted_title
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._distribution import install_remedy, package_names

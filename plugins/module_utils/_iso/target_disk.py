@@ -21,8 +21,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
     has_size,
     with_any_size,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._disk.size import MIB, SECTOR, align_up, parse_size
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, SECTOR, align_up, parse_size
 
 #: File systems that systemd-growfs enlarges while they are mounted.
 GROWING = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs"))

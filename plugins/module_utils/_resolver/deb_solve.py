@@ -13,11 +13,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.preference import PreferenceWalk
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.solve import (
-    explain,
-    install_jobs,
-    solution,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.solve import explain, install_jobs, solution
 
 
 def solve(pool: DebPool, requested: t.Sequence[int]) -> set[int]:

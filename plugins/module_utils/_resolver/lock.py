@@ -13,12 +13,12 @@ import json
 import re
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import SCHEMA_VERSION, Facts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.graph import DependencyGraph
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import PackagePool
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import REASONS
-from ansible_collections.os_image.composer.plugins.module_utils._stage import SCHEMA_VERSION, Facts
 
 DOCUMENT = "packages.lock.json"
 

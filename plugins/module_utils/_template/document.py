@@ -13,9 +13,9 @@ import dataclasses
 import os
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
-from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory
 
 DOCUMENT = "template.json"
 

@@ -18,12 +18,7 @@ import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
-    Mapping,
-    Origin,
-    Path,
-    Sequence,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Origin, Path, Sequence
 
 #: Where a template names local files; C(*) stands for each item of a list.
 LOCAL_FILE_FIELDS: t.Tuple[t.Tuple[str, ...], ...] = (

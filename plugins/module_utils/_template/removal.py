@@ -19,11 +19,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Origin, Sequence
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem
 from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import full_unit_name
-from ansible_collections.os_image.composer.plugins.module_utils._template.validation import (
-    MAX_ERRORS,
-    nearest,
-    shown,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._template.validation import MAX_ERRORS, nearest, shown
 
 
 @dataclasses.dataclass(frozen=True)

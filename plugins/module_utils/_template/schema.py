@@ -11,7 +11,7 @@ Everything that is known about a field stands with the field: its type, form, de
 the validation, the defaults of the merged template, the schema file for editors, and the reference page.
 
 To add a field: add it to the section below that it belongs to. Give it a C(default) when the merged template shall
-always hold it. What a schema cannot say (other fields, files) becomes a check in C(checks/); how the default template
+always hold it. What a schema cannot say (other fields, files) becomes a check in C(_checks/); how the default template
 and the user's go together is said in C(merge.py); fields that name local files are listed in C(references.py).
 """
 
@@ -20,10 +20,7 @@ from __future__ import annotations
 import copy
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import (
-    PARTITION_FLAGS,
-    PARTITION_TYPES,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_FLAGS, PARTITION_TYPES
 
 Schema = t.Dict[str, t.Any]
 

@@ -15,8 +15,8 @@ import hmac
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._template.checks.credentials import crypt_method
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.password import crypt_method
 
 REDACTED = "(hidden)"
 

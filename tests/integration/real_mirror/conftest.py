@@ -13,7 +13,7 @@ import functools
 import os
 import pathlib
 
-from ansible_collections.os_image.composer.plugins.module_utils._stage import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT, Pipeline
 
 STATE = pathlib.Path(ROOT, ".cache", "real-mirror")

@@ -14,11 +14,7 @@ import sys
 import time
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._command import (
-    CommandRunner,
-    find_tool,
-    tool_version,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, ToolMissingError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 

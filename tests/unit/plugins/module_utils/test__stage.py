@@ -15,11 +15,10 @@ import sys
 import typing as t
 
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError, DocumentError, LockedError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
-    BuildDirectory,
-    Facts,
     Outcome,
     Stage,
     StageOptions,

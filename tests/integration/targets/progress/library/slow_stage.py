@@ -59,14 +59,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._argspec import 
     run_stage_module,
     stage_argument_spec,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
-from ansible_collections.os_image.composer.plugins.module_utils._stage import (
-    BuildDirectory,
-    Facts,
-    Outcome,
-    Stage,
-    StageOptions,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome, Stage, StageOptions
 
 
 class SlowStage(Stage):

@@ -15,11 +15,7 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact import publish as publish_module
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.publish import (
-    PublishedFile,
-    publish,
-    staging,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.publish import PublishedFile, publish, staging
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, LockedError
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
 

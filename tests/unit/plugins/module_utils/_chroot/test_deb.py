@@ -13,10 +13,7 @@ import subprocess
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import DebInstaller
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import (
-    LockedPackage,
-    SpoiledTreeError,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import LockedPackage, SpoiledTreeError
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner

@@ -13,10 +13,10 @@ import sys
 import typing as t
 
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Stamp
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import Draft, LayerStore
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, DocumentError
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Stamp
 from ansible_collections.os_image.composer.tests.support.tiny_debian import EPOCH, PYTHON_ENVIRONMENT, needs_root
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)

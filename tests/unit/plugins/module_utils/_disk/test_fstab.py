@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._disk import stage as _stage  # noqa: F401
 from ansible_collections.os_image.composer.plugins.module_utils._disk.fstab import fstab
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import disk_layout
 

@@ -14,7 +14,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
     layout_problems,
     show_path,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import (
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._partition_type import (
     BIOS_BOOT,
     ESP,
     LINUX,
@@ -22,7 +23,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_
     SWAP,
     type_guid,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 
 MIB = (1 << 20) // 512
 GUID = "DEADBEEF-0000-4000-8000-00000000000A"

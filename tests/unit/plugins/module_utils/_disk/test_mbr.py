@@ -11,19 +11,14 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._disk import stage as _stage  # noqa: F401
-from ansible_collections.os_image.composer.plugins.module_utils._disk.compose import DiskIdentity
+from ansible_collections.os_image.composer.plugins.module_utils._compose.raw import DiskIdentity
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
     disk_layout,
     layout_problems,
     show_path,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._disk.partition_type import (
-    ESP,
-    PARTITION_TYPES,
-    mbr_type,
-)
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
+from ansible_collections.os_image.composer.plugins.module_utils._partition_type import ESP, PARTITION_TYPES, mbr_type
 from ansible_collections.os_image.composer.tests.support.disk_judges import partition_table
 
 MIB = (1 << 20) // 512

@@ -10,8 +10,8 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.live_system import live_system
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
-from ansible_collections.os_image.composer.plugins.module_utils._iso.live_system import live_system
 from ansible_collections.os_image.composer.plugins.module_utils._iso.menu import MenuEntry, menu
 from ansible_collections.os_image.composer.plugins.module_utils._iso.options import IsoOptions, iso_type, volume_id
 

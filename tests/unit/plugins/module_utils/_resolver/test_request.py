@@ -12,10 +12,7 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_request import DebFinder
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
-    Request,
-    requests_of,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request, requests_of
 from ansible_collections.os_image.composer.tests.support.package_index import pool_of, repository
 
 STABLE = """

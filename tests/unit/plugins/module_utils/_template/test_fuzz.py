@@ -18,8 +18,8 @@ import pytest
 import yaml
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions
-from ansible_collections.os_image.composer.plugins.module_utils._template.stage import TemplateValidate
-from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._template.conftest import CONFIG, ROOT
+from ansible_collections.os_image.composer.plugins.module_utils._stages.image_template_validate import TemplateValidate
+from ansible_collections.os_image.composer.tests.unit.plugins.module_utils.conftest import CONFIG, ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import from_data, origin_of
 from ansible_collections.os_image.composer.plugins.module_utils._template.merge import merge_templates
-from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._template.conftest import Build
+from ansible_collections.os_image.composer.tests.unit.plugins.module_utils.conftest import Build
 
 
 def merged(lower: dict[str, t.Any], upper: dict[str, t.Any]) -> t.Any:

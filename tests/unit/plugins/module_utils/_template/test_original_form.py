@@ -9,9 +9,9 @@ from __future__ import annotations
 import pathlib
 
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import assemble
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
-from ansible_collections.os_image.composer.plugins.module_utils._template.assembly import assemble
-from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._template.conftest import CONFIG
+from ansible_collections.os_image.composer.tests.unit.plugins.module_utils.conftest import CONFIG
 
 EDGE_LAYOUT = """\
 disk:

@@ -19,13 +19,13 @@ import urllib.parse
 
 import pytest
 import yaml
-from ansible_collections.os_image.composer.plugins.module_utils._template.assembly import Assembly, assemble
+from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import Assembly, assemble
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider import (
     PACKAGE_ARCHITECTURES,
     expand_url,
 )
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
-from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._template.conftest import CONFIG, ROOT
+from ansible_collections.os_image.composer.tests.unit.plugins.module_utils.conftest import CONFIG, ROOT
 
 OSV = CONFIG / "osv"
 PAGE = ROOT / "docs" / "tasks" / "add-a-distribution.md"

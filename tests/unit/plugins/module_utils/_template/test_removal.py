@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import from_data
 from ansible_collections.os_image.composer.plugins.module_utils._template.removal import REMOVABLES, take_out
 from ansible_collections.os_image.composer.plugins.module_utils._template.schema import REMOVE
-from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._template.conftest import Build
+from ansible_collections.os_image.composer.tests.unit.plugins.module_utils.conftest import Build
 
 LOWER: dict[str, t.Any] = {
     "disk": {"partitions": [{"id": "boot"}, {"id": "data"}]},

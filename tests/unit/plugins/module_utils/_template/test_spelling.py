@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import from_data
 from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import full_unit_name, translate
-from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._template.conftest import Build
+from ansible_collections.os_image.composer.tests.unit.plugins.module_utils.conftest import Build
 
 
 def test_repositories_in_the_words_of_dnf(build: Build, tmp_path: pathlib.Path) -> None:

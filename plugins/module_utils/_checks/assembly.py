@@ -1,0 +1,245 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""From a user's template to the merged one: load, merge over the default, check, and tell all errors at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._checks.catalogue import ADVICE, RULES
+from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
+    Mapping,
+    Origin,
+    Sequence,
+    from_data,
+    origin_of,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.merge import merge_templates
+from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider import (
+    Provider,
+    Target,
+    load_provider,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.references import file_references, find_file
+from ansible_collections.os_image.composer.plugins.module_utils._template.removal import take_out
+from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, findings
+from ansible_collections.os_image.composer.plugins.module_utils._template.schema import (
+    FULL_TEMPLATE,
+    OVERRIDES,
+    SECTIONS,
+    USER_TEMPLATE,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import normalise, translate
+from ansible_collections.os_image.composer.plugins.module_utils._template.support import unsupported
+from ansible_collections.os_image.composer.plugins.module_utils._template.validation import fill_defaults, validate
+
+#: The words that stand for the file of overrides.
+OVERRIDES_NAME = "overrides"
+
+
+@dataclasses.dataclass
+class Assembly:
+    """A valid merged template with everything that it refers to. Passwords are as they were written.
+
+    :ivar template: The merged template, defaults filled in, local files by absolute paths.
+    :ivar default: The default template as it would be without the user's, for showing what that changes.
+    :ivar files: Absolute paths of the files that the template and the provider name, with their SHA-256.
+    :ivar sources: The YAML files that were read.
+    :ivar unsupported: What is valid, but cannot be built by this version, in full sentences.
+    """
+
+    template: Mapping
+    default: Mapping
+    provider: Provider
+    files: t.Dict[str, str]
+    sources: t.Tuple[str, ...]
+    warnings: t.List[str]
+    unsupported: t.List[str]
+
+
+class _Assembler:
+    """Collects problems, and goes on with what is left."""
+
+    def __init__(self, template_path: str, config_dir: str) -> None:
+        self.template_path = os.path.abspath(template_path)
+        self.config_dir = os.path.abspath(config_dir)
+        self.problems: t.List[Problem] = []
+        self.tainted: t.Set[str] = set()
+        self.files: t.Dict[str, str] = {}
+
+    def form(self, data: Mapping, schema: t.Dict[str, t.Any]) -> None:
+        """Hold a template against its schema; parts with errors are taken out of it."""
+        for problem in validate(data, schema):
+            self.problems.append(problem)
+            steps = [str(step) for step in problem.origin.path[:2]]
+            section = steps[0] if steps else ""
+            holder = data.get(section)
+            if section == "systemConfig" and len(steps) > 1 and isinstance(holder, Mapping):
+                # Its parts stand for themselves: one that is wrong does not spoil the others.
+                self.tainted.add(".".join(steps))
+                if steps[1] in holder:
+                    holder.drop(steps[1])
+            else:
+                self.tainted.add(section)
+                if section in data:
+                    data.drop(section)
+
+    def skipped(self) -> t.Set[str]:
+        """The names of sections and parts that rules must not read."""
+        names = set(self.tainted)
+        for name in self.tainted:
+            if name == "systemConfig":
+                names.update(f"systemConfig.{part}" for part in SECTIONS["systemConfig"]["properties"])
+        return names
+
+    def resolve_files(self, template: Mapping) -> None:
+        """Make the paths of local files absolute, and note the digests of the files."""
+        for reference in file_references(template):
+            is_default = reference.origin.file.startswith(self.config_dir + os.sep)
+            directory = os.path.dirname(reference.origin.file if is_default else self.template_path)
+            root = self.config_dir if is_default else directory
+            try:
+                path = find_file(reference.name, directory=directory, root=root)
+                self.files[path] = sha256_file(path)
+            except TemplateError as exc:
+                self.problems.append(Problem(reference.origin, str(exc)))
+            except OSError as exc:
+                message = f"The file {reference.name} cannot be read: {exc.strerror}."
+                self.problems.append(Problem(reference.origin, message))
+            else:
+                reference.replace(path)
+
+    def target(self, *templates: Mapping) -> Target | None:
+        """Return the target that the uppermost template with one names."""
+        values: t.Dict[str, str] = {}
+        for template in templates:
+            values.update(template.get("target", {}))
+        if any(not isinstance(values.get(name), str) for name in ("os", "dist", "arch", "imageType")):
+            return None
+        return Target(values["os"], values["dist"], values["arch"], values["imageType"])
+
+    def fail(self) -> t.NoReturn:
+        raise template_error(f"The image template {self.template_path}", self.problems)
+
+
+def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t.Any] | None = None) -> Assembly:
+    """Load a template, merge it, and check everything that can be checked without packages.
+
+    :param template_path: Path of the user's template.
+    :param config_dir: The configuration directory with the providers.
+    :param overrides: Parts of a template that are merged over everything.
+    :raises TemplateError: Something is wrong; the message lists all of it.
+    """
+    assembler = _Assembler(template_path, config_dir)
+    user = load_yaml(assembler.template_path, what="The image template")
+    upper: Mapping = from_data(overrides or {}, file=OVERRIDES_NAME)
+    for written, schema in ((user, USER_TEMPLATE), (upper, OVERRIDES)):
+        assembler.form(written, schema)
+        translate(written)
+    target = assembler.target(user, upper)
+    if target is None:
+        assembler.fail()
+    try:
+        provider = load_provider(assembler.config_dir, merge_templates(user, upper), target)
+        default = load_yaml(provider.default_template_path, what="The default template")
+        wrong = validate(default, FULL_TEMPLATE)
+        if wrong:
+            raise template_error(f"The default template {provider.default_template_path}", wrong)
+    except TemplateError as exc:
+        if not assembler.problems:
+            raise
+        assembler.problems += [
+            Problem(Origin(item["file"], item["line"], (item["path"],)), item["message"])
+            for item in exc.details.get("errors", [])
+        ]
+        assembler.fail()
+    translate(default)
+    merged = default
+    for written in (user, upper):
+        kept, problems = take_out(merged, written)
+        assembler.problems += problems
+        merged = merge_templates(kept, written)
+    _name_configuration(merged, default)
+    for tree in (merged, default):
+        fill_defaults(tree, FULL_TEMPLATE)
+        normalise(tree)
+    assembler.files.update(provider.files)
+    assembler.resolve_files(merged)
+    skipped = assembler.skipped()
+    for path, message in findings(merged, RULES, without=skipped):
+        assembler.problems.append(Problem(origin_of(merged, path), message))
+    if assembler.problems:
+        assembler.fail()
+    assembler.problems += validate(merged, FULL_TEMPLATE)
+    if assembler.problems:
+        assembler.fail()
+    _complete(merged)
+    alone = _Assembler(assembler.template_path, assembler.config_dir)
+    alone.resolve_files(default)
+    # A file that is missing is of no concern when the user's template does without it.
+    if not alone.problems:
+        _complete(default)
+    return Assembly(
+        template=merged,
+        default=default,
+        provider=provider,
+        files=dict(sorted(assembler.files.items())),
+        sources=(assembler.template_path, provider.default_template_path, *provider.sources),
+        warnings=_lines(merged, (*findings(merged, ADVICE), *_without_repositories(merged, provider))),
+        unsupported=_lines(merged, unsupported(merged)),
+    )
+
+
+def _lines(template: Mapping, findings: t.Iterable[Finding]) -> t.List[str]:
+    return [Problem(origin_of(template, path), message).line for path, message in findings]
+
+
+def _without_repositories(template: Mapping, provider: Provider) -> t.Iterator[Finding]:
+    """Yield a warning when there is nothing that packages could come from.
+
+    A provider has no repository when this collection cannot vouch for the key that signs it.
+    """
+    if not provider.data["repositories"] and not template["packageRepositories"]:
+        target = provider.target
+        yield (
+            ("target", "dist"),
+            f"{target.os}/{target.dist} brings no package repository, as none of its keys is known for certain. "
+            f"Add one with its pkey and fingerprints to packageRepositories; {provider.sources[-1]} shows how.",
+        )
+
+
+def _name_configuration(merged: Mapping, default: Mapping) -> None:
+    """Name a systemConfig after the image when only the default template names it: images must not share a name."""
+    config, origins = merged.get("systemConfig"), default["systemConfig"].origins
+    name = merged.get("image", {}).get("name")
+    if isinstance(config, Mapping) and isinstance(name, str):
+        inherited = "name" in config and config.origins["name"] is origins.get("name")
+        if inherited or "name" not in config:
+            config.put("name", name, merged["image"].origins["name"])
+
+
+def _complete(template: Mapping) -> None:
+    """Say, in place, what follows from the rest of a valid template."""
+    if template["target"]["imageType"] == "raw" and not template["disk"]["artifacts"]:
+        origin = template["disk"].origin
+        artifact = Mapping(origin)
+        artifact.put("type", "raw", origin)
+        t.cast(Sequence, template["disk"]["artifacts"]).add(artifact, origin)
+    for item in template["systemConfig"]["additionalFiles"]:
+        # Part of the document, so that changing the permissions of a file changes the image.
+        item.setdefault("mode", f"{stat.S_IMODE(os.stat(item['local']).st_mode) & 0o755:04o}")
+
+
+__all__ = ("OVERRIDES_NAME", "Assembly", "assemble")

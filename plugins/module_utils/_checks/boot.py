@@ -1,0 +1,321 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""What boots the image: kernel, initramfs and bootloader."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import words_of
+from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import (
+    is_bios_boot,
+    is_mbr,
+    partitions,
+    planned_layout,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._checks.packages import has_package
+from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
+
+SUBJECT = Subject("Kernel, initramfs and bootloader")
+
+_CMDLINE: Path = ("systemConfig", "kernel", "cmdline")
+
+# Set by the build.
+_BUILD_WORDS = ("root", "rootfstype", "roothash", "usrhash", "initrd", "BOOT_IMAGE")
+_BUILD_PREFIXES = ("systemd.verity",)
+
+# Of these the kernel, or systemd, takes one value.
+_SINGLE_WORDS = (
+    "apparmor",
+    "enforcing",
+    "init",
+    "loglevel",
+    "mitigations",
+    "net.ifnames",
+    "panic",
+    "selinux",
+    "systemd.unit",
+)
+_OPPOSITES = (("quiet", "debug"), ("ro", "rw"))
+
+# A serial line and its speed, parity, bits and flow control: admin-guide/kernel-parameters, "console=".
+_SERIAL = re.compile(r"tty(S|AMA|USB|LP|PS|mxc|O)[0-9]+(,[0-9]+([noe]([5-8]r?)?)?)?\Z")
+
+
+def kernel_words(template: Mapping) -> t.List[str]:
+    """Return the words of the kernel command line."""
+    return words_of(template["systemConfig"]["kernel"]["cmdline"])
+
+
+@SUBJECT.rule(
+    "systemConfig.kernel",
+    "target",
+    example="""
+    remove:
+      packages: ["linux-image-*"]
+    """,
+)
+def kernel_is_named(template: Mapping) -> t.Iterator[Finding]:
+    """What boots by itself has a kernel."""
+    # An initrd may be made for a kernel that comes from elsewhere.
+    if not template["systemConfig"]["kernel"]["packages"] and template["target"]["imageType"] != "initrd":
+        yield (
+            ("systemConfig", "kernel"),
+            "No kernel package is named. Add one to systemConfig.kernel.packages, for example linux-image-amd64.",
+        )
+
+
+@SUBJECT.rule(
+    "systemConfig.kernel",
+    example="""
+    systemConfig:
+      kernel:
+        cmdline: 'quiet dyndbg="file drivers/usb/* +p'
+    """,
+)
+def kernel_command_line_can_be_read(template: Mapping) -> t.Iterator[Finding]:
+    """The kernel command line has characters that every bootloader passes on, and closed quotation marks."""
+    cmdline = template["systemConfig"]["kernel"]["cmdline"]
+    if not re.match(r"[ -~]*\Z", cmdline):
+        yield _CMDLINE, "The kernel command line may only have printable ASCII characters, in one line."
+    elif cmdline.count('"') % 2:
+        yield _CMDLINE, "A quotation mark of the kernel command line is not closed. Add the second one."
+
+
+@SUBJECT.rule(
+    "systemConfig.kernel",
+    example="""
+    systemConfig:
+      kernel:
+        cmdline: quiet root=/dev/sda2
+    """,
+)
+def kernel_command_line_leaves_the_root_to_the_build(template: Mapping) -> t.Iterator[Finding]:
+    """The kernel command line says nothing that the build has to say."""
+    for word in kernel_words(template):
+        # The kernel takes the quotation marks away.
+        name = word.partition("=")[0].strip('"')
+        if name in _BUILD_WORDS or name.startswith(_BUILD_PREFIXES):
+            yield _CMDLINE, f"{name}= is set by the build itself. Remove {word!r}."
+
+
+@SUBJECT.rule(
+    "systemConfig.kernel",
+    example="""
+    systemConfig:
+      kernel:
+        cmdline: console=tty0 console=/dev/ttyS0,115200 console=ttyS1:9600
+    """,
+)
+def consoles_have_their_form(template: Mapping) -> t.Iterator[Finding]:
+    """A console of the kernel is a device without /dev/, a serial one with its speed behind a comma."""
+    for word in kernel_words(template):
+        name, _equals, value = word.partition("=")
+        wrong = value.startswith("/dev/") or (re.match(r"tty[A-Za-z]+[0-9]", value) and not _SERIAL.match(value))
+        if name == "console" and (wrong or not value):
+            yield (
+                _CMDLINE,
+                f"The kernel does not know a console such as {word!r}. Write console=tty0, or console=ttyS0,115200.",
+            )
+
+
+@SUBJECT.advice(
+    "systemConfig.kernel",
+    example="""
+    systemConfig:
+      kernel:
+        cmdline: quiet loglevel=3 panic=10 loglevel=7 quiet
+    """,
+)
+def kernel_command_line_says_everything_once(template: Mapping) -> t.Iterator[Finding]:
+    """No word of the kernel command line is repeated, or says the opposite of another one."""
+    words = kernel_words(template)
+    for _place, word in doubles(((*_CMDLINE, index), word) for index, word in enumerate(words)):
+        yield _CMDLINE, f"The kernel command line says {word} twice. Remove one."
+    for name in _SINGLE_WORDS:
+        values = list(dict.fromkeys(word for word in words if word.partition("=")[0] == name))
+        if len(values) > 1:
+            yield _CMDLINE, f"The kernel command line says {' and '.join(values)}; the last one counts. Keep one."
+    for one, other in _OPPOSITES:
+        if one in words and other in words:
+            yield _CMDLINE, f"{one} and {other} on the kernel command line contradict each other. Keep one."
+
+
+@SUBJECT.rule(
+    "systemConfig.kernel",
+    "systemConfig.bootloader",
+    example="""
+    systemConfig:
+      bootloader:
+        provider: grub
+      kernel:
+        uki: true
+    """,
+)
+def unified_kernel_images_have_their_bootloader(template: Mapping) -> t.Iterator[Finding]:
+    """A unified kernel image is started by systemd-boot."""
+    config = template["systemConfig"]
+    if config["kernel"]["uki"] and config["bootloader"]["provider"] != "systemd-boot":
+        yield (
+            ("systemConfig", "kernel", "uki"),
+            "A unified kernel image is started by systemd-boot. Use bootloader.provider: systemd-boot, or uki: false.",
+        )
+
+
+@SUBJECT.rule(
+    "systemConfig.bootloader",
+    "target",
+    example="""
+    systemConfig:
+      bootloader:
+        bootType: legacy
+        provider: systemd-boot
+    """,
+)
+def bootloader_fits_the_firmware(template: Mapping) -> t.Iterator[Finding]:
+    """systemd-boot needs UEFI; only x86_64 machines have a BIOS."""
+    loader, arch = template["systemConfig"]["bootloader"], template["target"]["arch"]
+    if loader["bootType"] != "legacy":
+        return
+    if arch != "x86_64":
+        yield (
+            ("systemConfig", "bootloader", "bootType"),
+            f"Machines of the architecture {arch} have no BIOS that could boot by bootType: legacy. Use bootType: efi.",
+        )
+    elif loader["provider"] != "grub":
+        yield (
+            ("systemConfig", "bootloader", "provider"),
+            f"{loader['provider']} is a program for UEFI, which a BIOS (bootType: legacy) cannot start. "
+            "Use provider: grub, or bootType: efi.",
+        )
+
+
+@SUBJECT.rule(
+    "systemConfig.bootloader",
+    example="""
+    systemConfig:
+      bootloader:
+        provider: systemd-boot
+        signed: true
+    """,
+)
+def signed_programs_exist(template: Mapping) -> t.Iterator[Finding]:
+    """Distributions sign GRUB for UEFI, with the shim before it, and no other bootloader."""
+    loader = template["systemConfig"]["bootloader"]
+    if loader["signed"] and (loader["provider"] != "grub" or loader["bootType"] != "efi"):
+        yield (
+            ("systemConfig", "bootloader", "signed"),
+            "Only GRUB for UEFI comes signed from the distributions. Use provider: grub and bootType: efi, or "
+            "signed: false.",
+        )
+
+
+@SUBJECT.rule(
+    "disk",
+    "target",
+    "systemConfig.bootloader",
+    example="""
+    disk:
+      size: 2GiB
+      partitions:
+        - {id: boot, type: esp, fsType: fat32, size: 256MiB, mountPoint: /boot/efi}
+        - {id: root, fsType: erofs, end: "0", mountPoint: /}
+    systemConfig:
+      bootloader:
+        provider: grub
+    """,
+)
+def grub_can_read_its_partition(template: Mapping) -> t.Iterator[Finding]:
+    """GRUB finds its configuration and the kernel on a file system that it can read."""
+    layout = planned_layout(template) if template["systemConfig"]["bootloader"]["provider"] == "grub" else None
+    holder = layout.holding("/boot/grub") if layout else None
+    if layout and holder and holder.fs_type and not file_system(holder.fs_type).grub_modules:
+        yield (
+            ("disk", "partitions", layout.partitions.index(holder), "fsType"),
+            f"GRUB cannot read {holder.fs_type}, which has the kernel here. Add a partition with fsType: ext4 and "
+            "mountPoint: /boot, or use provider: systemd-boot.",
+        )
+
+
+@SUBJECT.rule(
+    "disk",
+    "target",
+    "systemConfig.bootloader",
+    example="""
+    disk:
+      size: 2GiB
+      partitions:
+        - {id: root, fsType: ext4, end: "0", mountPoint: /}
+    systemConfig:
+      bootloader:
+        bootType: legacy
+        provider: grub
+    """,
+)
+def legacy_boot_has_its_partition(template: Mapping) -> t.Iterator[Finding]:
+    """On a GPT disk, GRUB for BIOS needs one partition for its core."""
+    loader, places = template["systemConfig"]["bootloader"], partitions(template)
+    wanted = loader["bootType"] == "legacy" and loader["provider"] == "grub" and places and not is_mbr(template)
+    if not wanted or template["target"]["arch"] != "x86_64":
+        return
+    cores = [(path, item) for path, item in places if is_bios_boot(item)]
+    if not cores:
+        yield (
+            ("disk", "partitions"),
+            "GRUB has no place for its core on a gpt disk without a BIOS boot partition. Add one with type: bios and "
+            "size: 1MiB, or use partitionTableType: mbr.",
+        )
+    for path, item in cores[1:]:
+        yield path, f"The partition {item['id']!r} is a second BIOS boot partition. Keep one."
+
+
+@SUBJECT.rule(
+    "systemConfig.initramfs",
+    "systemConfig.packages",
+    example="""
+    systemConfig:
+      initramfs:
+        generator: dracut
+    """,
+)
+def initramfs_generator_is_installed(template: Mapping) -> t.Iterator[Finding]:
+    """A generator that is no default has its package in the image, and no other one that takes its place."""
+    generator, path = template["systemConfig"]["initramfs"]["generator"], ("systemConfig", "initramfs", "generator")
+    if generator == "dracut" and not has_package(template, "dracut", "dracut-*"):
+        yield path, "The generator dracut needs the package dracut. Add it to systemConfig.packages."
+    elif generator == "initramfs-tools" and has_package(template, "dracut"):
+        yield (
+            path,
+            "The package dracut, which systemConfig.packages names, cannot be installed beside initramfs-tools. "
+            "Remove it, or use generator: dracut.",
+        )
+
+
+@SUBJECT.rule(
+    "systemConfig.initramfs",
+    "target",
+    example="""
+    systemConfig:
+      initramfs:
+        template: installer.yml
+    """,
+)
+def installer_belongs_to_an_iso(template: Mapping) -> t.Iterator[Finding]:
+    """Only an ISO image has an installer, with an initrd of its own."""
+    kind = template["target"]["imageType"]
+    if "template" in template["systemConfig"]["initramfs"] and kind != "iso":
+        yield (
+            ("systemConfig", "initramfs", "template"),
+            f"An image of the type {kind} has no installer, whose initrd initramfs.template describes. Remove the key.",
+        )
+
+
+__all__ = ("SUBJECT", "kernel_words")

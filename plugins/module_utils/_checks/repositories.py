@@ -1,0 +1,215 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Package repositories: where they are, and who signs them."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
+
+SUBJECT = Subject("Package repositories")
+
+# What is filled into a URL; see expand_url.
+_URL_WORDS = ("{arch}", "$basearch", "$releasever")
+
+
+def _repositories(template: Mapping) -> t.List[t.Tuple[Path, Mapping]]:
+    return [(("packageRepositories", index), item) for index, item in enumerate(template["packageRepositories"])]
+
+
+@SUBJECT.rule(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - {name: tools, codename: stable, url: https://packages.example.com/debian, pkey: keys/example.asc}
+      - {name: tools, codename: stable, url: https://packages.example.net/debian, pkey: keys/example.asc}
+    """,
+)
+def repositories_are_unique(template: Mapping) -> t.Iterator[Finding]:
+    """Each name is that of one repository; those without a name may share a suite."""
+    for path, name in doubles(((*path, "name"), item.get("name")) for path, item in _repositories(template)):
+        yield path, f"Two repositories are called {name!r}. Give one of them a name of its own."
+
+
+@SUBJECT.advice(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - {name: tools, codename: stable, url: https://packages.example.com/debian, pkey: keys/example.asc}
+      - {name: more, codename: stable, url: https://packages.example.com/debian/, pkey: keys/example.asc}
+    """,
+)
+def repositories_are_described_once(template: Mapping) -> t.Iterator[Finding]:
+    """No repository is there twice."""
+    places = (
+        (path, (item["url"].rstrip("/"), item["codename"], item["component"]))
+        for path, item in _repositories(template)
+        if "url" in item
+    )
+    for path, (url, _codename, _component) in doubles(places):
+        yield path, f"The repository {url} is there twice. Remove one."
+
+
+@SUBJECT.rule(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - codename: stable
+        url: https://builder:secret@packages.example.com/debian
+        pkey: keys/example.asc
+      - name: tools
+        codename: stable
+        url: "https://packages.example.com/{release}"
+        pkey: keys/example.asc
+    """,
+)
+def repository_urls_are_sound(template: Mapping) -> t.Iterator[Finding]:
+    """URLs can be fetched, have no blanks to be filled in, and hold no secrets."""
+    for path, item in _repositories(template):
+        url = item.get("url")
+        if url is None:
+            continue
+        match = re.match(r"(https?)://([^/\s?#]+)(/[^\s?#]*)?\Z", url)
+        words = [word for word in re.findall(r"\{[^{}]*\}|\$\{?\w+\}?", url) if word not in _URL_WORDS]
+        if url.startswith("<"):
+            yield (*path, "url"), f"{url} is a placeholder. Give the URL of the repository, or remove the entry."
+        elif match is None:
+            yield (
+                (*path, "url"),
+                f"{url!r} is no URL of a repository. Write it like https://packages.example.com/debian.",
+            )
+        elif "@" in match.group(2):
+            yield (
+                (*path, "url"),
+                "The URL holds a user name or password, which would reach documents and logs. "
+                "Put them into ~/.netrc of the user that builds, and remove them here.",
+            )
+        elif words:
+            yield (
+                (*path, "url"),
+                f"Nothing is known that could be filled in for {words[0]}. Write it out, or use one of "
+                f"{', '.join(_URL_WORDS)}.",
+            )
+        elif match.group(1) == "http" and not item["gpgcheck"]:
+            yield (
+                (*path, "gpgcheck"),
+                "Unsigned packages that come over http can be changed by anybody. Use https, or gpgcheck: true.",
+            )
+
+
+@SUBJECT.rule(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - codename: stable
+        url: https://packages.example.com/debian
+      - name: tools
+        codename: stable
+        url: https://packages.example.net/debian
+        pkey: https://packages.example.net/key.asc
+    """,
+)
+def repository_keys_are_named(template: Mapping) -> t.Iterator[Finding]:
+    """Signatures are checked with keys in files; no keys without a check."""
+    for path, item in _repositories(template):
+        keys = [((*path, "pkey"), item["pkey"])] if "pkey" in item else []
+        keys += [((*path, "pkeys", index), name) for index, name in enumerate(item["pkeys"])]
+        if item["gpgcheck"] and not keys:
+            yield (
+                path,
+                f"The repository {item['codename']!r} has no key. Add pkey with the path of its public key, or "
+                "say gpgcheck: false to trust it without.",
+            )
+        elif not item["gpgcheck"] and (keys or item["fingerprints"]):
+            yield (*path, "gpgcheck"), "Keys have no effect with gpgcheck: false. Remove them, or check the signatures."
+        for place, name in keys:
+            if name.startswith("[trusted"):
+                yield place, "Write gpgcheck: false, and no key, to trust a repository without signatures."
+            elif name.startswith("<"):
+                yield place, f"{name} is a placeholder. Give the path of the repository's public key."
+            elif "://" in name and not item["fingerprints"]:
+                yield (
+                    place,
+                    "A key that is fetched at build time would be trusted blindly. Add its fingerprint to "
+                    "fingerprints, as gpg --show-keys shows it, or give the path of a file.",
+                )
+
+
+@SUBJECT.advice(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - {codename: stable, url: https://packages.example.com/debian, gpgcheck: false}
+    """,
+)
+def repositories_are_signed(template: Mapping) -> t.Iterator[Finding]:
+    """A repository without signature checks is worth a word at each build."""
+    for path, item in _repositories(template):
+        if not item["gpgcheck"]:
+            yield (
+                (*path, "gpgcheck"),
+                f"Signatures of the repository {item['codename']!r} are not checked: whoever controls it controls the "
+                "image.",
+            )
+        elif not item["repoGpgcheck"]:
+            yield (
+                (*path, "repoGpgcheck"),
+                f"The metadata of the repository {item['codename']!r} is not signed: whoever controls it can hold "
+                "updates back.",
+            )
+
+
+@SUBJECT.rule(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - codename: stable
+        url: https://packages.example.com/debian
+        pkey: keys/example.asc
+        allowPackages: [docker-ce=5.27]
+    """,
+)
+def allowed_packages_are_names(template: Mapping) -> t.Iterator[Finding]:
+    """What may or may not be taken from a repository is named without versions."""
+    for path, item in _repositories(template):
+        for key, effect in (("allowPackages", "allows"), ("excludePackages", "excludes")):
+            for index, value in enumerate(item[key]):
+                if "=" in value:
+                    yield (
+                        (*path, key, index),
+                        f"{key} knows names and globs, so {value} {effect} nothing. Remove the version here, and "
+                        "give it in systemConfig.packages.",
+                    )
+
+
+@SUBJECT.advice(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - {codename: stable, url: https://packages.example.com/debian, pkey: keys/example.asc, priority: -1}
+      - {codename: testing, url: https://packages.example.com/debian, pkey: keys/example.asc, priority: 1001}
+    """,
+)
+def priorities_let_the_best_win(template: Mapping) -> t.Iterator[Finding]:
+    """A repository is used, and does not bring older packages than others have."""
+    for path, item in _repositories(template):
+        name, priority, place = item.get("name") or item["codename"], item["priority"], (*path, "priority")
+        if priority < 0:
+            yield place, f"Nothing is taken from {name!r} with a priority below 0. Remove the entry, or the priority."
+        elif priority > 1000:
+            yield (
+                place,
+                f"With a priority above 1000, packages of {name!r} are taken even where others are newer, security "
+                "updates included. Use 990 to prefer it.",
+            )
+
+
+__all__ = ("SUBJECT",)

@@ -1,0 +1,95 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The keys that the build signs with."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import template_problem
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
+
+SUBJECT = Subject("Signing")
+
+
+def _private_keys(template: Mapping) -> t.Iterator[t.Tuple[Path, str]]:
+    for name in ("secureBoot", "checksums"):
+        section = template["systemConfig"]["signing"].get(name)
+        if section:
+            yield ("systemConfig", "signing", name, "key"), section["key"]
+
+
+@SUBJECT.rule(
+    "systemConfig.immutability",
+    "systemConfig.signing",
+    "systemConfig.kernel",
+    "systemConfig.bootloader",
+    example="""
+    systemConfig:
+      signing:
+        secureBoot: {key: keys/db.key, certificate: keys/db.crt}
+    """,
+)
+def keys_protect_the_boot_chain(template: Mapping) -> t.Iterator[Finding]:
+    """What Secure Boot keys sign is all that is booted."""
+    problem = template_problem(template)
+    if problem:
+        yield ("systemConfig", "signing", "secureBoot", "key"), problem
+
+
+@SUBJECT.rule(
+    "systemConfig.immutability",
+    "systemConfig.signing",
+    "systemConfig.additionalFiles",
+    example="""
+    systemConfig:
+      kernel:
+        uki: true
+      signing:
+        secureBoot: {key: keys/db.key, certificate: keys/db.crt}
+      additionalFiles:
+        - {local: keys/db.key, final: /etc/keys/db.key}
+    """,
+)
+def private_keys_stay_out_of_the_image(template: Mapping) -> t.Iterator[Finding]:
+    """The keys that sign an image are not in it."""
+    secrets = {name for _path, name in _private_keys(template)}
+    for index, item in enumerate(template["systemConfig"]["additionalFiles"]):
+        if item["local"] in secrets:
+            yield (
+                ("systemConfig", "additionalFiles", index, "local"),
+                "This is a private key that the build signs with: whoever has the image could sign as you. "
+                "Remove the file.",
+            )
+
+
+@SUBJECT.rule(
+    "systemConfig.immutability",
+    "systemConfig.signing",
+    example="""
+    systemConfig:
+      kernel:
+        uki: true
+      signing:
+        secureBoot: {key: keys/signing.key, certificate: keys/db.crt}
+        checksums: {key: keys/signing.key}
+    """,
+)
+def each_signature_has_its_key(template: Mapping) -> t.Iterator[Finding]:
+    """Secure Boot and checksums have keys of their own: one is PEM, the other one OpenPGP."""
+    keys = list(_private_keys(template))
+    if len(keys) > 1 and keys[0][1] == keys[1][1]:
+        yield (
+            keys[1][0],
+            "secureBoot and checksums name the same file, but one needs a PEM key and the other an OpenPGP key. "
+            "Name the OpenPGP key here.",
+        )
+
+
+__all__ = ("SUBJECT",)

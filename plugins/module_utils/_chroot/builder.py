@@ -1,0 +1,354 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Making the layers of a root tree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.chroot_tarball import ChrootTarball
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup import clean_up
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.configuration import (
+    CONFIGURATION_KEYS,
+    configure,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.families import INSTALLERS
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
+    InitramfsSettings,
+    choose_generator,
+    make_initramfs,
+    relevant_content,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import (
+    Installer,
+    LockedPackage,
+    Repositories,
+    SpoiledTreeError,
+    missing_file,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import Draft, Layer, LayerStore
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.live_system import LIVE_MODULES, live_system
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import public_repositories
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_scripts
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import with_kept_keys
+from ansible_collections.os_image.composer.plugins.module_utils._stage import Stage
+from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+
+#: Raised whenever the same packages or settings give another layer than before.
+LAYER_VERSION = 5
+
+
+_DEFAULT_FS_TYPE = "ext4"
+
+
+class TreeBuilder:
+    """Makes the layers of one image, or finds them."""
+
+    def __init__(self, document: TemplateDocument, lock: Facts, stage: Stage) -> None:
+        self.chrootenv_reused = False
+        self._document = document
+        self._config = document.section("systemConfig")
+        self._documentation: bool = self._config.get("documentation", True)
+        self._image_type = document.section("target")["imageType"]
+        self._progress = stage.progress
+        self._workers = stage.options.workers
+        self._epoch = int(lock["source_date_epoch"])
+        self._family = INSTALLERS[document.provider["family"]]
+        self._repositories = document.provider["repositories"]
+        cache = document.package_cache
+        entries = [(package["layer"], LockedPackage.of(package, cache)) for package in lock["packages"]]
+        self._packages = {number: [package for layer, package in entries if layer == number] for number in (0, 1)}
+        environment = {"TZ": "UTC", "SOURCE_DATE_EPOCH": str(self._epoch)}
+        self._runner = CommandRunner(log=stage.progress, environment=environment)
+        self.store = LayerStore(os.path.join(document.provider_work, "chrootenv"), who=stage.name)
+        self._tarball = ChrootTarball(os.path.join(document.provider_work, "chrootbuild"), self._runner)
+
+    def build(self) -> list[Layer]:
+        """Return the layers, the lowest first."""
+        chrootenv = self._chroot_environment()
+        packages = self._package_layer(chrootenv)
+        configuration = self._configuration_layer([chrootenv, packages])
+        layers = [chrootenv, packages, configuration]
+        # An initrd image is unpacked by the kernel itself, and needs no initramfs.
+        initramfs = self._initramfs_layer(layers) if self._image_type != "initrd" else None
+        return [*layers, initramfs] if initramfs else layers
+
+    def _sandbox(self, root: str, epoch: int) -> Sandbox:
+        return Sandbox(root, self._runner, source_date_epoch=epoch)
+
+    def _installer(self, root: str, epoch: int) -> Installer:
+        return self._family(
+            root,
+            self._sandbox(root, epoch),
+            arch=self._document.provider["package_arch"],
+            newest=epoch,
+            workers=self._workers,
+            progress=self._progress,
+            repositories=self._usable_repositories(),
+            documentation=self._documentation,
+        )
+
+    def _usable_repositories(self) -> Repositories:
+        metadata_dir = self._document.metadata_dir
+        return [with_kept_keys(entry, metadata_dir=metadata_dir) for entry in self._repositories]
+
+    def _layer_inputs(self, packages: t.Sequence[LockedPackage]) -> Facts:
+        inputs = self._family.layer_inputs(self._repositories, packages)
+        if not self._documentation:
+            inputs["documentation"] = False
+        return t.cast(Facts, self._document.fingerprint(inputs))
+
+    def _date(self, *groups: t.Sequence[LockedPackage]) -> int:
+        """Return the date of a layer of packages: that of its newest package.
+
+        The lock's own date changes with every update of a repository. A layer that does not change with it can be
+        shared between images, and used for longer.
+        """
+        dates = [self._epoch]
+        for group in groups:
+            for package in group:
+                try:
+                    dates.append(self._family.build_date(package.path))
+                except OSError:
+                    raise missing_file(package) from None
+        return min(self._epoch, max(dates[1:], default=self._epoch))
+
+    def _chroot_environment(self) -> Layer:
+        packages = self._packages[0]
+        epoch = self._date(packages)
+        digest = digest_of(
+            {
+                "layer": "chrootenv",
+                "version": LAYER_VERSION,
+                "packages": [[package.name, package.version, package.arch, package.sha256] for package in packages],
+                "date": epoch,
+                "architecture": self._document.provider["package_arch"],
+                **self._layer_inputs(packages),
+            }
+        )
+        with self.store.building(digest):
+            layer = self.store.find(digest)
+            if layer is not None:
+                self.chrootenv_reused = True
+                self._progress.milestone("Chroot", f"Reusing the chroot environment ({len(packages)} packages)")
+                return layer
+            with self.store.draft("chrootenv", digest, newest=epoch) as draft:
+                self.chrootenv_reused = self._restore_chroot_environment(draft, digest)
+                if not self.chrootenv_reused:
+                    self._progress.milestone("Chroot", f"Creating the chroot environment ({len(packages)} packages)")
+                    self._install_chroot_environment(draft, packages, epoch)
+            layer = self._built(digest)
+            if not self.chrootenv_reused:
+                self._tarball.write(layer.root, digest)
+            return layer
+
+    def _restore_chroot_environment(self, draft: Draft, digest: str) -> bool:
+        if not self._tarball.holds(digest):
+            return False
+        self._progress.milestone("Chroot", "Restoring the chroot environment from its tarball")
+        try:
+            self._tarball.restore(draft.root)
+        except ChrootError as exc:
+            self._progress.milestone("Chroot", f"{exc} It is made again", level="warn")
+            _empty(draft.root)
+            return False
+        return True
+
+    def _install_chroot_environment(self, draft: Draft, packages: list[LockedPackage], epoch: int) -> None:
+        installer = self._installer(draft.root, epoch)
+        installer.verify(packages)
+        for again in (False, True):
+            installer.prepare()
+            if self._install(installer, packages, again=again):
+                break
+            _empty(draft.root)
+        installer.check({package.name: package for package in packages})
+        clean_up(TreeFiles(draft.root), self._family.leftovers)
+
+    def _install(self, installer: Installer, packages: list[LockedPackage], *, again: bool) -> bool:
+        """Install packages; returns V(False) when it has to be tried again in a new tree."""
+        try:
+            installer.install(packages, again=again)
+        except SpoiledTreeError as exc:
+            self._progress.write(f"{exc}\n")
+            return False
+        return True
+
+    def _package_layer(self, chrootenv: Layer) -> Layer:
+        packages = self._packages[1]
+        scripts = self._config.get("scripts", {}).get("preInstall", [])
+        epoch = self._date(self._packages[0], packages)
+        digest = digest_of(
+            {
+                "layer": "packages",
+                "version": LAYER_VERSION,
+                "below": chrootenv.digest,
+                "packages": [[package.name, package.version, package.arch, package.sha256] for package in packages],
+                "scripts": self._document.fingerprint(scripts),
+                "date": epoch,
+                **self._layer_inputs(packages),
+            }
+        )
+        with self.store.building(digest):
+            layer = self.store.find(digest)
+            if layer is not None:
+                self._progress.milestone("Chroot", f"Reusing the layer of {len(packages)} packages")
+                return layer
+            with self.store.draft("packages", digest, newest=epoch) as draft:
+                self._progress.milestone("Chroot", f"Installing {len(packages)} packages")
+                self._install_packages(draft, chrootenv, packages, scripts, epoch)
+            return self._built(digest)
+
+    def _install_packages(
+        self,
+        draft: Draft,
+        chrootenv: Layer,
+        packages: list[LockedPackage],
+        scripts: t.Sequence[t.Mapping[str, t.Any]],
+        epoch: int,
+    ) -> None:
+        for again in (False, True):
+            with RootTree([chrootenv.root]).mounted(upper=draft.root, work=draft.work) as root:
+                installer = self._installer(root, epoch)
+                installer.verify(packages)
+                with self._family.forbidden_services(root):
+                    run_scripts(self._sandbox(root, epoch), scripts, moment="preInstall", progress=self._progress)
+                if not packages or self._install(installer, packages, again=again):
+                    everything = [*self._packages[0], *packages]
+                    installer.check({package.name: package for package in everything})
+                    clean_up(TreeFiles(root), self._family.leftovers)
+                    return
+            _empty(draft.root)
+            _empty(draft.work)
+
+    def _configuration_layer(self, below: list[Layer]) -> Layer:
+        settings = {key: self._config.get(key) for key in CONFIGURATION_KEYS}
+        settings["scripts"] = self._config.get("scripts", {}).get("postInstall", [])
+        digest = digest_of(
+            {
+                "layer": "configuration",
+                "version": LAYER_VERSION,
+                "below": below[-1].digest,
+                "settings": self._document.fingerprint(settings),
+                "repositories": self._document.fingerprint(self._repositories),
+                "keys": kept_keys(self._document),
+                "date": self._epoch,
+            }
+        )
+        with self.store.building(digest):
+            layer = self.store.find(digest)
+            if layer is not None:
+                self._progress.milestone("Chroot", "Reusing the configured system")
+                return layer
+            with self.store.draft("configuration", digest, newest=self._epoch) as draft:
+                self._progress.milestone("Chroot", "Configuring the system")
+                tree = RootTree([layer.root for layer in below])
+                with tree.mounted(upper=draft.root, work=draft.work) as root:
+                    sandbox = self._sandbox(root, self._epoch)
+                    configure(
+                        root,
+                        sandbox,
+                        self._config,
+                        self._usable_repositories(),
+                        family=self._family,
+                        progress=self._progress,
+                    )
+            return self._built(digest)
+
+    def _initramfs_layer(self, below: list[Layer]) -> Layer | None:
+        tree = RootTree([layer.root for layer in below])
+        with tree.mounted() as root:
+            files = TreeFiles(root)
+            if not kernel_images(root):
+                return None
+            wanted = self._config.get("initramfs", {}).get("generator", "auto")
+            if wanted == "auto":
+                wanted = self._document.provider.get("initramfs", {}).get("generator", "auto")
+            live = live_system(root, wanted) if self._image_type == "iso" else None
+            generator = choose_generator(files, live.generator if live else wanted)
+        if generator is None:
+            self._progress.milestone(
+                "Chroot", "The image has a kernel, but no initramfs: no generator is installed", level="warn"
+            )
+            return None
+        extra = self._config.get("kernel", {}).get("enableExtraModules", "").split()
+        settings = InitramfsSettings(
+            generator.name,
+            root_fs_type(self._document),
+            (*(LIVE_MODULES if live else ()), *extra),
+            self._family.initramfs_name,
+            tuple(live.generator_module.split()) if live else (),
+        )
+        digest = digest_of(
+            {
+                "layer": "initramfs",
+                "version": LAYER_VERSION,
+                "below": below[1].digest,
+                "generator": settings.generator,
+                **({"revision": generator.revision} if generator.revision else {}),
+                "modules": [*settings.modules(), *settings.generator_modules],
+                "file system": settings.root_fs_type,
+                "configuration": relevant_content([layer.root for layer in below[2:]]),
+            }
+        )
+        # Not the date of the lock: see _date().
+        epoch = self._date(self._packages[0], self._packages[1])
+        with self.store.building(digest):
+            layer = self.store.find(digest)
+            if layer is not None:
+                self._progress.milestone("Chroot", "Reusing the initramfs")
+                return layer
+            with self.store.draft("initramfs", digest, newest=epoch) as draft:
+                self._progress.milestone("Chroot", f"Making the initramfs with {settings.generator}")
+                with tree.mounted(upper=draft.root, work=draft.work) as root:
+                    files = TreeFiles(root)
+                    make_initramfs(files, self._sandbox(root, epoch), settings)
+                    clean_up(files, self._family.leftovers)
+            return self._built(digest)
+
+    def _built(self, digest: str) -> Layer:
+        layer = self.store.find(digest)
+        if layer is None:
+            raise ChrootError(f"The layer {digest} has gone right after it was made.", remedy="Run the stage again.")
+        return layer
+
+
+def kept_keys(document: TemplateDocument) -> dict[str, str]:
+    """Return the digests of the keys that are named by URL and reach the image, as far as they have been fetched."""
+    digests = {}
+    for repository in public_repositories(document.provider.get("repositories", [])):
+        local = with_kept_keys(repository, metadata_dir=document.metadata_dir)
+        for key, path in zip(repository.get("keys") or (), local["keys"]):
+            if path != key and os.path.exists(path):
+                digests[key] = sha256_file(path)
+    return digests
+
+
+def root_fs_type(document: TemplateDocument) -> str:
+    for partition in document.section("disk").get("partitions", []):
+        if partition.get("mountPoint") == "/":
+            return str(partition.get("fsType") or _DEFAULT_FS_TYPE)
+    return _DEFAULT_FS_TYPE
+
+
+def _empty(directory: str) -> None:
+    shutil.rmtree(directory)
+    os.mkdir(directory, 0o755)
+
+
+__all__ = ("LAYER_VERSION", "TreeBuilder", "kept_keys", "root_fs_type")

@@ -1,0 +1,125 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The stage C(chroot_configure): from package files to a configured root tree in layers.
+
+    chrootenv      the provider's essential packages; also kept as C(chrootbuild/chrootenv.tar.gz)
+    packages       scripts.preInstall, then the image's packages
+    configuration  everything else of systemConfig, scripts.postInstall last
+    initramfs      the initramfs, made from the tree of the three others
+
+Each layer is known by the digest of what it is made from, the layers below it among that, and is made again only when
+that changes. The initramfs comes last, because the configuration may change what goes into it; it is known by just
+that part of the configuration, so that another host name or file does not make it again.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.builder import (
+    LAYER_VERSION,
+    TreeBuilder,
+    kept_keys,
+    root_fs_type,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.configuration import CONFIGURATION_KEYS
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.families import INSTALLERS
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Installer
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import enter_mount_namespace
+from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool, tool_version
+from ansible_collections.os_image.composer.plugins.module_utils._emulation import require_emulation
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome, Stage, describe_change
+from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+
+
+class ChrootConfigure(Stage):
+    """Makes the root tree."""
+
+    name = "chroot_configure"
+    topic = "Chroot"
+
+    def inputs(self) -> Facts:
+        document, lock = self._documents()
+        config = document.section("systemConfig")
+        packages = lock["packages"]
+        tools = _tool_versions(INSTALLERS[document.provider["family"]])
+        return {
+            "package lock": {_key(package): package["version"] for package in packages},
+            "package files": digest_of([[package["sha256"], package["layer"]] for package in packages]),
+            "systemConfig": {
+                **{key: document.fingerprint(config.get(key)) for key in CONFIGURATION_KEYS},
+                "documentation": config.get("documentation", True),
+                "scripts": document.fingerprint(config.get("scripts")),
+                "initramfs": config.get("initramfs", {}).get("generator", "auto"),
+                "kernel.enableExtraModules": config.get("kernel", {}).get("enableExtraModules", ""),
+            },
+            "file system of the root partition": root_fs_type(document),
+            "image type": document.section("target")["imageType"],
+            "package repositories": document.fingerprint(document.provider["repositories"]),
+            "repository keys from the network": kept_keys(document),
+            "provider": {key: document.provider[key] for key in ("family", "package_arch")},
+            **({"host tools": tools} if tools else {}),
+            "source date epoch": lock["source_date_epoch"],
+            "layer version": LAYER_VERSION,
+        }
+
+    def describe_change(self, name: str, before: t.Any, after: t.Any) -> str:
+        """Say which part of systemConfig has changed."""
+        if name == "systemConfig" and isinstance(before, dict):
+            changed = [key for key in after if before.get(key) != after[key]]
+            return f"{', '.join(f'systemConfig.{key}' for key in changed)} changed"
+        return describe_change(name, before, after)
+
+    def plan(self) -> Facts:
+        _document, lock = self._documents()
+        return _facts(lock)
+
+    def execute(self) -> Outcome:
+        document, lock = self._documents()
+        document.require_support()
+        require_emulation(document.provider["arch"], directory=self.build.path)
+        enter_mount_namespace()
+        work = TreeBuilder(document, lock, self)
+        layers = work.build()
+        store = work.store
+        for digest in store.prune({layer.digest for layer in layers}):
+            self.progress.write(f"Removed the layer {digest}, which was not used for the longest time.\n")
+        return Outcome(
+            result={
+                "root": "",
+                "installed": len(lock["packages"]),
+                "chrootenv_reused": work.chrootenv_reused,
+                "layers": [{"name": layer.name, "digest": layer.digest, "path": layer.root} for layer in layers],
+            },
+            outputs={layer.document: None for layer in layers},
+            facts=_facts(lock),
+        )
+
+    def _documents(self) -> tuple[TemplateDocument, Facts]:
+        return TemplateDocument.read(self.build), self.build.read_document("packages.lock.json")
+
+
+def _key(package: t.Mapping[str, t.Any]) -> str:
+    return str(package["name"])
+
+
+def _facts(lock: Facts) -> Facts:
+    return {"packages": {_key(package): package["version"] for package in lock["packages"]}}
+
+
+def _tool_versions(family: type[Installer]) -> dict[str, str]:
+    """Return the versions of the programs of the build host that shape the tree."""
+    return {
+        name: tool_version([find_tool(name, package=package), *arguments])
+        for name, (package, arguments) in sorted(family.tools.items())
+    }
+
+
+__all__ = ("ChrootConfigure",)

@@ -1,0 +1,367 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The stage image_finalize: from the image to published artifacts."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.bill import (
+    CHECKSUMS_OF_FILES,
+    CYCLONEDX,
+    SPDX,
+    Bill,
+    read_checksums,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import CODECS
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.maker import ArtifactMaker, write_error
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import (
+    Artifact,
+    build_manifest,
+    described,
+    repository_facts,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan import ArtifactPlan, plan_image
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.publish import (
+    CHECKSUMS,
+    SIGNATURE,
+    PublishedFile,
+    Staging,
+    manifest_name,
+    others_in,
+    publish,
+    staging,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts, Stamp
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._signing.openpgp import OpenPgpSigner
+from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    Outcome,
+    Stage,
+    StageOptions,
+    restore_outputs,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
+
+_LOCK = "packages.lock.json"
+_GRAPH = "chrootpkgs.dot"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Build:
+    """The documents of the earlier stages."""
+
+    document: TemplateDocument
+    lock: Facts
+    lock_digest: str
+    chroot: Stamp
+    disk: Stamp
+    sign: Stamp
+
+    @classmethod
+    def read(cls, build: BuildDirectory) -> _Build:
+        lock_digest = build.require("pkg_resolve").sha256_of(_LOCK)
+        return cls(
+            document=TemplateDocument.read(build),
+            lock=build.read_document(_LOCK),
+            lock_digest=lock_digest or "",
+            chroot=build.require("chroot_configure"),
+            disk=build.require("disk_compose"),
+            sign=build.require("image_sign"),
+        )
+
+    @property
+    def image(self) -> t.Mapping[str, t.Any]:
+        return t.cast(t.Mapping[str, t.Any], self.document.section("image"))
+
+    @property
+    def base_name(self) -> str:
+        return f"{self.image['name']}-{self.image['version']}"
+
+    @property
+    def bill_options(self) -> t.Mapping[str, t.Any]:
+        """What the template wants of the bill of materials."""
+        return self.document.section("systemConfig").get("sbom") or {}
+
+    @property
+    def plans(self) -> list[ArtifactPlan]:
+        image_type = self.document.section("target")["imageType"]
+        return plan_image(self.base_name, image_type, self.document.section("disk").get("artifacts") or [])
+
+    @property
+    def signing_key(self) -> str | None:
+        """The path of the secret key that signs the checksums."""
+        section = self.document.section("systemConfig", "signing").get("checksums")
+        return section["key"] if section else None
+
+    @property
+    def template_digest(self) -> str:
+        return digest_of(self.document.fingerprint(self.document.template))
+
+
+class ImageFinalize(Stage):
+    """Converts, compresses, describes and publishes the image.
+
+    :param output_dir: The directory for the finished files.
+    :param keep_workspace: Keep the image in the build directory.
+    """
+
+    name = "image_finalize"
+    topic = "Artifacts"
+    version = 1
+
+    def __init__(
+        self, build: BuildDirectory, options: StageOptions, *, output_dir: str, keep_workspace: bool = True
+    ) -> None:
+        super().__init__(build, options)
+        self.output_dir = os.path.abspath(output_dir)
+        self.keep_workspace = keep_workspace
+        self._inputs: Facts | None = None
+
+    def inputs(self) -> Facts:
+        earlier = _Build.read(self.build)
+        plans = earlier.plans
+        self._inputs = {
+            "package lock": {package["name"]: package["version"] for package in earlier.lock["packages"]},
+            "signing key": earlier.document.fingerprint(earlier.signing_key),
+            "template": earlier.template_digest,
+            "build digest": earlier.document.build_digest(earlier.lock),
+            "image": {"disk_compose": earlier.disk.fingerprint, "image_sign": earlier.sign.fingerprint},
+            "artifacts": {plan.name: plan.described for plan in plans},
+            "lock document": earlier.lock_digest,
+            "output_dir": self.output_dir,
+            "keep_workspace": self.keep_workspace,
+            "host tools": {**_tool_versions(plans), **_signing_tools(earlier)},
+            "collection": {"version": COLLECTION_VERSION, "stage": self.version},
+        }
+        return self._inputs
+
+    def plan(self) -> Facts | None:
+        return self._facts(_Build.read(self.build))
+
+    def _facts(self, earlier: _Build) -> Facts:
+        return {
+            "output_dir": self.output_dir,
+            "artifacts": {plan.name: plan.described for plan in earlier.plans},
+            "packages": {package["name"]: package["version"] for package in earlier.lock["packages"]},
+        }
+
+    def execute(self) -> Outcome:
+        earlier = _Build.read(self.build)
+        finished = self._finished_before(earlier)
+        plans = [plan for plan in earlier.plans if plan.name not in finished]
+        signer = self._signer(earlier)
+        if plans:
+            earlier = self._with_image(earlier)
+        try:
+            with staging(self.output_dir, earlier.base_name) as stage:
+                made = self._maker(earlier, stage).make_all(plans)
+                artifacts = [finished.get(plan.name) or made[plan.name] for plan in earlier.plans]
+                files = [
+                    PublishedFile(artifact.name, artifact.size, artifact.sha256, staged=artifact.name in made)
+                    for artifact in artifacts
+                ]
+                files += self._describe(earlier, stage, artifacts, signer)
+                checksums = publish(
+                    stage,
+                    earlier.base_name,
+                    files,
+                    who=self.name,
+                    lock_timeout=self.options.lock_timeout,
+                    signer=signer,
+                )
+        except OSError as exc:
+            raise write_error(exc, self.output_dir) from exc
+        if not self.keep_workspace:
+            for stamp in (earlier.sign, earlier.disk):
+                self.build.release_outputs(stamp.stage, stamp.result["image"])
+        self.progress.milestone("Artifacts", f"Published {len(artifacts)} artifacts in {self.output_dir}")
+        return self._outcome(earlier, artifacts, [*files, *checksums], signer)
+
+    def _maker(self, earlier: _Build, stage: Staging) -> ArtifactMaker:
+        return ArtifactMaker(
+            stage,
+            {**earlier.disk.result, "image": earlier.sign.result["image"]},
+            build_digest=earlier.document.build_digest(earlier.lock),
+            epoch=earlier.lock["source_date_epoch"],
+            workers=self.options.workers,
+            progress=self.progress,
+        )
+
+    def _signer(self, earlier: _Build) -> OpenPgpSigner | None:
+        """Return who signs the checksums.
+
+        :raises DocumentError: The key is not the one that was validated.
+        :raises SigningError: The key cannot sign.
+        """
+        key = earlier.signing_key
+        if key is None:
+            return None
+        if not os.path.isfile(key) or sha256_file(key) != earlier.document.files.get(key):
+            raise DocumentError(
+                f"The key file {key} has changed since the template was validated.",
+                remedy="Run the module os_image.composer.image_template_validate again.",
+            )
+        signer = OpenPgpSigner(key, CommandRunner(log=self.progress), epoch=earlier.lock["source_date_epoch"])
+        self.progress.milestone("Artifacts", f"Signing the checksums with the key {signer.fingerprint}")
+        return signer
+
+    def _outcome(
+        self,
+        earlier: _Build,
+        artifacts: t.Sequence[Artifact],
+        files: t.Sequence[PublishedFile],
+        signer: OpenPgpSigner | None,
+    ) -> Outcome:
+        shared = {CHECKSUMS, SIGNATURE, _LOCK, _GRAPH} if others_in(self.output_dir, earlier.base_name) else set()
+        return Outcome(
+            result={
+                "artifacts": [artifact.as_facts(self._final(artifact.name)) for artifact in artifacts],
+                "manifest": self._final(manifest_name(earlier.base_name)),
+                "sbom": self._final(earlier.base_name + SPDX),
+                "cyclonedx": self._final(earlier.base_name + CYCLONEDX)
+                if earlier.bill_options.get("cyclonedx")
+                else "",
+                "signature": self._final(SIGNATURE) if signer else "",
+                "signed_by": signer.fingerprint if signer else "",
+                "build_id": earlier.document.build_digest(earlier.lock),
+            },
+            # Files that another image's publication replaces are not held against this one.
+            outputs={self._final(file.name): file.sha256 for file in files if file.name not in shared},
+            facts=self._facts(earlier),
+        )
+
+    def _final(self, name: str) -> str:
+        return os.path.join(self.output_dir, name)
+
+    def _finished_before(self, earlier: _Build) -> t.Dict[str, Artifact]:
+        """Return the artifacts of the last run that are as they should be now."""
+        before = self.build.stamp(self.name)
+        inputs = self._inputs or self.inputs()
+        if before is None or self.options.rebuild == "always":
+            return {}
+        if any(before.inputs.get(name) != inputs[name] for name in ("image", "output_dir", "collection")):
+            return {}
+        old_tools = before.inputs.get("host tools", {})
+        outputs = {os.path.join(self.build.path, output.path): output for output in before.outputs}
+        finished = {}
+        for plan in earlier.plans:
+            output = outputs.get(self._final(plan.name))
+            if (
+                output is not None
+                and output.sha256 is not None
+                and before.inputs["artifacts"].get(plan.name) == plan.described
+                and all(old_tools.get(tool) == version for tool, version in _tool_versions([plan]).items())
+                and output.problem(relative_to=self.build.path) is None
+            ):
+                finished[plan.name] = plan.finished(output.size, output.sha256)
+        return finished
+
+    def _with_image(self, earlier: _Build) -> _Build:
+        """Return the stamps of stages whose image is there: what was removed to save space is composed again."""
+        image = earlier.sign.result["image"]
+        if os.path.exists(image):
+            return earlier
+        if not any(output.released for output in (*earlier.disk.outputs, *earlier.sign.outputs)):
+            raise DocumentError(
+                f"The image {image} is missing.", remedy="Run the module os_image.composer.disk_compose again."
+            )
+        # Imported here, as all else of this stage does without them.
+        from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
+        from ansible_collections.os_image.composer.plugins.module_utils._stages.image_sign import ImageSign
+
+        self.progress.milestone("Artifacts", "Composing the image again, as keep_workspace was false")
+        for stage in (DiskCompose(self.build, self.options), ImageSign(self.build, self.options)):
+            stage.progress = self.progress
+            restore_outputs(stage)
+        return _Build.read(self.build)
+
+    def _describe(
+        self, earlier: _Build, stage: Staging, artifacts: t.Sequence[Artifact], signer: OpenPgpSigner | None
+    ) -> list[PublishedFile]:
+        """Make the documents that go with the artifacts, in the order of their publication."""
+        document, lock, base_name = earlier.document, earlier.lock, earlier.base_name
+        files = []
+        graph = self.build.join(_GRAPH)
+        if os.path.exists(graph):
+            with open(graph, "rb") as stream:
+                files.append(stage.write(_GRAPH, stream.read()))
+        with open(self.build.join(_LOCK), "rb") as stream:
+            files.append(stage.write(_LOCK, stream.read()))
+        provider = document.provider
+        build_digest = document.build_digest(lock)
+        self.progress.milestone("Artifacts", "Writing the bill of materials")
+        bill = Bill.of(document, lock, [layer["path"] for layer in earlier.chroot.result["layers"]])
+        checksums = None
+        if bill.lists_files:
+            # As disk_compose found them, when the tree was complete.
+            with open(self.build.join(*CHECKSUMS_OF_FILES), "rb") as stream:
+                checksums = read_checksums(stream.read())
+        files += [stage.write(name, data) for name, data in bill.published(artifacts, checksums).items()]
+        repositories, warnings = repository_facts(lock["repositories"], provider["repositories"])
+        for warning in warnings:
+            self.progress.milestone("Artifacts", warning, level="warn")
+        manifest = build_manifest(
+            image={"name": earlier.image["name"], "version": str(earlier.image["version"])},
+            description=described(document.template),
+            target=document.section("target"),
+            provider_id=document.provider_id,
+            template_digest=earlier.template_digest,
+            lock_digest=earlier.lock_digest,
+            build_digest=build_digest,
+            epoch=lock["source_date_epoch"],
+            collection_version=COLLECTION_VERSION,
+            tools=self._all_tools(earlier),
+            repositories=repositories,
+            packages=lock["packages"],
+            partitions=earlier.disk.result["partitions"],
+            boot=earlier.disk.result["boot"],
+            iso=earlier.disk.result.get("iso"),
+            signed=earlier.sign.result.get("signed") or [],
+            signature={"path": SIGNATURE, "signed_by": signer.fingerprint} if signer else None,
+            artifacts=artifacts,
+            warnings=warnings,
+        )
+        files.append(stage.write(manifest_name(base_name), manifest))
+        return files
+
+    @staticmethod
+    def _all_tools(earlier: _Build) -> t.Dict[str, str]:
+        """Return the tools of all stages that shaped the image."""
+        tools: t.Dict[str, str] = {}
+        for stamp in (earlier.chroot, earlier.disk, earlier.sign):
+            versions = stamp.inputs.get("host tools")
+            if isinstance(versions, dict):
+                tools.update({name: version for name, version in versions.items() if isinstance(version, str)})
+        tools.update(_tool_versions(earlier.plans))
+        tools.update(_signing_tools(earlier))
+        return tools
+
+
+def _tool_versions(plans: t.Sequence[ArtifactPlan]) -> t.Dict[str, str]:
+    """Return the programs and libraries that shape these artifacts."""
+    tools = {}
+    if any(plan.is_converted for plan in plans):
+        tools["qemu-img"] = tool_version([find_tool("qemu-img", package="qemu-utils"), "--version"])
+    for compression in sorted({plan.compression for plan in plans if plan.compression}):
+        name, version = CODECS[compression].tool()
+        tools[name] = version
+    return tools
+
+
+def _signing_tools(earlier: _Build) -> t.Dict[str, str]:
+    """Return the program that shapes the signature of the checksums, if there is one."""
+    return {"gpg": OpenPgpSigner.version()} if earlier.signing_key else {}
+
+
+__all__ = ("ImageFinalize",)

@@ -1,0 +1,291 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The first stage: a template becomes C(template.json)."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+import urllib.parse
+
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import (
+    SCHEMA_VERSION,
+    BuildDirectory,
+    Facts,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import Assembly, assemble
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes, sha256_file, write_json
+from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    Outcome,
+    Stage,
+    StageOptions,
+    describe_change,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.document import DOCUMENT, TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import InputStore
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import show_path
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider import expand_url
+from ansible_collections.os_image.composer.plugins.module_utils._template.rendering import as_yaml, diff_result
+from ansible_collections.os_image.composer.plugins.module_utils._template.secrets import hash_passwords, redacted
+
+# The result stays far below what a callback or AWX cuts off: bytes of the template in it, and of that with the diff.
+_TEMPLATE_LIMIT = 38_000
+_RESULT_LIMIT = 45_000
+
+
+class TemplateValidate(Stage):
+    """Writes C(template.json): the merged template, its provider, and digests of all files that it names."""
+
+    name = "image_template_validate"
+    topic = "Template"
+    is_first = True
+
+    def __init__(
+        self,
+        build: BuildDirectory,
+        options: StageOptions,
+        *,
+        document: TemplateDocument | None,
+        default: Facts | None = None,
+    ) -> None:
+        super().__init__(build, options)
+        self._document = document
+        self._default = default or {}
+
+    @classmethod
+    def open(
+        cls,
+        template: str,
+        *,
+        config_dir: str,
+        work_dir: str,
+        cache_dir: str,
+        overrides: t.Mapping[str, t.Any] | None,
+        options: StageOptions,
+    ) -> TemplateValidate:
+        """Read and check a template, which tells where its build directory is.
+
+        :raises TemplateError: Something is wrong with the template or the configuration; the message lists all of it.
+        """
+        if options.check_mode and _is_still_to_come(template, work_dir):
+            return cls(BuildDirectory(os.path.join(os.path.dirname(template), "build")), options, document=None)
+        assembly = assemble(template, config_dir=config_dir, overrides=overrides)
+        document = _document(
+            assembly,
+            config_dir=os.path.abspath(config_dir),
+            work_dir=os.path.abspath(work_dir),
+            cache_dir=os.path.abspath(cache_dir),
+        )
+        name = document.section("systemConfig", "name")
+        build = BuildDirectory(os.path.join(document.provider_work, "imagebuild", name))
+        return cls(build, options, document=document, default=redacted(assembly.default))
+
+    @property
+    def document(self) -> TemplateDocument:
+        """The document that the stage writes.
+
+        :raises DocumentError: In check mode, the template is still on the controller.
+        """
+        if self._document is None:
+            raise DocumentError("the template is not on this host yet")
+        return self._document
+
+    def inputs(self) -> Facts:
+        """Return the merged template and all that it refers to."""
+        document = self.document
+        # A stamp never holds a password's hash itself.
+        template = document.fingerprint(_with_digested_passwords(document.template))
+        return {
+            "template": template,
+            "provider": document.fingerprint(document.provider),
+            "files": {path: f"sha256:{digest}" for path, digest in document.files.items()},
+            "sources": {source["path"]: source["sha256"] for source in document.sources},
+            "directories": {
+                "cache_dir": document.cache_dir,
+                "work_dir": document.work_dir,
+                "config_dir": document.config_dir,
+            },
+        }
+
+    def execute(self) -> Outcome:
+        """Write the document."""
+        path = self.build.join(DOCUMENT)
+        write_json(path, self.document.as_data(schema_version=SCHEMA_VERSION), mode=0o600)
+        for warning in self.document.warnings:
+            self.progress.milestone("Template", warning, level="warn")
+        self.progress.milestone("Template", f"Template validated: {self.build}")
+        return Outcome(
+            result=self.planned_result(),
+            outputs={path: None},
+            facts=self.plan(),
+        )
+
+    def planned_result(self) -> Facts:
+        """Return all values: nothing about them depends on writing the document."""
+        if self._document is None:
+            return {"build_dir": self.build.path, "provider_id": "", "template": {}, "warnings": []}
+        shown = redacted(self.document.template)
+        if len(json.dumps(shown)) > _TEMPLATE_LIMIT:
+            shown = {key: shown[key] for key in ("image", "target", "disk")}
+        return {
+            "build_dir": self.build.path,
+            "provider_id": self.document.provider_id,
+            "template": shown,
+            "warnings": list(self.document.warnings),
+        }
+
+    def plan(self) -> Facts:
+        """Return nothing: what C(--diff) shows does not depend on the last run."""
+        return {}
+
+    def diff(self, before: Facts, after: Facts) -> Facts:
+        """Return the default template as it would be alone, and the merged one, as YAML."""
+        if self._document is None:
+            return super().diff(before, after)
+        template, default = (source["path"] for source in self.document.sources[:2])
+        return diff_result(
+            as_yaml(self._default),
+            as_yaml(redacted(self.document.template), directory=os.path.dirname(template)),
+            before_name=os.path.basename(default),
+            after_name=os.path.basename(template),
+            limit=_RESULT_LIMIT - len(json.dumps(self.planned_result())),
+        )
+
+    def describe_change(self, name: str, before: t.Any, after: t.Any) -> str:
+        """Name the fields of the template that have changed."""
+        if name != "template":
+            return describe_change(name, before, after)
+        changes = list(_changes(before, after, ()))
+        shown = ", ".join(changes[:3]) + (f" and {len(changes) - 3} more" if len(changes) > 3 else "")
+        return f"template changed: {shown}"
+
+
+def _is_still_to_come(template: str, work_dir: str) -> bool:
+    """Tell whether a template is one that image_template_copy has not copied, as it ran in check mode too."""
+    inputs = InputStore(work_dir).directory
+    return os.path.abspath(template).startswith(inputs + os.sep) and not os.path.exists(template)
+
+
+def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: str) -> TemplateDocument:
+    hash_passwords(assembly.template)
+    template = _plain(assembly.template)
+    provider = dict(assembly.provider.data)
+    bootloader = template["systemConfig"]["bootloader"]["provider"]
+    provider["bootloader_packages"] = list(assembly.provider.bootloader_packages.get(bootloader, []))
+    replaced = {item.get("name") for item in template["packageRepositories"]}
+    repositories = [entry for entry in provider["repositories"] if entry["name"] not in replaced]
+    for item in template["packageRepositories"]:
+        repositories.append(_repository(item, {repository["name"] for repository in repositories}))
+    provider["repositories"] = [
+        {**entry, "url": expand_url(entry["url"], provider)} if "url" in entry else entry for entry in repositories
+    ]
+    return TemplateDocument(
+        provider_id=assembly.provider.target.provider_id,
+        provider=provider,
+        template=template,
+        files=assembly.files,
+        cache_dir=cache_dir,
+        work_dir=work_dir,
+        config_dir=config_dir,
+        sources=tuple({"path": path, "sha256": sha256_file(path)} for path in assembly.sources),
+        warnings=(*assembly.warnings, *assembly.unsupported),
+        unsupported=tuple(assembly.unsupported),
+    )
+
+
+def _repository(item: Facts, taken: t.Collection[str]) -> Facts:
+    """Return a repository of a template in the form that the provider's have.
+
+    :param taken: The names of those before it.
+    """
+    name = base = item.get("name") or item["codename"]
+    if name in taken:
+        place = urllib.parse.urlsplit(item["url"]).hostname if "url" in item else item.get("mirror", "local")
+        name = base = f"{name}-{place}"
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    return {
+        "name": name,
+        **{key: item[key] for key in ("mirror", "url", "path") if key in item},
+        "suite": item["codename"],
+        "components": item["component"].split(),
+        "priority": item["priority"] or 500,
+        "allow_packages": item["allowPackages"],
+        "exclude_packages": item["excludePackages"],
+        "gpgcheck": item["gpgcheck"],
+        "repo_gpgcheck": item["repoGpgcheck"],
+        "keys": sorted({*item["pkeys"], *([item["pkey"]] if "pkey" in item else [])}),
+        "fingerprints": sorted(fingerprint.upper() for fingerprint in item["fingerprints"]),
+    }
+
+
+def _plain(value: t.Any) -> t.Any:
+    """Return located data as plain dictionaries and lists."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _with_digested_passwords(value: t.Any) -> t.Any:
+    if isinstance(value, dict):
+        return {
+            key: f"sha256:{sha256_bytes(item.encode())}"
+            if key == "password" and isinstance(item, str)
+            else _with_digested_passwords(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_with_digested_passwords(item) for item in value]
+    return value
+
+
+def _changes(before: t.Any, after: t.Any, path: t.Tuple[t.Union[str, int], ...]) -> t.Iterator[str]:
+    """Yield in words what differs between two merged templates."""
+    if before == after:
+        return
+    place = show_path(path)
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in [*after, *(key for key in before if key not in after)]:
+            if key not in before:
+                yield f"{show_path((*path, key))} added"
+            elif key not in after:
+                yield f"{show_path((*path, key))} removed"
+            else:
+                yield from _changes(before[key], after[key], (*path, key))
+    elif isinstance(before, list) and isinstance(after, list):
+        if len(before) == len(after):
+            for index, (old, new) in enumerate(zip(before, after)):
+                yield from _changes(old, new, (*path, index))
+            return
+        added = [_label(item) for item in after if item not in before]
+        removed = [_label(item) for item in before if item not in after]
+        words = [f"+{item}" for item in added] + [f"-{item}" for item in removed]
+        yield f"{place} {' '.join(words[:5])}" if words else f"{place} in another order"
+    elif path and path[-1] == "password":
+        yield place
+    else:
+        yield f"{place} {_label(before)} -> {_label(after)}"
+
+
+def _label(item: t.Any) -> str:
+    """Name a value in a few words."""
+    if isinstance(item, dict):
+        item = next((item[key] for key in ("name", "final", "id", "match", "type", "cmd") if item.get(key)), "entry")
+    text = " ".join(str(item).split())
+    if text.startswith("sha256:"):
+        text = text[7:19]
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+__all__ = ("TemplateValidate",)

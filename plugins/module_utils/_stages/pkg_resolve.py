@@ -1,0 +1,313 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The stage that decides which packages an image gets, and writes that down in the package lock."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts
+from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._errors import (
+    DocumentError,
+    RepositoryError,
+    ResolveError,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file, write_file, write_json
+from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
+from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
+    RepositoryMetadata,
+    metadata_fingerprint,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb import DebResolver
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.graph import DependencyGraph, dot_of
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.lock import (
+    DOCUMENT,
+    make_lock,
+    package_changes,
+    read_lock,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
+    Request,
+    Selection,
+    requests_of,
+    template_requests,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.resolver import Resolver
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm import RpmResolver
+from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    Outcome,
+    Stage,
+    StageOptions,
+    describe_change,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+
+DOT_FILE = "chrootpkgs.dot"
+
+#: The resolver of each package family.
+RESOLVERS: t.Mapping[str, t.Type[Resolver]] = {"deb": DebResolver, "rpm": RpmResolver}
+
+
+def resolve(
+    document: TemplateDocument,
+    repositories: t.Sequence[RepositoryMetadata],
+    *,
+    cache_dir: str | None,
+    source_date_epoch: int | None = None,
+) -> Facts:
+    """Return the lock of an image: decide which packages it gets.
+
+    :param repositories: Verified metadata, the provider's first.
+    :param cache_dir: Where the resolver keeps the binary form of package indexes.
+    :param source_date_epoch: The date of the image; by default that of the newest package, or of the newest
+        repository where indexes do not tell when packages were made.
+    :raises ResolveError: Packages are missing, or in conflict.
+    """
+    resolver: Resolver = RESOLVERS[document.provider["family"]](
+        arch=document.provider["package_arch"],
+        cache_dir=cache_dir,
+        weak=bool(document.template.get("systemConfig", {}).get("weakDependencies")),
+    )
+    pool = resolver.pool
+    pool.load(repositories)
+    requests = requests_of(document.provider, document.template, pool)
+    selection = resolver.select(requests)
+    chosen = resolver.solve(selection)
+    graph = DependencyGraph(pool, chosen, selection.solvables)
+    return make_lock(
+        provider_id=document.provider_id,
+        pool=pool,
+        graph=graph,
+        base_layer=_base_layer(resolver, graph, selection.of_reason("essential"), chosen),
+        requested=list(dict.fromkeys(request.text for request in requests)),
+        repositories=repositories,
+        source_date_epoch=source_date_epoch
+        or pool.date_of(chosen)
+        or max((repository.date for repository in repositories), default=0),
+    )
+
+
+def _base_layer(resolver: Resolver, graph: DependencyGraph, essential: Selection, chosen: set[int]) -> set[str]:
+    """Return the names of the packages of the chroot environment.
+
+    What the essential packages need by themselves is the same for every image of a provider, so that all of them share
+    one chroot environment. Only where the image's own packages decide an alternative otherwise (another awk, say) it
+    has to be the image's own.
+    """
+    alone = resolver.alone(essential)
+    wanted = alone if alone <= chosen else chosen.intersection(essential.solvables)
+    return graph.closure({resolver.pool.name(solvable) for solvable in wanted})
+
+
+class PackageResolve(Stage):
+    """Writes C(packages.lock.json) and the dependency graph.
+
+    :param mirrors: URLs of mirrors by name, in place of the build host's own.
+    :param lock_file: A lock to use; nothing is resolved then.
+    :param dot_file: Another place for the dependency graph.
+    :param offline: Use the metadata that an earlier run has verified and left; no network.
+    """
+
+    name = "pkg_resolve"
+    topic = "Packages"
+
+    def __init__(
+        self,
+        build: BuildDirectory,
+        options: StageOptions,
+        *,
+        mirrors: t.Mapping[str, str] | None = None,
+        lock_file: str | None = None,
+        dot_file: str | None = None,
+        offline: bool = False,
+    ) -> None:
+        super().__init__(build, options)
+        self.mirrors = dict(mirrors or {})
+        self.lock_file = lock_file
+        self.dot_file = dot_file
+        self.offline = offline
+        self._document: TemplateDocument | None = None
+        self._planned: Facts | None = None
+        self._repositories: list[RepositoryMetadata] | None = None
+
+    @property
+    def document(self) -> TemplateDocument:
+        """The template's document."""
+        if self._document is None:
+            self._document = TemplateDocument.read(self.build)
+        return self._document
+
+    @property
+    def _resolver(self) -> t.Type[Resolver]:
+        return RESOLVERS[self.document.provider["family"]]
+
+    def _template_requests(self) -> list[Request]:
+        prefix = self._resolver.pool_type.kernel_prefix
+        return template_requests(self.document.provider, self.document.template, kernel_prefix=prefix)
+
+    def repositories(self) -> list[RepositoryMetadata]:
+        """Return the verified metadata; refreshed once in the life of the stage."""
+        if self._repositories is None:
+            known = Mirrors(self.mirrors)
+            with Downloader(workers=self.options.workers, proxies=known.proxies, log=self.progress.debug) as downloader:
+                self._repositories = self._resolver.refresh(
+                    self.document.provider["repositories"],
+                    package_arch=self.document.provider["package_arch"],
+                    metadata_dir=self.document.metadata_dir,
+                    mirrors=known,
+                    downloader=downloader,
+                    # A check leaves nothing behind, so it goes by what is there.
+                    offline=self.offline or self.options.check_mode,
+                    progress=self.progress,
+                )
+        return self._repositories
+
+    def inputs(self) -> Facts:
+        document = self.document
+        asked = self._template_requests()
+        inputs: Facts = {
+            "provider": document.provider_id,
+            "requested packages": [
+                f"{request.text} ({request.reason}{f' {request.version}' if request.version else ''})"
+                for request in asked
+            ],
+            "essential packages": document.provider.get("essential") or {},
+            "weak dependencies": bool(document.template.get("systemConfig", {}).get("weakDependencies")),
+            "dependency graph file": self.dot_file or "",
+        }
+        if self.lock_file is not None:
+            self._given_lock()
+            return {**inputs, "lock file": sha256_file(self.lock_file)}
+        try:
+            repositories = self.repositories()
+        except RepositoryError as exc:
+            if self.options.check_mode and not self.offline:
+                raise DocumentError(f"The package metadata has to be fetched first: {exc}") from exc
+            raise
+        return {
+            **inputs,
+            "repositories": metadata_fingerprint(repositories),
+            # The lock tells where packages lie; what is built from it does not depend on that.
+            "mirrors": {repository.name: repository.base_url for repository in repositories},
+        }
+
+    def describe_change(self, name: str, before: t.Any, after: t.Any) -> str:
+        if name == "requested packages" and isinstance(before, list) and isinstance(after, list):
+            parts = [f"{text} added" for text in after if text not in before]
+            parts += [f"{text} removed" for text in before if text not in after]
+            if parts:
+                more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+                return f"{name} changed: {', '.join(parts[:3])}{more}"
+        if name == "repositories" and isinstance(before, dict) and isinstance(after, dict):
+            changed = [key for key in after if key in before and before[key] != after[key]]
+            if changed and before.keys() == after.keys():
+                return f"package metadata changed: {', '.join(changed)}"
+        return describe_change(name, before, after)
+
+    def plan(self) -> Facts:
+        try:
+            self._planned = self._resolve()
+            return _facts(self._planned)
+        except RepositoryError as exc:
+            # A check goes by what is there, and an index that only these packages need may not be.
+            if self.offline:
+                raise
+            raise DocumentError(f"The package metadata has to be fetched first: {exc}") from exc
+
+    def planned_result(self) -> Facts:
+        return {} if self._planned is None else self._result(self._planned)
+
+    def _result(self, lock: Facts) -> Facts:
+        """Return the module's values for a lock that the one in the build directory gives way to."""
+        return {
+            "lock_file": self.build.join(DOCUMENT),
+            "packages": len(lock["packages"]),
+            "download_size": sum(package["size"] for package in lock["packages"]),
+            "package_changes": package_changes(self._previous_lock(), lock),
+            "dot_file": self.dot_file or self.build.join(DOT_FILE),
+        }
+
+    def execute(self) -> Outcome:
+        lock = self._resolve()
+        result = self._result(lock)
+        path = self.build.join(DOCUMENT)
+        graph = self.build.join(DOT_FILE)
+        shared = os.path.join(self.document.package_cache, DOT_FILE)
+        dot = dot_of(lock["packages"]).encode("utf-8")
+        os.makedirs(os.path.dirname(shared), exist_ok=True)
+        for place in filter(None, (graph, shared, self.dot_file)):
+            try:
+                write_file(place, dot)
+            except OSError as exc:
+                raise ResolveError(
+                    f"Cannot write the dependency graph {place}: {exc.strerror}.",
+                    remedy="Name a file in a directory that exists and can be written to.",
+                ) from exc
+        write_json(path, lock)
+        self.progress.milestone(
+            "Packages",
+            f"Resolved {len(lock['requested'])} requested packages to {len(lock['packages'])} "
+            f"({result['download_size'] / 1e6:.1f} MB)",
+        )
+        outputs: dict[str, str | None] = {path: None, graph: None}
+        if self.dot_file:
+            outputs[os.path.abspath(self.dot_file)] = None
+        return Outcome(
+            result=result,
+            outputs=outputs,
+            facts=_facts(lock),
+        )
+
+    def result_when_unchanged(self, result: Facts) -> Facts:
+        return {**result, "package_changes": {"added": [], "removed": [], "changed": []}}
+
+    def _resolve(self) -> Facts:
+        if self.lock_file is not None:
+            lock = self._given_lock()
+            self.progress.milestone("Packages", f"Using the lock file {self.lock_file}")
+            return lock
+        repositories = self.repositories()
+        count = sum(len(repository.indexes) for repository in repositories)
+        self.progress.milestone("Packages", f"Resolving packages against {count} package indexes")
+        lock = resolve(self.document, repositories, cache_dir=os.path.join(self.document.metadata_dir, "solv"))
+        before = self._previous_lock()
+        if before is not None and not any(package_changes(before, lock).values()):
+            # Repositories are published anew every day; an image of the same packages keeps its date.
+            lock["source_date_epoch"] = before["source_date_epoch"]
+        return lock
+
+    def _given_lock(self) -> Facts:
+        """Read the lock that the user gives, and check that it is one for this template."""
+        if self.lock_file is None:
+            raise AssertionError("self.lock_file is known here")
+        lock = read_lock(self.lock_file, provider_id=self.document.provider_id)
+        asked = {request.text for request in self._template_requests()}
+        missing = sorted(asked.difference(lock["requested"]))
+        if missing:
+            raise ResolveError(
+                f"The lock file {self.lock_file} was made without {', '.join(missing)}, which the template asks for.",
+                remedy="Leave out lock_file once to make a new lock.",
+                details={"missing": missing},
+            )
+        return lock
+
+    def _previous_lock(self) -> Facts | None:
+        """Return the lock that is in the build directory, whatever the stamp says of it."""
+        with contextlib.suppress(OSError, ValueError, ResolveError):
+            return read_lock(self.build.join(DOCUMENT), provider_id=self.document.provider_id)
+        return None
+
+
+def _facts(lock: t.Mapping[str, t.Any]) -> Facts:
+    return {"packages": {package["name"]: package["version"] for package in lock["packages"]}}
+
+
+__all__ = ("DOT_FILE", "PackageResolve", "resolve")

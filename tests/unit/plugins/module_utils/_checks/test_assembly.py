@@ -1,0 +1,204 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import assemble
+from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import from_data
+from ansible_collections.os_image.composer.plugins.module_utils._template.support import UNSUPPORTED, unsupported
+from ansible_collections.os_image.composer.tests.unit.plugins.module_utils.conftest import CONFIG, Build, basic
+
+
+def test_everything_is_reported_at_once_with_its_line(build: Build) -> None:
+    text = """\
+image:
+  name: web
+  version: 1.10
+target:
+  os: debian
+  dist: debian12
+  arch: x86_64
+  imageType: raw
+disk:
+  size: 2 GB
+systemConfig:
+  hostnam: web
+  hostname: -web
+  packages: curl
+  users:
+    - name: Admin
+      sudo: maybe
+  additionalFiles:
+    - local: missing.txt
+      final: etc/x
+packageRepositories:
+  - url: https://x/y
+    path: /y
+"""
+    with pytest.raises(TemplateError) as caught:
+        build(text=text)
+    found = [(error["line"], error["path"], error["message"]) for error in caught.value.details["errors"]]
+    size = "'2 GB' has not the right form: it must be content, or a whole number with one of the units KiB, "
+    for line, path, message in [
+        (3, "image.version", 'The value is the number 1.1, but must be a text. Write it in quotes: "1.10".'),
+        (10, "disk.size", size),
+        (12, "systemConfig.hostnam", "Unknown key 'hostnam'. Did you mean 'hostname'?"),
+        (13, "systemConfig.hostname", "'-web' is no host name."),
+        (14, "systemConfig.packages", "The value is the text 'curl', but must be a list."),
+        (16, "systemConfig.users[0].name", "'Admin' has not the right form"),
+        (17, "systemConfig.users[0].sudo", "The value is the text 'maybe', but must be true or false."),
+        (20, "systemConfig.additionalFiles[0].final", "'etc/x' has not the right form: it must be an absolute path."),
+        (22, "packageRepositories[0]", "The key 'codename' is missing. Add it."),
+        (22, "packageRepositories[0]", "Only one of the keys url, mirror and path may be given."),
+    ]:
+        assert any(line == at and path == where and message in text for at, where, text in found), (line, path, found)
+    lines = str(caught.value).splitlines()
+    assert lines[0].endswith(f"web.yml is not valid ({len(found)} errors):")
+    assert len(lines) == 1 + len(found)
+    for line, path, message in found:
+        assert any(text.endswith(f"/web.yml:{line}: {path}: {message}") for text in lines)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("os", "debain", "target.os: The operating system 'debain' is not known. Did you mean 'debian'?"),
+        (
+            "os",
+            "plan9",
+            "target.os: The operating system 'plan9' is not known. Known are: azure-linux, debian, "
+            "edge-microvisor-toolkit, redhat-compatible-distro, ubuntu, wind-river-elxr.",
+        ),
+        (
+            "dist",
+            "debian11",
+            "target.dist: The release 'debian11' of debian is not known. Known are: debian12, debian13.",
+        ),
+        ("arch", "s390x", "target.arch: 's390x' is not known here. Known are: x86_64, aarch64, armv7hl."),
+    ],
+)
+def test_unknown_targets(key: str, value: str, expected: str, errors: t.Callable[..., list[str]]) -> None:
+    assert expected in errors(target={**basic()["target"], key: value})
+
+
+def test_an_architecture_that_the_provider_has_not(tmp_path: pathlib.Path, build: Build) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(CONFIG, config)
+    path = config / "osv" / "debian" / "debian12" / "config.yml"
+    text = path.read_text()
+    path.write_text(text[: text.index("x86_64:")] + text[text.index("aarch64:") :])
+    template = tmp_path / "t.yml"
+    build_text = "image: {name: a, version: '1'}\ntarget: {os: debian, dist: debian12, arch: x86_64, imageType: raw}\n"
+    template.write_text(build_text)
+    with pytest.raises(TemplateError, match=r"'x86_64' is not known to debian/debian12. Known are: aarch64."):
+        assemble(str(template), config_dir=str(config))
+    with pytest.raises(TemplateError, match=r"holds no providers. Let config_dir name a directory with osv/"):
+        assemble(str(template), config_dir=str(tmp_path))
+    path.write_text(text + "x86_65: {}\n")
+    with pytest.raises(TemplateError, match=r"config.yml:\d+: x86_65: Unknown key 'x86_65'. Did you mean 'x86_64'"):
+        assemble(str(template), config_dir=str(config))
+
+
+@pytest.mark.parametrize("entry", UNSUPPORTED, ids=lambda entry: ".".join(entry.field))
+def test_what_is_not_supported_yet_is_told(entry: t.Any) -> None:
+    for value in entry.values or ("/x",):
+        part: t.Any = value
+        for step in reversed(entry.field):
+            part = [part] if step == "*" else {step: part}
+        ((path, message),) = unsupported(from_data(part, file="t.yml"))
+        assert tuple("*" if isinstance(step, int) else step for step in path) == entry.field
+        assert message.endswith("not supported by this version. " + entry.remedy)
+
+
+def test_local_files(build: Build, errors: t.Callable[..., list[str]], tmp_path: pathlib.Path) -> None:
+    def files(*names: str) -> dict[str, t.Any]:
+        return {"additionalFiles": [{"local": name, "final": f"/x/{index}"} for index, name in enumerate(names)]}
+
+    base = tmp_path / "base"
+    base.mkdir()
+    outside = tmp_path / "secret"
+    outside.write_text("secret")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "good").write_text("good")
+    (tmp_path / "inside").symlink_to("files/good")
+    (tmp_path / "etc").symlink_to("/etc")
+    (tmp_path / "passwd").symlink_to("/etc/passwd")
+    found = errors(
+        systemConfig=files("missing", "../secret", "files/../../x", "passwd", "etc/passwd", "files", "/nowhere/x")
+    )
+    for index, message in enumerate(
+        [
+            f"The file {tmp_path}/missing cannot be read: No such file or directory. Put it there",
+            f"The path '../secret' leaves the directory {tmp_path}. Put the file beside the template",
+            "The path 'files/../../x' leaves the directory",
+            f"The path 'passwd' leaves the directory {tmp_path} by a symbolic link.",
+            "The path 'etc/passwd' leaves the directory",
+            f"{tmp_path}/files is not a regular file. Name files one by one, not directories.",
+            "The file /nowhere/x cannot be read: No such file or directory.",
+        ]
+    ):
+        assert any(f"additionalFiles[{index}].local: {message}" in line for line in found), (index, found)
+    os.chmod(tmp_path / "files" / "good", 0o775)
+    assembly = build(systemConfig=files("files/good", "inside", str(outside)))
+    good = str(tmp_path / "files" / "good")
+    additional = assembly.template["systemConfig"]["additionalFiles"]
+    assert [item["local"] for item in additional] == [good, good, str(outside)]
+    assert [item["mode"] for item in additional] == ["0755", "0755", "0644"]
+    assert set(assembly.files) >= {good, str(outside)}
+
+
+def test_a_configuration_is_named_after_the_image(build: Build) -> None:
+    assert build().template["systemConfig"]["name"] == "web"
+    assert build(systemConfig={"hostname": "x"}).template["systemConfig"]["name"] == "web"
+    assert build(systemConfig={"hostname": "x"}).template["systemConfig"]["hostname"] == "x"
+    assert build(systemConfig={"name": "own"}).template["systemConfig"]["name"] == "own"
+
+
+def test_overrides_are_merged_last(build: Build) -> None:
+    overrides = {"systemConfig": {"hostname": "last", "packages": ["curl"]}, "image": {"name": "web", "version": "2"}}
+    template = build(systemConfig={"hostname": "first", "packages": ["jq"]}, overrides=overrides).template
+    assert template["systemConfig"]["hostname"] == "last"
+    assert template["systemConfig"]["packages"][-2:] == ["jq", "curl"]
+    assert template["image"]["version"] == "2"
+    with pytest.raises(TemplateError, match=r"overrides: systemConfig.hostnam: Unknown key 'hostnam'."):
+        build(overrides={"systemConfig": {"hostnam": "x"}})
+
+
+def test_the_merged_template_has_all_lists_and_one_word_for_each_thing(build: Build) -> None:
+    template = build(
+        disk={"artifacts": [{"type": "raw", "compression": "gzip"}, {"type": "qcow2", "compression": "zst"}]},
+        systemConfig={
+            "bootloader": {"provider": "grub2"},
+            "users": [{"name": "a"}],
+            "services": {"enable": ["ssh", "x.timer"]},
+        },
+    ).template
+    assert template["disk"]["artifacts"] == [
+        {"type": "raw", "compression": "gz"},
+        {"type": "qcow2", "compression": "zstd"},
+    ]
+    assert build().template["disk"]["artifacts"] == [{"type": "raw"}]
+    assert template["systemConfig"]["bootloader"] == {
+        "bootType": "efi",
+        "provider": "grub",
+        "signed": False,
+        "default": "",
+    }
+    assert template["systemConfig"]["users"] == [{"name": "a", "groups": [], "sudo": False, "sshKeys": []}]
+    assert template["systemConfig"]["services"]["enable"][-2:] == ["ssh.service", "x.timer"]
+    for key in ("additionalFiles", "configurations"):
+        assert template["systemConfig"][key] == []
+    assert template["packageRepositories"] == []
+
+
+def test_passwords_are_not_in_messages(errors: t.Callable[..., list[str]]) -> None:
+    found = errors(systemConfig={"users": [{"name": "a", "password": 31415926}]})
+    assert found == ["systemConfig.users[0].password: The value must be a text. Write it in quotes."]

@@ -1,0 +1,583 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The stage image_finalize on a small image."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._artifact import maker as maker_module
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.bill import (
+    CHECKSUMS_OF_FILES,
+    write_checksums,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.checksums import FileChecksums
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan import ArtifactPlan
+from ansible_collections.os_image.composer.plugins.module_utils._errors import (
+    ArtifactError,
+    CancelledError,
+    DocumentError,
+    SigningError,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
+from ansible_collections.os_image.composer.plugins.module_utils._stages import disk_compose as disk_stage
+from ansible_collections.os_image.composer.plugins.module_utils._stages import image_sign as sign_stage
+from ansible_collections.os_image.composer.plugins.module_utils._stages.image_finalize import ImageFinalize
+from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
+from ansible_collections.os_image.composer.tests.support.finished_build import FinishedBuild
+from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys, SigningKey
+from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
+
+ALL = [
+    {"type": "raw"},
+    {"type": "raw", "compression": "zstd"},
+    {"type": "raw", "compression": "gz"},
+    {"type": "raw", "compression": "xz"},
+    {"type": "qcow2"},
+    {"type": "vmdk", "compression": "gz"},
+]
+DOCUMENTS = {
+    "chrootpkgs.dot",
+    "packages.lock.json",
+    "appliance-1.0.spdx.json",
+    "appliance-1.0.manifest.json",
+    "SHA256SUMS",
+}
+
+
+def _run(build: FinishedBuild, *, keep_workspace: bool = True, **options: t.Any) -> dict[str, t.Any]:
+    stage = ImageFinalize(
+        build.directory,
+        StageOptions(**options),
+        output_dir=str(build.output_dir),
+        keep_workspace=keep_workspace,
+    )
+    return run_stage(stage)
+
+
+def _published(build: FinishedBuild) -> dict[str, str]:
+    return {path.name: sha256_file(str(path)) for path in build.output_dir.iterdir() if path.name != ".lock"}
+
+
+def _check_sums(build: FinishedBuild) -> None:
+    command = ["sha256sum", "--strict", "-c", "SHA256SUMS"]
+    subprocess.run(command, cwd=build.output_dir, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_an_iso_is_published_as_it_is(finished_build: FinishedBuild) -> None:
+    finished_build.image_type = "iso"
+    finished_build.composed = {"partitions": [], "iso": {"type": "live", "volume_id": "X"}}
+    finished_build.write_documents()
+    result = _run(finished_build)
+    assert [(artifact["format"], artifact["compression"]) for artifact in result["artifacts"]] == [("iso", None)]
+    assert set(_published(finished_build)) == {*DOCUMENTS, "appliance-1.0.iso"}
+    _check_sums(finished_build)
+    assert sha256_file(str(finished_build.output_dir / "appliance-1.0.iso")) == sha256_file(str(finished_build.image))
+    manifest = json.loads((finished_build.output_dir / "appliance-1.0.manifest.json").read_text())
+    assert manifest["iso"] == {"type": "live", "volume_id": "X"}
+    assert "qemu-img" not in manifest["tools"]
+    assert not _run(finished_build)["changed"]
+
+
+def test_an_initrd_is_published_with_its_kernel(finished_build: FinishedBuild, tmp_path: pathlib.Path) -> None:
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(b"kernel")
+    finished_build.image_type = "initrd"
+    finished_build.composed = {"partitions": [], "kernel": str(kernel)}
+    finished_build.write_documents()
+    result = _run(finished_build)
+    assert [(os.path.basename(item["path"]), item["format"]) for item in result["artifacts"]] == [
+        ("appliance-1.0.initrd.img", "initrd"),
+        ("appliance-1.0.vmlinuz", "kernel"),
+    ]
+    assert (finished_build.output_dir / "appliance-1.0.vmlinuz").read_bytes() == b"kernel"
+    assert set(_published(finished_build)) == {*DOCUMENTS, "appliance-1.0.initrd.img", "appliance-1.0.vmlinuz"}
+    _check_sums(finished_build)
+
+
+def test_every_kind_of_artifact(finished_build: FinishedBuild, tmp_path: pathlib.Path) -> None:
+    finished_build.artifacts = ALL
+    finished_build.write_documents()
+    result = _run(finished_build)
+    output = finished_build.output_dir
+    assert result["changed"] is True
+    names = ["raw", "raw.zst", "raw.gz", "raw.xz", "qcow2", "vmdk.gz"]
+    assert [os.path.basename(artifact["path"]) for artifact in result["artifacts"]] == [
+        f"appliance-1.0.{name}" for name in names
+    ]
+    assert result["artifacts"][1]["compression"] == "zstd"
+    assert result["artifacts"][0]["compression"] is None
+    for artifact in result["artifacts"]:
+        assert artifact["sha256"] == sha256_file(artifact["path"])
+        assert artifact["size"] == os.path.getsize(artifact["path"])
+    assert set(_published(finished_build)) == DOCUMENTS | {f"appliance-1.0.{name}" for name in names}
+    _check_sums(finished_build)
+    raw = finished_build.image.read_bytes()
+    for program, name in (("zstd", "raw.zst"), ("gzip", "raw.gz"), ("xz", "raw.xz")):
+        command = [program, "-d", "-c", str(output / f"appliance-1.0.{name}")]
+        assert subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout == raw
+    unpacked = tmp_path / "appliance-1.0.vmdk"
+    with unpacked.open("wb") as stream:
+        subprocess.run(["gzip", "-d", "-c", str(output / "appliance-1.0.vmdk.gz")], check=True, stdout=stream)
+    for path in (unpacked, output / "appliance-1.0.qcow2"):
+        subprocess.run(["qemu-img", "check", "-q", str(path)], check=True)
+        subprocess.run(["qemu-img", "compare", str(finished_build.image), str(path)], check=True)
+    # The raw image did not need a second copy of its data.
+    assert os.path.samefile(output / "appliance-1.0.raw", finished_build.image) or shutil.which("xfs_info")
+
+
+def test_levels_and_variants(finished_build: FinishedBuild) -> None:
+    finished_build.artifacts = [
+        {"type": "raw", "compression": "xz", "level": 0},
+        {"type": "vmdk", "subformat": "streamOptimized"},
+        {"type": "vhd"},
+    ]
+    finished_build.write_documents()
+    result = _run(finished_build)
+    facts = [(item["format"], item["subformat"], item["compression"], item["level"]) for item in result["artifacts"]]
+    assert facts == [
+        ("raw", None, "xz", 0),
+        ("vmdk", "streamOptimized", None, None),
+        ("vhd", "dynamic", None, None),
+    ]
+    assert [
+        (item["subformat"], item["level"])
+        for item in json.loads(pathlib.Path(result["manifest"]).read_text())["artifacts"]
+    ] == [(None, 0), ("streamOptimized", None), ("dynamic", None)]
+    before = {path.name: path.stat().st_ino for path in finished_build.output_dir.iterdir()}
+    # What is written out and is so by default is not made again.
+    finished_build.artifacts[2]["subformat"] = "dynamic"
+    finished_build.artifacts[0]["level"] = 6
+    finished_build.write_documents()
+    again = _run(finished_build)
+    assert [item["level"] for item in again["artifacts"]] == [6, None, None]
+    assert again["artifacts"][0]["size"] < result["artifacts"][0]["size"]
+    made = [
+        item for item in again["artifacts"] if os.stat(item["path"]).st_ino != before[os.path.basename(item["path"])]
+    ]
+    assert [item["format"] for item in made] == ["raw"]
+    _check_sums(finished_build)
+
+
+def test_unchanged_run(finished_build: FinishedBuild) -> None:
+    _run(finished_build)
+    before = {path.name: path.stat().st_mtime_ns for path in finished_build.output_dir.iterdir()}
+    started = time.process_time()
+    result = _run(finished_build)
+    assert time.process_time() - started < 0.2
+    assert (result["changed"], result["rebuild_reason"]) == (False, "")
+    assert result["artifacts"][0]["path"] == str(finished_build.output_dir / "appliance-1.0.raw")
+    assert {path.name: path.stat().st_mtime_ns for path in finished_build.output_dir.iterdir()} == before
+
+
+def test_second_build_is_identical(finished_build: FinishedBuild) -> None:
+    finished_build.artifacts = ALL
+    finished_build.write_documents()
+    _run(finished_build)
+    first = _published(finished_build)
+    # Another place, another time, another layout of the holes.
+    shutil.rmtree(finished_build.output_dir)
+    data = finished_build.image.read_bytes()
+    finished_build.image.unlink()
+    finished_build.image.write_bytes(data)
+    finished_build.compose()
+    result = _run(finished_build, rebuild="always", workers=1)
+    assert _published(finished_build) == first
+    assert result["changed"] is False
+
+
+def test_manifest(finished_build: FinishedBuild) -> None:
+    finished_build.repositories.append(
+        {"name": "vendor", "url": "https://pkgs.vendor.example", "suite": "stable", "gpgcheck": False}
+    )
+    finished_build.write_documents()
+    result = _run(finished_build)
+    text = pathlib.Path(result["manifest"]).read_text()
+    manifest = json.loads(text)
+    assert manifest["image"] == {"name": "appliance", "version": "1.0"}
+    assert manifest["target"]["dist"] == "debian12"
+    assert manifest["source_date_epoch"] == 1700000000
+    assert manifest["collection_version"] == COLLECTION_VERSION
+    assert manifest["tools"]["mke2fs"] == "1.47.0"
+    assert manifest["lock_digest"] == sha256_file(str(finished_build.output_dir / "packages.lock.json"))
+    assert [package["name"] for package in manifest["packages"]] == ["base-files", "libstdc++6", "openssl"]
+    assert manifest["packages"][2]["reason"] == "system"
+    assert manifest["partitions"][0]["mount_point"] == "/"
+    assert manifest["boot"]["loader"] == "systemd-boot"
+    assert manifest["artifacts"][0]["path"] == "appliance-1.0.raw"
+    assert manifest["artifacts"][0]["sha256"] == result["artifacts"][0]["sha256"]
+    assert [repository["gpgcheck"] for repository in manifest["repositories"]] == [True, False]
+    (warning,) = manifest["warnings"]
+    assert "vendor is not verified" in warning
+    assert "vendor is not verified" in pathlib.Path(finished_build.directory.build_log).read_text()
+    # Nothing of the build host.
+    for word in ("mirror.internal", str(finished_build.root), os.uname().nodename):
+        assert word not in text
+
+
+def test_bills_of_materials(finished_build: FinishedBuild) -> None:
+    finished_build.artifacts = [{"type": "raw", "compression": "gz"}, {"type": "qcow2"}]
+    finished_build.config = {"sbom": {"cyclonedx": True, "files": True}}
+    files = [FileChecksums("/usr/bin/true", "1" * 40, "2" * 64)]
+    pathlib.Path(finished_build.directory.join(*CHECKSUMS_OF_FILES)).write_bytes(write_checksums(files))
+    finished_build.write_documents()
+    result = _run(finished_build)
+    assert os.path.basename(result["cyclonedx"]) == "appliance-1.0.cdx.json"
+    assert set(_published(finished_build)) == DOCUMENTS | {
+        "appliance-1.0.raw.gz",
+        "appliance-1.0.qcow2",
+        "appliance-1.0.cdx.json",
+    }
+    spdx = json.loads(pathlib.Path(result["sbom"]).read_text())
+    cyclonedx = json.loads(pathlib.Path(result["cyclonedx"]).read_text())
+    told = {item["packageFileName"]: item["checksums"] for item in spdx["packages"] if "packageFileName" in item}
+    told_again = {item["name"]: item["hashes"] for item in cyclonedx["components"] if item["type"] == "file"}
+    for artifact in result["artifacts"]:
+        name = os.path.basename(artifact["path"])
+        assert told.pop(name) == [{"algorithm": "SHA256", "checksumValue": artifact["sha256"]}]
+        assert told_again.pop(name) == [{"alg": "SHA-256", "content": artifact["sha256"]}]
+    assert (told, told_again) == ({}, {})
+    assert [item["fileName"] for item in spdx["files"]] == ["./usr/bin/true"]
+    _check_sums(finished_build)
+
+
+def test_what_the_template_says_for_people(finished_build: FinishedBuild) -> None:
+    plain = json.loads(pathlib.Path(_run(finished_build)["manifest"]).read_text())
+    assert (plain["system"], plain["disk"], plain["signature"]) == ({"name": "minimal"}, {"name": "d"}, None)
+    assert not {"metadata", "kernel"} & plain.keys()
+    finished_build.metadata = {"description": "For kiosks.", "use_cases": ["kiosk"], "keywords": []}
+    finished_build.config = {"description": "A kiosk's system.", "kernel": {"name": "edge kernel"}}
+    finished_build.write_documents()
+    result = _run(finished_build)
+    manifest = json.loads(pathlib.Path(result["manifest"]).read_text())
+    assert manifest["metadata"] == {"description": "For kiosks.", "use_cases": ["kiosk"]}
+    assert manifest["system"] == {"name": "minimal", "description": "A kiosk's system."}
+    assert manifest["kernel"] == {"name": "edge kernel"}
+    image = json.loads(pathlib.Path(result["sbom"]).read_text())["packages"][0]
+    assert (image["name"], image["description"]) == ("appliance", "A kiosk's system.")
+    # The image is the same, and was not made again.
+    assert manifest["build_digest"] == plain["build_digest"]
+    assert manifest["artifacts"] == plain["artifacts"]
+
+
+def _sign_with(build: FinishedBuild, key: SigningKey) -> str:
+    """Have the checksums signed; return the path of the secret key."""
+    path = key.export_secret(build.root / "signing.asc")
+    build.config = {"signing": {"checksums": {"key": path}}}
+    build.files = {path: sha256_file(path)}
+    build.write_documents()
+    return path
+
+
+@needs_root
+def test_checksums_are_signed(finished_build: FinishedBuild, tmp_path: pathlib.Path) -> None:
+    with KeyRing() as ring:
+        key = ring.make_key("Images <images@example.org>", when=1600000000)
+        secret = _sign_with(finished_build, key)
+        result = _run(finished_build)
+        first = _published(finished_build)
+        output = finished_build.output_dir
+        assert first.keys() == DOCUMENTS | {"appliance-1.0.raw", "SHA256SUMS.asc"}
+        assert result["signature"] == str(output / "SHA256SUMS.asc")
+        assert result["signed_by"] == key.fingerprint
+        manifest = json.loads(pathlib.Path(result["manifest"]).read_text())
+        assert manifest["signature"] == {"path": "SHA256SUMS.asc", "signed_by": key.fingerprint}
+        assert manifest["tools"]["gpg"].startswith("gpg ")
+        keyring = tmp_path / "keyring.gpg"
+        subprocess.run(["gpg", "--batch", "--dearmor", "-o", str(keyring), key.public], check=True)
+        command = ["gpgv", "--status-fd", "1", "--keyring", str(keyring), "SHA256SUMS.asc", "SHA256SUMS"]
+        status = subprocess.run(command, cwd=output, check=True, capture_output=True, text=True).stdout
+        # The date is that of the image.
+        assert f"VALIDSIG {key.fingerprint} 2023-11-14 1700000000 " in status
+        _check_sums(finished_build)
+
+        assert _run(finished_build)["changed"] is False
+        shutil.rmtree(output)
+        _run(finished_build)
+        assert _published(finished_build) == first
+
+        # Nothing of the key is told.
+        body = [line for line in pathlib.Path(secret).read_text().splitlines() if len(line) > 40]
+        texts = [path.read_text() for path in pathlib.Path(finished_build.directory.path).rglob("*.log")]
+        texts += [path.read_text() for path in pathlib.Path(finished_build.directory.path).rglob("*.json")]
+        assert not [line for line in body for text in [*texts, json.dumps(result)] if line in text]
+
+        (output / "SHA256SUMS.asc").unlink()
+        assert "SHA256SUMS.asc" in _run(finished_build)["rebuild_reason"]
+        _sign_with(finished_build, ring.make_key("New <new@example.org>", when=1600000000))
+        again = _run(finished_build)
+        assert again["rebuild_reason"].startswith("signing key changed")
+        assert again["signed_by"] != key.fingerprint
+
+
+@needs_root
+def test_a_key_that_cannot_sign_is_told_before_anything_is_made(finished_build: FinishedBuild, keys: Keys) -> None:
+    path = _sign_with(finished_build, keys.expired)
+    with pytest.raises(SigningError, match="expired on 2021-05-31, and the image is of 2023-11-14"):
+        _run(finished_build)
+    assert not finished_build.output_dir.exists()
+    pathlib.Path(path).write_text("something else")
+    with pytest.raises(DocumentError, match=f"The key file {path} has changed since the template was validated"):
+        _run(finished_build)
+
+
+def test_sbom_has_what_the_packages_state(finished_build: FinishedBuild) -> None:
+    result = _run(finished_build)
+    document = json.loads(pathlib.Path(result["sbom"]).read_text())
+    package = next(package for package in document["packages"] if package["name"] == "openssl")
+    assert package["licenseDeclared"].startswith("GPL-2.0-or-later AND (LicenseRef-openssl-terms-")
+    assert package["licenseDeclared"].endswith(" OR MIT)")
+    assert package["supplier"] == "Organization: openssl Team (team@example.org)"
+    assert document["hasExtractedLicensingInfos"][0]["extractedText"] == "You may do what you like.\n\nReally."
+    assert "mirror.internal" not in json.dumps(document)
+    parse = pytest.importorskip("spdx_tools.spdx.parser.parse_anything")
+    validator = pytest.importorskip("spdx_tools.spdx.validation.document_validator")
+    assert validator.validate_full_spdx_document(parse.parse_file(result["sbom"])) == []
+
+
+def test_only_the_new_artifact_is_made(finished_build: FinishedBuild, monkeypatch: pytest.MonkeyPatch) -> None:
+    _run(finished_build)
+    finished_build.artifacts = [{"type": "raw"}, {"type": "qcow2"}]
+    finished_build.write_documents()
+    made: list[str] = []
+    original = maker_module.ArtifactMaker._make
+
+    def noted(self: t.Any, plan: ArtifactPlan) -> Artifact:
+        made.append(plan.name)
+        return original(self, plan)
+
+    monkeypatch.setattr(maker_module.ArtifactMaker, "_make", noted)
+    result = _run(finished_build)
+    assert made == ["appliance-1.0.qcow2"]
+    assert len(result["artifacts"]) == 2
+    _check_sums(finished_build)
+    finished_build.artifacts = [{"type": "qcow2"}]
+    finished_build.write_documents()
+    _run(finished_build)
+    assert made == ["appliance-1.0.qcow2"]
+    assert not (finished_build.output_dir / "appliance-1.0.raw").exists()
+    _check_sums(finished_build)
+
+
+def test_reasons(finished_build: FinishedBuild) -> None:
+    assert _run(finished_build)["rebuild_reason"] == "not built yet"
+    finished_build.packages[2]["version"] = "1:3.0.18-1"
+    finished_build.write_documents()
+    assert _run(finished_build)["rebuild_reason"] == ("package lock changed: openssl 1:3.0.17-1~deb12u1 -> 1:3.0.18-1")
+    os.unlink(finished_build.output_dir / "SHA256SUMS")
+    assert _run(finished_build)["rebuild_reason"].endswith("SHA256SUMS is missing")
+
+
+def test_whoever_boots_the_published_image_is_noticed(finished_build: FinishedBuild) -> None:
+    result = _run(finished_build)
+    with open(result["artifacts"][0]["path"], "r+b") as stream:
+        stream.write(b"booted")
+    assert "appliance-1.0.raw was written to" in _run(finished_build, check_mode=True)["rebuild_reason"]
+
+
+def test_a_new_image_does_not_change_the_published_one(finished_build: FinishedBuild) -> None:
+    path = _run(finished_build)["artifacts"][0]["path"]
+    before = sha256_file(path)
+    new = finished_build.image.with_name("new")
+    new.write_bytes(b"x" * 4096)
+    os.rename(new, finished_build.image)
+    assert sha256_file(path) == before
+
+
+def test_other_file_system(finished_build: FinishedBuild, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def refused(source: str, *args: t.Any, **kwargs: t.Any) -> None:
+        if source == str(finished_build.image):
+            raise OSError(18, "Invalid cross-device link")
+        link(source, *args, **kwargs)
+
+    monkeypatch.setattr(maker_module.os, "link", refused)
+    monkeypatch.setattr(maker_module, "clone_file", lambda source, destination: False)
+    path = _run(finished_build)["artifacts"][0]["path"]
+    assert not os.path.samefile(path, finished_build.image)
+    assert os.stat(path).st_blocks <= finished_build.image.stat().st_blocks + 16
+    assert sha256_file(path) == sha256_file(str(finished_build.image))
+
+
+def test_check_mode_writes_nothing(finished_build: FinishedBuild) -> None:
+    result = _run(finished_build, check_mode=True)
+    assert result["changed"] is True
+    assert result["diff"]["after"]["artifacts"] == {"appliance-1.0.raw": "raw"}
+    assert not finished_build.output_dir.exists()
+    shutil.rmtree(finished_build.directory.path)
+    assert "would build" in _run(finished_build, check_mode=True)["msg"]
+
+
+@pytest.mark.parametrize("name", ["disk_compose", "image_sign", "pkg_resolve"])
+def test_an_earlier_stage_is_missing(finished_build: FinishedBuild, name: str) -> None:
+    os.unlink(finished_build.directory.join("stages", f"{name}.json"))
+    with pytest.raises(DocumentError, match=f"stage {name} has not been completed"):
+        _run(finished_build)
+
+
+# --- nothing partial, nothing lost --------------------------------------------------------------------------------
+
+
+def test_an_interrupted_run_leaves_the_last_good_output(
+    finished_build: FinishedBuild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(finished_build)
+    before = _published(finished_build)
+    finished_build.artifacts = ALL
+    finished_build.packages[0]["version"] = "13"
+    finished_build.write_documents()
+    started = threading.Event()
+
+    def slow(*args: t.Any, stop: threading.Event, **kwargs: t.Any) -> t.NoReturn:
+        started.set()
+        stop.wait(30)
+        raise CancelledError("stopped")
+
+    monkeypatch.setattr(maker_module, "compress_file", slow)
+
+    def interrupt() -> None:
+        started.wait(30)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    timer = threading.Thread(target=interrupt)
+    timer.start()
+    with pytest.raises(CancelledError, match="image_finalize was stopped"):
+        _run(finished_build)
+    timer.join()
+    assert _published(finished_build) == before
+    _check_sums(finished_build)
+
+
+def test_killed_run(finished_build: FinishedBuild) -> None:
+    finished_build.artifacts = [{"type": "raw", "compression": "xz"}]
+    finished_build.write_documents()
+    program = (
+        "import os, sys\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._artifact import maker, stage\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._stage import *\n"
+        "def killed(source, destination, *args, **kwargs):\n"
+        "    open(destination, 'wb').write(b'half')\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "maker.compress_file = killed\n"
+        "run_stage(stage.ImageFinalize(BuildDirectory(sys.argv[1]), StageOptions(), output_dir=sys.argv[2]))\n"
+    )
+    arguments = [sys.executable, "-c", program, finished_build.directory.path, str(finished_build.output_dir)]
+    killed = subprocess.run(arguments, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, check=False)
+    assert killed.returncode == -9
+    assert not [name for name in os.listdir(finished_build.output_dir) if not name.startswith(".")]
+    _run(finished_build)
+    assert not [name for name in os.listdir(finished_build.output_dir) if ".part-" in name]
+    _check_sums(finished_build)
+
+
+def test_too_little_space_is_told_before(finished_build: FinishedBuild, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished_build.artifacts = [{"type": "vdi"}]
+    finished_build.write_documents()
+    real = os.statvfs
+
+    class Full:
+        f_bavail, f_frsize = 256, 4096
+
+    monkeypatch.setattr(maker_module.os, "statvfs", lambda path: Full if "output" in str(path) else real(path))
+    with pytest.raises(ArtifactError, match=r"need at least \d+ MiB in .*/output, but only 1 MiB are free"):
+        _run(finished_build)
+    assert os.listdir(finished_build.output_dir) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a tmpfs in a private namespace")
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"type": "raw"},
+        {"type": "raw", "compression": "zstd"},
+        {"type": "raw", "compression": "gz"},
+        {"type": "raw", "compression": "xz"},
+        {"type": "qcow2"},
+        {"type": "vdi"},
+        {"type": "vmdk", "compression": "xz"},
+    ],
+)
+def test_full_disk(finished_build: FinishedBuild, kind: dict[str, str]) -> None:
+    finished_build.artifacts = [kind]
+    finished_build.write_documents()
+    finished_build.output_dir.mkdir()
+    program = (
+        "import os, sys\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._artifact import maker, stage\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._errors import *\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._stage import *\n"
+        "maker.ArtifactMaker._check_space = lambda self, plans: None\n"
+        "try:\n"
+        "    run_stage(stage.ImageFinalize(BuildDirectory(sys.argv[1]), StageOptions(), output_dir=sys.argv[2]))\n"
+        "except ComposerError as exc:\n"
+        "    print(exc)\n"
+        "print(os.listdir(sys.argv[2]))\n"
+    )
+    script = 'mount -t tmpfs -o size=512k none "$4" && exec "$@"'
+    arguments = [sys.executable, "-c", program, finished_build.directory.path, str(finished_build.output_dir)]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script.replace("$4", "$5"), "sh", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    *message, listing = done.stdout.strip().splitlines()
+    assert "No space left on device" in " ".join(message)
+    assert listing == "[]"
+
+
+# --- keep_workspace -----------------------------------------------------------------------------------------------
+
+
+def test_the_workspace_is_removed_and_not_missed(
+    finished_build: FinishedBuild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = finished_build.image.read_bytes()
+    result = _run(finished_build, keep_workspace=False)
+    assert result["changed"] is True
+    assert not finished_build.image.exists()
+    assert pathlib.Path(result["artifacts"][0]["path"]).read_bytes() == content
+    assert _run(finished_build, keep_workspace=False)["changed"] is False
+    stamp = finished_build.directory.require("disk_compose")
+    assert [output.problem(relative_to=finished_build.directory.path) for output in stamp.outputs] == [None]
+
+    # When it is needed after all, it is composed again.
+    writer = finished_build.stage_that_writes(content)
+    monkeypatch.setattr(disk_stage, "DiskCompose", writer)
+    monkeypatch.setattr(sign_stage, "ImageSign", writer)
+    os.unlink(result["artifacts"][0]["path"])
+    again = _run(finished_build, keep_workspace=True)
+    assert again["artifacts"] == result["artifacts"]
+    assert finished_build.image.exists()
+    assert _run(finished_build, keep_workspace=True)["changed"] is False
+    assert not any(output.released for output in finished_build.directory.require("disk_compose").outputs)
+    assert "Composing the image again" in pathlib.Path(finished_build.directory.build_log).read_text()
+
+
+def test_a_missing_image_that_nobody_released(finished_build: FinishedBuild) -> None:
+    finished_build.image.unlink()
+    with pytest.raises(DocumentError, match=r"image .*image.raw is missing. Run the module .*disk_compose"):
+        _run(finished_build)
+
+
+def test_version_is_that_of_the_collection() -> None:
+    galaxy = next(
+        parent / "galaxy.yml" for parent in pathlib.Path(__file__).resolve().parents if (parent / "galaxy.yml").exists()
+    )
+    assert f"version: {COLLECTION_VERSION}\n" in galaxy.read_text()

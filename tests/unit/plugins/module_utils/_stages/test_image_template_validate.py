@@ -1,0 +1,237 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import typing as t
+
+import pytest
+import yaml
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
+from ansible_collections.os_image.composer.plugins.module_utils._stages.image_template_validate import TemplateValidate
+from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+from ansible_collections.os_image.composer.tests.unit.plugins.module_utils.conftest import CONFIG, basic
+
+Run = t.Callable[..., dict[str, t.Any]]
+
+
+@pytest.fixture
+def run(tmp_path: pathlib.Path) -> Run:
+    """Run the stage for a template of some sections."""
+
+    def run_it(*, check: bool = False, folder: str = "in", **sections: t.Any) -> dict[str, t.Any]:
+        directory = tmp_path / folder
+        directory.mkdir(exist_ok=True)
+        (directory / "web.yml").write_text(yaml.safe_dump({**basic(), **sections}, sort_keys=False))
+        stage = TemplateValidate.open(
+            str(directory / "web.yml"),
+            config_dir=str(CONFIG),
+            work_dir=str(tmp_path / "work"),
+            cache_dir=str(tmp_path / "cache"),
+            overrides={},
+            options=StageOptions(check_mode=check),
+        )
+        return run_stage(stage)
+
+    return run_it
+
+
+def document_of(result: dict[str, t.Any]) -> TemplateDocument:
+    return TemplateDocument.read(BuildDirectory(result["build_dir"]))
+
+
+def test_the_quartet(run: Run, tmp_path: pathlib.Path) -> None:
+    checked = run(check=True)
+    assert (checked["changed"], checked["msg"]) == (True, "image_template_validate: would build: not built yet")
+    assert checked["build_dir"] == str(tmp_path / "work/debian-debian12-x86_64/imagebuild/web")
+    assert checked["provider_id"] == "debian-debian12-x86_64"
+    assert not (tmp_path / "work").exists()
+    first = run()
+    assert first["changed"]
+    assert first["build_dir"] == checked["build_dir"]
+    assert first["template"] == checked["template"]
+    assert not run(check=True)["changed"]
+    assert not run()["changed"]
+
+
+def test_reasons_name_the_field(run: Run) -> None:
+    run(systemConfig={"hostname": "a", "packages": ["curl"]})
+    changed = run(check=True, systemConfig={"hostname": "b", "packages": ["curl", "jq"]})
+    assert changed["rebuild_reason"] == "template changed: systemConfig.hostname a -> b, systemConfig.packages +jq"
+    assert run(systemConfig={"hostname": "b", "packages": ["curl", "jq"]})["changed"]
+
+
+def test_a_changed_file_is_a_reason(run: Run, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "f").write_text("1")
+    sections = {"systemConfig": {"additionalFiles": [{"local": "f", "final": "/f"}]}}
+    run(**sections)
+    (tmp_path / "in" / "f").write_text("2")
+    reason = run(**sections)["rebuild_reason"]
+    assert reason == "template changed: systemConfig.additionalFiles[0].local 6b86b273ff34 -> d4735e3a265e"
+    (tmp_path / "in" / "f").chmod(0o700)
+    assert run(**sections)["rebuild_reason"] == "template changed: systemConfig.additionalFiles[0].mode 0644 -> 0700"
+
+
+def test_the_document(run: Run, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "key.asc").write_text("key")
+    result = run(
+        systemConfig={"bootloader": {"provider": "grub"}},
+        packageRepositories=[
+            {
+                "codename": "bookworm",
+                "url": "https://packages.example.org/debian",
+                "pkey": "key.asc",
+                "component": "a b",
+            }
+        ],
+    )
+    document = document_of(result)
+    assert document.provider["bootloader_packages"] == ["grub-efi-amd64-bin"]
+    assert document.provider["package_arch"] == "amd64"
+    assert document.provider["essential"] == {"priorities": ["required"], "packages": ["apt"]}
+    names = [repository["name"] for repository in document.provider["repositories"]]
+    assert names == ["bookworm", "bookworm-updates", "bookworm-security", "bookworm-packages.example.org"]
+    assert document.provider["repositories"][3] == {
+        "name": "bookworm-packages.example.org",
+        "url": "https://packages.example.org/debian",
+        "suite": "bookworm",
+        "components": ["a", "b"],
+        "priority": 500,
+        "allow_packages": [],
+        "exclude_packages": [],
+        "gpgcheck": True,
+        "repo_gpgcheck": True,
+        "keys": [str(tmp_path / "in" / "key.asc")],
+        "fingerprints": [],
+    }
+    for repository in document.provider["repositories"]:
+        for key in repository["keys"]:
+            assert key in document.files
+    assert document.package_cache == str(tmp_path / "cache/pkgCache/debian-debian12-x86_64")
+    assert document.section("systemConfig", "hostname") == "debian"
+    assert [os.path.basename(source["path"]) for source in document.sources] == [
+        "web.yml",
+        "default-raw-x86_64.yml",
+        "config.yml",
+        "chrootenv_x86_64.yml",
+        "amd64_repo.yml",
+    ]
+    assert os.stat(os.path.join(result["build_dir"], "template.json")).st_mode & 0o777 == 0o600
+
+
+def test_a_repository_of_the_provider_can_be_replaced(run: Run, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "in").mkdir(exist_ok=True)
+    (tmp_path / "in" / "key.asc").write_text("key")
+    own = {"name": "bookworm", "codename": "bookworm", "url": "https://mirror.example.org/debian", "pkey": "key.asc"}
+    repositories = document_of(run(packageRepositories=[own])).provider["repositories"]
+    assert [entry["name"] for entry in repositories] == ["bookworm-updates", "bookworm-security", "bookworm"]
+    assert repositories[2]["url"] == "https://mirror.example.org/debian"
+
+
+def test_secrets_are_nowhere(run: Run) -> None:
+    result = run(systemConfig={"users": [{"name": "a", "password": "Tr0ub4dor&3"}]})
+    hashed = document_of(result).section("systemConfig", "users")[0]["password"]
+    assert hashed.startswith("$6$")
+    shown = json.dumps(result)
+    assert "Tr0ub4dor" not in shown
+    assert hashed not in shown
+    for directory, _folders, files in os.walk(result["build_dir"]):
+        for name in files:
+            content = pathlib.Path(directory, name).read_text()
+            assert "Tr0ub4dor" not in content, name
+            assert (hashed in content) == (name == "template.json"), name
+    assert not run(systemConfig={"users": [{"name": "a", "password": "Tr0ub4dor&3"}]})["changed"]
+    other = run(systemConfig={"users": [{"name": "a", "password": "correct horse"}]})
+    assert other["rebuild_reason"] == "template changed: systemConfig.users[0].password"
+
+
+def test_the_difference_to_the_default_template(run: Run, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "motd").write_text("Hello")
+    config = {
+        "hostname": "kiosk",
+        "packages": ["curl"],
+        "users": [{"name": "a", "password": "Tr0ub4dor&3"}],
+        "additionalFiles": [{"local": "motd", "final": "/etc/motd"}],
+    }
+    diff = run(systemConfig=config)["diff"]
+    assert (diff["before_header"], diff["after_header"]) == ("default-raw-x86_64.yml", "web.yml")
+    before, after = yaml.safe_load(diff["before"]), yaml.safe_load(diff["after"])
+    assert before["systemConfig"]["hostname"] == "debian"
+    assert after["systemConfig"]["hostname"] == "kiosk"
+    assert after["systemConfig"]["packages"] == [*before["systemConfig"]["packages"], "curl"]
+    assert after["systemConfig"]["users"] == [{"name": "a", "password": "(hidden)", "sudo": False}]
+    assert after["systemConfig"]["additionalFiles"][0]["local"] == "motd"
+    assert after["disk"] == before["disk"]
+    # It does not depend on the last run, nor on whether there was something to do.
+    assert run(systemConfig=config)["diff"] == diff
+    assert run(check=True, systemConfig=config)["diff"] == diff
+
+
+@pytest.mark.parametrize("count", [100, 300, 1000, 15_000])
+def test_results_stay_small(run: Run, count: int) -> None:
+    packages = [f"package-number-{number}" for number in range(count)]
+    result = run(systemConfig={"packages": packages})
+    assert len(json.dumps(result)) < 50_000
+    assert ("systemConfig" in result["template"]) == (count <= 1000)
+    assert ("prepared" in result["diff"]) == (count > 300)
+
+
+def test_fingerprints_and_the_build_digest_know_no_paths(run: Run, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "f").write_text("1")
+    sections = {"systemConfig": {"additionalFiles": [{"local": "f", "final": "/f"}]}}
+    lock = {"packages": [{"name": "a", "version": "1", "arch": "all", "sha256": "0" * 64, "url": "http://one/"}]}
+    one = document_of(run(**sections))
+    shutil.copytree(tmp_path / "in", tmp_path / "elsewhere")
+    other = document_of(run(folder="elsewhere", **sections))
+    assert one.files != other.files
+    assert one.fingerprint(one.template) == other.fingerprint(other.template)
+    elsewhere = {"packages": [{**lock["packages"][0], "url": "http://two/"}]}
+    assert one.build_digest(lock) == other.build_digest(elsewhere)
+    newer = {"packages": [{**lock["packages"][0], "version": "2"}]}
+    assert one.build_digest(lock) != one.build_digest(newer)
+    artifacts = document_of(run(disk={"artifacts": [{"type": "qcow2"}]}, **sections))
+    assert artifacts.build_digest(lock) == one.build_digest(lock)
+    (tmp_path / "in" / "signing.key").write_text("secret")
+    words = {
+        "description": "What it is for.",
+        "kernel": {"name": "edge"},
+        "signing": {"checksums": {"key": "signing.key"}},
+    }
+    config = {**sections["systemConfig"], **words}
+    described = document_of(run(metadata={"description": "For all.", "keywords": ["kiosk"]}, systemConfig=config))
+    assert described.build_digest(lock) == one.build_digest(lock)
+    (tmp_path / "in" / "f").write_text("2")
+    assert document_of(run(**sections)).build_digest(lock) != one.build_digest(lock)
+
+
+def test_check_mode_before_the_template_is_there(tmp_path: pathlib.Path) -> None:
+    template = tmp_path / "work" / "inputs" / ("0" * 64) / "template" / "web.yml"
+    stage = TemplateValidate.open(
+        str(template),
+        config_dir=str(tmp_path),
+        work_dir=str(tmp_path / "work"),
+        cache_dir=str(tmp_path / "cache"),
+        overrides={},
+        options=StageOptions(check_mode=True),
+    )
+    result = run_stage(stage)
+    assert result["msg"] == "image_template_validate: would build: the template is not on this host yet"
+    assert result["build_dir"].startswith(str(tmp_path / "work" / "inputs"))
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_wrong_template_leaves_the_last_good_document(run: Run) -> None:
+    result = run(systemConfig={"hostname": "good"})
+    with pytest.raises(Exception, match="is no host name"):
+        run(systemConfig={"hostname": "-bad"})
+    assert document_of(result).section("systemConfig", "hostname") == "good"

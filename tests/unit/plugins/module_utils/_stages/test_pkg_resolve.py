@@ -1,0 +1,292 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The stage: documents, layers, changes, check mode, and a given lock."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._errors import (
+    DocumentError,
+    RepositoryError,
+    ResolveError,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb import DebResolver
+from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
+from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_resolve import PackageResolve
+from ansible_collections.os_image.composer.tests.support.build_state import leave
+from ansible_collections.os_image.composer.tests.support.package_index import repository
+
+INDEX = """
+    base
+    Essential: yes
+    Pre-Depends: libc
+    Depends: awk
+
+    libc
+
+    mawk
+    Provides: awk
+    Priority: required
+
+    gawk
+    Provides: awk
+
+    app
+    Depends: lib
+
+    lib
+
+    boot
+
+    linux-image-amd64
+"""
+
+
+@dataclasses.dataclass
+class Build:
+    """A build directory whose template and repositories a test may change."""
+
+    directory: pathlib.Path
+    repositories: list[RepositoryMetadata]
+    packages: list[str]
+    offline: list[bool]
+    reachable: bool = True
+
+    def run(self, *, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        """Run the stage."""
+        build = BuildDirectory(str(self.directory / "build"))
+        template = {
+            "systemConfig": {
+                "packages": self.packages,
+                "kernel": {"packages": ["linux-image-amd64"]},
+            }
+        }
+        document = {
+            "provider_id": "debian-debian12-x86_64",
+            "provider": {
+                "family": "deb",
+                "package_arch": "amd64",
+                "essential": {"priorities": [], "packages": []},
+                "bootloader_packages": ["boot"],
+                "repositories": [],
+            },
+            "template": template,
+            "files": {},
+            "directories": {"cache_dir": str(self.directory / "cache"), "work_dir": "/w", "config_dir": "/c"},
+            "sources": [],
+            "warnings": [],
+            "unsupported": [],
+        }
+        leave(build, "image_template_validate", document=("template.json", document))
+        return run_stage(PackageResolve(build, StageOptions(check_mode=check), **options))
+
+    def lock(self) -> dict[str, t.Any]:
+        """Read the lock."""
+        return t.cast("dict[str, t.Any]", json.loads((self.directory / "build" / "packages.lock.json").read_text()))
+
+
+@pytest.fixture
+def build(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Build:
+    """Make a build whose repositories are verified already."""
+    made = Build(tmp_path, [repository(tmp_path, INDEX)], ["app"], [])
+
+    def refresh(_configured: t.Any, *, offline: bool, **_options: t.Any) -> list[RepositoryMetadata]:
+        made.offline.append(offline)
+        if not made.reachable:
+            raise RepositoryError("The repository 'stable' is down.")
+        return made.repositories
+
+    monkeypatch.setattr(DebResolver, "refresh", staticmethod(refresh))
+    return made
+
+
+def test_the_lock_says_what_is_installed_why_and_from_where(build: Build) -> None:
+    result = build.run()
+    lock = build.lock()
+    assert result["changed"] is True
+    assert result["rebuild_reason"] == "not built yet"
+    assert result["packages"] == 7
+    assert result["download_size"] == 7000
+    assert result["lock_file"] == str(build.directory / "build" / "packages.lock.json")
+    assert lock["provider_id"] == "debian-debian12-x86_64"
+    assert lock["requested"] == ["base", "linux-image-amd64", "boot", "app"]
+    assert lock["repositories"] == [
+        {
+            "name": "stable",
+            "url": "http://mirror.example.org/debian",
+            "suite": "stable",
+            "metadata_digest": build.repositories[0].metadata_digest,
+            "signed_by": ["A" * 40],
+            "gpgcheck": True,
+        }
+    ]
+    assert lock["source_date_epoch"] == 1_700_000_000
+    assert [(package["name"], package["layer"], package["reason"]) for package in lock["packages"]] == [
+        ("libc", 0, "dependency"),
+        ("mawk", 0, "dependency"),
+        ("base", 0, "essential"),
+        ("boot", 1, "bootloader"),
+        ("lib", 1, "dependency"),
+        ("app", 1, "system"),
+        ("linux-image-amd64", 1, "kernel"),
+    ]
+    base = lock["packages"][2]
+    assert base["depends"] == ["libc", "mawk"]
+    assert base["url"] == "http://mirror.example.org/debian/pool/base_1.0-1.deb"
+    assert base["filename"] == "base_1.0-1_amd64.deb"
+    assert base["installed_size"] == 10240
+
+
+def test_the_picture_is_written_to_all_its_places(build: Build) -> None:
+    wanted = build.directory / "graph.dot"
+    result = build.run(dot_file=str(wanted))
+    assert result["dot_file"] == str(wanted)
+    picture = wanted.read_text()
+    assert '"app" -> "lib";' in picture
+    assert (build.directory / "build" / "chrootpkgs.dot").read_text() == picture
+    cache = build.directory / "cache" / "pkgCache" / "debian-debian12-x86_64"
+    assert (cache / "chrootpkgs.dot").read_text() == picture
+
+
+def test_a_picture_that_cannot_be_written_is_explained(build: Build) -> None:
+    with pytest.raises(ResolveError, match=r"Cannot write the dependency graph /nowhere/graph\.dot: No such file"):
+        build.run(dot_file="/nowhere/graph.dot")
+
+
+def test_a_second_run_changes_nothing(build: Build) -> None:
+    build.run()
+    result = build.run()
+    assert result["changed"] is False
+    assert result["package_changes"] == {"added": [], "removed": [], "changed": []}
+
+
+def test_another_package_is_told_in_words(build: Build) -> None:
+    build.run()
+    build.packages.append("gawk")
+    checked = build.run(check=True)
+    result = build.run()
+    assert result["changed"] is True
+    assert result["rebuild_reason"] == "requested packages changed: gawk (system) added"
+    # Check mode tells what would be, not what the last run did.
+    assert {**checked, "msg": "", "duration": 0} == {**result, "msg": "", "duration": 0}
+    assert result["package_changes"] == {"added": ["gawk 1.0-1"], "removed": ["mawk 1.0-1"], "changed": []}
+    # What the image decides otherwise belongs to its own chroot environment.
+    assert {package["name"] for package in build.lock()["packages"] if package["layer"] == 0} == {
+        "base",
+        "gawk",
+        "libc",
+    }
+
+
+def test_images_of_one_provider_share_the_chroot_environment(build: Build) -> None:
+    build.run()
+    before = [package for package in build.lock()["packages"] if package["layer"] == 0]
+    build.packages[:] = ["lib"]
+    build.run()
+    assert [package for package in build.lock()["packages"] if package["layer"] == 0] == before
+
+
+def test_new_metadata_is_told_in_words(build: Build) -> None:
+    build.run()
+    updates = repository(
+        build.directory, INDEX.replace("    lib\n", "    lib\n    Version: 1.1-1\n"), date=1_800_000_000
+    )
+    build.repositories = [updates]
+    result = build.run()
+    assert result["rebuild_reason"] == "package metadata changed: stable"
+    assert result["package_changes"] == {"added": [], "removed": [], "changed": ["lib 1.0-1 -> 1.1-1"]}
+    assert build.lock()["source_date_epoch"] == 1_800_000_000
+
+
+def test_an_image_of_the_same_packages_keeps_its_date(build: Build) -> None:
+    build.run()
+    build.repositories = [repository(build.directory, INDEX + "\n\n    unrelated", date=1_800_000_000)]
+    build.run()
+    assert build.lock()["source_date_epoch"] == 1_700_000_000
+
+
+def test_another_mirror_only_changes_where_packages_lie(build: Build) -> None:
+    build.run()
+    build.repositories = [repository(build.directory, INDEX, base_url="http://other.example.org")]
+    result = build.run()
+    assert result["rebuild_reason"].startswith(
+        "mirrors changed: stable http://mirror.example.org/debian -> http://other"
+    )
+    assert result["package_changes"] == {"added": [], "removed": [], "changed": []}
+    assert build.lock()["packages"][0]["url"].startswith("http://other.example.org/pool/")
+
+
+def test_check_mode_shows_the_packages_and_writes_nothing(build: Build) -> None:
+    result = build.run(check=True)
+    assert result["changed"] is True
+    assert result["diff"]["after"]["packages"]["app"] == "1.0-1"
+    assert not (build.directory / "build" / "packages.lock.json").exists()
+    assert build.offline == [True]
+
+
+def test_check_mode_on_a_virgin_host_would_build(build: Build) -> None:
+    build.reachable = False
+    result = build.run(check=True)
+    assert result["changed"] is True
+    assert result["rebuild_reason"].startswith("The package metadata has to be fetched first: The repository 'stable'")
+
+
+def test_a_repository_that_is_down_is_an_error_and_keeps_the_lock(build: Build) -> None:
+    build.run()
+    before = build.lock()
+    build.reachable = False
+    with pytest.raises(RepositoryError, match="is down"):
+        build.run()
+    assert build.lock() == before
+
+
+def test_offline_is_handed_on(build: Build) -> None:
+    build.run(offline=True)
+    assert build.offline == [True]
+
+
+def test_a_failure_keeps_the_last_lock(build: Build) -> None:
+    build.run()
+    before = build.lock()
+    build.packages.append("nothing")
+    with pytest.raises(ResolveError, match="There is no package 'nothing'"):
+        build.run()
+    assert build.lock() == before
+
+
+def test_a_given_lock_is_used_as_it_is(build: Build) -> None:
+    build.run()
+    given = build.directory / "given.lock.json"
+    lock = build.lock()
+    lock["packages"][0]["version"] = "0.9-1"
+    given.write_text(json.dumps(lock))
+    build.offline.clear()
+    result = build.run(lock_file=str(given))
+    assert build.offline == []
+    assert build.lock() == lock
+    assert result["package_changes"]["changed"] == ["libc 1.0-1 -> 0.9-1"]
+    assert build.run(lock_file=str(given))["changed"] is False
+
+
+def test_a_lock_made_for_another_template_is_refused(build: Build) -> None:
+    build.run()
+    given = build.directory / "given.lock.json"
+    given.write_text(json.dumps(build.lock()))
+    build.packages.append("gawk")
+    with pytest.raises(ResolveError, match=r"given\.lock\.json was made without gawk, which the template asks for"):
+        build.run(lock_file=str(given))
+
+
+def test_without_a_template_there_is_nothing_to_resolve(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "build").mkdir()
+    with pytest.raises(DocumentError, match="The stage image_template_validate has not been completed"):
+        run_stage(PackageResolve(BuildDirectory(str(tmp_path / "build")), StageOptions()))
