@@ -20,7 +20,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Origin
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Origin
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
 from ansible_collections.os_image.composer.plugins.module_utils._template.validation import describe, nearest, shown
 from ansible_collections.os_image.composer.plugins.plugin_utils._template_bundle import OWN_CONFIG
@@ -188,7 +188,7 @@ def _read(path: str) -> Settings:
     return {**read_configuration(OWN_FILE), **own}
 
 
-def _checked(data: Mapping, prefix: str, problems: t.List[Problem]) -> t.Iterator[t.Tuple[str, t.Any]]:
+def _checked(data: LocatedMapping, prefix: str, problems: t.List[Problem]) -> t.Iterator[t.Tuple[str, t.Any]]:
     """Yield the name and the value of each setting in a mapping; what is wrong is added to the problems."""
     known = list(dict.fromkeys(name[len(prefix) :].partition(".")[0] for name in SETTINGS if name.startswith(prefix)))
     for key, value in data.items():
@@ -202,7 +202,7 @@ def _checked(data: Mapping, prefix: str, problems: t.List[Problem]) -> t.Iterato
                 problems.append(Problem(origin, wrong))
             else:
                 yield name, _from(os.path.dirname(origin.file), value) if SETTINGS[name].is_path else value
-        elif isinstance(value, Mapping):
+        elif isinstance(value, LocatedMapping):
             yield from _checked(value, f"{name}.", problems)
         else:
             problems.append(Problem(origin, _wrong_type(value, "a mapping")))

@@ -23,7 +23,7 @@ from ansible.parsing.vault import VaultHelper
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import CONFIG_FOLDER, TEMPLATE_FOLDER
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import parse_yaml, read_yaml_bytes
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Origin, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Origin, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
 from ansible_collections.os_image.composer.plugins.module_utils._template.references import file_references, find_file
 
@@ -132,7 +132,7 @@ def collect_content(
         data = json.dumps(content, indent=2, default=str, ensure_ascii=False).encode("utf-8") + b"\n"
     template = parse_yaml(data, path=_CONTENT, what="The image template")
     image = template.get("image")
-    name = image.get("name") if isinstance(image, Mapping) else None
+    name = image.get("name") if isinstance(image, LocatedMapping) else None
     stem = name if isinstance(name, str) and _FILE_NAME.match(name) else "template"
     return _collect(
         template,
@@ -162,7 +162,9 @@ def _secrets(value: t.Any, path: Path) -> t.Iterator[Path]:
         yield path
 
 
-def _collect(template: Mapping, data: bytes, *, name: str, base_dir: str, config_dir: str, decrypt: Decrypt) -> Bundle:
+def _collect(
+    template: LocatedMapping, data: bytes, *, name: str, base_dir: str, config_dir: str, decrypt: Decrypt
+) -> Bundle:
     contents: dict[str, tuple[bytes | str, int]] = {f"{TEMPLATE_FOLDER}/{name}": (data, 0o600)}
     problems = []
     for reference in file_references(template):
@@ -187,7 +189,7 @@ def _entry(path: str, decrypt: Decrypt) -> tuple[bytes | str, int]:
     return (decrypt(path) if is_encrypted(path) else path), mode
 
 
-def _configuration(config_dir: str, template: Mapping) -> t.Iterator[str]:
+def _configuration(config_dir: str, template: LocatedMapping) -> t.Iterator[str]:
     """Yield the files of the template's operating system; what tells the known ones when it is none of them.
 
     :raises TemplateError: The directory holds no configuration.
@@ -199,7 +201,7 @@ def _configuration(config_dir: str, template: Mapping) -> t.Iterator[str]:
             remedy="Let config_dir name a directory with osv/{os}/{dist}/config.yml below it.",
         )
     target = template.get("target")
-    name = target.get("os") if isinstance(target, Mapping) else None
+    name = target.get("os") if isinstance(target, LocatedMapping) else None
     is_known = isinstance(name, str) and name in os.listdir(root)
     for directory, folders, files in os.walk(os.path.join(root, name) if isinstance(name, str) and is_known else root):
         folders[:] = sorted(folder for folder in folders if not folder.startswith((".", "__")))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.spdx import (
     ImageIdentity,
     PackageDescription,
     created,

@@ -19,7 +19,7 @@ import urllib.parse
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.license import declared_license
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.rpm_license import tagged_license
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import PackageDescription
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.spdx import PackageDescription
 from ansible_collections.os_image.composer.plugins.module_utils._chroot import rpm_header
 
 _DPKG_STATUS = "/var/lib/dpkg/status"

@@ -19,9 +19,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import T
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
-    Mapping,
+    LocatedList,
+    LocatedMapping,
     Origin,
-    Sequence,
     from_data,
     origin_of,
 )
@@ -60,8 +60,8 @@ class Assembly:
     :ivar unsupported: What is valid, but cannot be built by this version, in full sentences.
     """
 
-    template: Mapping
-    default: Mapping
+    template: LocatedMapping
+    default: LocatedMapping
     provider: Provider
     files: t.Dict[str, str]
     sources: t.Tuple[str, ...]
@@ -79,14 +79,14 @@ class _Assembler:
         self.tainted: t.Set[str] = set()
         self.files: t.Dict[str, str] = {}
 
-    def form(self, data: Mapping, schema: t.Dict[str, t.Any]) -> None:
+    def form(self, data: LocatedMapping, schema: t.Dict[str, t.Any]) -> None:
         """Hold a template against its schema; parts with errors are taken out of it."""
         for problem in validate(data, schema):
             self.problems.append(problem)
             steps = [str(step) for step in problem.origin.path[:2]]
             section = steps[0] if steps else ""
             holder = data.get(section)
-            if section == "systemConfig" and len(steps) > 1 and isinstance(holder, Mapping):
+            if section == "systemConfig" and len(steps) > 1 and isinstance(holder, LocatedMapping):
                 # Its parts stand for themselves: one that is wrong does not spoil the others.
                 self.tainted.add(".".join(steps))
                 if steps[1] in holder:
@@ -104,7 +104,7 @@ class _Assembler:
                 names.update(f"systemConfig.{part}" for part in SECTIONS["systemConfig"]["properties"])
         return names
 
-    def resolve_files(self, template: Mapping) -> None:
+    def resolve_files(self, template: LocatedMapping) -> None:
         """Make the paths of local files absolute, and note the digests of the files."""
         for reference in file_references(template):
             is_default = reference.origin.file.startswith(self.config_dir + os.sep)
@@ -121,7 +121,7 @@ class _Assembler:
             else:
                 reference.replace(path)
 
-    def target(self, *templates: Mapping) -> Target | None:
+    def target(self, *templates: LocatedMapping) -> Target | None:
         """Return the target that the uppermost template with one names."""
         values: t.Dict[str, str] = {}
         for template in templates:
@@ -144,7 +144,7 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
     """
     assembler = _Assembler(template_path, config_dir)
     user = load_yaml(assembler.template_path, what="The image template")
-    upper: Mapping = from_data(overrides or {}, file=OVERRIDES_NAME)
+    upper: LocatedMapping = from_data(overrides or {}, file=OVERRIDES_NAME)
     for written, schema in ((user, USER_TEMPLATE), (upper, OVERRIDES)):
         assembler.form(written, schema)
         translate(written)
@@ -202,11 +202,11 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
     )
 
 
-def _lines(template: Mapping, findings: t.Iterable[Finding]) -> t.List[str]:
+def _lines(template: LocatedMapping, findings: t.Iterable[Finding]) -> t.List[str]:
     return [Problem(origin_of(template, path), message).line for path, message in findings]
 
 
-def _without_repositories(template: Mapping, provider: Provider) -> t.Iterator[Finding]:
+def _without_repositories(template: LocatedMapping, provider: Provider) -> t.Iterator[Finding]:
     """Yield a warning when there is nothing that packages could come from.
 
     A provider has no repository when this collection cannot vouch for the key that signs it.
@@ -220,23 +220,23 @@ def _without_repositories(template: Mapping, provider: Provider) -> t.Iterator[F
         )
 
 
-def _name_configuration(merged: Mapping, default: Mapping) -> None:
+def _name_configuration(merged: LocatedMapping, default: LocatedMapping) -> None:
     """Name a systemConfig after the image when only the default template names it: images must not share a name."""
     config, origins = merged.get("systemConfig"), default["systemConfig"].origins
     name = merged.get("image", {}).get("name")
-    if isinstance(config, Mapping) and isinstance(name, str):
+    if isinstance(config, LocatedMapping) and isinstance(name, str):
         inherited = "name" in config and config.origins["name"] is origins.get("name")
         if inherited or "name" not in config:
             config.put("name", name, merged["image"].origins["name"])
 
 
-def _complete(template: Mapping) -> None:
+def _complete(template: LocatedMapping) -> None:
     """Say, in place, what follows from the rest of a valid template."""
     if template["target"]["imageType"] == "raw" and not template["disk"]["artifacts"]:
         origin = template["disk"].origin
-        artifact = Mapping(origin)
+        artifact = LocatedMapping(origin)
         artifact.put("type", "raw", origin)
-        t.cast(Sequence, template["disk"]["artifacts"]).add(artifact, origin)
+        t.cast(LocatedList, template["disk"]["artifacts"]).add(artifact, origin)
     for item in template["systemConfig"]["additionalFiles"]:
         # Part of the document, so that changing the permissions of a file changes the image.
         item.setdefault("mode", f"{stat.S_IMODE(os.stat(item['local']).st_mode) & 0o755:04o}")

@@ -21,7 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.disk imp
 )
 from ansible_collections.os_image.composer.plugins.module_utils._checks.packages import has_package
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
 
 SUBJECT = Subject("Kernel, initramfs and bootloader")
@@ -50,7 +50,7 @@ _OPPOSITES = (("quiet", "debug"), ("ro", "rw"))
 _SERIAL = re.compile(r"tty(S|AMA|USB|LP|PS|mxc|O)[0-9]+(,[0-9]+([noe]([5-8]r?)?)?)?\Z")
 
 
-def kernel_words(template: Mapping) -> t.List[str]:
+def kernel_words(template: LocatedMapping) -> t.List[str]:
     """Return the words of the kernel command line."""
     return words_of(template["systemConfig"]["kernel"]["cmdline"])
 
@@ -63,7 +63,7 @@ def kernel_words(template: Mapping) -> t.List[str]:
       packages: ["linux-image-*"]
     """,
 )
-def kernel_is_named(template: Mapping) -> t.Iterator[Finding]:
+def kernel_is_named(template: LocatedMapping) -> t.Iterator[Finding]:
     """What boots by itself has a kernel."""
     # An initrd may be made for a kernel that comes from elsewhere.
     if not template["systemConfig"]["kernel"]["packages"] and template["target"]["imageType"] != "initrd":
@@ -81,7 +81,7 @@ def kernel_is_named(template: Mapping) -> t.Iterator[Finding]:
         cmdline: 'quiet dyndbg="file drivers/usb/* +p'
     """,
 )
-def kernel_command_line_can_be_read(template: Mapping) -> t.Iterator[Finding]:
+def kernel_command_line_can_be_read(template: LocatedMapping) -> t.Iterator[Finding]:
     """The kernel command line has characters that every bootloader passes on, and closed quotation marks."""
     cmdline = template["systemConfig"]["kernel"]["cmdline"]
     if not re.match(r"[ -~]*\Z", cmdline):
@@ -98,7 +98,7 @@ def kernel_command_line_can_be_read(template: Mapping) -> t.Iterator[Finding]:
         cmdline: quiet root=/dev/sda2
     """,
 )
-def kernel_command_line_leaves_the_root_to_the_build(template: Mapping) -> t.Iterator[Finding]:
+def kernel_command_line_leaves_the_root_to_the_build(template: LocatedMapping) -> t.Iterator[Finding]:
     """The kernel command line says nothing that the build has to say."""
     for word in kernel_words(template):
         # The kernel takes the quotation marks away.
@@ -115,7 +115,7 @@ def kernel_command_line_leaves_the_root_to_the_build(template: Mapping) -> t.Ite
         cmdline: console=tty0 console=/dev/ttyS0,115200 console=ttyS1:9600
     """,
 )
-def consoles_have_their_form(template: Mapping) -> t.Iterator[Finding]:
+def consoles_have_their_form(template: LocatedMapping) -> t.Iterator[Finding]:
     """A console of the kernel is a device without /dev/, a serial one with its speed behind a comma."""
     for word in kernel_words(template):
         name, _equals, value = word.partition("=")
@@ -135,7 +135,7 @@ def consoles_have_their_form(template: Mapping) -> t.Iterator[Finding]:
         cmdline: quiet loglevel=3 panic=10 loglevel=7 quiet
     """,
 )
-def kernel_command_line_says_everything_once(template: Mapping) -> t.Iterator[Finding]:
+def kernel_command_line_says_everything_once(template: LocatedMapping) -> t.Iterator[Finding]:
     """No word of the kernel command line is repeated, or says the opposite of another one."""
     words = kernel_words(template)
     for _place, word in doubles(((*_CMDLINE, index), word) for index, word in enumerate(words)):
@@ -160,7 +160,7 @@ def kernel_command_line_says_everything_once(template: Mapping) -> t.Iterator[Fi
         uki: true
     """,
 )
-def unified_kernel_images_have_their_bootloader(template: Mapping) -> t.Iterator[Finding]:
+def unified_kernel_images_have_their_bootloader(template: LocatedMapping) -> t.Iterator[Finding]:
     """A unified kernel image is started by systemd-boot."""
     config = template["systemConfig"]
     if config["kernel"]["uki"] and config["bootloader"]["provider"] != "systemd-boot":
@@ -180,7 +180,7 @@ def unified_kernel_images_have_their_bootloader(template: Mapping) -> t.Iterator
         provider: systemd-boot
     """,
 )
-def bootloader_fits_the_firmware(template: Mapping) -> t.Iterator[Finding]:
+def bootloader_fits_the_firmware(template: LocatedMapping) -> t.Iterator[Finding]:
     """systemd-boot needs UEFI; only x86_64 machines have a BIOS."""
     loader, arch = template["systemConfig"]["bootloader"], template["target"]["arch"]
     if loader["bootType"] != "legacy":
@@ -207,7 +207,7 @@ def bootloader_fits_the_firmware(template: Mapping) -> t.Iterator[Finding]:
         signed: true
     """,
 )
-def signed_programs_exist(template: Mapping) -> t.Iterator[Finding]:
+def signed_programs_exist(template: LocatedMapping) -> t.Iterator[Finding]:
     """Distributions sign GRUB for UEFI, with the shim before it, and no other bootloader."""
     loader = template["systemConfig"]["bootloader"]
     if loader["signed"] and (loader["provider"] != "grub" or loader["bootType"] != "efi"):
@@ -233,7 +233,7 @@ def signed_programs_exist(template: Mapping) -> t.Iterator[Finding]:
         provider: grub
     """,
 )
-def grub_can_read_its_partition(template: Mapping) -> t.Iterator[Finding]:
+def grub_can_read_its_partition(template: LocatedMapping) -> t.Iterator[Finding]:
     """GRUB finds its configuration and the kernel on a file system that it can read."""
     layout = planned_layout(template) if template["systemConfig"]["bootloader"]["provider"] == "grub" else None
     holder = layout.holding("/boot/grub") if layout else None
@@ -260,7 +260,7 @@ def grub_can_read_its_partition(template: Mapping) -> t.Iterator[Finding]:
         provider: grub
     """,
 )
-def legacy_boot_has_its_partition(template: Mapping) -> t.Iterator[Finding]:
+def legacy_boot_has_its_partition(template: LocatedMapping) -> t.Iterator[Finding]:
     """On a GPT disk, GRUB for BIOS needs one partition for its core."""
     loader, places = template["systemConfig"]["bootloader"], partitions(template)
     wanted = loader["bootType"] == "legacy" and loader["provider"] == "grub" and places and not is_mbr(template)
@@ -286,7 +286,7 @@ def legacy_boot_has_its_partition(template: Mapping) -> t.Iterator[Finding]:
         generator: dracut
     """,
 )
-def initramfs_generator_is_installed(template: Mapping) -> t.Iterator[Finding]:
+def initramfs_generator_is_installed(template: LocatedMapping) -> t.Iterator[Finding]:
     """A generator that is no default has its package in the image, and no other one that takes its place."""
     generator, path = template["systemConfig"]["initramfs"]["generator"], ("systemConfig", "initramfs", "generator")
     if generator == "dracut" and not has_package(template, "dracut", "dracut-*"):
@@ -308,7 +308,7 @@ def initramfs_generator_is_installed(template: Mapping) -> t.Iterator[Finding]:
         template: installer.yml
     """,
 )
-def installer_belongs_to_an_iso(template: Mapping) -> t.Iterator[Finding]:
+def installer_belongs_to_an_iso(template: LocatedMapping) -> t.Iterator[Finding]:
     """Only an ISO image has an installer, with an initrd of its own."""
     kind = template["target"]["imageType"]
     if "template" in template["systemConfig"]["initramfs"] and kind != "iso":

@@ -15,7 +15,7 @@ import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._checks.users import users
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
 from ansible_collections.os_image.composer.plugins.module_utils._template.password import crypt_method
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
@@ -55,7 +55,7 @@ def _hash_problem(password: str) -> str | None:
         - {name: admin, password: $6$Kc1Yp0dRz8Qe$fHh3tT9m}
     """,
 )
-def passwords_can_be_stored(template: Mapping) -> t.Iterator[Finding]:
+def passwords_can_be_stored(template: LocatedMapping) -> t.Iterator[Finding]:
     """A password is a whole hash in a known form, or plain text that can be hashed."""
     for path, user in users(template):
         password, algorithm = user.get("password"), user.get("hash_algo")
@@ -92,7 +92,7 @@ def passwords_can_be_stored(template: Mapping) -> t.Iterator[Finding]:
         - {name: admin, password: $1$saltsalt$qjXMvbEw8oaL.CzflDtaK/}
     """,
 )
-def password_hashes_are_strong(template: Mapping) -> t.Iterator[Finding]:
+def password_hashes_are_strong(template: LocatedMapping) -> t.Iterator[Finding]:
     """MD5 hashes can be guessed."""
     for path, user in users(template):
         if crypt_method(user.get("password", "")) == "md5":
@@ -110,7 +110,7 @@ def password_hashes_are_strong(template: Mapping) -> t.Iterator[Finding]:
         - {name: admin, password: not-a-secret, passwordMaxAge: 0}
     """,
 )
-def password_ages_leave_time(template: Mapping) -> t.Iterator[Finding]:
+def password_ages_leave_time(template: LocatedMapping) -> t.Iterator[Finding]:
     """A password that has to be changed exists, and is valid for a day at least."""
     for path, user in users(template):
         age, place = user.get("passwordMaxAge"), (*path, "passwordMaxAge")
@@ -196,7 +196,7 @@ def _rsa_bits(line: str) -> int | None:
             - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF/pgDVl admin@example.org
     """,
 )
-def ssh_keys_are_public_keys(template: Mapping) -> t.Iterator[Finding]:
+def ssh_keys_are_public_keys(template: LocatedMapping) -> t.Iterator[Finding]:
     """SSH keys are whole public keys."""
     for path, user in users(template):
         for index, line in enumerate(user["sshKeys"]):
@@ -216,7 +216,7 @@ def ssh_keys_are_public_keys(template: Mapping) -> t.Iterator[Finding]:
             - ssh-rsa {_SHORT_KEY} admin@example.org
     """,
 )
-def ssh_keys_are_strong(template: Mapping) -> t.Iterator[Finding]:
+def ssh_keys_are_strong(template: LocatedMapping) -> t.Iterator[Finding]:
     """RSA keys have the size that servers accept."""
     for path, user in users(template):
         for index, line in enumerate(user["sshKeys"]):

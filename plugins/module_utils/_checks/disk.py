@@ -22,7 +22,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
     with_any_size,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import BIOS_BOOT, PARTITION_TYPES
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
 from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import COMPRESSIONS
 
@@ -34,12 +34,12 @@ _PARTITION_DEVICE = re.compile(
 )
 
 
-def partitions(template: Mapping) -> t.List[t.Tuple[Path, Mapping]]:
+def partitions(template: LocatedMapping) -> t.List[t.Tuple[Path, LocatedMapping]]:
     """Return all partitions with their YAML paths."""
     return [(("disk", "partitions", index), item) for index, item in enumerate(template["disk"]["partitions"])]
 
 
-def is_mbr(template: Mapping) -> bool:
+def is_mbr(template: LocatedMapping) -> bool:
     """Tell whether the disk has a partition table of the kind MBR."""
     return bool(template["disk"]["partitionTableType"] == "mbr")
 
@@ -52,7 +52,7 @@ def is_bios_boot(partition: t.Mapping[str, t.Any]) -> bool:
     return "bios_grub" in partition.get("flags", ())
 
 
-def planned_disk(template: Mapping) -> t.Mapping[str, t.Any] | None:
+def planned_disk(template: LocatedMapping) -> t.Mapping[str, t.Any] | None:
     """Return the disk that the image makes, or that its installer does; V(None) when there is none.
 
     How large the disk of the installed machine is need not be known.
@@ -65,13 +65,13 @@ def planned_disk(template: Mapping) -> t.Mapping[str, t.Any] | None:
     return with_any_size(t.cast("t.Mapping[str, t.Any]", disk))
 
 
-def planned_layout(template: Mapping) -> DiskLayout | None:
+def planned_layout(template: LocatedMapping) -> DiskLayout | None:
     """Return the layout of the disk; V(None) when it has none, which is another rule's business."""
     disk = planned_disk(template)
     return None if disk is None or layout_problems(disk) else disk_layout(disk)
 
 
-def sized_partitions(template: Mapping) -> t.Iterator[t.Tuple[Partition, Path]]:
+def sized_partitions(template: LocatedMapping) -> t.Iterator[t.Tuple[Partition, Path]]:
     """Yield each partition whose size the template decides, and where it does; none where there is no layout."""
     layout = planned_layout(template)
     for partition, (path, item) in zip(layout.partitions if layout else (), partitions(template)):
@@ -90,7 +90,7 @@ def sized_partitions(template: Mapping) -> t.Iterator[t.Tuple[Partition, Path]]:
         - {id: root, fsType: ext4, start: 256MiB, end: 2GiB, mountPoint: /}
     """,
 )
-def disk_can_be_laid_out(template: Mapping) -> t.Iterator[Finding]:
+def disk_can_be_laid_out(template: LocatedMapping) -> t.Iterator[Finding]:
     """The disk has a size and partitions; these lie within it, do not overlap, and have ids and mount points."""
     disk = planned_disk(template)
     for problem in layout_problems(disk) if disk is not None else ():
@@ -108,7 +108,7 @@ def disk_can_be_laid_out(template: Mapping) -> t.Iterator[Finding]:
         - type: qcow2
     """,
 )
-def disk_fits_the_image_type(template: Mapping) -> t.Iterator[Finding]:
+def disk_fits_the_image_type(template: LocatedMapping) -> t.Iterator[Finding]:
     """An initrd has no disk; only a raw image has artifacts; only an installer has a disk to write to."""
     kind, disk = template["target"]["imageType"], template["disk"]
     if kind == "initrd" and disk["partitions"]:
@@ -131,7 +131,7 @@ def disk_fits_the_image_type(template: Mapping) -> t.Iterator[Finding]:
       path: /dev/nvme0n1p2
     """,
 )
-def installer_writes_to_a_whole_disk(template: Mapping) -> t.Iterator[Finding]:
+def installer_writes_to_a_whole_disk(template: LocatedMapping) -> t.Iterator[Finding]:
     """The device that an installer writes to is a disk, not one of its partitions."""
     device = template["disk"].get("path", "")
     if _PARTITION_DEVICE.match(device):
@@ -153,7 +153,7 @@ def installer_writes_to_a_whole_disk(template: Mapping) -> t.Iterator[Finding]:
         - {id: root, fsType: ext4, end: "0", mountPoint: /, flags: [boot]}
     """,
 )
-def mbr_is_not_asked_for_gpt(template: Mapping) -> t.Iterator[Finding]:
+def mbr_is_not_asked_for_gpt(template: LocatedMapping) -> t.Iterator[Finding]:
     """What only a GPT can store is not asked of an MBR; one of its partitions may be the active one."""
     if not is_mbr(template):
         return
@@ -185,7 +185,7 @@ def mbr_is_not_asked_for_gpt(template: Mapping) -> t.Iterator[Finding]:
         - {type: raw, compression: gzip}
     """,
 )
-def artifacts_are_unique(template: Mapping) -> t.Iterator[Finding]:
+def artifacts_are_unique(template: LocatedMapping) -> t.Iterator[Finding]:
     """Each artifact is asked for once."""
     values = (
         (("disk", "artifacts", index), (item["type"], item.get("compression")))
@@ -208,7 +208,7 @@ def artifacts_are_unique(template: Mapping) -> t.Iterator[Finding]:
         - {type: vhd, subformat: streamOptimized}
     """,
 )
-def artifacts_can_be_made(template: Mapping) -> t.Iterator[Finding]:
+def artifacts_can_be_made(template: LocatedMapping) -> t.Iterator[Finding]:
     """A variant belongs to its format, a level to its compression, and the disk is not too large for them."""
     # Of other images it would be another disk.
     layout = planned_layout(template) if template["target"]["imageType"] == "raw" else None
@@ -234,7 +234,7 @@ def artifacts_can_be_made(template: Mapping) -> t.Iterator[Finding]:
         - {type: qcow2, compression: gz}
     """,
 )
-def artifacts_can_be_used_as_they_are(template: Mapping) -> t.Iterator[Finding]:
+def artifacts_can_be_used_as_they_are(template: LocatedMapping) -> t.Iterator[Finding]:
     """A format that is compressed by itself is not compressed as a whole."""
     for index, item in enumerate(template["disk"]["artifacts"]):
         if item["type"] == "qcow2" and item.get("compression"):

@@ -28,7 +28,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.ext import
 from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._disk.vfat import BIGGEST_FAT16
 from ansible_collections.os_image.composer.plugins.module_utils._size import KIB, MIB, show_size
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
 SUBJECT = Subject("File systems")
@@ -101,7 +101,7 @@ _OPPOSITES = (
         - {id: root, fsType: ext4, end: "0", mountPoint: /}
     """,
 )
-def file_systems_fit_their_use(template: Mapping) -> t.Iterator[Finding]:
+def file_systems_fit_their_use(template: LocatedMapping) -> t.Iterator[Finding]:
     """Swap is not mounted; types and file systems agree; GRUB has its partition for itself."""
     for path, item in partitions(template):
         kind, purpose = item.get("fsType"), item.get("type")
@@ -133,7 +133,7 @@ def file_systems_fit_their_use(template: Mapping) -> t.Iterator[Finding]:
         - {id: root, fsType: xfs, fsLabel: root-file-system, end: "0", mountPoint: /}
     """,
 )
-def labels_fit_their_file_systems(template: Mapping) -> t.Iterator[Finding]:
+def labels_fit_their_file_systems(template: LocatedMapping) -> t.Iterator[Finding]:
     """Labels have the length and the characters that the file system can store."""
     for path, item in partitions(template):
         label, kind = item["fsLabel"], item.get("fsType")
@@ -173,7 +173,7 @@ def labels_fit_their_file_systems(template: Mapping) -> t.Iterator[Finding]:
         - {id: root, fsType: ext4, end: "0", mountPoint: /}
     """,
 )
-def fat16_ends_at_2_gib(template: Mapping) -> t.Iterator[Finding]:
+def fat16_ends_at_2_gib(template: LocatedMapping) -> t.Iterator[Finding]:
     """FAT16 counts no more clusters than fill 2 GiB."""
     for partition, path in sized_partitions(template):
         if partition.fs_type == "fat16" and partition.size > BIGGEST_FAT16:
@@ -196,7 +196,7 @@ def fat16_ends_at_2_gib(template: Mapping) -> t.Iterator[Finding]:
         - {id: root, fsType: ext4, end: "0", mountPoint: /}
     """,
 )
-def partitions_are_large_enough(template: Mapping) -> t.Iterator[Finding]:
+def partitions_are_large_enough(template: LocatedMapping) -> t.Iterator[Finding]:
     """File systems have at least the size that they can be made with."""
     for partition, path in sized_partitions(template):
         needs = [(_LEAST_SIZES.get(partition.fs_type, 0), f"a file system of the type {partition.fs_type}")]
@@ -222,7 +222,7 @@ def partitions_are_large_enough(template: Mapping) -> t.Iterator[Finding]:
         - {id: root, fsType: ext4, end: "0", mountPoint: /, mkfsOptions: ["-L", root]}
     """,
 )
-def mkfs_options_leave_the_build_its_own(template: Mapping) -> t.Iterator[Finding]:
+def mkfs_options_leave_the_build_its_own(template: LocatedMapping) -> t.Iterator[Finding]:
     """Options for the program that makes a file system are not those that the build itself gives."""
     for path, item in partitions(template):
         options = item.get("mkfsOptions")
@@ -241,7 +241,7 @@ def mkfs_options_leave_the_build_its_own(template: Mapping) -> t.Iterator[Findin
         - {id: root, fsType: erofs, end: "0", mountPoint: /, mountOptions: "rw,noatime"}
     """,
 )
-def compressed_file_systems_are_read_only(template: Mapping) -> t.Iterator[Finding]:
+def compressed_file_systems_are_read_only(template: LocatedMapping) -> t.Iterator[Finding]:
     """squashfs and erofs are written once, by the build, and are not mounted to be written."""
     for path, item in partitions(template):
         if item.get("fsType") in _COMPRESSED and "rw" in item["mountOptions"].split(","):
@@ -262,7 +262,7 @@ def compressed_file_systems_are_read_only(template: Mapping) -> t.Iterator[Findi
         - {id: data, fsType: btrfs, end: "0", mountPoint: /srv, mountOptions: subvol=@data}
     """,
 )
-def mount_options_belong_to_their_file_system(template: Mapping) -> t.Iterator[Finding]:
+def mount_options_belong_to_their_file_system(template: LocatedMapping) -> t.Iterator[Finding]:
     """Mount options are those of the file system, which otherwise is not mounted; Btrfs has one subvolume."""
     for path, item in partitions(template):
         kind = item.get("fsType")
@@ -293,7 +293,7 @@ def mount_options_belong_to_their_file_system(template: Mapping) -> t.Iterator[F
         - {id: root, fsType: ext4, end: "0", mountPoint: /, mountOptions: "ro,noatime,rw"}
     """,
 )
-def mount_options_do_not_conflict(template: Mapping) -> t.Iterator[Finding]:
+def mount_options_do_not_conflict(template: LocatedMapping) -> t.Iterator[Finding]:
     """Mount options do not say the opposite of each other."""
     for path, item in partitions(template):
         options = item["mountOptions"].split(",")
@@ -313,7 +313,7 @@ def mount_options_do_not_conflict(template: Mapping) -> t.Iterator[Finding]:
         - {id: spare, fsType: ext4, end: "0", mountPoint: none, mountOptions: noatime}
     """,
 )
-def mount_options_have_effect(template: Mapping) -> t.Iterator[Finding]:
+def mount_options_have_effect(template: LocatedMapping) -> t.Iterator[Finding]:
     """Mount options are given where something is mounted."""
     for path, item in partitions(template):
         if item["mountOptions"] != "defaults" and not is_mounted(item) and item.get("fsType") not in SWAP:

@@ -20,7 +20,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.paths im
     is_normal,
     resolved,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
 
 SUBJECT = Subject("Files, commands and scripts")
@@ -45,18 +45,18 @@ _INSTALLS = re.compile(r"\b(apt|apt-get|aptitude|dnf|microdnf|tdnf|yum|zypper)(\
 _STARTS = re.compile(r"\bsystemctl(\s+-\S+)*\s+(start|restart|reload|stop|isolate)\b|\bservice\s+\S+\s+(re)?start\b")
 
 
-def _files(template: Mapping) -> t.List[t.Tuple[Path, Mapping]]:
+def _files(template: LocatedMapping) -> t.List[t.Tuple[Path, LocatedMapping]]:
     base: Path = ("systemConfig", "additionalFiles")
     return [((*base, index), item) for index, item in enumerate(template["systemConfig"]["additionalFiles"])]
 
 
-def _scripts(template: Mapping) -> t.Iterator[t.Tuple[Path, Mapping]]:
+def _scripts(template: LocatedMapping) -> t.Iterator[t.Tuple[Path, LocatedMapping]]:
     for key in ("preInstall", "postInstall"):
         for index, item in enumerate(template["systemConfig"]["scripts"][key]):
             yield ("systemConfig", "scripts", key, index), item
 
 
-def _commands(template: Mapping) -> t.Iterator[t.Tuple[Path, str]]:
+def _commands(template: LocatedMapping) -> t.Iterator[t.Tuple[Path, str]]:
     """Yield all commands and scripts that stand in the template."""
     for index, item in enumerate(template["systemConfig"]["configurations"]):
         yield ("systemConfig", "configurations", index, "cmd"), item["cmd"]
@@ -76,7 +76,7 @@ def _commands(template: Mapping) -> t.Iterator[t.Tuple[Path, str]]:
         - {local: other.service, final: /usr/lib/systemd/system/agent.service}
     """,
 )
-def final_paths_are_sound(template: Mapping) -> t.Iterator[Finding]:
+def final_paths_are_sound(template: LocatedMapping) -> t.Iterator[Finding]:
     """Files go to absolute, normalised paths that the image keeps, each of them once."""
     finals = [((*path, "final"), item["final"]) for path, item in _files(template)]
     esp = [item["mountPoint"] for _path, item in partitions(template) if is_esp(item)]
@@ -114,7 +114,7 @@ def final_paths_are_sound(template: Mapping) -> t.Iterator[Finding]:
         - {local: host_key, final: /etc/ssh/ssh_host_ed25519_key, mode: "0600"}
     """,
 )
-def files_are_for_all_machines(template: Mapping) -> t.Iterator[Finding]:
+def files_are_for_all_machines(template: LocatedMapping) -> t.Iterator[Finding]:
     """No file gives all machines one identity."""
     for path, item in _files(template):
         if _IDENTITIES.match(item["final"]):
@@ -133,7 +133,7 @@ def files_are_for_all_machines(template: Mapping) -> t.Iterator[Finding]:
         - {local: hostname, final: /etc/hostname}
     """,
 )
-def files_do_not_replace_settings(template: Mapping) -> t.Iterator[Finding]:
+def files_do_not_replace_settings(template: LocatedMapping) -> t.Iterator[Finding]:
     """No file takes the place of one that the build writes from the template."""
     for path, item in _files(template):
         setting = _WRITTEN_FILES.get(item["final"])
@@ -154,7 +154,7 @@ def files_do_not_replace_settings(template: Mapping) -> t.Iterator[Finding]:
         - {local: helper, final: /usr/local/bin/helper, mode: "4755"}
     """,
 )
-def file_modes_are_narrow(template: Mapping) -> t.Iterator[Finding]:
+def file_modes_are_narrow(template: LocatedMapping) -> t.Iterator[Finding]:
     """Files cannot be changed by everybody, and do not lend their owner's rights."""
     for path, item in _files(template):
         mode = int(item.get("mode", "0"), 8)
@@ -180,7 +180,7 @@ def file_modes_are_narrow(template: Mapping) -> t.Iterator[Finding]:
         - cmd: " "
     """,
 )
-def commands_say_something(template: Mapping) -> t.Iterator[Finding]:
+def commands_say_something(template: LocatedMapping) -> t.Iterator[Finding]:
     """Commands and scripts are not blank."""
     for path, text in _commands(template):
         if not text.strip():
@@ -197,7 +197,7 @@ def commands_say_something(template: Mapping) -> t.Iterator[Finding]:
         - cmd: apt-get install -y curl
     """,
 )
-def packages_come_from_the_lock(template: Mapping) -> t.Iterator[Finding]:
+def packages_come_from_the_lock(template: LocatedMapping) -> t.Iterator[Finding]:
     """No command installs packages: they would be in no lock and no SBOM."""
     for path, text in _commands(template):
         found = _INSTALLS.search(text)
@@ -218,7 +218,7 @@ def packages_come_from_the_lock(template: Mapping) -> t.Iterator[Finding]:
         - cmd: systemctl restart nginx
     """,
 )
-def commands_wait_for_the_boot(template: Mapping) -> t.Iterator[Finding]:
+def commands_wait_for_the_boot(template: LocatedMapping) -> t.Iterator[Finding]:
     """No command starts a service: nothing runs in an image that is being built."""
     for path, text in _commands(template):
         found = _STARTS.search(text)
@@ -240,7 +240,7 @@ def commands_wait_for_the_boot(template: Mapping) -> t.Iterator[Finding]:
           - {name: tidy, inline: rm -rf /var/log/agent}
     """,
 )
-def script_names_are_unique(template: Mapping) -> t.Iterator[Finding]:
+def script_names_are_unique(template: LocatedMapping) -> t.Iterator[Finding]:
     """Scripts can be told apart by their names."""
     for path, name in doubles(((*path, "name"), item["name"]) for path, item in _scripts(template)):
         yield path, f"Two scripts are called {name!r}: logs cannot tell them apart, and remove takes both. Rename one."
@@ -255,7 +255,7 @@ def script_names_are_unique(template: Mapping) -> t.Iterator[Finding]:
           - {name: fetch the model, file: fetch.sh, network: true}
     """,
 )
-def scripts_stay_off_the_network(template: Mapping) -> t.Iterator[Finding]:
+def scripts_stay_off_the_network(template: LocatedMapping) -> t.Iterator[Finding]:
     """What a script gets from the network is worth a word at each build."""
     for path, item in _scripts(template):
         if item["network"]:

@@ -15,7 +15,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.disk imp
 from ansible_collections.os_image.composer.plugins.module_utils._checks.partitions import is_mounted
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
 SUBJECT = Subject("Immutability")
@@ -43,11 +43,11 @@ _LAYOUT = """
     """
 
 
-def _is_enabled(template: Mapping) -> bool:
+def _is_enabled(template: LocatedMapping) -> bool:
     return bool(template["systemConfig"]["immutability"]["enabled"])
 
 
-def hash_partitions(template: Mapping) -> t.List[t.Tuple[Path, Mapping]]:
+def hash_partitions(template: LocatedMapping) -> t.List[t.Tuple[Path, LocatedMapping]]:
     """Return the partitions for the hash tree of the root file system."""
     guids = [PARTITION_TYPES[name] for name in _HASH_TYPES]
     return [
@@ -78,7 +78,7 @@ def hash_tree_size(size: int) -> int:
         uki: true
     """,
 )
-def verity_has_its_hash_partition(template: Mapping) -> t.Iterator[Finding]:
+def verity_has_its_hash_partition(template: LocatedMapping) -> t.Iterator[Finding]:
     """A protected root file system has one partition for its hash tree."""
     if not _is_enabled(template):
         return
@@ -104,7 +104,7 @@ def verity_has_its_hash_partition(template: Mapping) -> t.Iterator[Finding]:
     "systemConfig.immutability",
     example=_LAYOUT.format(root="", size="16MiB", hashes=", fsType: ext4, mountPoint: /hashes"),
 )
-def hash_partition_is_left_alone(template: Mapping) -> t.Iterator[Finding]:
+def hash_partition_is_left_alone(template: LocatedMapping) -> t.Iterator[Finding]:
     """The hash partition is not mounted."""
     for path, item in hash_partitions(template) if _is_enabled(template) else ():
         if is_mounted(item):
@@ -121,7 +121,7 @@ def hash_partition_is_left_alone(template: Mapping) -> t.Iterator[Finding]:
     "systemConfig.immutability",
     example=_LAYOUT.format(root="", size="4MiB", hashes=""),
 )
-def hash_partition_is_large_enough(template: Mapping) -> t.Iterator[Finding]:
+def hash_partition_is_large_enough(template: LocatedMapping) -> t.Iterator[Finding]:
     """The hash partition can hold the hashes of the whole root partition: a 127th of its size."""
     layout = planned_layout(template)
     if not _is_enabled(template) or layout is None or layout.root is None:
@@ -142,7 +142,7 @@ def hash_partition_is_large_enough(template: Mapping) -> t.Iterator[Finding]:
     "systemConfig.immutability",
     example=_LAYOUT.format(root=', mountOptions: "rw,noatime"', size="16MiB", hashes=""),
 )
-def protected_root_is_read_only(template: Mapping) -> t.Iterator[Finding]:
+def protected_root_is_read_only(template: LocatedMapping) -> t.Iterator[Finding]:
     """A protected root file system is not mounted to be written."""
     for path, item in partitions(template) if _is_enabled(template) else ():
         if item["mountPoint"] == "/" and "rw" in item["mountOptions"].split(","):
@@ -160,7 +160,7 @@ def protected_root_is_read_only(template: Mapping) -> t.Iterator[Finding]:
     .replace("kernel:", "bootloader:")
     .replace("uki: true", "provider: grub"),
 )
-def verity_has_its_bootloader(template: Mapping) -> t.Iterator[Finding]:
+def verity_has_its_bootloader(template: LocatedMapping) -> t.Iterator[Finding]:
     """The root hash reaches the kernel by systemd-boot, which reads it from the ESP."""
     if _is_enabled(template) and template["systemConfig"]["bootloader"]["provider"] != "systemd-boot":
         yield (
@@ -176,7 +176,7 @@ def verity_has_its_bootloader(template: Mapping) -> t.Iterator[Finding]:
     "systemConfig.bootloader",
     example=_LAYOUT.format(root="", size="16MiB", hashes="").replace("uki: true", "uki: false"),
 )
-def root_hash_is_part_of_the_kernel_image(template: Mapping) -> t.Iterator[Finding]:
+def root_hash_is_part_of_the_kernel_image(template: LocatedMapping) -> t.Iterator[Finding]:
     """The root hash lies in a unified kernel image, which can be signed."""
     config = template["systemConfig"]
     if _is_enabled(template) and config["bootloader"]["provider"] == "systemd-boot" and not config["kernel"]["uki"]:

@@ -15,7 +15,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.disk imp
 from ansible_collections.os_image.composer.plugins.module_utils._iso.options import iso_type
 from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import growing_partition, parse_end
 from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import SecureBootKeys
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
 SUBJECT = Subject("ISO and installer")
@@ -29,7 +29,7 @@ SUBJECT = Subject("ISO and installer")
       type: live
     """,
 )
-def iso_settings_have_an_effect(template: Mapping) -> t.Iterator[Finding]:
+def iso_settings_have_an_effect(template: LocatedMapping) -> t.Iterator[Finding]:
     """The iso section belongs to ISO images."""
     if template["target"]["imageType"] == "iso":
         return
@@ -52,7 +52,7 @@ def iso_settings_have_an_effect(template: Mapping) -> t.Iterator[Finding]:
       path: /dev/sda
     """,
 )
-def live_iso_writes_to_no_disk(template: Mapping) -> t.Iterator[Finding]:
+def live_iso_writes_to_no_disk(template: LocatedMapping) -> t.Iterator[Finding]:
     """A live ISO has no disk to write to."""
     is_live = template["target"]["imageType"] == "iso" and iso_type(template) == "live"
     if is_live and "path" in template["disk"]:
@@ -73,7 +73,7 @@ def live_iso_writes_to_no_disk(template: Mapping) -> t.Iterator[Finding]:
       partitions: [boot, root]
     """,
 )
-def installer_knows_its_disk(template: Mapping) -> t.Iterator[Finding]:
+def installer_knows_its_disk(template: LocatedMapping) -> t.Iterator[Finding]:
     """An installer has a layout, from which the least size of the machine's disk can be told."""
     if template["target"]["imageType"] != "iso" or iso_type(template) == "live":
         return
@@ -91,7 +91,7 @@ def installer_knows_its_disk(template: Mapping) -> t.Iterator[Finding]:
         )
 
 
-def _has_no_size(disk: Mapping) -> bool:
+def _has_no_size(disk: LocatedMapping) -> bool:
     """Tell whether a partition takes the rest of a disk, and has nothing that could grow there."""
     return growing_partition(disk) is None and any(parse_end(item) == 0 for item in disk["partitions"])
 
@@ -110,7 +110,7 @@ def _has_no_size(disk: Mapping) -> bool:
         secureBoot: {key: keys/db.key, certificate: keys/db.crt}
     """,
 )
-def only_disks_are_signed(template: Mapping) -> t.Iterator[Finding]:
+def only_disks_are_signed(template: LocatedMapping) -> t.Iterator[Finding]:
     """Secure Boot keys sign the boot chain of a disk; that of an ISO or an initrd begins outside of it."""
     kind = template["target"]["imageType"]
     if kind != "raw" and SecureBootKeys.from_template(template) is not None:
@@ -135,7 +135,7 @@ def only_disks_are_signed(template: Mapping) -> t.Iterator[Finding]:
         template: default-initrd-x86_64.yml
     """,
 )
-def installer_is_built_from_the_image(template: Mapping) -> t.Iterator[Finding]:
+def installer_is_built_from_the_image(template: LocatedMapping) -> t.Iterator[Finding]:
     """The installer runs in the image's own live system, so that it is not built from another template."""
     name = template["systemConfig"]["initramfs"].get("template")
     if template["target"]["imageType"] == "iso" and name is not None:

@@ -13,13 +13,13 @@ import fnmatch
 import ipaddress
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
 
 SUBJECT = Subject("Network")
 
 
-def _interfaces(template: Mapping) -> t.List[t.Tuple[Path, Mapping]]:
+def _interfaces(template: LocatedMapping) -> t.List[t.Tuple[Path, LocatedMapping]]:
     base: Path = ("systemConfig", "network", "interfaces")
     return [((*base, index), item) for index, item in enumerate(template["systemConfig"]["network"]["interfaces"])]
 
@@ -38,14 +38,14 @@ def _ip_problem(text: str, *, version: int | None = None, prefix: bool = False) 
     return None
 
 
-def _addresses(item: Mapping) -> t.Iterator[t.Tuple[int, t.Any]]:
+def _addresses(item: LocatedMapping) -> t.Iterator[t.Tuple[int, t.Any]]:
     """Yield the static addresses of an interface with their numbers; what is none is left out."""
     for index, text in enumerate(item["addresses"]):
         if _ip_problem(text, prefix=True) is None:
             yield index, ipaddress.ip_interface(text)
 
 
-def _has_address(item: Mapping, version: int) -> bool:
+def _has_address(item: LocatedMapping, version: int) -> bool:
     return any(address.version == version for _index, address in _addresses(item))
 
 
@@ -59,7 +59,7 @@ def _has_address(item: Mapping, version: int) -> bool:
           - {name: eth1, gateway4: 198.51.100.1}
     """,
 )
-def network_is_consistent(template: Mapping) -> t.Iterator[Finding]:
+def network_is_consistent(template: LocatedMapping) -> t.Iterator[Finding]:
     """Addresses are addresses; gateways belong to one; each interface is described once."""
     interfaces = _interfaces(template)
     for path, value in doubles((path, item.get("name") or item.get("match")) for path, item in interfaces):
@@ -81,7 +81,7 @@ def network_is_consistent(template: Mapping) -> t.Iterator[Finding]:
                 )
 
 
-def _interface_addresses(path: Path, item: Mapping) -> t.Iterator[Finding]:
+def _interface_addresses(path: Path, item: LocatedMapping) -> t.Iterator[Finding]:
     for index, text in enumerate(item["addresses"]):
         problem = _ip_problem(text, prefix=True)
         if problem:
@@ -116,7 +116,7 @@ def _interface_addresses(path: Path, item: Mapping) -> t.Iterator[Finding]:
           - {name: eth1, addresses: [198.51.100.7/24, 198.51.100.7/24]}
     """,
 )
-def addresses_are_those_of_hosts(template: Mapping) -> t.Iterator[Finding]:
+def addresses_are_those_of_hosts(template: LocatedMapping) -> t.Iterator[Finding]:
     """An address is neither that of its network nor that of all its hosts, and given once."""
     found = [
         ((*path, "addresses", index), value)
@@ -147,7 +147,7 @@ def addresses_are_those_of_hosts(template: Mapping) -> t.Iterator[Finding]:
               - {to: 10.0.0.0/8, via: 192.0.2.10}
     """,
 )
-def gateways_can_be_reached(template: Mapping) -> t.Iterator[Finding]:
+def gateways_can_be_reached(template: LocatedMapping) -> t.Iterator[Finding]:
     """An IPv4 gateway lies in the network of its interface, and is another host."""
     for path, item in _interfaces(template):
         gateways = [((*path, "gateway4"), item["gateway4"])] if "gateway4" in item else []
@@ -169,7 +169,7 @@ def gateways_can_be_reached(template: Mapping) -> t.Iterator[Finding]:
                 )
 
 
-def _matches(item: Mapping, name: str) -> bool:
+def _matches(item: LocatedMapping, name: str) -> bool:
     """Tell whether an entry is for an interface of this name, as C(Name=) in systemd.network(5) says."""
     if "name" in item:
         return bool(item["name"] == name)
@@ -189,9 +189,9 @@ def _matches(item: Mapping, name: str) -> bool:
           - {name: eth1, addresses: [192.0.2.10/24]}
     """,
 )
-def entries_are_not_hidden(template: Mapping) -> t.Iterator[Finding]:
+def entries_are_not_hidden(template: LocatedMapping) -> t.Iterator[Finding]:
     """An entry for one interface stands before one whose pattern matches it: the first that fits is taken."""
-    patterns: t.List[Mapping] = []
+    patterns: t.List[LocatedMapping] = []
     for path, item in _interfaces(template):
         if "match" in item:
             patterns.append(item)
@@ -214,7 +214,7 @@ def entries_are_not_hidden(template: Mapping) -> t.Iterator[Finding]:
           - {match: "*", dhcp4: true}
     """,
 )
-def patterns_leave_the_loopback_alone(template: Mapping) -> t.Iterator[Finding]:
+def patterns_leave_the_loopback_alone(template: LocatedMapping) -> t.Iterator[Finding]:
     """A pattern does not match the loopback interface."""
     for path, item in _interfaces(template):
         if "match" in item and _matches(item, "lo"):
@@ -234,7 +234,7 @@ def patterns_leave_the_loopback_alone(template: Mapping) -> t.Iterator[Finding]:
           - {name: eth1, dhcp4: true, addresses: [192.0.2.10/24]}
     """,
 )
-def addresses_come_from_one_place(template: Mapping) -> t.Iterator[Finding]:
+def addresses_come_from_one_place(template: LocatedMapping) -> t.Iterator[Finding]:
     """An interface has static addresses, or asks for some."""
     for path, item in _interfaces(template):
         if not (item["dhcp4"] or item["dhcp6"] or item["addresses"]):
@@ -258,7 +258,7 @@ def addresses_come_from_one_place(template: Mapping) -> t.Iterator[Finding]:
           - {name: eth1, addresses: [198.51.100.10/24], gateway4: 198.51.100.1}
     """,
 )
-def default_gateway_is_one(template: Mapping) -> t.Iterator[Finding]:
+def default_gateway_is_one(template: LocatedMapping) -> t.Iterator[Finding]:
     """One interface has the default gateway."""
     for key in ("gateway4", "gateway6"):
         places = [path for path, item in _interfaces(template) if key in item]

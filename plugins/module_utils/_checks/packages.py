@@ -13,7 +13,7 @@ import fnmatch
 import re
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
 
 SUBJECT = Subject("Packages")
@@ -22,7 +22,7 @@ SUBJECT = Subject("Packages")
 _LEAST_PREFIX = 3
 
 
-def has_package(template: Mapping, *names: str) -> bool:
+def has_package(template: LocatedMapping, *names: str) -> bool:
     """Tell whether one of some packages is asked for by its name, or by a glob."""
     asked = [package.split("=")[0].split(":")[0] for package in template["systemConfig"]["packages"]]
     # Both may be globs: libssl* asks for what is wanted as libssl3.
@@ -33,7 +33,7 @@ def has_package(template: Mapping, *names: str) -> bool:
     )
 
 
-def _lists(template: Mapping) -> t.Iterator[t.Tuple[Path, t.Sequence[str]]]:
+def _lists(template: LocatedMapping) -> t.Iterator[t.Tuple[Path, t.Sequence[str]]]:
     config = template["systemConfig"]
     yield ("systemConfig", "packages"), config["packages"]
     yield ("systemConfig", "kernel", "packages"), config["kernel"]["packages"]
@@ -49,7 +49,7 @@ def _lists(template: Mapping) -> t.Iterator[t.Tuple[Path, t.Sequence[str]]]:
         - curl=8.14.1-2
     """,
 )
-def packages_are_named_once(template: Mapping) -> t.Iterator[Finding]:
+def packages_are_named_once(template: LocatedMapping) -> t.Iterator[Finding]:
     """No package is asked for twice, or in two versions."""
     for path, packages in _lists(template):
         for place, value in doubles(((*path, index), name) for index, name in enumerate(packages)):
@@ -77,7 +77,7 @@ def packages_are_named_once(template: Mapping) -> t.Iterator[Finding]:
         - "python3[0-9"
     """,
 )
-def package_patterns_are_whole(template: Mapping) -> t.Iterator[Finding]:
+def package_patterns_are_whole(template: LocatedMapping) -> t.Iterator[Finding]:
     """Brackets of a glob come in pairs."""
     for path, packages in _lists(template):
         for index, value in enumerate(packages):
@@ -97,7 +97,7 @@ def package_patterns_are_whole(template: Mapping) -> t.Iterator[Finding]:
         - "g*"
     """,
 )
-def package_patterns_are_narrow(template: Mapping) -> t.Iterator[Finding]:
+def package_patterns_are_narrow(template: LocatedMapping) -> t.Iterator[Finding]:
     """A glob says enough about the packages that are meant."""
     for path, packages in _lists(template):
         for index, value in enumerate(packages):

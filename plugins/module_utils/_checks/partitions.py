@@ -27,7 +27,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.paths im
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import ALIGNMENT
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import ESP, MBR_ESP, PARTITION_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._size import SECTOR, show_size
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
 
 SUBJECT = Subject("Partitions")
@@ -90,7 +90,7 @@ def is_mounted(partition: t.Mapping[str, t.Any]) -> bool:
         - {id: root, fsType: ext4, fsLabel: SYSTEM, end: "0", mountPoint: /}
     """,
 )
-def partition_names_are_unique(template: Mapping) -> t.Iterator[Finding]:
+def partition_names_are_unique(template: LocatedMapping) -> t.Iterator[Finding]:
     """GPT names and labels occur once."""
     for key, what in (("name", "name"), ("fsLabel", "file system label")):
         # FAT stores labels as capitals.
@@ -112,7 +112,7 @@ def partition_names_are_unique(template: Mapping) -> t.Iterator[Finding]:
         - {id: data, fsType: ext4, end: "0", mountPoint: /data}
     """,
 )
-def root_exists_once(template: Mapping) -> t.Iterator[Finding]:
+def root_exists_once(template: LocatedMapping) -> t.Iterator[Finding]:
     """Exactly one partition is mounted on /, with a file system that can hold it."""
     roots = [(path, item) for path, item in partitions(template) if item["mountPoint"] == "/"]
     if not roots and template["disk"]["partitions"]:
@@ -143,7 +143,7 @@ def root_exists_once(template: Mapping) -> t.Iterator[Finding]:
         - {id: libraries, fsType: ext4, end: "0", mountPoint: /lib/firmware}
     """,
 )
-def mount_points_are_sound(template: Mapping) -> t.Iterator[Finding]:
+def mount_points_are_sound(template: LocatedMapping) -> t.Iterator[Finding]:
     """Mount points are normal paths, not virtual or behind links, and do not have what is needed to mount them."""
     for path, item in partitions(template):
         value = item["mountPoint"]
@@ -190,7 +190,7 @@ def mount_points_are_sound(template: Mapping) -> t.Iterator[Finding]:
         - {id: firmware, fsType: ext4, end: "0", mountPoint: /boot/efi/firmware}
     """,
 )
-def mount_points_nest(template: Mapping) -> t.Iterator[Finding]:
+def mount_points_nest(template: LocatedMapping) -> t.Iterator[Finding]:
     """Nothing is mounted below the ESP."""
     esps = [item["mountPoint"] for _path, item in partitions(template) if is_esp(item) and is_mounted(item)]
     for path, item in partitions(template):
@@ -214,7 +214,7 @@ def mount_points_nest(template: Mapping) -> t.Iterator[Finding]:
         - {id: root, fsType: ext4, end: "0", mountPoint: /}
     """,
 )
-def efi_has_its_partition(template: Mapping) -> t.Iterator[Finding]:
+def efi_has_its_partition(template: LocatedMapping) -> t.Iterator[Finding]:
     """An EFI bootloader needs exactly one ESP, with a FAT file system, where the build expects it."""
     if template["systemConfig"]["bootloader"]["bootType"] != "efi" or not template["disk"]["partitions"]:
         return
@@ -251,7 +251,7 @@ def efi_has_its_partition(template: Mapping) -> t.Iterator[Finding]:
         - {id: root, type: linux-root-arm64, fsType: ext4, end: "0", mountPoint: /}
     """,
 )
-def types_fit_the_architecture(template: Mapping) -> t.Iterator[Finding]:
+def types_fit_the_architecture(template: LocatedMapping) -> t.Iterator[Finding]:
     """The root partition type and the flags agree with the architecture and the type."""
     arch = template["target"]["arch"]
     for path, item in partitions(template):
@@ -283,7 +283,7 @@ def types_fit_the_architecture(template: Mapping) -> t.Iterator[Finding]:
         - {id: data, type: linux-home, fsType: ext4, end: "0", mountPoint: /data}
     """,
 )
-def types_fit_their_mount_points(template: Mapping) -> t.Iterator[Finding]:
+def types_fit_their_mount_points(template: LocatedMapping) -> t.Iterator[Finding]:
     """A type that says where a partition is mounted agrees with the mount point."""
     for path, item in partitions(template):
         usual = _MOUNTED_BY_TYPE.get(item.get("type", ""), ()) if "typeUUID" not in item else ()
@@ -306,7 +306,7 @@ def types_fit_their_mount_points(template: Mapping) -> t.Iterator[Finding]:
         - {id: root, fsType: ext4, end: "0", mountPoint: /}
     """,
 )
-def partitions_are_aligned(template: Mapping) -> t.Iterator[Finding]:
+def partitions_are_aligned(template: LocatedMapping) -> t.Iterator[Finding]:
     """Partitions begin at multiples of 1 MiB, which suits the blocks of every medium."""
     layout = planned_layout(template)
     for partition, (path, item) in zip(layout.partitions if layout else (), partitions(template)):

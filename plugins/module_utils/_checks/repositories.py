@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
 
 SUBJECT = Subject("Package repositories")
@@ -21,7 +21,7 @@ SUBJECT = Subject("Package repositories")
 _URL_WORDS = ("{arch}", "$basearch", "$releasever")
 
 
-def _repositories(template: Mapping) -> t.List[t.Tuple[Path, Mapping]]:
+def _repositories(template: LocatedMapping) -> t.List[t.Tuple[Path, LocatedMapping]]:
     return [(("packageRepositories", index), item) for index, item in enumerate(template["packageRepositories"])]
 
 
@@ -33,7 +33,7 @@ def _repositories(template: Mapping) -> t.List[t.Tuple[Path, Mapping]]:
       - {name: tools, codename: stable, url: https://packages.example.net/debian, pkey: keys/example.asc}
     """,
 )
-def repositories_are_unique(template: Mapping) -> t.Iterator[Finding]:
+def repositories_are_unique(template: LocatedMapping) -> t.Iterator[Finding]:
     """Each name is that of one repository; those without a name may share a suite."""
     for path, name in doubles(((*path, "name"), item.get("name")) for path, item in _repositories(template)):
         yield path, f"Two repositories are called {name!r}. Give one of them a name of its own."
@@ -47,7 +47,7 @@ def repositories_are_unique(template: Mapping) -> t.Iterator[Finding]:
       - {name: more, codename: stable, url: https://packages.example.com/debian/, pkey: keys/example.asc}
     """,
 )
-def repositories_are_described_once(template: Mapping) -> t.Iterator[Finding]:
+def repositories_are_described_once(template: LocatedMapping) -> t.Iterator[Finding]:
     """No repository is there twice."""
     places = (
         (path, (item["url"].rstrip("/"), item["codename"], item["component"]))
@@ -71,7 +71,7 @@ def repositories_are_described_once(template: Mapping) -> t.Iterator[Finding]:
         pkey: keys/example.asc
     """,
 )
-def repository_urls_are_sound(template: Mapping) -> t.Iterator[Finding]:
+def repository_urls_are_sound(template: LocatedMapping) -> t.Iterator[Finding]:
     """URLs can be fetched, have no blanks to be filled in, and hold no secrets."""
     for path, item in _repositories(template):
         url = item.get("url")
@@ -117,7 +117,7 @@ def repository_urls_are_sound(template: Mapping) -> t.Iterator[Finding]:
         pkey: https://packages.example.net/key.asc
     """,
 )
-def repository_keys_are_named(template: Mapping) -> t.Iterator[Finding]:
+def repository_keys_are_named(template: LocatedMapping) -> t.Iterator[Finding]:
     """Signatures are checked with keys in files; no keys without a check."""
     for path, item in _repositories(template):
         keys = [((*path, "pkey"), item["pkey"])] if "pkey" in item else []
@@ -150,7 +150,7 @@ def repository_keys_are_named(template: Mapping) -> t.Iterator[Finding]:
       - {codename: stable, url: https://packages.example.com/debian, gpgcheck: false}
     """,
 )
-def repositories_are_signed(template: Mapping) -> t.Iterator[Finding]:
+def repositories_are_signed(template: LocatedMapping) -> t.Iterator[Finding]:
     """A repository without signature checks is worth a word at each build."""
     for path, item in _repositories(template):
         if not item["gpgcheck"]:
@@ -177,7 +177,7 @@ def repositories_are_signed(template: Mapping) -> t.Iterator[Finding]:
         allowPackages: [docker-ce=5.27]
     """,
 )
-def allowed_packages_are_names(template: Mapping) -> t.Iterator[Finding]:
+def allowed_packages_are_names(template: LocatedMapping) -> t.Iterator[Finding]:
     """What may or may not be taken from a repository is named without versions."""
     for path, item in _repositories(template):
         for key, effect in (("allowPackages", "allows"), ("excludePackages", "excludes")):
@@ -198,7 +198,7 @@ def allowed_packages_are_names(template: Mapping) -> t.Iterator[Finding]:
       - {codename: testing, url: https://packages.example.com/debian, pkey: keys/example.asc, priority: 1001}
     """,
 )
-def priorities_let_the_best_win(template: Mapping) -> t.Iterator[Finding]:
+def priorities_let_the_best_win(template: LocatedMapping) -> t.Iterator[Finding]:
     """A repository is used, and does not bring older packages than others have."""
     for path, item in _repositories(template):
         name, priority, place = item.get("name") or item["codename"], item["priority"], (*path, "priority")

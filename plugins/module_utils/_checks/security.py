@@ -17,13 +17,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.packages
 from ansible_collections.os_image.composer.plugins.module_utils._checks.users import users
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardening import BLOCKED_MODULES
 from ansible_collections.os_image.composer.plugins.module_utils._iso.options import iso_type
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
 SUBJECT = Subject("Security")
 
 
-def _is_on(template: Mapping, module: str) -> bool:
+def _is_on(template: LocatedMapping, module: str) -> bool:
     return template["systemConfig"]["security"].get(module, "disabled") != "disabled"
 
 
@@ -37,7 +37,7 @@ def _is_on(template: Mapping, module: str) -> bool:
       packages: [selinux-policy-default, apparmor]
     """,
 )
-def one_security_module_is_chosen(template: Mapping) -> t.Iterator[Finding]:
+def one_security_module_is_chosen(template: LocatedMapping) -> t.Iterator[Finding]:
     """SELinux and AppArmor are not used together."""
     if _is_on(template, "selinux") and _is_on(template, "apparmor"):
         mode = template["systemConfig"]["security"]["selinux"]
@@ -56,7 +56,7 @@ def one_security_module_is_chosen(template: Mapping) -> t.Iterator[Finding]:
         selinux: enforcing
     """,
 )
-def security_modules_have_their_policies(template: Mapping) -> t.Iterator[Finding]:
+def security_modules_have_their_policies(template: LocatedMapping) -> t.Iterator[Finding]:
     """SELinux has a policy, AppArmor the program that loads its profiles."""
     if _is_on(template, "selinux") and not has_package(template, "selinux-policy*"):
         yield (
@@ -88,7 +88,7 @@ def security_modules_have_their_policies(template: Mapping) -> t.Iterator[Findin
       packages: [selinux-policy-default]
     """,
 )
-def files_can_have_labels(template: Mapping) -> t.Iterator[Finding]:
+def files_can_have_labels(template: LocatedMapping) -> t.Iterator[Finding]:
     """SELinux is not asked for in an initrd, whose files have no labels, nor enforced by a live system."""
     path, kind = ("systemConfig", "security", "selinux"), template["target"]["imageType"]
     if kind == "initrd" and _is_on(template, "selinux"):
@@ -118,7 +118,7 @@ def files_can_have_labels(template: Mapping) -> t.Iterator[Finding]:
         cmdline: quiet selinux=0
     """,
 )
-def kernel_command_line_agrees_with_security(template: Mapping) -> t.Iterator[Finding]:
+def kernel_command_line_agrees_with_security(template: LocatedMapping) -> t.Iterator[Finding]:
     """The kernel command line says nothing else about SELinux and AppArmor than systemConfig.security does."""
     security, path = template["systemConfig"]["security"], ("systemConfig", "kernel", "cmdline")
     wanted = {word_name(word): word for word in access_control_words(security)}
@@ -154,7 +154,7 @@ def kernel_command_line_agrees_with_security(template: Mapping) -> t.Iterator[Fi
         enableExtraModules: nvme sctp
     """,
 )
-def blocked_modules_are_not_wanted(template: Mapping) -> t.Iterator[Finding]:
+def blocked_modules_are_not_wanted(template: LocatedMapping) -> t.Iterator[Finding]:
     """The initramfs is not asked to load what hardening keeps from being loaded."""
     config = template["systemConfig"]
     if "modules" not in config["security"]["hardening"]:
@@ -177,7 +177,7 @@ def blocked_modules_are_not_wanted(template: Mapping) -> t.Iterator[Finding]:
         hardening: [ssh]
     """,
 )
-def ssh_hardening_has_a_server(template: Mapping) -> t.Iterator[Finding]:
+def ssh_hardening_has_a_server(template: LocatedMapping) -> t.Iterator[Finding]:
     """Stricter settings for SSH have a server that reads them."""
     if "ssh" in template["systemConfig"]["security"]["hardening"] and not has_package(template, "openssh-server"):
         yield (
@@ -199,7 +199,7 @@ def ssh_hardening_has_a_server(template: Mapping) -> t.Iterator[Finding]:
         - {name: admin, password: not-a-secret}
     """,
 )
-def somebody_can_log_in_by_ssh(template: Mapping) -> t.Iterator[Finding]:
+def somebody_can_log_in_by_ssh(template: LocatedMapping) -> t.Iterator[Finding]:
     """Where SSH takes neither passwords nor root, somebody else has a key."""
     hardening, everybody = template["systemConfig"]["security"]["hardening"], [user for _path, user in users(template)]
     if "ssh" not in hardening or any(user["sshKeys"] and user["name"] != "root" for user in everybody):

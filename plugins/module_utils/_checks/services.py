@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
 SUBJECT = Subject("Services")
@@ -31,7 +31,7 @@ _ALIKE = 0.8
         mask: [ssh.service]
     """,
 )
-def services_do_not_conflict(template: Mapping) -> t.Iterator[Finding]:
+def services_do_not_conflict(template: LocatedMapping) -> t.Iterator[Finding]:
     """A unit is in one of the lists, once."""
     seen: t.Dict[str, str] = {}
     for key in _LISTS:
@@ -50,7 +50,7 @@ def services_do_not_conflict(template: Mapping) -> t.Iterator[Finding]:
         enable: [fstrim.tmier]
     """,
 )
-def unit_types_are_spelled_right(template: Mapping) -> t.Iterator[Finding]:
+def unit_types_are_spelled_right(template: LocatedMapping) -> t.Iterator[Finding]:
     """A unit's name ends in the name of a type of units, not in nearly one."""
     for key in _LISTS:
         for index, unit in enumerate(template["systemConfig"]["services"][key]):

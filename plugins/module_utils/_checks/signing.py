@@ -12,13 +12,13 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import template_problem
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
 SUBJECT = Subject("Signing")
 
 
-def _private_keys(template: Mapping) -> t.Iterator[t.Tuple[Path, str]]:
+def _private_keys(template: LocatedMapping) -> t.Iterator[t.Tuple[Path, str]]:
     for name in ("secureBoot", "checksums"):
         section = template["systemConfig"]["signing"].get(name)
         if section:
@@ -36,7 +36,7 @@ def _private_keys(template: Mapping) -> t.Iterator[t.Tuple[Path, str]]:
         secureBoot: {key: keys/db.key, certificate: keys/db.crt}
     """,
 )
-def keys_protect_the_boot_chain(template: Mapping) -> t.Iterator[Finding]:
+def keys_protect_the_boot_chain(template: LocatedMapping) -> t.Iterator[Finding]:
     """What Secure Boot keys sign is all that is booted."""
     problem = template_problem(template)
     if problem:
@@ -57,7 +57,7 @@ def keys_protect_the_boot_chain(template: Mapping) -> t.Iterator[Finding]:
         - {local: keys/db.key, final: /etc/keys/db.key}
     """,
 )
-def private_keys_stay_out_of_the_image(template: Mapping) -> t.Iterator[Finding]:
+def private_keys_stay_out_of_the_image(template: LocatedMapping) -> t.Iterator[Finding]:
     """The keys that sign an image are not in it."""
     secrets = {name for _path, name in _private_keys(template)}
     for index, item in enumerate(template["systemConfig"]["additionalFiles"]):
@@ -81,7 +81,7 @@ def private_keys_stay_out_of_the_image(template: Mapping) -> t.Iterator[Finding]
         checksums: {key: keys/signing.key}
     """,
 )
-def each_signature_has_its_key(template: Mapping) -> t.Iterator[Finding]:
+def each_signature_has_its_key(template: LocatedMapping) -> t.Iterator[Finding]:
     """Secure Boot and checksums have keys of their own: one is PEM, the other one OpenPGP."""
     keys = list(_private_keys(template))
     if len(keys) > 1 and keys[0][1] == keys[1][1]:

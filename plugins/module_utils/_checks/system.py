@@ -13,7 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._checks.packages import has_package
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
 SUBJECT = Subject("Host name, time zone and locale")
@@ -26,7 +26,7 @@ SUBJECT = Subject("Host name, time zone and locale")
       hostname: web_1
     """,
 )
-def hostname_has_its_form(template: Mapping) -> t.Iterator[Finding]:
+def hostname_has_its_form(template: LocatedMapping) -> t.Iterator[Finding]:
     """A host name consists of labels as RFC 1123 has them."""
     name = template["systemConfig"]["hostname"]
     labels = name.split(".")
@@ -45,7 +45,7 @@ def hostname_has_its_form(template: Mapping) -> t.Iterator[Finding]:
       hostname: localhost
     """,
 )
-def hostname_names_the_host(template: Mapping) -> t.Iterator[Finding]:
+def hostname_names_the_host(template: LocatedMapping) -> t.Iterator[Finding]:
     """A host name is not the one that every host has for itself."""
     name = template["systemConfig"]["hostname"]
     if name.split(".")[0] == "localhost":
@@ -62,7 +62,7 @@ def hostname_names_the_host(template: Mapping) -> t.Iterator[Finding]:
       timezone: Europe Berlin
     """,
 )
-def timezone_has_its_form(template: Mapping) -> t.Iterator[Finding]:
+def timezone_has_its_form(template: LocatedMapping) -> t.Iterator[Finding]:
     """A time zone is a name of the time zone database."""
     name = template["systemConfig"]["timezone"]
     if name and not re.match(r"[A-Za-z][A-Za-z0-9+_-]*(/[A-Za-z0-9+_-]+){0,2}\Z", name):
@@ -77,7 +77,7 @@ def timezone_has_its_form(template: Mapping) -> t.Iterator[Finding]:
       locale: de_DE.UTF-8
     """,
 )
-def locale_can_be_had(template: Mapping) -> t.Iterator[Finding]:
+def locale_can_be_had(template: LocatedMapping) -> t.Iterator[Finding]:
     """A locale has its form, and the image has what makes it."""
     name = template["systemConfig"]["locale"]
     if not name or name in ("C", "POSIX", "C.UTF-8", "C.utf8"):

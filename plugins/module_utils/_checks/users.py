@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._checks.packages import has_package
 from ansible_collections.os_image.composer.plugins.module_utils._checks.paths import VIRTUAL, enclosing, is_normal
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
 
 SUBJECT = Subject("Users")
@@ -53,12 +53,12 @@ _SYSTEM_ACCOUNTS = frozenset(
 _NO_SHELLS = ("/bin/false", "/sbin/nologin", "/usr/bin/false", "/usr/sbin/nologin")
 
 
-def users(template: Mapping) -> t.List[t.Tuple[Path, Mapping]]:
+def users(template: LocatedMapping) -> t.List[t.Tuple[Path, LocatedMapping]]:
     """Return all users with their YAML paths."""
     return [(("systemConfig", "users", index), item) for index, item in enumerate(template["systemConfig"]["users"])]
 
 
-def _may_log_in(user: Mapping) -> bool:
+def _may_log_in(user: LocatedMapping) -> bool:
     """Tell whether a user has a password that is not locked, or a key."""
     return bool(user.get("password", "").strip("!*") or user["sshKeys"])
 
@@ -71,7 +71,7 @@ def _may_log_in(user: Mapping) -> bool:
         - {name: admin, groups: [adm, adm]}
     """,
 )
-def users_are_unique(template: Mapping) -> t.Iterator[Finding]:
+def users_are_unique(template: LocatedMapping) -> t.Iterator[Finding]:
     """Each account, and each of its groups and keys, is there once."""
     for path, name in doubles(((*path, "name"), user["name"]) for path, user in users(template)):
         yield path, f"The user {name!r} is there twice. Put everything about a user into one entry."
@@ -91,7 +91,7 @@ def users_are_unique(template: Mapping) -> t.Iterator[Finding]:
         - {name: kiosk, shell: /bin/bash, startupScript: /usr/bin/kiosk}
     """,
 )
-def user_settings_have_effect(template: Mapping) -> t.Iterator[Finding]:
+def user_settings_have_effect(template: LocatedMapping) -> t.Iterator[Finding]:
     """What is said of a user can be done, and does not contradict itself."""
     for path, user in users(template):
         if "shell" in user and "startupScript" in user:
@@ -121,7 +121,7 @@ def user_settings_have_effect(template: Mapping) -> t.Iterator[Finding]:
         - {name: kiosk, startupScript: /usr/local/bin/kiosk}
     """,
 )
-def login_programs_can_run(template: Mapping) -> t.Iterator[Finding]:
+def login_programs_can_run(template: LocatedMapping) -> t.Iterator[Finding]:
     """A login shell, or what runs in its place, that the template brings may be executed."""
     modes = {item["final"]: item.get("mode") for item in template["systemConfig"]["additionalFiles"]}
     for path, user in users(template):
@@ -144,7 +144,7 @@ def login_programs_can_run(template: Mapping) -> t.Iterator[Finding]:
         - {name: worker}
     """,
 )
-def somebody_can_log_in(template: Mapping) -> t.Iterator[Finding]:
+def somebody_can_log_in(template: LocatedMapping) -> t.Iterator[Finding]:
     """Somebody has a password or a key, and keys have a server."""
     if not any(_may_log_in(user) and user.get("shell") not in _NO_SHELLS for _path, user in users(template)):
         yield (
@@ -168,7 +168,7 @@ def somebody_can_log_in(template: Mapping) -> t.Iterator[Finding]:
         - {name: admin, password: not-a-secret, shell: /usr/sbin/nologin}
     """,
 )
-def logins_have_a_shell(template: Mapping) -> t.Iterator[Finding]:
+def logins_have_a_shell(template: LocatedMapping) -> t.Iterator[Finding]:
     """Who has a password or a key has a shell, too."""
     for path, user in users(template):
         if _may_log_in(user) and user.get("shell") in _NO_SHELLS:
@@ -187,7 +187,7 @@ def logins_have_a_shell(template: Mapping) -> t.Iterator[Finding]:
         - {name: www-data, password: not-a-secret}
     """,
 )
-def system_accounts_stay_closed(template: Mapping) -> t.Iterator[Finding]:
+def system_accounts_stay_closed(template: LocatedMapping) -> t.Iterator[Finding]:
     """Nobody logs in to the accounts that services run as."""
     for path, user in users(template):
         if user["name"] in _SYSTEM_ACCOUNTS and (_may_log_in(user) or user["sudo"]):
@@ -206,7 +206,7 @@ def system_accounts_stay_closed(template: Mapping) -> t.Iterator[Finding]:
         - {name: root, home: /home/root}
     """,
 )
-def root_has_its_home(template: Mapping) -> t.Iterator[Finding]:
+def root_has_its_home(template: LocatedMapping) -> t.Iterator[Finding]:
     """root is at home in /root."""
     for path, user in users(template):
         if user["name"] == "root" and user.get("home", "/root") != "/root":

@@ -7,7 +7,8 @@
 
 """File systems: one small class for each, found by the template's fsType.
 
-A new file system is a new subclass of :class:`FileSystem` in a module that L(_stages/disk_compose.py) imports, and nothing else.
+A new file system is a new subclass of :class:`FileSystem` in a module that L(_stages/disk_compose.py) imports, and
+nothing else.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import dataclasses
 import re
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
 
 # d-characters of ISO 9660 (ECMA-119, 7.4.1), as many as a volume identifier has.
 _NOT_IN_VOLUME_ID = re.compile(r"[^A-Z0-9_]+")
@@ -55,7 +55,7 @@ class IsoOptions:
         return self.type == "installer"
 
 
-def iso_type(template: t.Mapping[str, t.Any] | Mapping) -> str:
+def iso_type(template: t.Mapping[str, t.Any] | LocatedMapping) -> str:
     """Return what kind of ISO a merged template asks for: C(live) or C(installer).
 
     The original's ISO is an installer always, and says so by the template for the installer's initrd.

@@ -24,7 +24,7 @@ import ansible_collections.os_image.composer.plugins.module_utils._disk.packed  
 import ansible_collections.os_image.composer.plugins.module_utils._disk.vfat  # noqa: F401
 
 # pylint: enable=unused-import
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.bill import (
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
     CHECKSUMS_OF_FILES,
     Bill,
     write_checksums,

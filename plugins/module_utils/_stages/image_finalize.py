@@ -13,13 +13,6 @@ import dataclasses
 import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.bill import (
-    CHECKSUMS_OF_FILES,
-    CYCLONEDX,
-    SPDX,
-    Bill,
-    read_checksums,
-)
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import CODECS
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.maker import ArtifactMaker, write_error
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import (
@@ -38,6 +31,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.publis
     others_in,
     publish,
     staging,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
+    CHECKSUMS_OF_FILES,
+    CYCLONEDX,
+    SPDX,
+    Bill,
+    read_checksums,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts, Stamp
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version

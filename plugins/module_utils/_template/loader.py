@@ -23,10 +23,10 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
-    Mapping,
+    LocatedList,
+    LocatedMapping,
     Origin,
     Path,
-    Sequence,
     relocated,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
@@ -71,7 +71,7 @@ class _Anchor:
 class _Frame:
     """A container that is being read."""
 
-    container: t.Union[Mapping, Sequence]
+    container: t.Union[LocatedMapping, LocatedList]
     path: Path
     line: int
     anchor: str | None
@@ -134,7 +134,7 @@ class _Document:
         if not self._frames:
             return ()
         frame = self._frames[-1]
-        if isinstance(frame.container, Sequence):
+        if isinstance(frame.container, LocatedList):
             return (*frame.path, len(frame.container))
         return (*frame.path, frame.key) if frame.key is not None else frame.path
 
@@ -164,7 +164,7 @@ class _Document:
         self._count(1, line)
         text: str = event.value
         frame = self._frames[-1] if self._frames else None
-        if frame is not None and isinstance(frame.container, Mapping) and frame.key is None:
+        if frame is not None and isinstance(frame.container, LocatedMapping) and frame.key is None:
             self._key(frame, text, line, plain=event.implicit[0])
             return
         path = self._path()
@@ -195,7 +195,7 @@ class _Document:
                 line, "Merge keys (<<) are not supported. Write the keys out, or alias whole values.", frame.path
             )
         if text in frame.container:
-            first = t.cast(Mapping, frame.container).origins[text].line
+            first = t.cast(LocatedMapping, frame.container).origins[text].line
             self._problem(
                 line,
                 f"The key {text!r} is given twice; it stands in line {first} already. Remove one of the two.",
@@ -207,7 +207,7 @@ class _Document:
 
     def _alias(self, name: str, line: int) -> None:
         frame = self._frames[-1] if self._frames else None
-        if frame is not None and isinstance(frame.container, Mapping) and frame.key is None:
+        if frame is not None and isinstance(frame.container, LocatedMapping) and frame.key is None:
             raise _Refused(line, "An alias cannot be a key. Write the key out.", frame.path)
         anchor = self._anchors.get(name)
         if anchor is None:
@@ -221,14 +221,14 @@ class _Document:
     def _start(self, event: t.Any, line: int, *, is_mapping: bool) -> None:
         self._count(1, line)
         frame = self._frames[-1] if self._frames else None
-        if frame is not None and isinstance(frame.container, Mapping) and frame.key is None:
+        if frame is not None and isinstance(frame.container, LocatedMapping) and frame.key is None:
             raise _Refused(line, "A key must be a plain word, not a list or a mapping.", frame.path)
         if len(self._frames) >= MAX_DEPTH:
             raise _Refused(line, f"The document is nested deeper than {MAX_DEPTH} levels.", self._path()[:4])
         self._tag(event.tag, line)
         path = self._path()
         origin = Origin(self._file, line, path)
-        container = Mapping(origin) if is_mapping else Sequence(origin)
+        container = LocatedMapping(origin) if is_mapping else LocatedList(origin)
         self._frames.append(_Frame(container, path, line, event.anchor, self._items - 1))
 
     def _end(self) -> None:
@@ -243,7 +243,7 @@ class _Document:
             self.root, self.has_root = value, True
             return
         frame = self._frames[-1]
-        if isinstance(frame.container, Sequence):
+        if isinstance(frame.container, LocatedList):
             frame.container.add(value, Origin(self._file, line, path, source))
             return
         if frame.key is None:
@@ -288,7 +288,7 @@ def read_yaml_bytes(path: str, *, what: str) -> bytes:
     return data
 
 
-def parse_yaml(data: bytes, *, path: str, what: str, keys: str = "image and target") -> Mapping:
+def parse_yaml(data: bytes, *, path: str, what: str, keys: str = "image and target") -> LocatedMapping:
     """Parse the content of a YAML file whose top level is a mapping.
 
     :param path: Path of the file, for error messages and origins.
@@ -326,14 +326,14 @@ def parse_yaml(data: bytes, *, path: str, what: str, keys: str = "image and targ
     finally:
         if parser is not None:
             parser.dispose()
-    if not isinstance(document.root, Mapping):
+    if not isinstance(document.root, LocatedMapping):
         refused(1, f"The top level must be a mapping with keys such as {keys}.")
     if document.problems:
         raise template_error(f"{what} {path}", document.problems)
     return document.root
 
 
-def load_yaml(path: str, *, what: str, keys: str = "image and target") -> Mapping:
+def load_yaml(path: str, *, what: str, keys: str = "image and target") -> LocatedMapping:
     """Read and parse a YAML file whose top level is a mapping.
 
     :param what: The subject of error messages, for example C(The image template).

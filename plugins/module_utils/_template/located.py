@@ -37,7 +37,7 @@ class Origin:
     source: str | None = None
 
 
-class Mapping(t.Dict[str, t.Any]):
+class LocatedMapping(t.Dict[str, t.Any]):
     """A mapping with the origins of its entries."""
 
     def __init__(self, origin: Origin) -> None:
@@ -50,7 +50,7 @@ class Mapping(t.Dict[str, t.Any]):
         self[key] = value
         self.origins[key] = origin
 
-    def take(self, other: Mapping, key: str) -> None:
+    def take(self, other: LocatedMapping, key: str) -> None:
         """Take an entry over from another mapping, with its origin."""
         self.put(key, other[key], other.origins[key])
 
@@ -59,15 +59,15 @@ class Mapping(t.Dict[str, t.Any]):
         del self[key]
         del self.origins[key]
 
-    def copy(self) -> Mapping:
+    def copy(self) -> LocatedMapping:
         """Return a mapping with the same entries."""
-        twin = Mapping(self.origin)
+        twin = LocatedMapping(self.origin)
         twin.update(self)
         twin.origins.update(self.origins)
         return twin
 
 
-class Sequence(t.List[t.Any]):
+class LocatedList(t.List[t.Any]):
     """A list with the origins of its items."""
 
     def __init__(self, origin: Origin) -> None:
@@ -84,9 +84,9 @@ class Sequence(t.List[t.Any]):
         """Yield each item with its origin."""
         return zip(self, self.origins)
 
-    def copy(self) -> Sequence:
+    def copy(self) -> LocatedList:
         """Return a list with the same items."""
-        twin = Sequence(self.origin)
+        twin = LocatedList(self.origin)
         twin.extend(self)
         twin.origins.extend(self.origins)
         return twin
@@ -99,14 +99,14 @@ def from_data(value: t.Any, *, file: str, path: Path = ()) -> t.Any:
     """
     origin = Origin(file, 0, path)
     if isinstance(value, dict):
-        mapping = Mapping(origin)
+        mapping = LocatedMapping(origin)
         for key, item in value.items():
             name = str(key)
             where = (*path, name)
             mapping.put(name, from_data(item, file=file, path=where), Origin(file, 0, where))
         return mapping
     if isinstance(value, (list, tuple)):
-        sequence = Sequence(origin)
+        sequence = LocatedList(origin)
         for index, item in enumerate(value):
             where = (*path, index)
             sequence.add(from_data(item, file=file, path=where), Origin(file, 0, where))
@@ -116,14 +116,14 @@ def from_data(value: t.Any, *, file: str, path: Path = ()) -> t.Any:
 
 def relocated(value: t.Any, path: Path) -> t.Any:
     """Return a deep copy of a value as if it were written at another YAML path; lines stay."""
-    if isinstance(value, Mapping):
-        mapping = Mapping(dataclasses.replace(value.origin, path=path))
+    if isinstance(value, LocatedMapping):
+        mapping = LocatedMapping(dataclasses.replace(value.origin, path=path))
         for key, item in value.items():
             where = (*path, key)
             mapping.put(key, relocated(item, where), dataclasses.replace(value.origins[key], path=where))
         return mapping
-    if isinstance(value, Sequence):
-        sequence = Sequence(dataclasses.replace(value.origin, path=path))
+    if isinstance(value, LocatedList):
+        sequence = LocatedList(dataclasses.replace(value.origin, path=path))
         for index, (item, origin) in enumerate(value.entries()):
             where = (*path, index)
             sequence.add(relocated(item, where), dataclasses.replace(origin, path=where))
@@ -154,4 +154,4 @@ def show_path(path: t.Iterable[t.Union[str, int]]) -> str:
     return text or "(top level)"
 
 
-__all__ = ("Mapping", "Origin", "Path", "Sequence", "from_data", "origin_of", "relocated", "show_path")
+__all__ = ("LocatedList", "LocatedMapping", "Origin", "Path", "from_data", "origin_of", "relocated", "show_path")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Sequence
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedList, LocatedMapping
 
 #: Merges the upper value over the lower one; both exist.
 Rule = t.Callable[[t.Any, t.Any], t.Any]
@@ -35,7 +35,7 @@ def fields(rules: t.Mapping[str, Rule] | None = None) -> Rule:
     """Merge mappings key by key, each key by its own rule or else by :func:`replace`."""
     known = rules or {}
 
-    def merge(lower: Mapping, upper: Mapping) -> Mapping:
+    def merge(lower: LocatedMapping, upper: LocatedMapping) -> LocatedMapping:
         merged = lower.copy()
         for key in upper:
             if key not in merged:
@@ -48,7 +48,7 @@ def fields(rules: t.Mapping[str, Rule] | None = None) -> Rule:
     return merge
 
 
-def append(lower: Sequence, upper: Sequence) -> Sequence:
+def append(lower: LocatedList, upper: LocatedList) -> LocatedList:
     """The lower list, then the upper one."""
     merged = lower.copy()
     for item, origin in upper.entries():
@@ -56,7 +56,7 @@ def append(lower: Sequence, upper: Sequence) -> Sequence:
     return merged
 
 
-def union(lower: Sequence, upper: Sequence) -> Sequence:
+def union(lower: LocatedList, upper: LocatedList) -> LocatedList:
     """The lower list, then what the upper one adds to it."""
     merged = lower.copy()
     for item, origin in upper.entries():
@@ -65,10 +65,10 @@ def union(lower: Sequence, upper: Sequence) -> Sequence:
     return merged
 
 
-def keyed(identity: t.Callable[[Mapping], t.Any], rule: Rule) -> Rule:
+def keyed(identity: t.Callable[[LocatedMapping], t.Any], rule: Rule) -> Rule:
     """Merge lists of mappings: those of the same identity by a rule, at the place of the lower one; others follow."""
 
-    def merge(lower: Sequence, upper: Sequence) -> Sequence:
+    def merge(lower: LocatedList, upper: LocatedList) -> LocatedList:
         merged = lower.copy()
         places = {identity(item): index for index, item in enumerate(lower)}
         for item, origin in upper.entries():
@@ -84,44 +84,44 @@ def keyed(identity: t.Callable[[Mapping], t.Any], rule: Rule) -> Rule:
     return merge
 
 
-def _by(*names: str) -> t.Callable[[Mapping], t.Any]:
+def _by(*names: str) -> t.Callable[[LocatedMapping], t.Any]:
     """The first of some keys that a mapping has is its identity."""
     return lambda item: next((item[name] for name in names if name in item), None)
 
 
-def _whole(lower: Mapping, upper: Mapping) -> Mapping:
+def _whole(lower: LocatedMapping, upper: LocatedMapping) -> LocatedMapping:
     return upper
 
 
-def merge_disk(lower: Mapping, upper: Mapping) -> Mapping:
+def merge_disk(lower: LocatedMapping, upper: LocatedMapping) -> LocatedMapping:
     """Partitions of one's own replace the default's disk whole; without them its layout is kept."""
     if _is_given(upper.get("partitions")):
         return upper
-    return t.cast(Mapping, fields()(lower, upper))
+    return t.cast(LocatedMapping, fields()(lower, upper))
 
 
-def merge_user(lower: Mapping, upper: Mapping) -> Mapping:
+def merge_user(lower: LocatedMapping, upper: LocatedMapping) -> LocatedMapping:
     """Field by field; a password comes together with its own hash_algo."""
-    merged: Mapping = fields({"groups": union, "sshKeys": union})(lower, upper)
+    merged: LocatedMapping = fields({"groups": union, "sshKeys": union})(lower, upper)
     if _is_given(upper.get("password")) and "hash_algo" not in upper and "hash_algo" in merged:
         merged.drop("hash_algo")
     return merged
 
 
-def merge_services(lower: Mapping, upper: Mapping) -> Mapping:
+def merge_services(lower: LocatedMapping, upper: LocatedMapping) -> LocatedMapping:
     """Add to the lists; what the upper template says about a unit takes it out of the lower one's other lists."""
     merged = lower.copy()
     decided = {unit for units in upper.values() for unit in units}
     for key, units in lower.items():
-        kept = Sequence(units.origin)
+        kept = LocatedList(units.origin)
         for unit, origin in units.entries():
             if unit not in decided or unit in upper.get(key, ()):
                 kept.add(unit, origin)
         merged.put(key, kept, lower.origins[key])
-    return t.cast(Mapping, fields(dict.fromkeys(upper, union))(merged, upper))
+    return t.cast(LocatedMapping, fields(dict.fromkeys(upper, union))(merged, upper))
 
 
-def merge_interface_lists(lower: Sequence, upper: Sequence) -> Sequence:
+def merge_interface_lists(lower: LocatedList, upper: LocatedList) -> LocatedList:
     """The upper list replaces the lower one: a default for all interfaces would contradict one for a single one."""
     return upper
 
@@ -156,12 +156,12 @@ SECTION_RULES: t.Mapping[str, Rule] = {
 }
 
 
-def merge_templates(lower: Mapping, upper: Mapping) -> Mapping:
+def merge_templates(lower: LocatedMapping, upper: LocatedMapping) -> LocatedMapping:
     """Merge a template over another one; neither is changed.
 
     :returns: A mapping whose values keep the origins that they had in their files.
     """
-    return t.cast(Mapping, fields(SECTION_RULES)(lower, upper))
+    return t.cast(LocatedMapping, fields(SECTION_RULES)(lower, upper))
 
 
 __all__ = ("SECTION_RULES", "SYSTEM_CONFIG_RULES", "merge_templates")

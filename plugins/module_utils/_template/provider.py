@@ -20,7 +20,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, origin_of
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, origin_of
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
 from ansible_collections.os_image.composer.plugins.module_utils._template.references import find_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.schema import Schema
@@ -174,12 +174,12 @@ def _is_provider(root: str, os_name: str, dist: str) -> bool:
     return os.path.isfile(os.path.join(root, os_name, dist, "config.yml"))
 
 
-def _unknown(template: Mapping, key: str, message: str) -> TemplateError:
+def _unknown(template: LocatedMapping, key: str, message: str) -> TemplateError:
     origin = origin_of(template, ("target", key))
     return template_error(f"The target of {origin.file}", [Problem(origin, message)])
 
 
-def _read(path: str, schema: Schema) -> Mapping:
+def _read(path: str, schema: Schema) -> LocatedMapping:
     data = load_yaml(path, what="The provider configuration")
     problems = validate(data, schema)
     if problems:
@@ -188,7 +188,7 @@ def _read(path: str, schema: Schema) -> Mapping:
     return data
 
 
-def _locate(config_dir: str, template: Mapping, target: Target) -> str:
+def _locate(config_dir: str, template: LocatedMapping, target: Target) -> str:
     """Return the provider's directory.
 
     :raises TemplateError: There is none; the message lists what there is.
@@ -212,7 +212,7 @@ def _locate(config_dir: str, template: Mapping, target: Target) -> str:
     return os.path.join(root, target.os, target.dist)
 
 
-def load_provider(config_dir: str, template: Mapping, target: Target) -> Provider:
+def load_provider(config_dir: str, template: LocatedMapping, target: Target) -> Provider:
     """Read the provider of a target.
 
     :param template: What names the target, for the lines in error messages.
@@ -262,7 +262,9 @@ def load_provider(config_dir: str, template: Mapping, target: Target) -> Provide
     )
 
 
-def _repository(repository: Mapping, path: str, *, config_dir: str, files: t.Dict[str, str]) -> t.Dict[str, t.Any]:
+def _repository(
+    repository: LocatedMapping, path: str, *, config_dir: str, files: t.Dict[str, str]
+) -> t.Dict[str, t.Any]:
     """Return a provider's repository in the form of C(template.json), and note the digests of its keys."""
     keys = []
     for key in repository["keys"]:
@@ -312,7 +314,7 @@ def expand_url(url: str, provider: t.Mapping[str, t.Any]) -> str:
     return url
 
 
-def _default_template(directory: str, template: Mapping, target: Target) -> str:
+def _default_template(directory: str, template: LocatedMapping, target: Target) -> str:
     """Return the path of the default template.
 
     :raises TemplateError: The provider has none for this image type and architecture.

@@ -18,7 +18,12 @@ import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Origin, Path, Sequence
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
+    LocatedList,
+    LocatedMapping,
+    Origin,
+    Path,
+)
 
 #: Where a template names local files; C(*) stands for each item of a list.
 LOCAL_FILE_FIELDS: t.Tuple[t.Tuple[str, ...], ...] = (
@@ -58,7 +63,7 @@ class FileReference:
     name: str
     origin: Origin
     path: Path
-    container: t.Union[Mapping, Sequence]
+    container: t.Union[LocatedMapping, LocatedList]
     key: t.Union[str, int]
 
     @property
@@ -71,7 +76,7 @@ class FileReference:
         self.container[t.cast(t.Any, self.key)] = name
 
 
-def file_references(template: Mapping) -> t.Iterator[FileReference]:
+def file_references(template: LocatedMapping) -> t.Iterator[FileReference]:
     """Yield each field that names a local file; fields of a wrong type are left out."""
     for field in LOCAL_FILE_FIELDS:
         yield from _walk(template, field, ())
@@ -81,9 +86,9 @@ def _walk(value: t.Any, field: t.Tuple[str, ...], path: Path) -> t.Iterator[File
     step, rest = field[0], field[1:]
     keys: t.Iterable[t.Union[str, int]]
     if step == "*":
-        keys = range(len(value)) if isinstance(value, Sequence) else ()
+        keys = range(len(value)) if isinstance(value, LocatedList) else ()
     else:
-        keys = (step,) if isinstance(value, Mapping) and step in value else ()
+        keys = (step,) if isinstance(value, LocatedMapping) and step in value else ()
     for key in keys:
         item = value[key]
         if rest:

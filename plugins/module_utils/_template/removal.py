@@ -16,7 +16,11 @@ import dataclasses
 import fnmatch
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Origin, Sequence
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
+    LocatedList,
+    LocatedMapping,
+    Origin,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem
 from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import full_unit_name
 from ansible_collections.os_image.composer.plugins.module_utils._template.validation import MAX_ERRORS, nearest, shown
@@ -66,7 +70,7 @@ REMOVABLES: t.Mapping[str, Removable] = {
 }
 
 
-def take_out(lower: Mapping, upper: Mapping) -> t.Tuple[Mapping, t.List[Problem]]:
+def take_out(lower: LocatedMapping, upper: LocatedMapping) -> t.Tuple[LocatedMapping, t.List[Problem]]:
     """Return the lower template without what the upper one removes, and what could not be removed.
 
     C(remove) is dropped from the upper template, in place.
@@ -94,11 +98,11 @@ def take_out(lower: Mapping, upper: Mapping) -> t.Tuple[Mapping, t.List[Problem]
     return lower, problems
 
 
-def _without(template: Mapping, removable: Removable, name: str) -> t.Tuple[Mapping, bool]:
+def _without(template: LocatedMapping, removable: Removable, name: str) -> t.Tuple[LocatedMapping, bool]:
     found = False
     for path in removable.lists:
         items = _at(template, path)
-        kept = Sequence(items.origin)
+        kept = LocatedList(items.origin)
         for item, origin in items.entries():
             if removable.matches(item, name):
                 found = True
@@ -109,16 +113,16 @@ def _without(template: Mapping, removable: Removable, name: str) -> t.Tuple[Mapp
     return template, found
 
 
-def _at(template: Mapping, path: t.Tuple[str, ...]) -> Sequence:
+def _at(template: LocatedMapping, path: t.Tuple[str, ...]) -> LocatedList:
     value: t.Any = template
     for step in path:
-        if not isinstance(value, Mapping) or step not in value:
-            return Sequence(Origin("", 0, path))
+        if not isinstance(value, LocatedMapping) or step not in value:
+            return LocatedList(Origin("", 0, path))
         value = value[step]
-    return t.cast(Sequence, value)
+    return t.cast(LocatedList, value)
 
 
-def _replaced(template: Mapping, path: t.Tuple[str, ...], value: Sequence) -> Mapping:
+def _replaced(template: LocatedMapping, path: t.Tuple[str, ...], value: LocatedList) -> LocatedMapping:
     """Return a copy of a template in which a list is another one; the template itself stays as it is."""
     twin = template.copy()
     step, rest = path[0], path[1:]
@@ -126,7 +130,7 @@ def _replaced(template: Mapping, path: t.Tuple[str, ...], value: Sequence) -> Ma
     return twin
 
 
-def _missing(template: Mapping, kind: str, name: str, origin: Origin) -> Problem:
+def _missing(template: LocatedMapping, kind: str, name: str, origin: Origin) -> Problem:
     removable = REMOVABLES[kind]
     known = [removable.name(item) for path in removable.lists for item in _at(template, path)]
     hint = nearest(name, [word for word in known if word and len(word) < 100])

@@ -21,11 +21,11 @@ import dataclasses
 import inspect
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 
 #: A YAML path in the merged template and a message.
 Finding = t.Tuple[Path, str]
-Check = t.Callable[[Mapping], t.Iterator[Finding]]
+Check = t.Callable[[LocatedMapping], t.Iterator[Finding]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,9 @@ class Subject:
         return register
 
 
-def findings(template: Mapping, rules: t.Iterable[Rule], *, without: t.Collection[str] = ()) -> t.Iterator[Finding]:
+def findings(
+    template: LocatedMapping, rules: t.Iterable[Rule], *, without: t.Collection[str] = ()
+) -> t.Iterator[Finding]:
     """Run rules over a merged template whose defaults are filled in.
 
     :param without: Sections that have not the right form; rules that read them are left out.

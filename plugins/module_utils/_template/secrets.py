@@ -15,7 +15,7 @@ import hmac
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
 from ansible_collections.os_image.composer.plugins.module_utils._template.password import crypt_method
 
 REDACTED = "(hidden)"
@@ -52,7 +52,7 @@ def hash_password(password: str, *, salt: str, algorithm: str = "sha512") -> str
     return done.text.strip()
 
 
-def hash_passwords(template: Mapping) -> None:
+def hash_passwords(template: LocatedMapping) -> None:
     """Replace, in place, the plain passwords of a merged template by their hashes; hash_algo then is done with."""
     for user in template["systemConfig"]["users"]:
         password = user.get("password")

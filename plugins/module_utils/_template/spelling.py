@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Sequence
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedList, LocatedMapping
 
 #: Other words for a type of image.
 IMAGE_TYPES: t.Mapping[str, str] = {"img": "initrd"}
@@ -49,7 +49,7 @@ def full_unit_name(name: str) -> str:
     return name if name.rpartition(".")[2] in _UNIT_SUFFIXES else f"{name}.service"
 
 
-def translate(template: Mapping) -> None:
+def translate(template: LocatedMapping) -> None:
     """Translate, in place, what decides how a template is merged: the type of image, units, and C(repositories).
 
     :param template: Its sections have their forms, or are not there.
@@ -60,9 +60,9 @@ def translate(template: Mapping) -> None:
     if "repositories" not in template:
         return
     own = template.get("packageRepositories")
-    merged = own.copy() if isinstance(own, Sequence) else Sequence(template["repositories"].origin)
+    merged = own.copy() if isinstance(own, LocatedList) else LocatedList(template["repositories"].origin)
     for item, origin in template["repositories"].entries():
-        entry = Mapping(item.origin)
+        entry = LocatedMapping(item.origin)
         for key in item:
             entry.put(_DNF_WORDS[key], item[key], item.origins[key])
         merged.add(entry, origin)
@@ -70,7 +70,7 @@ def translate(template: Mapping) -> None:
     template.drop("repositories")
 
 
-def normalise(template: Mapping) -> None:
+def normalise(template: LocatedMapping) -> None:
     """Write everything else, in place, in the one way that the stages know.
 
     :param template: A merged template with all defaults.
@@ -87,11 +87,11 @@ def _replace(holder: t.Dict[str, t.Any], key: str, words: t.Mapping[str, str]) -
         holder[key] = words.get(holder[key], holder[key])
 
 
-def _move_secure_boot_keys(config: Mapping) -> None:
+def _move_secure_boot_keys(config: LocatedMapping) -> None:
     """Put the keys of immutability where those of signing are; signing's own win."""
     old, new = config["immutability"], config["signing"]
     origin = config.origins["immutability"]
-    moved = Mapping(origin)
+    moved = LocatedMapping(origin)
     for key, word in _SECURE_BOOT_WORDS.items():
         if key in old:
             moved.put(word, old[key], old.origins[key])

@@ -16,7 +16,11 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping, Path, Sequence
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
+    LocatedList,
+    LocatedMapping,
+    Path,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +44,7 @@ UNSUPPORTED: t.Tuple[Unsupported, ...] = (
 )
 
 
-def unsupported(template: Mapping) -> t.Iterator[t.Tuple[Path, str]]:
+def unsupported(template: LocatedMapping) -> t.Iterator[t.Tuple[Path, str]]:
     """Yield (YAML path, message) for each value that this version cannot build."""
     for entry in UNSUPPORTED:
         for path, value in _values(template, entry.field, ()):
@@ -56,9 +60,9 @@ def _values(value: t.Any, field: t.Tuple[str, ...], path: Path) -> t.Iterator[t.
     if not field:
         yield path, value
     elif field[0] == "*":
-        for index, item in enumerate(value if isinstance(value, Sequence) else ()):
+        for index, item in enumerate(value if isinstance(value, LocatedList) else ()):
             yield from _values(item, field[1:], (*path, index))
-    elif isinstance(value, Mapping) and field[0] in value:
+    elif isinstance(value, LocatedMapping) and field[0] in value:
         yield from _values(value[field[0]], field[1:], (*path, field[0]))
 
 

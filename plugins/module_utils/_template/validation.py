@@ -17,9 +17,9 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
-    Mapping,
+    LocatedList,
+    LocatedMapping,
     Origin,
-    Sequence,
     from_data,
     origin_of,
 )
@@ -55,9 +55,9 @@ def nearest(word: str, choices: t.Iterable[str]) -> str:
 
 def describe(value: t.Any) -> str:
     """Name the type of a value with its article."""
-    if isinstance(value, Mapping):
+    if isinstance(value, LocatedMapping):
         return "a mapping"
-    if isinstance(value, Sequence):
+    if isinstance(value, LocatedList):
         return "a list"
     if value is None:
         return "empty"
@@ -96,7 +96,7 @@ def _alternatives(error: t.Any) -> str:
     return f"One of the keys {wanted} is needed. Add one of them."
 
 
-def _explain(error: t.Any, root: Mapping) -> t.Iterator[t.Tuple[t.Tuple[t.Union[str, int], ...], str]]:
+def _explain(error: t.Any, root: LocatedMapping) -> t.Iterator[t.Tuple[t.Tuple[t.Union[str, int], ...], str]]:
     """Yield (steps from the failing value to the culprit, message) for one error of the validator."""
     kind, demand, value = error.validator, error.validator_value, error.instance
     if kind == "additionalProperties":
@@ -141,7 +141,7 @@ def _validator_class() -> t.Any:
     return jsonschema.Draft202012Validator
 
 
-def validate(data: Mapping, schema: Schema) -> t.List[Problem]:
+def validate(data: LocatedMapping, schema: Schema) -> t.List[Problem]:
     """Return everything in which data does not have the form of a schema."""
     validator = _validator_class()(schema)
     problems = []
@@ -154,7 +154,7 @@ def validate(data: Mapping, schema: Schema) -> t.List[Problem]:
 
 def fill_defaults(value: t.Any, schema: Schema) -> None:
     """Set, in place, what is missing and has a default in the schema."""
-    if isinstance(value, Mapping):
+    if isinstance(value, LocatedMapping):
         for key, part in schema.get("properties", {}).items():
             if key not in value and "default" in part:
                 origin = Origin(value.origin.file, value.origin.line, (*value.origin.path, key))
@@ -162,7 +162,7 @@ def fill_defaults(value: t.Any, schema: Schema) -> None:
                 value.put(key, default, origin)
             if key in value:
                 fill_defaults(value[key], part)
-    elif isinstance(value, Sequence):
+    elif isinstance(value, LocatedList):
         for item in value:
             fill_defaults(item, schema.get("items", {}))
 

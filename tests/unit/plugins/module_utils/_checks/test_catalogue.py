@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._checks.catalogue import ADVICE, RULES, SUBJECTS
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import Mapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Rule, Subject
 from ansible_collections.os_image.composer.tests.support import template_docs, template_laboratory
 from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._checks.conftest import Approve, Judge, Part
@@ -58,10 +58,10 @@ def test_every_rule_has_a_right_neighbour() -> None:
     assert names == {rule.name for rule in EVERY}
 
 
-class Watched(Mapping):
+class Watched(LocatedMapping):
     """A part of a template that notes which of its entries are read."""
 
-    def __init__(self, watched: Mapping, seen: set[str], prefix: str = "") -> None:
+    def __init__(self, watched: LocatedMapping, seen: set[str], prefix: str = "") -> None:
         super().__init__(watched.origin)
         for key in watched:
             self.take(watched, key)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The bill of materials, judged by spdx-tools."""
+"""The SPDX document, judged by spdx-tools, and the CycloneDX document, judged by its schema."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.cyclon
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.license import declared_license
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.rpm_license import tagged_license
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.spdx import (
     ImageIdentity,
     PackageDescription,
     build_sbom,
