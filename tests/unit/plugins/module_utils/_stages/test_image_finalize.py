@@ -468,13 +468,15 @@ def test_killed_run(finished_build: FinishedBuild) -> None:
     finished_build.write_documents()
     program = (
         "import os, sys\n"
-        "from ansible_collections.os_image.composer.plugins.module_utils._artifact import maker, stage\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._artifact import maker\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._stages.image_finalize import *\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory\n"
         "from ansible_collections.os_image.composer.plugins.module_utils._stage import *\n"
         "def killed(source, destination, *args, **kwargs):\n"
         "    open(destination, 'wb').write(b'half')\n"
         "    os.kill(os.getpid(), 9)\n"
         "maker.compress_file = killed\n"
-        "run_stage(stage.ImageFinalize(BuildDirectory(sys.argv[1]), StageOptions(), output_dir=sys.argv[2]))\n"
+        "run_stage(ImageFinalize(BuildDirectory(sys.argv[1]), StageOptions(), output_dir=sys.argv[2]))\n"
     )
     arguments = [sys.executable, "-c", program, finished_build.directory.path, str(finished_build.output_dir)]
     killed = subprocess.run(arguments, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, check=False)
@@ -518,12 +520,14 @@ def test_full_disk(finished_build: FinishedBuild, kind: dict[str, str]) -> None:
     finished_build.output_dir.mkdir()
     program = (
         "import os, sys\n"
-        "from ansible_collections.os_image.composer.plugins.module_utils._artifact import maker, stage\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._artifact import maker\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._stages.image_finalize import *\n"
         "from ansible_collections.os_image.composer.plugins.module_utils._errors import *\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory\n"
         "from ansible_collections.os_image.composer.plugins.module_utils._stage import *\n"
         "maker.ArtifactMaker._check_space = lambda self, plans: None\n"
         "try:\n"
-        "    run_stage(stage.ImageFinalize(BuildDirectory(sys.argv[1]), StageOptions(), output_dir=sys.argv[2]))\n"
+        "    run_stage(ImageFinalize(BuildDirectory(sys.argv[1]), StageOptions(), output_dir=sys.argv[2]))\n"
         "except ComposerError as exc:\n"
         "    print(exc)\n"
         "print(os.listdir(sys.argv[2]))\n"
