@@ -32,9 +32,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging
 from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import escaped_cmdline, quoted_title
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import Partition
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 
 #: GRUB's name of a platform, and the packages that have its modules: Debian's, Fedora's, Azure Linux's.
 Platform = t.Tuple[str, t.Sequence[str]]

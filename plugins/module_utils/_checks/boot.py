@@ -20,7 +20,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.disk imp
     planned_layout,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._checks.packages import has_package
-from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
 

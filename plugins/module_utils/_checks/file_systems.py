@@ -12,21 +12,15 @@ from __future__ import annotations
 import re
 import typing as t
 
-# Importing a module makes its file systems known.
-# pylint: disable=unused-import
-import ansible_collections.os_image.composer.plugins.module_utils._disk.mounted  # noqa: F401
-import ansible_collections.os_image.composer.plugins.module_utils._disk.packed  # noqa: F401
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import (
     is_bios_boot,
     partitions,
     sized_partitions,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._checks.partitions import FAT, SWAP, is_mounted
-
-# pylint: enable=unused-import
-from ansible_collections.os_image.composer.plugins.module_utils._disk.ext import LEAST_WITH_JOURNAL
-from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
-from ansible_collections.os_image.composer.plugins.module_utils._disk.vfat import BIGGEST_FAT16
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.ext import LEAST_WITH_JOURNAL
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import BIGGEST_FAT16
 from ansible_collections.os_image.composer.plugins.module_utils._size import KIB, MIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject

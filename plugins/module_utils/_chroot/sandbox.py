@@ -17,9 +17,9 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot import sandbox_init
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import enter_mount_namespace
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, CompletedCommand
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._namespace import enter_mount_namespace
 
 #: What each command finds in its environment, and nothing else.
 ENVIRONMENT: t.Mapping[str, str] = {

@@ -14,7 +14,9 @@ import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Stamp
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import (
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
+from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
+from ansible_collections.os_image.composer.plugins.module_utils._namespace import (
     MS_RDONLY,
     bind,
     mount,
@@ -22,8 +24,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespac
     overlay_path,
     unmount,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
-from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
 
 #: In the directory of each layer: who uses the layer holds a shared lock on this file, who removes it an exclusive one.
 LAYER_LOCK = "lock"

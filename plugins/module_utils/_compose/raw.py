@@ -25,16 +25,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import default_kernel_first, find_kernels
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import bind, unmount
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._compose.tree_writer import TreeWriter
-from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage, measure
-from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import (
-    Source,
-    Volume,
-    file_system,
-    too_small,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure
 from ansible_collections.os_image.composer.plugins.module_utils._disk.fstab import fstab
 from ansible_collections.os_image.composer.plugins.module_utils._disk.growth import growth_files
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition, is_below
@@ -42,7 +35,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux im
 from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import Source, Volume, too_small
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex, derive_uuid
+from ansible_collections.os_image.composer.plugins.module_utils._namespace import bind, unmount
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, show_size
 

@@ -9,45 +9,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout
-
-#: Unit in which content is measured; also the block size of the file systems that this collection makes.
-BLOCK = 4096
-
-
-@dataclasses.dataclass
-class Usage:
-    """How big some content is.
-
-    :ivar inodes: Files, directories and everything else that needs an inode.
-    :ivar blocks: Blocks of C(BLOCK) bytes for files, directories and long symbolic links; holes not counted.
-    :ivar directories: Bytes by directory (two levels deep), to tell people what is big.
-    """
-
-    inodes: int = 0
-    blocks: int = 0
-    directories: t.Dict[str, int] = dataclasses.field(default_factory=dict)
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.blocks * BLOCK
-
-    def biggest(self, count: int = 5) -> t.List[t.Tuple[str, int]]:
-        """The biggest directories and their bytes, biggest first."""
-        return sorted(self.directories.items(), key=lambda item: (-item[1], item[0]))[:count]
-
-    def add_file(self, size: int, directory: str) -> None:
-        """Count a file of C(size) bytes in a directory."""
-        blocks = -(-size // BLOCK)
-        self.inodes += 1
-        self.blocks += blocks
-        self.directories[directory] = self.directories.get(directory, 0) + blocks * BLOCK
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import BLOCK, Usage
 
 
 def measure(root: str, layout: DiskLayout, *, without_holes: t.Collection[str] = ()) -> t.Dict[str, Usage]:
@@ -115,4 +82,4 @@ def _measure(root: str, mount_points: t.Mapping[str, str], without_holes: t.Coll
     return usages
 
 
-__all__ = ("BLOCK", "Usage", "measure", "measure_tree")
+__all__ = ("measure", "measure_tree")

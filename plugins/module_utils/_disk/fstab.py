@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 
 _HEADER = "# Static file system information; see fstab(5).\n"
 

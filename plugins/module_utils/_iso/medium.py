@@ -13,10 +13,11 @@ import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage, measure_tree
-from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import Source, Volume
+from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure_tree
 from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
-from ansible_collections.os_image.composer.plugins.module_utils._disk.vfat import Vfat
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import Source, Volume
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import Vfat
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._iso.menu import GrubFiles

@@ -12,8 +12,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage, measure
-from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
+from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
     CONTENT,
     Partition,
@@ -22,6 +21,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
     with_any_size,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, SECTOR, align_up, parse_size
 
 #: File systems that systemd-growfs enlarges while they are mounted.

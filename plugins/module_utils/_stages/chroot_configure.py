@@ -31,10 +31,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.builder 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.configuration import CONFIGURATION_KEYS
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.families import INSTALLERS
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Installer
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.namespace import enter_mount_namespace
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._emulation import require_emulation
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._namespace import enter_mount_namespace
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome, Stage, describe_change
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 

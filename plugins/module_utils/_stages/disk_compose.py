@@ -14,14 +14,10 @@ import os
 import shutil
 import typing as t
 
-# Importing a module makes its bootloader or file systems known.
+# Importing a module makes its bootloader known.
 # pylint: disable=unused-import
 import ansible_collections.os_image.composer.plugins.module_utils._boot.grub  # noqa: F401
 import ansible_collections.os_image.composer.plugins.module_utils._boot.systemd_boot  # noqa: F401
-import ansible_collections.os_image.composer.plugins.module_utils._disk.ext  # noqa: F401
-import ansible_collections.os_image.composer.plugins.module_utils._disk.mounted  # noqa: F401
-import ansible_collections.os_image.composer.plugins.module_utils._disk.packed  # noqa: F401
-import ansible_collections.os_image.composer.plugins.module_utils._disk.vfat  # noqa: F401
 
 # pylint: enable=unused-import
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
@@ -48,7 +44,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._compose.tree_im
     Workplace,
     copy_attributes,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
     CONTENT,
     DiskLayout,
@@ -56,6 +51,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
     disk_layout,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome, Stage, StageOptions

@@ -12,9 +12,10 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage
-from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import file_system, with_suboptions
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import with_suboptions
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes, sha256_file
 from ansible_collections.os_image.composer.tests.support.disk_judges import (
     check_file_system,

@@ -5,10 +5,9 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""File systems: one small class for each, found by the template's fsType.
+"""A file system: everything that is known about one, and how it is written into an image.
 
-A new file system is a new subclass of :class:`FileSystem` in a module that L(_stages/disk_compose.py) imports, and
-nothing else.
+A new file system is a subclass of :class:`FileSystem` in a file of its own, and a line in L(kinds.py).
 """
 
 from __future__ import annotations
@@ -18,12 +17,11 @@ import dataclasses
 import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, align_up, show_size
-from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,33 +219,6 @@ def with_suboptions(option: str, ours: t.Mapping[str, str], given: t.Sequence[st
     return ",".join(f"{name}={value}" if value else name for name, value in merged.items() if name), rest
 
 
-_CLASSES: t.Dict[str, t.Type[FileSystem]] = {}
-
-
-def register(cls: t.Type[FileSystem]) -> t.Type[FileSystem]:
-    """Make a class known under its names; used as a decorator."""
-    for name in cls.names:
-        _CLASSES[name] = cls
-    return cls
-
-
-def file_system(name: str) -> FileSystem:
-    """Return the file system for a template's fsType.
-
-    :raises DiskError: There is none.
-    """
-    if name not in _CLASSES:
-        raise DiskError(
-            f"The file system {name!r} is not supported.", remedy=f"Use one of {', '.join(sorted(_CLASSES))}."
-        )
-    return _CLASSES[name](name)
-
-
-def known_file_systems() -> t.List[str]:
-    """Return all names that :func:`file_system` knows."""
-    return sorted(_CLASSES)
-
-
 def too_small(volume: Volume, required: int, usage: Usage) -> DiskError:
     """Make the error for a partition that cannot hold its content."""
     message = f"The partition {volume.name!r} is too small: "
@@ -265,45 +236,10 @@ def too_small(volume: Volume, required: int, usage: Usage) -> DiskError:
     return DiskError(message, remedy=f"Enlarge the partition and, if need be, disk.size, or install less{instead}.")
 
 
-@register
-class Swap(FileSystem):
-    """Swap space."""
-
-    names = ("linux-swap", "swap")
-    tools: t.ClassVar[t.Mapping[str, str]] = {"mkswap": "util-linux"}
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"mkswap": ("--version",)}
-    label_length = 15
-    is_checked = False
-
-    @property
-    def fstab_type(self) -> str:
-        return "swap"
-
-    def required_size(self, size: int, usage: Usage) -> int:
-        # mkswap refuses fewer than ten pages.
-        return 10 * 4096
-
-    def write(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
-        path = volume.scratch_file("swap")
-        # mkswap wants a file that only root can read.
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.truncate(volume.size)
-        label = ["--label", volume.label] if volume.label else []
-        # The page size of the machines that the image is for, not of the build host.
-        command = [find_tool("mkswap", package="util-linux"), "--uuid", volume.identifier, "--pagesize", "4096", *label]
-        runner.run([*command, path], what=f"Making swap space on the partition {volume.name!r}")
-        copy_into(path, volume.image, volume.offset)
-        os.unlink(path)
-
-
 __all__ = (
     "FileSystem",
     "Source",
-    "Swap",
     "Volume",
-    "file_system",
-    "known_file_systems",
-    "register",
     "too_small",
     "with_suboptions",
 )

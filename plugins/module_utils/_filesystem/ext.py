@@ -18,16 +18,15 @@ import subprocess
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._disk.content import BLOCK, Usage
-from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import (
+from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import (
     FileSystem,
     Source,
     Volume,
-    register,
     too_small,
     with_suboptions,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import BLOCK, Usage
 from ansible_collections.os_image.composer.plugins.module_utils._size import align_down, align_up
 
 # Every feature is named, so that neither the build host's mke2fs.conf nor a newer mke2fs changes an image. Left out
@@ -80,11 +79,10 @@ _BIGGEST_JOURNAL = 262144
 _FULL = re.compile(rb"Could not allocate (block|inode)|No space|no space|ENOSPC|Disk full", re.IGNORECASE)
 
 
-@register
 class Ext(FileSystem):
     """ext2, ext3, ext4."""
 
-    names = ("ext4", "ext3", "ext2")
+    names = ("ext2", "ext3", "ext4")
     tools: t.ClassVar[t.Mapping[str, str]] = {
         "mke2fs": "e2fsprogs",
         "debugfs": "e2fsprogs",

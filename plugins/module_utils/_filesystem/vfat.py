@@ -16,15 +16,14 @@ import struct
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._disk.content import Usage
-from ansible_collections.os_image.composer.plugins.module_utils._disk.filesystem import (
+from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import (
     FileSystem,
     Source,
     Volume,
-    register,
     too_small,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
@@ -56,7 +55,6 @@ _BIGGEST_FILE = (1 << 32) - 1
 _BATCH = 200
 
 
-@register
 class Vfat(FileSystem):
     """FAT16 and FAT32, with long file names."""
 

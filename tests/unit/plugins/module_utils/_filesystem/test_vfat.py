@@ -12,8 +12,8 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._disk.vfat import name_problem
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import name_problem
 from ansible_collections.os_image.composer.tests.support.disk_judges import check_image, judge
 from ansible_collections.os_image.composer.tests.support.disk_tree import ESP, ROOT, Composed, compose, make_tree
 

@@ -1,0 +1,63 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""XFS: made by mkfs.xfs, and filled by the kernel."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import Volume, with_suboptions
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.mounted import MountedFileSystem
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
+from ansible_collections.os_image.composer.plugins.module_utils._size import MIB
+
+
+class Xfs(MountedFileSystem):
+    """XFS."""
+
+    names = ("xfs",)
+    tools: t.ClassVar[t.Mapping[str, str]] = {"mkfs.xfs": "xfsprogs", "mount": "mount"}
+    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"mkfs.xfs": ("-V",)}
+    label_length = 12
+    grub_modules = ("xfs",)
+    # mkfs.xfs refuses less since version 5.19.
+    least_size = 300 * MIB
+    # A mounted copy of the same image would be in the way.
+    mount_options = (*MountedFileSystem.mount_options, "nouuid")
+    mkfs_options = ("-d", "-i", "-l", "-m", "-n")
+    fixed_suboptions: t.ClassVar[t.Mapping[str, t.Tuple[str, ...]]] = {
+        # Files and devices of the build host.
+        "-d": ("file", "name"),
+        "-l": ("logdev",),
+        "-m": ("uuid",),
+    }
+
+    def check_label(self, label: str) -> str | None:
+        return "A label of xfs cannot have blanks." if " " in label else super().check_label(label)
+
+    def required_size(self, size: int, usage: Usage) -> int:
+        # The log has 64 MiB, and grows with large file systems; the kernel keeps back 32 MiB, and a part of each
+        # allocation group for its trees.
+        log = max(64 * MIB, size // 2048)
+        inodes = usage.inodes * 640
+        return max(self.least_size, usage.size + usage.size // 100 + inodes + log + 34 * MIB + size // 100)
+
+    def make(self, path: str, volume: Volume, runner: CommandRunner) -> None:
+        # Named, so that a newer mkfs.xfs does not choose what GRUB 2.06 or the kernel of the image cannot read.
+        metadata = {name: "1" for name in ("crc", "finobt", "reflink", "bigtime", "inobtcount")}
+        metadata.update(rmapbt="0", uuid=volume.identifier)
+        features, given = with_suboptions("-m", metadata, volume.options)
+        inodes, given = with_suboptions("-i", {"sparse": "1", "nrext64": "0"}, given)
+        label = ["-L", volume.label] if volume.label else []
+        command = [find_tool("mkfs.xfs", package="xfsprogs"), "-q", "-f", "-K", "-m", features, "-i", inodes, *label]
+        what = f"Making the xfs file system on the partition {volume.name!r}"
+        runner.run([*command, *given, path], what=what)
+
+
+__all__ = ("Xfs",)
