@@ -374,7 +374,8 @@ def test_kill_in_a_package_script_leaves_what_the_next_run_removes(image: Image)
     image.prepare()
     mounts = pathlib.Path("/proc/self/mounts").read_text()
     script = (
-        "from ansible_collections.os_image.composer.plugins.module_utils._stages.chroot_configure import ChrootConfigure\n"
+        "from ansible_collections.os_image.composer.plugins.module_utils._stages.chroot_configure "
+        "import ChrootConfigure\n"
         "from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory\n"
         "from ansible_collections.os_image.composer.plugins.module_utils._stage import *\n"
         f"run_stage(ChrootConfigure(BuildDirectory({image.build.path!r}), StageOptions()))\n"
