@@ -7,9 +7,10 @@
 
 """The contract that all seven stages keep: documents, stamps, fingerprints, check mode, reasons.
 
-A stage is a subclass of :class:`Stage`. :func:`run_stage` runs it: it takes the lock of the build directory, computes
-the fingerprint from :meth:`Stage.inputs`, compares it with the stamp of the last run, says in words why the stage has
-to run again, runs it, and writes the stamp last. So a stage that was killed at any moment simply runs again.
+A stage is a subclass of :class:`Stage`. :func:`run_stage` runs it: it takes the lock of the build directory, makes the
+:class:`Decision` (the fingerprint of :meth:`Stage.inputs`, compared with the stamp of the last run, and in words why
+the stage has to run again), runs the stage, and writes the stamp last. So a stage that was killed at any moment simply
+runs again.
 """
 
 from __future__ import annotations
@@ -104,8 +105,11 @@ class Stage(abc.ABC):
         """
 
     @abc.abstractmethod
-    def execute(self) -> Outcome:
-        """Do the work. Outputs get their final names only when they are whole."""
+    def execute(self, decision: Decision) -> Outcome:
+        """Do the work. Outputs get their final names only when they are whole.
+
+        :param decision: Why it is done; with the inputs, which need not be computed again.
+        """
 
     def plan(self) -> Facts | None:
         """Return the facts that :meth:`execute` would leave, without changing anything, for C(--diff) in check mode.
@@ -166,8 +170,64 @@ def _short(value: t.Any) -> str:
     return text[:12] if len(text) >= 32 and all(char in "0123456789abcdef" for char in text) else text
 
 
-def _rebuild_reason(stage: Stage, stamp: Stamp | None, inputs: Facts, fingerprint: str) -> str | None:
-    """Return why the stage has to run, in words; V(None) when its outputs are what they should be."""
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What a run of a stage is to do, and why: made once in a run, before anything is done.
+
+    :ivar inputs: What shapes the outputs, by name; see :meth:`Stage.inputs`.
+    :ivar fingerprint: The SHA-256 over the inputs and the version of the stage, 64 hexadecimal digits.
+    :ivar before: The stamp of the last run that ended well.
+    :ivar reason: Why the outputs are not what they should be, in words; empty when they are.
+    :ivar kept: The stamp of the last run, when this one leaves it at that.
+    :ivar plan: In check mode, the facts that the work would leave; V(None) when they are not known.
+    :ivar idle: In check mode, why the work would alter nothing; empty when it would.
+    """
+
+    inputs: Facts
+    fingerprint: str
+    before: Stamp | None
+    reason: str
+    kept: Stamp | None = None
+    plan: Facts | None = None
+    idle: str = ""
+
+    @classmethod
+    def of(cls, stage: Stage) -> Decision:
+        """Decide for a run that does the work.
+
+        :raises DocumentError: An earlier stage has not run.
+        """
+        inputs = stage.inputs()
+        fingerprint = digest_of({"stage": stage.name, "version": stage.version, "inputs": inputs})
+        before = stage.build.stamp(stage.name)
+        reason = _rebuild_reason(stage, before, inputs, fingerprint)
+        keep = not reason or stage.options.rebuild == "never"
+        return cls(inputs, fingerprint, before, reason, kept=before if keep else None)
+
+    @classmethod
+    def in_check_mode(cls, stage: Stage) -> Decision:
+        """Decide as :meth:`of` does, look ahead at what the work would leave, and write nothing.
+
+        On a host where nothing was built yet the earlier stages have left nothing to decide with: that is the reason
+        then.
+        """
+        plan: Facts | None = None
+        try:
+            decision = cls.of(stage)
+            if decision.kept is not None:
+                return decision
+            plan = stage.plan()
+            return dataclasses.replace(decision, plan=plan, idle=stage.idle_reason())
+        except DocumentError as exc:
+            reason = str(exc)
+        idle = ""
+        with contextlib.suppress(DocumentError):
+            idle = stage.idle_reason()
+        return cls({}, "", stage.build.stamp(stage.name), reason, plan=plan, idle=idle)
+
+
+def _rebuild_reason(stage: Stage, stamp: Stamp | None, inputs: Facts, fingerprint: str) -> str:
+    """Return why the stage has to run, in words; nothing when its outputs are what they should be."""
     if stamp is None:
         return "not built yet"
     if stage.options.rebuild == "always":
@@ -178,21 +238,18 @@ def _rebuild_reason(stage: Stage, stamp: Stamp | None, inputs: Facts, fingerprin
             if before != after:
                 return stage.describe_change(name, before, after)
         return f"the stage {stage.name} itself has changed"
-    for output in stamp.outputs:
-        problem = output.problem(relative_to=stage.build.path)
-        if problem:
-            return problem
-    return None
+    problems = (output.problem(relative_to=stage.build.path) for output in stamp.outputs)
+    return next(filter(None, problems), "")
 
 
-def _write_stamp(stage: Stage, inputs: Facts, fingerprint: str, outcome: Outcome, started: float) -> Stamp:
+def _write_stamp(stage: Stage, decision: Decision, outcome: Outcome, started: float) -> Stamp:
     outputs = tuple(
         Output.of(path, relative_to=stage.build.path, sha256=sha256) for path, sha256 in outcome.outputs.items()
     )
     stamp = Stamp(
         stage=stage.name,
-        fingerprint=fingerprint,
-        inputs=inputs,
+        fingerprint=decision.fingerprint,
+        inputs=decision.inputs,
         outputs=outputs,
         result=outcome.result,
         facts=outcome.facts,
@@ -225,7 +282,7 @@ def run_stage(stage: Stage) -> Facts:
     started = time.monotonic()
     options = stage.options
     if options.check_mode:
-        return _check_stage(stage, started)
+        return _checked(stage, Decision.in_check_mode(stage), started)
     if not stage.is_first and not os.path.isdir(stage.build.path):
         raise DocumentError(
             f"The build directory {stage.build} does not exist.",
@@ -249,30 +306,26 @@ def run_stage(stage: Stage) -> Facts:
             extra_log=options.log_file,
             level=options.log_level,
         )
-        inputs = stage.inputs()
-        fingerprint = digest_of({"stage": stage.name, "version": stage.version, "inputs": inputs})
-        before = stage.build.stamp(stage.name)
-        reason = _rebuild_reason(stage, before, inputs, fingerprint)
-        if reason is None or (options.rebuild == "never" and before is not None):
-            if before is None:
-                raise AssertionError("before is known here")
-            return _unchanged(stage, before, reason, started)
-        stage.progress.milestone(stage.topic, f"Starting: {reason}")
+        decision = Decision.of(stage)
+        if decision.kept is not None:
+            return _unchanged(stage, decision, decision.kept, started)
+        stage.progress.milestone(stage.topic, f"Starting: {decision.reason}")
         try:
-            outcome = stage.execute()
+            outcome = stage.execute(decision)
         except ComposerError as exc:
             stage.progress.write(f"FAILED: {exc}\n")
             with contextlib.suppress(OSError):
                 exc.details.setdefault("log_path", stage.progress.path)
             raise
-        stamp = _write_stamp(stage, inputs, fingerprint, outcome, started)
+        stamp = _write_stamp(stage, decision, outcome, started)
+    before = decision.before
     changed = not outcome.idle and not _same_bytes(before, stamp)
-    did = f"{'built' if changed else 'built again with the same result'}: {reason}"
+    did = f"{'built' if changed else 'built again with the same result'}: {decision.reason}"
     return {
         **outcome.result,
         "changed": changed,
         "msg": f"{stage.name}: {f'nothing to do: {outcome.idle}' if outcome.idle else did}",
-        "rebuild_reason": reason,
+        "rebuild_reason": decision.reason,
         "duration": stamp.duration,
         "diff": stage.diff(before.facts if before else {}, outcome.facts),
     }
@@ -284,58 +337,43 @@ def restore_outputs(stage: Stage) -> Stamp:
     For use by a stage that runs: the caller holds the lock of the build directory.
     """
     started = time.monotonic()
-    inputs = stage.inputs()
-    fingerprint = digest_of({"stage": stage.name, "version": stage.version, "inputs": inputs})
-    return _write_stamp(stage, inputs, fingerprint, stage.execute(), started)
+    decision = Decision.of(stage)
+    return _write_stamp(stage, decision, stage.execute(decision), started)
 
 
-def _unchanged(stage: Stage, stamp: Stamp, reason: str | None, started: float) -> Facts:
+def _unchanged(stage: Stage, decision: Decision, kept: Stamp, started: float) -> Facts:
     message = f"{stage.name}: nothing to do"
-    if reason is not None:
-        message = f"{stage.name}: not built again, as rebuild=never, although {reason}"
+    if decision.reason:
+        message = f"{stage.name}: not built again, as rebuild=never, although {decision.reason}"
     return {
-        **stage.result_when_unchanged(stamp.result),
+        **stage.result_when_unchanged(kept.result),
         "changed": False,
         "msg": message,
         "rebuild_reason": "",
         "duration": round(time.monotonic() - started, 3),
-        "diff": stage.diff(stamp.facts, stamp.facts),
+        "diff": stage.diff(kept.facts, kept.facts),
     }
 
 
-def _check_stage(stage: Stage, started: float) -> Facts:
-    """Decide as :func:`run_stage` does, and write nothing."""
-    before = stage.build.stamp(stage.name)
-    after: Facts | None = None
-    idle = ""
-    try:
-        inputs = stage.inputs()
-        fingerprint = digest_of({"stage": stage.name, "version": stage.version, "inputs": inputs})
-        reason = _rebuild_reason(stage, before, inputs, fingerprint)
-        if reason is None or (stage.options.rebuild == "never" and before is not None):
-            if before is None:
-                raise AssertionError("before is known here")
-            return _unchanged(stage, before, reason, started)
-        after = stage.plan()
-        idle = stage.idle_reason()
-    except DocumentError as exc:
-        # On a host where nothing was built yet the earlier stages have left nothing to decide with.
-        reason = str(exc)
-        with contextlib.suppress(DocumentError):
-            idle = stage.idle_reason()
+def _checked(stage: Stage, decision: Decision, started: float) -> Facts:
+    """Return the module's result in check mode."""
+    if decision.kept is not None:
+        return _unchanged(stage, decision, decision.kept, started)
+    before, idle = decision.before, decision.idle
     old = before.facts if before else {}
     return {
         **(before.result if before else {}),
         **stage.planned_result(),
         "changed": not idle,
-        "msg": f"{stage.name}: {f'nothing to do: {idle}' if idle else f'would build: {reason}'}",
-        "rebuild_reason": reason,
+        "msg": f"{stage.name}: {f'nothing to do: {idle}' if idle else f'would build: {decision.reason}'}",
+        "rebuild_reason": decision.reason,
         "duration": round(time.monotonic() - started, 3),
-        "diff": stage.diff(old, old if after is None else after),
+        "diff": stage.diff(old, old if decision.plan is None else decision.plan),
     }
 
 
 __all__ = (
+    "Decision",
     "Outcome",
     "Stage",
     "StageOptions",

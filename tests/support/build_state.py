@@ -14,7 +14,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._build_directory
     BuildDirectory,
     Facts,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome, Stage, StageOptions, run_stage
+from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    Decision,
+    Outcome,
+    Stage,
+    StageOptions,
+    run_stage,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider import PACKAGE_ARCHITECTURES
 
 
@@ -34,7 +40,7 @@ def leave(
         def inputs(self) -> Facts:
             return {"result": result, "document": document[1] if document else None}
 
-        def execute(self) -> Outcome:
+        def execute(self, decision: Decision) -> Outcome:
             if document is None:
                 return Outcome(result or {})
             path = self.build.join(document[0])

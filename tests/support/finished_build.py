@@ -13,7 +13,13 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome, Stage, StageOptions, run_stage
+from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    Decision,
+    Outcome,
+    Stage,
+    StageOptions,
+    run_stage,
+)
 
 MIB = 1 << 20
 
@@ -49,7 +55,7 @@ class _Done(Stage):
     def inputs(self) -> dict[str, t.Any]:
         return self._inputs
 
-    def execute(self) -> Outcome:
+    def execute(self, decision: Decision) -> Outcome:
         self.work()
         return self._outcome
 

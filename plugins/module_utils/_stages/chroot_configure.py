@@ -35,7 +35,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._emulation import require_emulation
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
 from ansible_collections.os_image.composer.plugins.module_utils._namespace import enter_mount_namespace
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome, Stage, describe_change
+from ansible_collections.os_image.composer.plugins.module_utils._stage import Decision, Outcome, Stage, describe_change
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 
 
@@ -81,7 +81,7 @@ class ChrootConfigure(Stage):
         _document, lock = self._documents()
         return _facts(lock)
 
-    def execute(self) -> Outcome:
+    def execute(self, decision: Decision) -> Outcome:
         document, lock = self._documents()
         document.require_support()
         require_emulation(document.provider["arch"], directory=self.build.path)

@@ -27,7 +27,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom i
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import security_words
-from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
@@ -54,7 +54,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux im
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome, Stage, StageOptions
+from ansible_collections.os_image.composer.plugins.module_utils._stage import Decision, Outcome, Stage
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
 
@@ -65,10 +65,6 @@ class DiskCompose(Stage):
     name = "disk_compose"
     topic = "Disk"
     version = 3
-
-    def __init__(self, build: BuildDirectory, options: StageOptions) -> None:
-        super().__init__(build, options)
-        self._tools: t.Dict[str, str] | None = None
 
     def inputs(self) -> Facts:
         document = TemplateDocument.read(self.build)
@@ -94,7 +90,7 @@ class DiskCompose(Stage):
         image = tree_image(document)
         return image.facts() if image is not None else _facts(disk_layout(document.section("disk")))
 
-    def execute(self) -> Outcome:
+    def execute(self, decision: Decision) -> Outcome:
         document = TemplateDocument.read(self.build)
         lock = self.build.read_document("packages.lock.json")
         tree = RootTree.from_stamp(self.build.require("chroot_configure"))

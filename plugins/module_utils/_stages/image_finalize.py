@@ -45,6 +45,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import D
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._signing.openpgp import OpenPgpSigner
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    Decision,
     Outcome,
     Stage,
     StageOptions,
@@ -126,12 +127,11 @@ class ImageFinalize(Stage):
         super().__init__(build, options)
         self.output_dir = os.path.abspath(output_dir)
         self.keep_workspace = keep_workspace
-        self._inputs: Facts | None = None
 
     def inputs(self) -> Facts:
         earlier = _Build.read(self.build)
         plans = earlier.plans
-        self._inputs = {
+        return {
             "package lock": {package["name"]: package["version"] for package in earlier.lock["packages"]},
             "signing key": earlier.document.fingerprint(earlier.signing_key),
             "template": earlier.template_digest,
@@ -144,7 +144,6 @@ class ImageFinalize(Stage):
             "host tools": {**_tool_versions(plans), **_signing_tools(earlier)},
             "collection": {"version": COLLECTION_VERSION, "stage": self.version},
         }
-        return self._inputs
 
     def plan(self) -> Facts | None:
         return self._facts(_Build.read(self.build))
@@ -156,9 +155,9 @@ class ImageFinalize(Stage):
             "packages": {package["name"]: package["version"] for package in earlier.lock["packages"]},
         }
 
-    def execute(self) -> Outcome:
+    def execute(self, decision: Decision) -> Outcome:
         earlier = _Build.read(self.build)
-        finished = self._finished_before(earlier)
+        finished = self._finished_before(earlier, decision)
         plans = [plan for plan in earlier.plans if plan.name not in finished]
         signer = self._signer(earlier)
         if plans:
@@ -244,10 +243,9 @@ class ImageFinalize(Stage):
     def _final(self, name: str) -> str:
         return os.path.join(self.output_dir, name)
 
-    def _finished_before(self, earlier: _Build) -> t.Dict[str, Artifact]:
+    def _finished_before(self, earlier: _Build, decision: Decision) -> t.Dict[str, Artifact]:
         """Return the artifacts of the last run that are as they should be now."""
-        before = self.build.stamp(self.name)
-        inputs = self._inputs or self.inputs()
+        before, inputs = decision.before, decision.inputs
         if before is None or self.options.rebuild == "always":
             return {}
         if any(before.inputs.get(name) != inputs[name] for name in ("image", "output_dir", "collection")):

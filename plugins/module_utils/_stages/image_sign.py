@@ -27,7 +27,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_
     template_problem,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import clone_file, copy_sparse
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome, Stage, restore_outputs
+from ansible_collections.os_image.composer.plugins.module_utils._stage import Decision, Outcome, Stage, restore_outputs
 from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 
@@ -62,7 +62,7 @@ class ImageSign(Stage):
         # What an earlier run has signed would be removed.
         return "" if keys or os.path.isdir(self.build.join("signed")) else _NO_KEYS
 
-    def execute(self) -> Outcome:
+    def execute(self, decision: Decision) -> Outcome:
         document = TemplateDocument.read(self.build)
         directory = self.build.join("signed")
         keys = SecureBootKeys.from_template(document.template)

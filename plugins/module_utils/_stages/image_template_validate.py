@@ -23,6 +23,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes, sha256_file, write_json
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    Decision,
     Outcome,
     Stage,
     StageOptions,
@@ -114,7 +115,7 @@ class TemplateValidate(Stage):
             },
         }
 
-    def execute(self) -> Outcome:
+    def execute(self, decision: Decision) -> Outcome:
         """Write the document."""
         path = self.build.join(DOCUMENT)
         write_json(path, self.document.as_data(schema_version=SCHEMA_VERSION), mode=0o600)

@@ -26,7 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._emulation impor
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError, RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome, Stage, StageOptions
+from ansible_collections.os_image.composer.plugins.module_utils._stage import Decision, Outcome, Stage, StageOptions
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 
 _ALL_CACHED = "all packages are in the cache, intact"
@@ -108,7 +108,7 @@ class PackageFetch(Stage):
     def result_when_unchanged(self, result: Facts) -> Facts:
         return {**result, "cached": result["verified"], "downloaded": 0, "bytes": 0}
 
-    def execute(self) -> Outcome:
+    def execute(self, decision: Decision) -> Outcome:
         document = TemplateDocument.read(self.build)
         document.require_support()
         # Nothing is fetched in vain.

@@ -43,6 +43,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.reques
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.resolver import Resolver
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm import RpmResolver
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    Decision,
     Outcome,
     Stage,
     StageOptions,
@@ -235,7 +236,7 @@ class PackageResolve(Stage):
             "dot_file": self.dot_file or self.build.join(DOT_FILE),
         }
 
-    def execute(self) -> Outcome:
+    def execute(self, decision: Decision) -> Outcome:
         lock = self._resolve()
         result = self._result(lock)
         path = self.build.join(DOCUMENT)

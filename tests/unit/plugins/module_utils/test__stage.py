@@ -19,10 +19,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._build_directory
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError, DocumentError, LockedError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    Decision,
     Outcome,
     Stage,
     StageOptions,
     describe_change,
+    restore_outputs,
     run_stage,
 )
 
@@ -40,12 +42,16 @@ class Echo(Stage):
         self.note = note
         self.fail = fail
         self.runs = 0
+        self.asked = 0
+        self.decision: Decision | None = None
 
     def inputs(self) -> Facts:
+        self.asked += 1
         return {"text": self.text, "host tools": {"mke2fs": self.note}}
 
-    def execute(self) -> Outcome:
+    def execute(self, decision: Decision) -> Outcome:
         self.runs += 1
+        self.decision = decision
         path = self.build.join("packages.lock.json")
         if self.fail:
             raise ComposerError("The disk is full.", remedy="Free 5 MiB.")
@@ -146,6 +152,46 @@ def test_check_mode_decides_the_same_and_writes_nothing(build: BuildDirectory) -
     assert checked["msg"] == "pkg_resolve: would build: text changed: one -> two"
     assert run(build, check_mode=True)["changed"] is False
     assert snapshot(build.path) == before
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize("text", ["one", "two"])
+def test_a_run_decides_once(build: BuildDirectory, text: str, check_mode: bool) -> None:
+    run(build)
+    stage = Echo(build, StageOptions(check_mode=check_mode), text=text)
+    run_stage(stage)
+    assert stage.asked == 1
+
+
+def test_the_work_gets_the_decision(build: BuildDirectory) -> None:
+    run(build)
+    before = build.require("pkg_resolve")
+    stage = Echo(build, StageOptions(), text="two")
+    run_stage(stage)
+    decision = stage.decision
+    assert decision is not None
+    after = build.require("pkg_resolve")
+    assert (decision.inputs, decision.fingerprint) == (after.inputs, after.fingerprint)
+    assert (decision.before, decision.reason, decision.kept) == (before, "text changed: one -> two", None)
+
+
+def test_check_mode_decides_as_a_run_does(build: BuildDirectory) -> None:
+    run(build)
+    for options in (StageOptions(), StageOptions(rebuild="never"), StageOptions(rebuild="always")):
+        stage = Echo(build, options, text="two")
+        assert Decision.in_check_mode(stage) == Decision.of(stage)
+
+
+def test_restored_outputs_have_the_stamp_of_a_run(build: BuildDirectory) -> None:
+    run(build)
+    before = build.require("pkg_resolve")
+    build.release_outputs("pkg_resolve")
+    stage = Echo(build, StageOptions(), text="one")
+    restored = restore_outputs(stage)
+    assert (stage.asked, stage.runs) == (1, 1)
+    assert restored == build.require("pkg_resolve")
+    assert restored.fingerprint == before.fingerprint
+    assert [output.released for output in restored.outputs] == [False]
 
 
 def test_check_mode_on_a_virgin_host(tmp_path: pathlib.Path) -> None:

@@ -61,7 +61,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._argspec import 
 )
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome, Stage, StageOptions
+from ansible_collections.os_image.composer.plugins.module_utils._stage import Decision, Outcome, Stage, StageOptions
 
 
 class SlowStage(Stage):
@@ -76,7 +76,7 @@ class SlowStage(Stage):
     def inputs(self) -> Facts:
         return {"seconds": self._params["seconds"], "ending": self._params["ending"]}
 
-    def execute(self) -> Outcome:
+    def execute(self, decision: Decision) -> Outcome:
         marker = self.build.join("working")
         with open(marker, "w", encoding="utf-8"):
             pass

@@ -25,7 +25,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import (
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_json
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import kept_key
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome, Stage, StageOptions, run_stage
+from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    Decision,
+    Outcome,
+    Stage,
+    StageOptions,
+    run_stage,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_fetch import PackageFetch
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer
 from ansible_collections.os_image.composer.tests.support.rpm_repository import sign_package
@@ -48,7 +54,7 @@ class Producer(Stage):
     def inputs(self) -> Facts:
         return self._content
 
-    def execute(self) -> Outcome:
+    def execute(self, decision: Decision) -> Outcome:
         path = self.build.join(self._document)
         write_json(path, self._content)
         return Outcome({}, {path: None})
