@@ -17,12 +17,12 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._compose.raw import (
+from ansible_collections.os_image.composer.plugins.module_utils._compose.disk import (
     BootOptions,
-    ComposedBoot,
     DiskComposer,
     DiskIdentity,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._compose.image_type import ComposedBoot
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, disk_layout
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress

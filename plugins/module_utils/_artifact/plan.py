@@ -17,16 +17,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.compre
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import FORMATS, subformat_problem
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError
+from ansible_collections.os_image.composer.plugins.module_utils._image_type import IMAGE_TYPES
 
 # Names that other tools and the original use for the same thing.
 _COMPRESSION_ALIASES: t.Mapping[str, t.Optional[str]] = {"": None, "none": None, "gzip": "gz", "zst": "zstd"}
-
-
-# What images that are no disks are published as: imageType -> format, suffix, and what of disk_compose it is.
-_TREE_IMAGES: t.Mapping[str, t.Sequence[t.Tuple[str, str, str]]] = {
-    "iso": (("iso", "iso", "image"),),
-    "initrd": (("initrd", "initrd.img", "image"), ("kernel", "vmlinuz", "kernel")),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,12 +115,11 @@ def plan_image(base_name: str, image_type: str, wanted: t.Sequence[t.Mapping[str
     :param wanted: C(disk.artifacts) of the template, which images that are no disks do not have.
     :raises ArtifactError: See :func:`plan_artifacts`.
     """
-    if image_type not in _TREE_IMAGES:
+    traits = IMAGE_TYPES[image_type]
+    if traits.is_disk:
         return plan_artifacts(base_name, wanted)
     check_base_name(base_name)
-    return [
-        ArtifactPlan(f"{base_name}.{suffix}", name, source=source) for name, suffix, source in _TREE_IMAGES[image_type]
-    ]
+    return [ArtifactPlan(f"{base_name}.{suffix}", name, source=source) for name, suffix, source in traits.files]
 
 
 __all__ = ("ArtifactPlan", "plan_artifacts", "plan_image")

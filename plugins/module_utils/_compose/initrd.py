@@ -26,14 +26,18 @@ from ansible_collections.os_image.composer.plugins.module_utils._build_directory
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles, resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._compose.cpio import CpioWriter
-from ansible_collections.os_image.composer.plugins.module_utils._compose.tree_image import TreeImage, Workplace
+from ansible_collections.os_image.composer.plugins.module_utils._compose.image_type import (
+    ComposedBoot,
+    ComposedImage,
+    ImageType,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._compose.tree_writer import TreeWriter
+from ansible_collections.os_image.composer.plugins.module_utils._compose.workplace import Workplace
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure_tree
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome
 
 # The kernel itself lies beside the initrd, and an initrd of its own would only take up memory.
 _NOT_NEEDED = re.compile(r"boot/(vmlinuz|initrd|initramfs|System\.map)[^/]*|(vmlinuz|initrd\.img)(\.old)?")
@@ -44,15 +48,12 @@ _FSTAB = "# The root file system is in memory.\n"
 _NAMED = 10
 
 
-class InitrdImage(TreeImage):
+class InitrdImage(ImageType):
     """A system that runs from memory."""
 
     name = "initrd"
     tools: t.ClassVar[t.Mapping[str, str]] = {"zstd": "zstd"}
     version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"zstd": ("--version",)}
-
-    def check_host(self) -> None:
-        """zstd is all that is needed."""
 
     def inputs(self) -> Facts:
         return {"initrd": "newc, zstd"}
@@ -60,7 +61,7 @@ class InitrdImage(TreeImage):
     def facts(self) -> Facts:
         return {"initrd": "newc, zstd"}
 
-    def make(self, workplace: Workplace) -> Outcome:
+    def compose(self, workplace: Workplace) -> ComposedImage:
         image, kernel_image = (os.path.join(workplace.directory, name) for name in ("initrd.img", "vmlinuz"))
         with workplace.scratch("initrd") as scratch, workplace.writable_tree() as root:
             kernel = self._kernel(root)
@@ -93,9 +94,8 @@ class InitrdImage(TreeImage):
             workplace.progress.milestone("Initrd", _warning(lost), level="warn")
         workplace.progress.milestone("Initrd", f"Composed {image} ({show_size(os.path.getsize(image))})")
         cmdline = kernel_command_line(None, str((self._system.get("kernel") or {}).get("cmdline") or ""))
-        boot = {"loader": "", "entries": [], "kernel_version": kernel.version, "cmdline": cmdline}
-        result = {"image": image, "kernel": kernel_image, "partitions": [], "boot": boot, "lost_permissions": lost}
-        return Outcome(result=result, outputs={image: None, kernel_image: None}, facts=self.facts())
+        boot = ComposedBoot("", (), kernel.version, cmdline)
+        return ComposedImage({"image": image, "kernel": kernel_image}, boot, more={"lost_permissions": lost})
 
     @property
     def _system(self) -> t.Mapping[str, t.Any]:

@@ -26,8 +26,15 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel imp
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles, resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.live_system import LiveSystem, live_system
-from ansible_collections.os_image.composer.plugins.module_utils._compose.tree_image import TreeImage, Workplace
+from ansible_collections.os_image.composer.plugins.module_utils._compose.image_type import (
+    ComposedBoot,
+    ComposedImage,
+    ImageType,
+    Part,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._compose.raw import RawImage
 from ansible_collections.os_image.composer.plugins.module_utils._compose.tree_writer import TreeWriter
+from ansible_collections.os_image.composer.plugins.module_utils._compose.workplace import Workplace
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure_tree
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import ALIGNMENT, MBR_PRIMARY
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
@@ -47,7 +54,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._iso.squashfs im
 from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import TargetDisk, target_disk
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import ESP
 from ansible_collections.os_image.composer.plugins.module_utils._size import SECTOR, show_size
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Outcome
 
 _KERNEL = "boot/vmlinuz"
 _INITRD = "boot/initrd.img"
@@ -68,14 +74,14 @@ class Payload:
     :ivar size: Bytes of the disk image, unpacked.
     :ivar sha256: Of the file on the medium.
     :ivar target: How it is laid out.
-    :ivar result: What composing it returned: partitions and boot.
+    :ivar partitions: Its partitions, as results have them.
     """
 
     name: str
     size: int
     sha256: str
     target: TargetDisk
-    result: Facts
+    partitions: t.Sequence[Facts]
 
     @property
     def least(self) -> int:
@@ -85,18 +91,18 @@ class Payload:
     @property
     def grown(self) -> Facts | None:
         """The partition that takes the rest of the machine's disk."""
-        return next((item for item in self.result["partitions"] if item["number"] == self.target.grows), None)
+        return next((item for item in self.partitions if item["number"] == self.target.grows), None)
 
     @property
     def extended_start(self) -> int | None:
         """The first byte of the extended partition in which that one lies; V(None) when it does not."""
         if self.target.extended is None:
             return None
-        logical = [item["start"] for item in self.result["partitions"] if item["number"] > MBR_PRIMARY]
+        logical = [item["start"] for item in self.partitions if item["number"] > MBR_PRIMARY]
         return int(min(logical)) - ALIGNMENT * SECTOR
 
 
-class IsoImage(TreeImage):
+class IsoImage(ImageType):
     """An ISO, live or installer."""
 
     name = "iso"
@@ -126,12 +132,13 @@ class IsoImage(TreeImage):
         """The architecture, as C(uname -m) shows it."""
         return str(self.document.provider["arch"])
 
-    @property
-    def disk(self) -> t.Mapping[str, t.Any] | None:
-        return t.cast("t.Mapping[str, t.Any]", self.document.section("disk")) if self.options.is_installer else None
+    def parts(self) -> t.Sequence[Part]:
+        return [self, *(RawImage(self.document).parts() if self.options.is_installer else ())]
 
-    def check_host(self) -> None:
+    def tool_versions(self) -> t.Dict[str, str]:
+        # It has no version to be asked for.
         require_grub(self.arch)
+        return super().tool_versions()
 
     def inputs(self) -> Facts:
         facts: Facts = {"iso": dataclasses.asdict(self.options)}
@@ -142,23 +149,23 @@ class IsoImage(TreeImage):
     def facts(self) -> Facts:
         options = self.options
         facts: Facts = {"iso": options.type, "volume_id": options.volume_id}
-        if self.disk is not None:
-            facts["partitions"] = [partition["id"] for partition in self.disk["partitions"]]
+        if options.is_installer:
+            facts["partitions"] = [partition["id"] for partition in self.document.section("disk")["partitions"]]
         return facts
 
-    def make(self, workplace: Workplace) -> Outcome:
+    def compose(self, workplace: Workplace) -> ComposedImage:
         image = os.path.join(workplace.directory, "image.iso")
         self._check_space(workplace)
         with workplace.scratch("iso") as scratch:
             medium = IsoMedium(_subdirectory(scratch, "medium"), epoch=workplace.epoch)
-            payload = self._payload(workplace, medium, scratch) if self.disk is not None else None
+            payload = self._payload(workplace, medium, scratch) if self.options.is_installer else None
             with workplace.tree.mounted() as root:
                 contexts = FileContexts.of(TreeFiles(root))
             with workplace.writable_tree(only_metadata=contexts is not None) as root:
-                result = self._write(workplace, root, medium, scratch, payload, contexts)
+                boot, facts = self._write(workplace, root, medium, scratch, payload, contexts)
             os.rename(os.path.join(scratch, "image"), image)
         workplace.progress.milestone("ISO", f"Composed {image} ({show_size(os.path.getsize(image))})")
-        return Outcome(result={"image": image, **result}, outputs={image: None}, facts=self.facts())
+        return ComposedImage({"image": image}, boot, payload.partitions if payload else (), {"iso": facts})
 
     def _check_space(self, workplace: Workplace) -> None:
         """Check that there can be room for everything. How far it shrinks shows later, when the ISO is written."""
@@ -177,7 +184,8 @@ class IsoImage(TreeImage):
         scratch: str,
         payload: Payload | None,
         contexts: FileContexts | None,
-    ) -> Facts:
+    ) -> t.Tuple[ComposedBoot, Facts]:
+        """Write the ISO; returns how it boots, and what results tell of it."""
         options = self.options
         live = live_system(root)
         kernel = default_kernel_first(find_kernels(root), self._kernel_setting("version"))[0]
@@ -228,16 +236,7 @@ class IsoImage(TreeImage):
                 "sha256": payload.sha256,
                 "least_disk_size": payload.least,
             }
-        return {
-            "partitions": payload.result["partitions"] if payload else [],
-            "boot": {
-                "loader": "grub",
-                "entries": [entry.title for entry in entries],
-                "kernel_version": kernel.version,
-                "cmdline": entries[0].cmdline,
-            },
-            "iso": facts,
-        }
+        return ComposedBoot("grub", [entry.title for entry in entries], kernel.version, entries[0].cmdline), facts
 
     def _kernel_setting(self, key: str) -> str:
         return str((self.document.section("systemConfig").get("kernel") or {}).get(key) or "")
@@ -269,12 +268,12 @@ class IsoImage(TreeImage):
             # A live system has gzip; zstd is much faster where it is installed.
             compression = "zstd" if os.path.exists(root + resolve_in_tree(root, "/usr/bin/zstd")) else "gz"
         raw = os.path.join(scratch, "disk.raw")
-        result = workplace.compose_disk(target.disk, raw)
+        composed = RawImage(self.document, target.disk).write(workplace, raw)
         image = self.document.section("image")
         name = f"install/{image['name']}-{image['version']}.raw.{CODECS[compression].extension}"
         workplace.progress.milestone("ISO", f"Packing the disk that is installed ({show_size(os.path.getsize(raw))})")
         packed = compress_file(raw, medium.path(name), compression, workers=workplace.workers)
-        payload = Payload(name, os.path.getsize(raw), packed.sha256, target, result)
+        payload = Payload(name, os.path.getsize(raw), packed.sha256, target, composed.partitions)
         os.unlink(raw)
         medium.add_text(install_program.SETTINGS, self._settings(payload))
         return payload
@@ -282,7 +281,7 @@ class IsoImage(TreeImage):
     def _settings(self, payload: Payload) -> str:
         """Return what the installing program has to know, quoted for the shell."""
         options = self.options
-        partitions, grown, extended = payload.result["partitions"], payload.grown, payload.extended_start
+        partitions, grown, extended = payload.partitions, payload.grown, payload.extended_start
         esp = next((entry["number"] for entry in partitions if entry["type"] == ESP), "")
         values = {
             "TITLE": options.title,

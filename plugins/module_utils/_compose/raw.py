@@ -5,365 +5,143 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Composing a disk image from a root tree: boot files and fstab into the tree, then each partition into the image."""
+"""The image type C(raw): a disk with a partition table, file systems and a bootloader."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import os
-import posixpath
-import shlex
-import shutil
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._boot.bios import write_bios_program
-from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import (
-    BootContext,
-    BootFiles,
-    bootloader,
+from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import bootloader
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._compose.disk import (
+    BootOptions,
+    DiskComposer,
+    DiskIdentity,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line
-from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import default_kernel_first, find_kernels
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._compose.tree_writer import TreeWriter
-from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure
-from ansible_collections.os_image.composer.plugins.module_utils._disk.fstab import fstab
-from ansible_collections.os_image.composer.plugins.module_utils._disk.growth import growth_files
-from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition, is_below
-from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
-from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
-from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
-from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import Source, Volume, too_small
+from ansible_collections.os_image.composer.plugins.module_utils._compose.image_type import (
+    ComposedImage,
+    ImageType,
+    Part,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._compose.workplace import Workplace
+from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
+    CONTENT,
+    DiskLayout,
+    Partition,
+    disk_layout,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
-from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex, derive_uuid
-from ansible_collections.os_image.composer.plugins.module_utils._namespace import bind, unmount
-from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
-from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, show_size
-
-_FSTAB = "/etc/fstab"
-
-#: Makes documents from a finished tree: gets its path, returns their content by their absolute paths in the tree.
-Documents = t.Callable[[str], t.Mapping[str, bytes]]
+from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
+from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 
 
-@dataclasses.dataclass(frozen=True)
-class DiskIdentity:
-    """All identifiers of a disk; they follow from the build digest.
+class RawImage(ImageType):
+    """A disk.
 
-    :ivar disk: The disk's own UUID; on an MBR disk its signature, eight hexadecimal digits.
-    :ivar partitions: Partition id -> PARTUUID.
-    :ivar file_systems: Partition id -> identifier of its file system.
-    :ivar seeds: Partition id -> UUID for what else has to be fixed in its file system.
+    :param disk: How it is laid out, where that is not the template's own C(disk) section.
     """
 
-    disk: str
-    partitions: t.Mapping[str, str]
-    file_systems: t.Mapping[str, str]
-    seeds: t.Mapping[str, str]
+    name = "raw"
+    tools: t.ClassVar[t.Mapping[str, str]] = {"sfdisk": "fdisk"}
+    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"sfdisk": ("--version",)}
 
-    @classmethod
-    def derive(cls, layout: DiskLayout, build_digest: str) -> DiskIdentity:
-        """Derive all of them."""
-        ids = [partition.id for partition in layout.partitions]
-        formatted = [partition for partition in layout.partitions if partition.fs_type]
-        if layout.table == "mbr":
-            disk = derive_hex(build_digest, "disk", 8)
-            # As the kernel and udev make it up, for want of a stored one.
-            partitions = {partition.id: f"{disk}-{partition.number:02x}" for partition in layout.partitions}
-        else:
-            disk = derive_uuid(build_digest, "disk")
-            partitions = {name: derive_uuid(build_digest, f"partition/{name}") for name in ids}
-        return cls(
-            disk=disk,
-            partitions=partitions,
-            file_systems={
-                partition.id: file_system(partition.fs_type).identifier(build_digest, f"file system/{partition.id}")
-                for partition in formatted
-            },
-            seeds={name: derive_uuid(build_digest, f"hash seed/{name}") for name in ids},
-        )
+    def __init__(self, document: TemplateDocument, disk: t.Mapping[str, t.Any] | None = None) -> None:
+        super().__init__(document)
+        self.disk = document.section("disk") if disk is None else disk
 
+    def parts(self) -> t.Sequence[Part]:
+        boot = BootOptions.of(self.document)
+        formats = [entry["fsType"] for entry in self.disk["partitions"] if entry.get("fsType")]
+        return [self, *(file_system(name) for name in formats), bootloader(boot.boot_type, boot.provider)]
 
-@dataclasses.dataclass(frozen=True)
-class BootOptions:
-    """The template's wishes about booting.
-
-    :ivar keep_fstab: Whether the tree has an fstab that the template itself brings.
-    :ivar security_words: Words of the kernel command line beside C(cmdline), which has the last word.
-    :ivar use_signed: Whether the distribution's signed programs boot it.
-    :ivar timeout: Seconds that the menu is shown; V(None) leaves it to the bootloader.
-    :ivar default: The version of the kernel to boot, or its beginning; empty for C(kernel_version).
-    """
-
-    boot_type: str
-    provider: str
-    arch: str
-    cmdline: str
-    kernel_version: str
-    use_uki: bool
-    keep_fstab: bool = False
-    security_words: t.Sequence[str] = ()
-    use_signed: bool = False
-    timeout: int | None = None
-    default: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class ComposedBoot:
-    """How the image boots, for the module's result."""
-
-    loader: str
-    entries: t.Sequence[str]
-    kernel_version: str
-    cmdline: str
-
-
-class DiskComposer:
-    """Composes one image.
-
-    :param layout: The disk.
-    :param identity: Its identifiers.
-    :param boot: The template's wishes about booting.
-    :param epoch: SOURCE_DATE_EPOCH: all times in the image.
-    :param scratch: An empty directory beside the image for temporary files; the caller removes it.
-    :param documents: What is written into the tree when all else is in it.
-    """
-
-    def __init__(
-        self,
-        layout: DiskLayout,
-        identity: DiskIdentity,
-        boot: BootOptions,
-        *,
-        epoch: int,
-        scratch: str,
-        runner: CommandRunner,
-        progress: Progress,
-        documents: Documents | None = None,
-    ) -> None:
-        self.layout = layout
-        self.identity = identity
-        self.boot = boot
-        self.epoch = epoch
-        self.scratch = scratch
-        self.runner = runner
-        self.progress = progress
-        self.documents = documents
-
-    def compose(self, tree: str, image: str, contexts: FileContexts | None = None) -> ComposedBoot:
-        """Write the image.
-
-        :param tree: The mounted root tree, with an upper layer that takes what belongs to this disk alone.
-        :param image: Path of the image; it gets this name only when it is whole.
-        :param contexts: The labels of the tree's SELinux policy, if it has one.
-        :raises DiskError: The content does not fit.
-        :raises BootError: The image could not boot.
-        """
-        self._check_file_systems()
-        boot, files = self._prepare_tree(tree)
-        if contexts is not None:
-            self.progress.milestone("Disk", "Labelling the files for SELinux")
-            self._make_own_directories(tree)
-            set_labels(tree, contexts)
-        usages = self._measure(tree, files.esp.files)
-        if self.layout.needs_content:
-            self.layout = self.layout.with_content(self._content_sizes(usages))
-        sources = self._sources(tree, files.esp.files, usages)
-        self._check_space(os.path.dirname(image), sources)
-        temporary = os.path.join(self.scratch, "image")
-        with open(temporary, "xb") as stream:
-            stream.truncate(self.layout.size)
-        self.progress.milestone("Disk", f"Partitioning the disk ({show_size(self.layout.size)})")
-        script = table_script(self.layout, disk_id=self.identity.disk, partition_uuids=self.identity.partitions)
-        write_table(temporary, script, self.runner)
-        with contextlib.ExitStack() as stack:
-            # From the inside out, so that what belongs to a partition is out of sight for those around it; but first
-            # the ESP, which also gets files of the others.
-            for partition in sorted(self.layout.partitions, key=_order, reverse=True):
-                self._write(partition, temporary, sources.get(partition.id))
-                if partition.mount_point not in (None, "/"):
-                    self._cover(tree, partition, stack)
-        if files.bios is not None:
-            write_bios_program(temporary, files.bios, self.layout)
-        os.rename(temporary, image)
-        return boot
-
-    def _check_file_systems(self) -> None:
-        for partition in self.layout.partitions:
-            if not partition.fs_type:
-                continue
-            fs = file_system(partition.fs_type)
-            for key, problem in (
-                ("fsLabel", fs.check_label(partition.fs_label) if partition.fs_label else None),
-                ("mkfsOptions", fs.check_options(partition.mkfs_options)),
-            ):
-                if problem:
-                    raise DiskError(
-                        f"The partition {partition.id!r} cannot be made. {problem}", remedy=f"Change its {key}."
-                    )
-
-    def _prepare_tree(self, tree: str) -> t.Tuple[ComposedBoot, BootFiles]:
-        """Write fstab and the bootloader's files into the tree; returns what goes elsewhere, too."""
-        root = self.layout.root
-        if root is None:
-            raise DiskError(
-                "No partition is mounted at /.",
-                remedy="Give one of disk.partitions the mountPoint /, with fsType ext4.",
-            )
-        self.progress.milestone("Boot", f"Installing the bootloader {self.boot.provider}")
-        kernels = default_kernel_first(find_kernels(tree), self.boot.default or self.boot.kernel_version)
-        further = [*self._root_words(root), *self.boot.security_words]
-        cmdline = kernel_command_line(self.identity.partitions[root.id], self.boot.cmdline, further)
-        loader = bootloader(self.boot.boot_type, self.boot.provider)
-        files = loader.stage(
-            BootContext(
-                tree=tree,
-                arch=self.boot.arch,
-                layout=self.layout,
-                file_system_ids=self.identity.file_systems,
-                kernels=kernels,
-                cmdline=cmdline,
-                use_uki=self.boot.use_uki,
-                runner=self.runner,
-                scratch=self.scratch,
-                use_signed=self.boot.use_signed,
-                timeout=self.boot.timeout,
-            )
-        )
-        writer = TreeWriter(tree, self.epoch)
-        for partition in self.layout.partitions:
-            if partition.mount_point:
-                writer.make_directory(partition.mount_point)
-        if self.boot.keep_fstab:
-            self.progress.milestone("Disk", f"Keeping the template's own {_FSTAB}")
-        else:
-            writer.write(_FSTAB, fstab(self.layout, self.identity.partitions).encode("utf-8"))
-        for path, data in {**files.tree, **growth_files(tree, self.layout)}.items():
-            writer.write(path, data)
-        if self.documents is not None:
-            for path, data in self.documents(tree).items():
-                writer.write(path, data)
-        writer.finish()
-        return ComposedBoot(loader.name, files.entries, kernels[0].version, cmdline), files
-
-    def _make_own_directories(self, tree: str) -> None:
-        """Make what would be in the image without having been in the tree, and so without a label."""
-        writer = TreeWriter(tree, self.epoch)
-        for partition in self.layout.partitions:
-            if partition.mount_point and partition.fs_type:
-                for name in file_system(partition.fs_type).own_directories:
-                    writer.make_directory(posixpath.join(partition.mount_point, name), mode=0o700)
-        writer.finish()
-
-    def _root_words(self, root: Partition) -> t.Sequence[str]:
-        """Return what the kernel must be told about the root file system."""
-        fs = file_system(root.fs_type)
-        if not fs.is_read_only:
-            return ()
-        words = [f"rootfstype={fs.fstab_type}", "ro"]
-        # Without a /var that can be written to hardly any service starts.
-        return words if self.layout.mounted_at("/var") else [*words, "systemd.volatile=state"]
-
-    def _measure(self, tree: str, esp_files: t.Mapping[str, str]) -> t.Dict[str, Usage]:
-        """Find out what goes onto each partition."""
-        without_holes = [
-            partition.id
-            for partition in self.layout.partitions
-            if partition.fs_type and not file_system(partition.fs_type).keeps_holes
-        ]
-        usages = measure(tree, self.layout, without_holes=without_holes)
-        for partition in self.layout.partitions:
-            usage = usages.setdefault(partition.id, Usage())
-            if partition is self.layout.esp:
-                for path, host_path in esp_files.items():
-                    usage.add_file(os.stat(host_path).st_size, "/" + posixpath.dirname(path))
-        return usages
-
-    def _content_sizes(self, usages: t.Mapping[str, Usage]) -> t.Dict[str, int]:
+    def facts(self) -> Facts:
+        layout = disk_layout(self.disk)
         return {
-            partition.id: file_system(partition.fs_type).content_size(usages[partition.id])
-            for partition in self.layout.partitions
-            if partition.fits_content
+            "disk": _size(layout.size, layout.section.get("size") == CONTENT),
+            "partitions": {
+                partition.id: _describe(partition, unplaced=layout.needs_content) for partition in layout.partitions
+            },
         }
 
-    def _sources(self, tree: str, esp_files: t.Mapping[str, str], usages: t.Mapping[str, Usage]) -> t.Dict[str, Source]:
-        """Return what goes onto each partition, having checked that it fits."""
-        sources: t.Dict[str, Source] = {}
-        for partition in self.layout.partitions:
-            if not partition.fs_type:
-                continue
-            usage = usages[partition.id]
-            directory = None
-            if partition.mount_point:
-                directory = os.path.normpath(tree + partition.mount_point)
-            source = Source(directory, esp_files if partition is self.layout.esp else {}, usage)
-            required = file_system(partition.fs_type).required_size(partition.size, usage)
-            if required > partition.size:
-                raise too_small(self._volume(partition, ""), required, usage)
-            sources[partition.id] = source
-        return sources
+    def compose(self, workplace: Workplace) -> ComposedImage:
+        image = os.path.join(workplace.directory, "image.raw")
+        composed = self.write(workplace, image)
+        workplace.progress.milestone("Disk", f"Composed {image}")
+        return composed
 
-    def _check_space(self, directory: str, sources: t.Mapping[str, Source]) -> None:
-        # Beside the image itself: journals, tables, and one file system at a time as a file of its own.
-        staged = [
-            sources[partition.id].usage.size
-            for partition in self.layout.partitions
-            if partition.id in sources and file_system(partition.fs_type).is_staged
-        ]
-        needed = sum(source.usage.size for source in sources.values()) + max(staged, default=0) + 256 * MIB
-        require_space(directory, needed, what="The image")
-
-    def _volume(self, partition: Partition, image: str) -> Volume:
-        return Volume(
-            name=partition.id,
-            image=image,
-            offset=partition.offset,
-            size=partition.size,
-            label=partition.fs_label,
-            identifier=self.identity.file_systems.get(partition.id, ""),
-            seed=self.identity.seeds[partition.id],
-            epoch=self.epoch,
-            scratch=self.scratch,
-            options=partition.mkfs_options,
-            mount_options=tuple(partition.mount_options.split(",")),
+    def write(self, workplace: Workplace, image: str) -> ComposedImage:
+        """Make the disk under a name of its own."""
+        layout = disk_layout(self.disk)
+        identity = DiskIdentity.derive(layout, workplace.build_digest)
+        with workplace.scratch("work") as scratch:
+            composer = DiskComposer(
+                layout,
+                identity,
+                BootOptions.of(self.document),
+                epoch=workplace.epoch,
+                scratch=scratch,
+                runner=workplace.runner,
+                progress=workplace.progress,
+                documents=workplace.documents,
+            )
+            with workplace.tree.mounted() as root:
+                contexts = FileContexts.of(TreeFiles(root))
+            with workplace.writable_tree(only_metadata=contexts is not None) as root:
+                boot = composer.compose(root, image, contexts)
+        # With the sizes of partitions that fit their content.
+        layout = composer.layout
+        varying = _varying(layout)
+        if varying:
+            workplace.progress.milestone(
+                "Disk",
+                f"The image is not the same bit by bit on every run: {', '.join(varying)}",
+                level="warn",
+            )
+        return ComposedImage(
+            files={"image": image},
+            boot=boot,
+            partitions=[_partition_facts(partition, identity) for partition in layout.partitions],
+            more={"table": layout.table, "reproducible": not varying},
         )
 
-    def _write(self, partition: Partition, image: str, source: Source | None) -> None:
-        if source is None:
-            return
-        what = f"{partition.id} ({partition.fs_type}, {show_size(partition.size)})"
-        self.progress.milestone("Disk", f"Writing partition {partition.number}: {what}")
-        try:
-            file_system(partition.fs_type).write(self._volume(partition, image), source, self.runner)
-        except CommandError as exc:
-            if not partition.mkfs_options:
-                raise
-            raise DiskError(
-                str(exc),
-                remedy=f"The partition has the mkfsOptions {shlex.join(partition.mkfs_options)}: change them, or leave "
-                "them out.",
-                details=exc.details,
-            ) from exc
 
-    def _cover(self, tree: str, partition: Partition, stack: contextlib.ExitStack) -> None:
-        """Show an empty directory in place of what lies on a partition, with the same owner, mode and time."""
-        path = tree + str(partition.mount_point)
-        cover = os.path.join(self.scratch, "covers", partition.id)
-        os.makedirs(cover)
-        shutil.copystat(path, cover)
-        status = os.stat(path)
-        os.chown(cover, status.st_uid, status.st_gid)
-        os.utime(cover, ns=(status.st_atime_ns, status.st_mtime_ns))
-        bind(cover, path)
-        stack.callback(unmount, path)
+def _varying(layout: DiskLayout) -> t.List[str]:
+    """Return the partitions whose bytes differ from run to run: id and file system."""
+    return [
+        f"{partition.id} ({partition.fs_type})"
+        for partition in layout.partitions
+        if partition.fs_type and not file_system(partition.fs_type).is_reproducible
+    ]
 
 
-def _order(partition: Partition) -> t.Tuple[bool, int, str]:
-    mount_point = partition.mount_point or ""
-    return (partition.is_esp, len(mount_point.rstrip("/").split("/")), mount_point)
+def _partition_facts(partition: Partition, identity: DiskIdentity) -> Facts:
+    return {
+        "id": partition.id,
+        "number": partition.number,
+        "start": partition.offset,
+        "size": partition.size,
+        "type": partition.type_guid if partition.mbr_type is None else f"0x{partition.mbr_type:02x}",
+        "uuid": identity.partitions[partition.id],
+        "fs_type": file_system(partition.fs_type).fstab_type if partition.fs_type else "",
+        "label": partition.fs_label,
+        "fs_uuid": identity.file_systems.get(partition.id, ""),
+        "mount_point": partition.mount_point or "",
+    }
 
 
-__all__ = ("BootOptions", "ComposedBoot", "DiskComposer", "DiskIdentity", "is_below")
+def _describe(partition: Partition, *, unplaced: bool) -> str:
+    fs = partition.fs_type or "no file system"
+    where = f", {partition.mount_point}" if partition.mount_point else ""
+    size = _size(partition.size, partition.fits_content)
+    # Behind a partition that fits its content the place is not known before there is any.
+    return f"{partition.number}: {size}{'' if unplaced else f' at {show_size(partition.offset)}'}, {fs}{where}"
+
+
+def _size(size: int, fits_content: bool) -> str:
+    return "as large as its content" if fits_content else show_size(size)
+
+
+__all__ = ("RawImage",)

@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._compose.raw import DiskIdentity
+from ansible_collections.os_image.composer.plugins.module_utils._compose.disk import DiskIdentity
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
     disk_layout,
     layout_problems,
