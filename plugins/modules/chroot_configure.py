@@ -51,11 +51,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-root:
-  description: The directory of the root tree. Empty when the tree is the stack of RV(layers).
-  returned: success, in check mode as far as it is known
-  type: str
-  sample: ""
 installed:
   description: How many packages the tree holds.
   returned: success, in check mode as far as it is known

@@ -27,6 +27,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramf
     choose_generator,
     make_initramfs,
     relevant_content,
+    root_file_system,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import (
     Installer,
@@ -38,22 +39,19 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.installe
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import Draft, Layer, LayerStore
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.live_system import LIVE_MODULES, live_system
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import public_repositories
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import fetched_keys
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_scripts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
-from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import with_kept_keys
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Stage
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 
 #: Raised whenever the same packages or settings give another layer than before.
 LAYER_VERSION = 5
-
-
-_DEFAULT_FS_TYPE = "ext4"
 
 
 class TreeBuilder:
@@ -82,11 +80,26 @@ class TreeBuilder:
         """Return the layers, the lowest first."""
         chrootenv = self._chroot_environment()
         packages = self._package_layer(chrootenv)
-        configuration = self._configuration_layer([chrootenv, packages])
+        configuration = self._configuration_layer(chrootenv, packages)
         layers = [chrootenv, packages, configuration]
         # An initrd image is unpacked by the kernel itself, and needs no initramfs.
-        initramfs = self._initramfs_layer(layers) if self._image_type != "initrd" else None
-        return [*layers, initramfs] if initramfs else layers
+        if self._image_type != "initrd":
+            initramfs = self._initramfs_layer(chrootenv, packages, configuration)
+            if initramfs is not None:
+                layers.append(initramfs)
+        return layers
+
+    def _get_or_build(
+        self, name: str, digest: str, build: t.Callable[[Draft], None], *, newest: int, reusing: str
+    ) -> tuple[Layer, bool]:
+        """Return a layer, and whether it was there.
+
+        :param reusing: The milestone when it was.
+        """
+        layer, found = self.store.get_or_build(name, digest, build, newest=newest)
+        if found:
+            self._progress.milestone("Chroot", reusing)
+        return layer, found
 
     def _sandbox(self, root: str, epoch: int) -> Sandbox:
         return Sandbox(root, self._runner, source_date_epoch=epoch)
@@ -141,21 +154,21 @@ class TreeBuilder:
                 **self._layer_inputs(packages),
             }
         )
-        with self.store.building(digest):
-            layer = self.store.find(digest)
-            if layer is not None:
-                self.chrootenv_reused = True
-                self._progress.milestone("Chroot", f"Reusing the chroot environment ({len(packages)} packages)")
-                return layer
-            with self.store.draft("chrootenv", digest, newest=epoch) as draft:
-                self.chrootenv_reused = self._restore_chroot_environment(draft, digest)
-                if not self.chrootenv_reused:
-                    self._progress.milestone("Chroot", f"Creating the chroot environment ({len(packages)} packages)")
-                    self._install_chroot_environment(draft, packages, epoch)
-            layer = self._built(digest)
-            if not self.chrootenv_reused:
-                self._tarball.write(layer.root, digest)
-            return layer
+        restored = False
+
+        def build(draft: Draft) -> None:
+            nonlocal restored
+            restored = self._restore_chroot_environment(draft, digest)
+            if not restored:
+                self._progress.milestone("Chroot", f"Creating the chroot environment ({len(packages)} packages)")
+                self._install_chroot_environment(draft, packages, epoch)
+
+        reusing = f"Reusing the chroot environment ({len(packages)} packages)"
+        layer, found = self._get_or_build("chrootenv", digest, build, newest=epoch, reusing=reusing)
+        self.chrootenv_reused = found or restored
+        if not self.chrootenv_reused:
+            self._tarball.write(layer.root, digest)
+        return layer
 
     def _restore_chroot_environment(self, draft: Draft, digest: str) -> bool:
         if not self._tarball.holds(digest):
@@ -204,15 +217,13 @@ class TreeBuilder:
                 **self._layer_inputs(packages),
             }
         )
-        with self.store.building(digest):
-            layer = self.store.find(digest)
-            if layer is not None:
-                self._progress.milestone("Chroot", f"Reusing the layer of {len(packages)} packages")
-                return layer
-            with self.store.draft("packages", digest, newest=epoch) as draft:
-                self._progress.milestone("Chroot", f"Installing {len(packages)} packages")
-                self._install_packages(draft, chrootenv, packages, scripts, epoch)
-            return self._built(digest)
+
+        def build(draft: Draft) -> None:
+            self._progress.milestone("Chroot", f"Installing {len(packages)} packages")
+            self._install_packages(draft, chrootenv, packages, scripts, epoch)
+
+        reusing = f"Reusing the layer of {len(packages)} packages"
+        return self._get_or_build("packages", digest, build, newest=epoch, reusing=reusing)[0]
 
     def _install_packages(
         self,
@@ -236,42 +247,39 @@ class TreeBuilder:
             _empty(draft.root)
             _empty(draft.work)
 
-    def _configuration_layer(self, below: list[Layer]) -> Layer:
+    def _configuration_layer(self, chrootenv: Layer, packages: Layer) -> Layer:
         settings = {key: self._config.get(key) for key in CONFIGURATION_KEYS}
         settings["scripts"] = self._config.get("scripts", {}).get("postInstall", [])
         digest = digest_of(
             {
                 "layer": "configuration",
                 "version": LAYER_VERSION,
-                "below": below[-1].digest,
+                "below": packages.digest,
                 "settings": self._document.fingerprint(settings),
                 "repositories": self._document.fingerprint(self._repositories),
-                "keys": kept_keys(self._document),
+                "keys": fetched_keys(self._repositories, metadata_dir=self._document.metadata_dir),
                 "date": self._epoch,
             }
         )
-        with self.store.building(digest):
-            layer = self.store.find(digest)
-            if layer is not None:
-                self._progress.milestone("Chroot", "Reusing the configured system")
-                return layer
-            with self.store.draft("configuration", digest, newest=self._epoch) as draft:
-                self._progress.milestone("Chroot", "Configuring the system")
-                tree = RootTree([layer.root for layer in below])
-                with tree.mounted(upper=draft.root, work=draft.work) as root:
-                    sandbox = self._sandbox(root, self._epoch)
-                    configure(
-                        root,
-                        sandbox,
-                        self._config,
-                        self._usable_repositories(),
-                        family=self._family,
-                        progress=self._progress,
-                    )
-            return self._built(digest)
 
-    def _initramfs_layer(self, below: list[Layer]) -> Layer | None:
-        tree = RootTree([layer.root for layer in below])
+        def build(draft: Draft) -> None:
+            self._progress.milestone("Chroot", "Configuring the system")
+            tree = RootTree([chrootenv.root, packages.root])
+            with tree.mounted(upper=draft.root, work=draft.work) as root:
+                configure(
+                    root,
+                    self._sandbox(root, self._epoch),
+                    self._config,
+                    self._usable_repositories(),
+                    family=self._family,
+                    progress=self._progress,
+                )
+
+        reusing = "Reusing the configured system"
+        return self._get_or_build("configuration", digest, build, newest=self._epoch, reusing=reusing)[0]
+
+    def _initramfs_layer(self, chrootenv: Layer, packages: Layer, configuration: Layer) -> Layer | None:
+        tree = RootTree([chrootenv.root, packages.root, configuration.root])
         with tree.mounted() as root:
             files = TreeFiles(root)
             if not kernel_images(root):
@@ -289,7 +297,7 @@ class TreeBuilder:
         extra = self._config.get("kernel", {}).get("enableExtraModules", "").split()
         settings = InitramfsSettings(
             generator.name,
-            root_fs_type(self._document),
+            root_file_system(self._document.section("disk")),
             (*(LIVE_MODULES if live else ()), *extra),
             self._family.initramfs_name,
             tuple(live.generator_module.split()) if live else (),
@@ -298,52 +306,26 @@ class TreeBuilder:
             {
                 "layer": "initramfs",
                 "version": LAYER_VERSION,
-                "below": below[1].digest,
+                "below": packages.digest,
                 "generator": settings.generator,
                 **({"revision": generator.revision} if generator.revision else {}),
                 "modules": [*settings.modules(), *settings.generator_modules],
                 "file system": settings.root_fs_type,
-                "configuration": relevant_content([layer.root for layer in below[2:]]),
+                "configuration": relevant_content([configuration.root]),
             }
         )
         # Not the date of the lock: see _date().
         epoch = self._date(self._packages[0], self._packages[1])
-        with self.store.building(digest):
-            layer = self.store.find(digest)
-            if layer is not None:
-                self._progress.milestone("Chroot", "Reusing the initramfs")
-                return layer
-            with self.store.draft("initramfs", digest, newest=epoch) as draft:
-                self._progress.milestone("Chroot", f"Making the initramfs with {settings.generator}")
-                with tree.mounted(upper=draft.root, work=draft.work) as root:
-                    files = TreeFiles(root)
-                    make_initramfs(files, self._sandbox(root, epoch), settings)
-                    clean_up(files, self._family.leftovers)
-            return self._built(digest)
 
-    def _built(self, digest: str) -> Layer:
-        layer = self.store.find(digest)
-        if layer is None:
-            raise ChrootError(f"The layer {digest} has gone right after it was made.", remedy="Run the stage again.")
-        return layer
+        def build(draft: Draft) -> None:
+            self._progress.milestone("Chroot", f"Making the initramfs with {settings.generator}")
+            with tree.mounted(upper=draft.root, work=draft.work) as root:
+                files = TreeFiles(root)
+                make_initramfs(files, self._sandbox(root, epoch), settings)
+                clean_up(files, self._family.leftovers)
 
-
-def kept_keys(document: TemplateDocument) -> dict[str, str]:
-    """Return the digests of the keys that are named by URL and reach the image, as far as they have been fetched."""
-    digests = {}
-    for repository in public_repositories(document.provider.get("repositories", [])):
-        local = with_kept_keys(repository, metadata_dir=document.metadata_dir)
-        for key, path in zip(repository.get("keys") or (), local["keys"]):
-            if path != key and os.path.exists(path):
-                digests[key] = sha256_file(path)
-    return digests
-
-
-def root_fs_type(document: TemplateDocument) -> str:
-    for partition in document.section("disk").get("partitions", []):
-        if partition.get("mountPoint") == "/":
-            return str(partition.get("fsType") or _DEFAULT_FS_TYPE)
-    return _DEFAULT_FS_TYPE
+        reusing = "Reusing the initramfs"
+        return self._get_or_build("initramfs", digest, build, newest=epoch, reusing=reusing)[0]
 
 
 def _empty(directory: str) -> None:
@@ -351,4 +333,4 @@ def _empty(directory: str) -> None:
     os.mkdir(directory, 0o755)
 
 
-__all__ = ("LAYER_VERSION", "TreeBuilder", "kept_keys", "root_fs_type")
+__all__ = ("LAYER_VERSION", "TreeBuilder")

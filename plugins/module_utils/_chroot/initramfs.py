@@ -81,6 +81,8 @@ xargs -r modinfo -k "$version" -F firmware < /run/composer.modules | sort -u | w
 done
 """
 
+_DEFAULT_FILE_SYSTEM = "ext4"
+
 # The modules of a file system; those that are part of the kernel are skipped.
 _FILE_SYSTEM_MODULES: t.Mapping[str, tuple[str, ...]] = {
     "ext2": ("ext4",),
@@ -284,6 +286,17 @@ def choose_generator(files: TreeFiles, wanted: str) -> type[Generator] | None:
     )
 
 
+def root_file_system(disk: t.Mapping[str, t.Any]) -> str:
+    """Return the file system of the root partition, whose driver an initramfs needs.
+
+    :param disk: The template's C(disk); without a root partition the default counts.
+    """
+    for partition in disk.get("partitions", []):
+        if partition.get("mountPoint") == "/":
+            return str(partition.get("fsType") or _DEFAULT_FILE_SYSTEM)
+    return _DEFAULT_FILE_SYSTEM
+
+
 def relevant_content(layers: t.Sequence[str]) -> dict[str, str]:
     """Return what layers above the packages hold of :data:`RELEVANT_PATHS`: a digest or mode by path."""
     content: dict[str, str] = {}
@@ -355,4 +368,5 @@ __all__ = (
     "choose_generator",
     "make_initramfs",
     "relevant_content",
+    "root_file_system",
 )

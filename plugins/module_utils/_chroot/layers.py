@@ -52,14 +52,13 @@ class Layer:
 
     :ivar name: What it is: V(chrootenv), V(packages), V(configuration), V(initramfs).
     :ivar root: Absolute path of its tree.
-    :ivar facts: What its builder wanted to remember.
+    :ivar size: The bytes that it takes.
     """
 
     name: str
     digest: str
     root: str
     size: int
-    facts: t.Mapping[str, t.Any]
 
     @property
     def document(self) -> str:
@@ -67,18 +66,16 @@ class Layer:
         return os.path.join(os.path.dirname(self.root), _DOCUMENT)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Draft:
     """A layer that is being built.
 
     :ivar root: The directory that becomes the layer's tree.
     :ivar work: An empty directory for overlayfs.
-    :ivar facts: What the builder wants to remember with the layer.
     """
 
     root: str
     work: str
-    facts: dict[str, t.Any] = dataclasses.field(default_factory=dict)
 
 
 class LayerStore:
@@ -92,6 +89,27 @@ class LayerStore:
         self.directory = directory
         self._who = who
         self._size_limit = size_limit
+
+    def get_or_build(
+        self, name: str, digest: str, build: t.Callable[[Draft], None], *, newest: int
+    ) -> tuple[Layer, bool]:
+        """Return a layer, and whether it was there; otherwise it is built, by one process at a time.
+
+        :param name: See :class:`Layer`.
+        :param build: Fills the tree of the layer.
+        :param newest: See :meth:`draft`.
+        :raises ChrootError: The layer cannot be written.
+        """
+        with self._building(digest):
+            layer = self.find(digest)
+            if layer is not None:
+                return layer, True
+            with self.draft(name, digest, newest=newest) as draft:
+                build(draft)
+            layer = self.find(digest)
+        if layer is None:
+            raise ChrootError(f"The layer {digest} has gone right after it was made.", remedy="Run the stage again.")
+        return layer, False
 
     def find(self, digest: str) -> Layer | None:
         """Return a layer that is there and intact, and note that it is used."""
@@ -114,12 +132,12 @@ class LayerStore:
             for path, sha256 in data["witnesses"].items():
                 if sha256_file(os.path.join(root, path)) != sha256:
                     return None
-            return Layer(data["name"], digest, root, data["size"], data["facts"])
+            return Layer(data["name"], digest, root, data["size"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     @contextlib.contextmanager
-    def building(self, digest: str) -> t.Iterator[None]:
+    def _building(self, digest: str) -> t.Iterator[None]:
         """Let only one process at a time build the layer; the others wait, and find it."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         path = os.path.join(self.directory, f"{_BUILDING}{digest}")
@@ -155,7 +173,6 @@ class LayerStore:
                     for path in _WITNESSES
                     if os.path.isfile(os.path.join(draft.root, path))
                 },
-                "facts": draft.facts,
             }
             write_json(os.path.join(home, _DOCUMENT), document)
             self._publish(home, digest)

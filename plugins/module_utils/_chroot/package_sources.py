@@ -14,12 +14,14 @@ wants some names them in the template, by C(packageRepositories) or C(additional
 
 from __future__ import annotations
 
+import os
 import re
 import typing as t
 import urllib.parse
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
-from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import armored_keys
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import armored_keys, with_kept_keys
 
 _DEFAULT_PRIORITY = 500
 # The highest of the priorities with which apt takes nothing.
@@ -35,6 +37,17 @@ _NO_SOURCES = (
 def public_repositories(repositories: t.Sequence[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
     """Return the repositories that the image can use itself."""
     return [entry for entry in repositories if str(entry.get("url", "")).startswith(("http://", "https://"))]
+
+
+def fetched_keys(repositories: t.Sequence[t.Mapping[str, t.Any]], *, metadata_dir: str) -> dict[str, str]:
+    """Return the digests of the keys that the image gets from the network, by URL, as far as they have been fetched."""
+    digests = {}
+    for repository in public_repositories(repositories):
+        local = with_kept_keys(repository, metadata_dir=metadata_dir)
+        for key, path in zip(repository.get("keys") or (), local["keys"]):
+            if path != key and os.path.exists(path):
+                digests[key] = sha256_file(path)
+    return digests
 
 
 def render_sources(repository: t.Mapping[str, t.Any], keyring: str | None) -> str:
@@ -141,6 +154,7 @@ def _file_name(repository: t.Mapping[str, t.Any]) -> str:
 __all__ = (
     "configure_apt",
     "configure_dnf",
+    "fetched_keys",
     "public_repositories",
     "render_preferences",
     "render_repo",

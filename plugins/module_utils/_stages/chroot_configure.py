@@ -25,12 +25,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._build_directory
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.builder import (
     LAYER_VERSION,
     TreeBuilder,
-    kept_keys,
-    root_fs_type,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.configuration import CONFIGURATION_KEYS
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.families import INSTALLERS
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import root_file_system
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Installer
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import fetched_keys
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._emulation import require_emulation
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
@@ -60,10 +60,12 @@ class ChrootConfigure(Stage):
                 "initramfs": config.get("initramfs", {}).get("generator", "auto"),
                 "kernel.enableExtraModules": config.get("kernel", {}).get("enableExtraModules", ""),
             },
-            "file system of the root partition": root_fs_type(document),
+            "file system of the root partition": root_file_system(document.section("disk")),
             "image type": document.section("target")["imageType"],
             "package repositories": document.fingerprint(document.provider["repositories"]),
-            "repository keys from the network": kept_keys(document),
+            "repository keys from the network": fetched_keys(
+                document.provider["repositories"], metadata_dir=document.metadata_dir
+            ),
             "provider": {key: document.provider[key] for key in ("family", "package_arch")},
             **({"host tools": tools} if tools else {}),
             "source date epoch": lock["source_date_epoch"],
@@ -93,7 +95,6 @@ class ChrootConfigure(Stage):
             self.progress.write(f"Removed the layer {digest}, which was not used for the longest time.\n")
         return Outcome(
             result={
-                "root": "",
                 "installed": len(lock["packages"]),
                 "chrootenv_reused": work.chrootenv_reused,
                 "layers": [{"name": layer.name, "digest": layer.digest, "path": layer.root} for layer in layers],

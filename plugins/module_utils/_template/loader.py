@@ -110,7 +110,6 @@ class _Document:
         self._items = 0
         self._documents = 0
         self.root: t.Any = None
-        self.has_root = False
         self.problems: t.List[Problem] = []
 
     def feed(self, event: t.Any) -> None:
@@ -240,7 +239,7 @@ class _Document:
     def _add(self, value: t.Any, line: int, *, source: str | None = None) -> None:
         path = self._path()
         if not self._frames:
-            self.root, self.has_root = value, True
+            self.root = value
             return
         frame = self._frames[-1]
         if isinstance(frame.container, LocatedList):

@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import pathlib
 import subprocess
 import sys
+import threading
+import time
 import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Stamp
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import Draft, LayerStore
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import Draft, Layer, LayerStore
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, DocumentError
 from ansible_collections.os_image.composer.tests.support.tiny_debian import EPOCH, PYTHON_ENVIRONMENT, needs_root
@@ -36,7 +39,6 @@ def make(store: LayerStore, digest: str, *, used: int | None = None, **files: st
             path = pathlib.Path(draft.root, name.replace("__", "/"))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
-        draft.facts["made"] = True
     if used is not None:
         os.utime(os.path.join(store.directory, digest, "layer.json"), (used, used))
 
@@ -51,9 +53,49 @@ def test_a_finished_layer_is_found(store: LayerStore) -> None:
     make(store, A, etc__hostname="x")
     layer = store.find(A)
     assert layer is not None
-    assert (layer.name, layer.facts) == ("layer", {"made": True})
+    assert (layer.name, layer.digest) == ("layer", A)
     assert sorted(os.listdir(layer.root)) == ["bulk", "etc"]
     assert layer.size >= 100_000
+
+
+def test_a_layer_is_built_once(store: LayerStore) -> None:
+    def build(draft: Draft) -> None:
+        pathlib.Path(draft.root, "made").touch()
+
+    def build_again(draft: Draft) -> None:
+        raise AssertionError("The layer is there.")
+
+    layer, found = store.get_or_build("layer", A, build, newest=EPOCH)
+    assert (layer.name, os.listdir(layer.root), found) == ("layer", ["made"], False)
+    assert store.get_or_build("layer", A, build_again, newest=EPOCH) == (layer, True)
+    assert names(store) == [A]
+
+
+def test_only_one_process_builds_a_layer(store: LayerStore) -> None:
+    """The second one waits for the first, and finds what it has built."""
+    first = threading.Event()
+    built = []
+
+    def build(draft: Draft) -> None:
+        built.append(draft)
+        first.set()
+        time.sleep(0.3)
+
+    def get_or_build() -> tuple[Layer, bool]:
+        return store.get_or_build("layer", A, build, newest=EPOCH)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        one = pool.submit(get_or_build)
+        assert first.wait(10)
+        other = pool.submit(get_or_build)
+        assert (one.result()[1], other.result()[1]) == (False, True)
+    assert len(built) == 1
+
+
+def test_a_layer_that_goes_at_once_is_named(store: LayerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "find", lambda digest: None)
+    with pytest.raises(ChrootError, match=f"The layer {A} has gone right after it was made. Run the stage again"):
+        store.get_or_build("layer", A, lambda draft: None, newest=EPOCH)
 
 
 def test_times_are_cut(store: LayerStore) -> None:
