@@ -215,7 +215,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.formatters import human_to_bytes
 from ansible_collections.os_image.composer.plugins.module_utils._build_host import probe_build_host
 from ansible_collections.os_image.composer.plugins.module_utils._emulation import ARCHITECTURES
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
+from ansible_collections.os_image.composer.plugins.module_utils._module import failing
 
 
 def main() -> None:
@@ -240,18 +240,16 @@ def main() -> None:
     for path, size in module.params["space"].items():
         try:
             space[path] = human_to_bytes(size)
-        except ValueError as exc:
-            module.fail_json(msg=f"The space for {path} is {size!r}, which is not a size such as 4G.", exception=exc)
+        except ValueError:
+            module.fail_json(msg=f"The space for {path} is {size!r}, which is not a size such as 4G.")
     params = module.params
-    try:
+    with failing(module):
         facts = probe_build_host(
             work_dir=params["work_dir"],
             space=space,
             packages=[params["packages"], params["boot_test_packages"], {"all": params["extra_packages"]}],
             foreign_architectures=params["foreign_architectures"],
         )
-    except ComposerError as exc:
-        module.fail_json(msg=str(exc), exception=exc, **exc.details)
     module.exit_json(changed=False, **facts)
 
 

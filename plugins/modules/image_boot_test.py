@@ -270,8 +270,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machi
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.session import BootTest, run_boot_test
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
 from ansible_collections.os_image.composer.plugins.module_utils._lease import cancellable
+from ansible_collections.os_image.composer.plugins.module_utils._module import failing
 
 
 def main() -> None:
@@ -320,11 +320,8 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=changed, msg=f"image_boot_test: would boot {image}")
     kept = {"console_log": test.console_log, "screenshot": test.screenshot}
-    try:
-        with cancellable("image_boot_test", lease_file=None, lease_timeout=0):
-            report = run_boot_test(test, runner=CommandRunner())
-    except ComposerError as exc:
-        module.fail_json(msg=str(exc), **kept, **exc.details)
+    with failing(module, facts=kept), cancellable("image_boot_test", lease_file=None, lease_timeout=0):
+        report = run_boot_test(test, runner=CommandRunner())
     module.exit_json(
         changed=changed,
         msg=f"image_boot_test: {image} was up after {report.seconds} s ({report.arch}, {report.accelerator})",

@@ -201,11 +201,11 @@ left_out:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.os_image.composer.plugins.module_utils._argspec import REPORT_OPTIONS
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError, HostError
 from ansible_collections.os_image.composer.plugins.module_utils._image.comparison import VOLATILE_FILES, compare_images
 from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import inspect_image
 from ansible_collections.os_image.composer.plugins.module_utils._image.report import shorten, write_report
 from ansible_collections.os_image.composer.plugins.module_utils._lease import cancellable
+from ansible_collections.os_image.composer.plugins.module_utils._module import failing
 
 
 def main() -> None:
@@ -222,7 +222,7 @@ def main() -> None:
     params = module.params
     temp_dir = params["temp_dir"]
     changed = False
-    try:
+    with failing(module):
         runner = CommandRunner()
         with (
             cancellable("image_compare", lease_file=None, lease_timeout=0),
@@ -234,10 +234,6 @@ def main() -> None:
         report = {"images": images, **comparison.as_facts()}
         if params["report_file"]:
             changed = write_report(params["report_file"], report, check_mode=module.check_mode)
-    except ComposerError as exc:
-        module.fail_json(msg=str(exc), **exc.details)
-    except OSError as exc:
-        module.fail_json(msg=str(HostError.of(exc)))
     shortened, left_out = shorten(report)
     module.exit_json(changed=changed, msg=comparison.in_words, left_out=left_out, **shortened)
 

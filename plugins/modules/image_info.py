@@ -302,10 +302,10 @@ left_out:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.os_image.composer.plugins.module_utils._argspec import REPORT_OPTIONS
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError, HostError
 from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import inspect_image
 from ansible_collections.os_image.composer.plugins.module_utils._image.report import shorten, write_report
 from ansible_collections.os_image.composer.plugins.module_utils._lease import cancellable
+from ansible_collections.os_image.composer.plugins.module_utils._module import failing
 
 
 def main() -> None:
@@ -316,7 +316,7 @@ def main() -> None:
     )
     params = module.params
     changed = False
-    try:
+    with failing(module):
         with (
             cancellable("image_info", lease_file=None, lease_timeout=0),
             inspect_image(params["image"], temp_dir=params["temp_dir"]) as inspection,
@@ -324,10 +324,6 @@ def main() -> None:
             report = inspection.as_facts()
         if params["report_file"]:
             changed = write_report(params["report_file"], report, check_mode=module.check_mode)
-    except ComposerError as exc:
-        module.fail_json(msg=str(exc), **exc.details)
-    except OSError as exc:
-        module.fail_json(msg=str(HostError.of(exc)))
     shortened, left_out = shorten(report)
     module.exit_json(changed=changed, left_out=left_out, **shortened)
 

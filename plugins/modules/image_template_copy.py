@@ -145,7 +145,7 @@ errors:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
+from ansible_collections.os_image.composer.plugins.module_utils._module import failing
 from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import (
     CONFIG_FOLDER,
     TEMPLATE_FOLDER,
@@ -175,7 +175,7 @@ def main() -> None:
             msg="The action plugin of this module did not run. Call it as os_image.composer.image_template_copy."
         )
     store = InputStore(module.params["work_dir"])
-    try:
+    with failing(module):
         is_there = store.has(digest)
         if archive is not None and not is_there and not module.check_mode:
             store.add(archive, digest)
@@ -183,10 +183,6 @@ def main() -> None:
             store.touch(digest)
             store.prune(module.params["keep"])
         directory = store.path(digest)
-    except ComposerError as exc:
-        module.fail_json(msg=str(exc), exception=exc)
-    except OSError as exc:
-        module.fail_json(msg=f"The template cannot be stored below {store.directory}: {exc}.", exception=exc)
     module.exit_json(
         changed=not is_there,
         msg="The template is there already." if is_there else "The template was copied.",

@@ -162,8 +162,9 @@ log_path:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.os_image.composer.plugins.module_utils._argspec import run_stage_module, stage_argument_spec
+from ansible_collections.os_image.composer.plugins.module_utils._argspec import stage_argument_spec
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions
+from ansible_collections.os_image.composer.plugins.module_utils._stage_module import run_stage_module
 from ansible_collections.os_image.composer.plugins.module_utils._stages.image_template_validate import TemplateValidate
 from ansible_collections.os_image.composer.plugins.module_utils._template.secrets import redacted
 

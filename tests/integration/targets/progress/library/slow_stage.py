@@ -54,14 +54,11 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.os_image.composer.plugins.module_utils._argspec import (
-    BUILD_DIR,
-    run_stage_module,
-    stage_argument_spec,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._argspec import BUILD_DIR, stage_argument_spec
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Decision, Outcome, Stage, StageOptions
+from ansible_collections.os_image.composer.plugins.module_utils._stage_module import run_stage_module
 
 
 class SlowStage(Stage):
