@@ -20,51 +20,16 @@ import tempfile
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
-from ansible_collections.os_image.composer.plugins.module_utils._distribution import read_distribution
 from ansible_collections.os_image.composer.plugins.module_utils._emulation import ARCHITECTURES, emulation_problem
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError, ToolMissingError
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.distribution import read_distribution
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import HOST_LIBRARIES, HOST_TOOLS
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 
 Facts = t.Dict[str, t.Any]
 
-#: Programs that the stages run, each with Debian's package and the option that prints its version.
-TOOLS: t.Mapping[str, t.Tuple[str, t.Tuple[str, ...]]] = {
-    "debugfs": ("e2fsprogs", ("-V",)),
-    "dpkg": ("dpkg", ("--version",)),
-    "e2fsck": ("e2fsprogs", ("-V",)),
-    "gpg": ("gnupg", ("--version",)),
-    "grub-mkimage": ("grub-common", ("--version",)),
-    "mcopy": ("mtools", ("--version",)),
-    "mke2fs": ("e2fsprogs", ("-V",)),
-    "mkfs.btrfs": ("btrfs-progs", ("--version",)),
-    "mkfs.erofs": ("erofs-utils", ("-V",)),
-    "mkfs.vfat": ("dosfstools", ("--help",)),
-    "mkfs.xfs": ("xfsprogs", ("-V",)),
-    "mksquashfs": ("squashfs-tools", ("-version",)),
-    "mkswap": ("util-linux", ("--version",)),
-    "mount": ("mount", ("--version",)),
-    "qemu-img": ("qemu-utils", ("--version",)),
-    "rpm": ("rpm", ("--version",)),
-    "rpmkeys": ("rpm", ("--version",)),
-    "sbsign": ("sbsigntool", ("--version",)),
-    "setpriv": ("util-linux", ("--version",)),
-    "sfdisk": ("fdisk", ("--version",)),
-    "tar": ("tar", ("--version",)),
-    "unshare": ("util-linux", ("--version",)),
-    "xorriso": ("xorriso", ("-version",)),
-    "xz": ("xz-utils", ("--version",)),
-    "zstd": ("zstd", ("--version",)),
-}
-
-#: Python libraries that the stages import, each with Debian's package.
-LIBRARIES: t.Mapping[str, str] = {
-    "gnupg": "python3-gnupg",
-    "jsonschema": "python3-jsonschema",
-    "networkx": "python3-networkx",
-    "requests": "python3-requests",
-    "solv": "python3-solv",
-    "yaml": "python3-yaml",
-}
+# Booting images in virtual machines is no part of building them.
+_TOOLS: t.Sequence[str] = [name for name, tool in HOST_TOOLS.items() if tool.package.purpose == "build"]
 
 # From <linux/kvm.h>: _IO(0xAE, 0x00) and _IO(0xAE, 0x01).
 _KVM_GET_API_VERSION = 0xAE00
@@ -94,12 +59,11 @@ def existing_parent(path: str) -> str:
 
 def _tool_facts() -> Facts:
     facts: Facts = {}
-    for name, (package, version_option) in TOOLS.items():
+    for name in _TOOLS:
         try:
-            path = find_tool(name, package=package)
+            facts[name] = {"path": find_tool(name), "version": tool_version(name)}
         except ToolMissingError:
             continue
-        facts[name] = {"path": path, "version": tool_version([path, *version_option])}
     return facts
 
 
@@ -107,9 +71,9 @@ def _library_facts() -> Facts:
     facts: Facts = {}
     # What was installed since this interpreter started has to be found too.
     importlib.invalidate_caches()
-    for name, package in LIBRARIES.items():
+    for name in HOST_LIBRARIES:
         try:
-            library = import_library(name, package=package)
+            library = import_library(name)
         except ToolMissingError:
             continue
         facts[name] = str(getattr(library, "__version__", ""))
@@ -125,9 +89,9 @@ def missing_packages(packages: t.Sequence[str], *, family: str) -> t.List[str]:
         return []
     runner = CommandRunner()
     if family == "debian":
-        command = [find_tool("dpkg-query", package="dpkg"), "-W", "-f", "${Package} ${db:Status-Status}\\n"]
+        command = [find_tool("dpkg-query"), "-W", "-f", "${Package} ${db:Status-Status}\\n"]
     else:
-        command = [find_tool("rpm", package="rpm"), "-q", "--qf", "%{NAME} installed\\n"]
+        command = [find_tool("rpm"), "-q", "--qf", "%{NAME} installed\\n"]
     # Its status is not 0 when it does not know one of the names.
     done = runner.run([*command, *packages], check=False)
     installed = {line.split()[0] for line in done.text.splitlines() if line.endswith(" installed")}
@@ -142,12 +106,11 @@ def _try_in_namespace(script: str, directory: str) -> t.Tuple[t.List[str], str]:
     """Run a shell script in throw-away namespaces, and return the lines that it printed, and its last complaint."""
     try:
         runner = CommandRunner()
-        unshare = find_tool("unshare", package="util-linux")
-        shell = find_tool("sh", package="dash")
+        unshare = find_tool("unshare")
         done = runner.run(
             [
                 *(unshare, "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child=KILL"),
-                *("--propagation", "private", "--", shell, "-c", script, "sh", directory),
+                *("--propagation", "private", "--", "/bin/sh", "-c", script, "sh", directory),
             ],
             check=False,
             timeout=30,
@@ -288,8 +251,8 @@ def probe_build_host(
         "kernel": kernel,
         "kvm": _kvm_facts(),
         "free_space": free,
-        "missing_tools": [name for name in TOOLS if name not in tools],
-        "missing_libraries": [name for name in LIBRARIES if name not in libraries],
+        "missing_tools": [name for name in _TOOLS if name not in tools],
+        "missing_libraries": [name for name in HOST_LIBRARIES if name not in libraries],
         "missing_packages": missing_packages(wanted_here, family=family) if family else [],
         "missing_emulators": {arch: emulation[arch] for arch in foreign_architectures if emulation[arch] is not None},
         "problems": problems,
@@ -297,8 +260,6 @@ def probe_build_host(
 
 
 __all__ = (
-    "LIBRARIES",
-    "TOOLS",
     "existing_parent",
     "missing_packages",
     "probe_build_host",

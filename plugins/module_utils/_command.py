@@ -18,15 +18,13 @@ import signal
 import subprocess
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._distribution import install_remedy
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, ToolMissingError
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import HOST_TOOLS, install_remedy
 
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES = 20
 # Where a program that refuses its arguments goes on to explain all that there are.
 _USAGE = re.compile(r"\s*(usage|syntax)\s*:", re.IGNORECASE)
-# What Fedora and its relatives call programs of which they had two versions once.
-_OTHER_NAMES: t.Mapping[str, str] = {"grub-mkimage": "grub2-mkimage"}
 
 # Programs get nothing of the caller's environment: neither its locale nor its secrets reach an artifact.
 _BASE_ENVIRONMENT: t.Mapping[str, str] = {
@@ -75,25 +73,30 @@ class CommandLog(t.Protocol):
         """Append C(text)."""
 
 
-def find_tool(name: str, *, package: str) -> str:
+def find_tool(name: str) -> str:
     """Return the absolute path of a program.
 
-    :param package: Debian's name of the package that has it, for the error message.
+    :param name: One of :data:`HOST_TOOLS`.
     :raises ToolMissingError: It is not installed.
     """
-    path = shutil.which(name, path=_SEARCH_PATH) or shutil.which(_OTHER_NAMES.get(name, name), path=_SEARCH_PATH)
-    if path is None:
-        raise ToolMissingError(
-            f"The program {name!r} was not found on the build host.",
-            remedy=install_remedy(package),
-        )
-    return path
+    tool = HOST_TOOLS[name]
+    for candidate in (name, *tool.other_names):
+        path = shutil.which(candidate, path=_SEARCH_PATH)
+        if path is not None:
+            return path
+    raise ToolMissingError(
+        f"The program {name!r} was not found on the build host.", remedy=install_remedy(tool.package)
+    )
 
 
-def tool_version(argv: t.Sequence[str]) -> str:
-    """Return the first line that a program prints about its version, for fingerprints and manifests."""
+def tool_version(name: str) -> str:
+    """Return the first line that a program prints about its version, for fingerprints and manifests.
+
+    :param name: One of :data:`HOST_TOOLS`.
+    :raises ToolMissingError: It is not installed.
+    """
     done = subprocess.run(  # noqa: S603
-        list(argv),
+        [find_tool(name), *HOST_TOOLS[name].version_arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -122,7 +125,7 @@ class CommandRunner:
         self._log = log
         self._environment = dict(_BASE_ENVIRONMENT, **(environment or {}))
         # The kernel sends the program SIGKILL when the module dies, even by SIGKILL: nothing is orphaned.
-        self._guard = (find_tool("setpriv", package="util-linux"), "--pdeathsig", "KILL", "--")
+        self._guard = (find_tool("setpriv"), "--pdeathsig", "KILL", "--")
 
     def with_environment(self, environment: t.Mapping[str, str]) -> CommandRunner:
         """Return a runner with more variables."""

@@ -160,7 +160,7 @@ def _runs(arch: str, directory: str) -> bool:
         with open(path, "wb") as stream:
             stream.write(tiny_program(arch))
         os.chmod(path, 0o755)
-        done = runner.run([find_tool("chroot", package="coreutils"), root, "/program"], check=False, timeout=60)
+        done = runner.run([find_tool("chroot"), root, "/program"], check=False, timeout=60)
     return done.rc == _STATUS
 
 

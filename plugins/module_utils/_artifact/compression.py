@@ -39,8 +39,8 @@ import threading
 import typing as t
 import zlib
 
-from ansible_collections.os_image.composer.plugins.module_utils._distribution import install_remedy
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, ToolMissingError
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import LIBZSTD, install_remedy
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import Segment, segments, stop_if
 
 _MIB = 1 << 20
@@ -304,7 +304,7 @@ def _libzstd() -> ctypes.CDLL:
     except OSError as exc:
         raise ToolMissingError(
             f"The library libzstd cannot be loaded on the build host: {exc}.",
-            remedy=install_remedy("libzstd1"),
+            remedy=install_remedy(LIBZSTD),
         ) from exc
     library.ZSTD_versionString.restype = ctypes.c_char_p
     library.ZSTD_createCCtx.restype = ctypes.c_void_p

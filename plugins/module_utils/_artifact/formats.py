@@ -246,7 +246,7 @@ def convert(
     :raises CommandError: C(qemu-img) failed.
     """
     disk_format = FORMATS[format_name]
-    argv = [find_tool("qemu-img", package="qemu-utils"), "convert", "-q", "-f", "raw", "-O", disk_format.driver]
+    argv = [find_tool("qemu-img"), "convert", "-q", "-f", "raw", "-O", disk_format.driver]
     argv += [*disk_format.arguments(subformat), *(disk_format.compact if compact else ()), source, destination]
     with tempfile.TemporaryFile() as errors:
         process = runner.start(argv, stdout=errors, stderr=errors)

@@ -117,10 +117,10 @@ class Bootloader(abc.ABC):
 
     #: The template's provider.
     name: t.ClassVar[str]
-    #: Programs of the build host -> their packages (Debian's names).
-    tools: t.ClassVar[t.Mapping[str, str]] = {}
-    #: How to ask those programs for their version.
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {}
+    #: Host tools that are needed.
+    tools: t.ClassVar[t.Tuple[str, ...]] = ()
+    #: Those of them whose versions shape what is loaded.
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ()
 
     @abc.abstractmethod
     def stage(self, context: BootContext) -> BootFiles:

@@ -51,7 +51,7 @@ class FatVolume:
         self._run("mcopy", "-o", source, f"::/{path}", what=f"Writing {path} to the EFI system partition")
 
     def _run(self, tool: str, *arguments: str, what: str) -> str:
-        program = find_tool(tool, package="mtools")
+        program = find_tool(tool)
         return self._runner.run([program, "-i", self._address, *arguments], what=what).text
 
 

@@ -84,8 +84,8 @@ class Grub(Bootloader):
     """GRUB; kernels and C(grub.cfg) stay in C(/boot)."""
 
     name = "grub"
-    tools: t.ClassVar[t.Mapping[str, str]] = {"grub-mkimage": "grub-common"}
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"grub-mkimage": ("--version",)}
+    tools: t.ClassVar[t.Tuple[str, ...]] = ("grub-mkimage",)
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("grub-mkimage",)
 
     def stage(self, context: BootContext) -> BootFiles:
         if context.use_uki:
@@ -139,7 +139,7 @@ class Grub(Bootloader):
         # A module that one version has and the next has not is not worth an error.
         wanted = [module for module in wanted if os.path.exists(f"{modules}/{module}.mod")]
         directory = _on_partition(holder, _directory(context))
-        command = [find_tool("grub-mkimage", package="grub-common"), "-d", modules, "-O", name, "-o", image]
+        command = [find_tool("grub-mkimage"), "-d", modules, "-O", name, "-o", image]
         context.runner.run([*command, "-p", directory, "-c", early, *wanted], what="Making the GRUB image")
 
     def _configuration(self, context: BootContext, files: BootFiles) -> str:

@@ -72,7 +72,7 @@ class _Disk:
         """Return the partition table."""
         if self._format == "raw":
             return read_table(self._image, self._runner)
-        command = [find_tool("qemu-img", package="qemu-utils"), "info", "--output=json", "-f", self._format]
+        command = [find_tool("qemu-img"), "info", "--output=json", "-f", self._format]
         size = json.loads(self._runner.run([*command, self._image], what=f"Looking at {self._image}").text)
         path = self._copy("begin", 0, 1)
         # The second table of a GPT disk, at its end, is not needed.
@@ -88,7 +88,7 @@ class _Disk:
 
     def _copy(self, name: str, skip: int, count: int) -> str:
         path = os.path.join(self._scratch, name)
-        command = [find_tool("qemu-img", package="qemu-utils"), "dd", "-f", self._format, "-O", "raw"]
+        command = [find_tool("qemu-img"), "dd", "-f", self._format, "-O", "raw"]
         # QEMU counts what it skips, too.
         blocks = [f"bs={_BLOCK}", f"skip={skip}", f"count={skip + count}"]
         self._runner.run([*command, *blocks, f"if={self._image}", f"of={path}"], what=f"Reading {self._image}")

@@ -22,8 +22,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot_test.conso
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.monitor import Monitor
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.screenshot import png_of_pixmap
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._distribution import install_remedy
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, ToolMissingError
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import UEFI_FIRMWARE, install_remedy
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 
 #: QEMU's name of each disk format by the suffix of the image's file name. An initrd is no disk, but the kernel's.
@@ -50,7 +50,6 @@ class Hardware:
     """The machine of an architecture.
 
     :ivar program: QEMU's program.
-    :ivar package: Debian's package with it.
     :ivar machine: QEMU's name of the machine, by firmware.
     :ivar emulated: Options for emulation.
     :ivar virtualised: Options for KVM.
@@ -59,11 +58,10 @@ class Hardware:
     :ivar console: The kernel's name of the first serial port.
     :ivar uefi: Code and variable store of the UEFI firmware as distributions install them; the first pair that exists
         is taken.
-    :ivar uefi_name: What that is called, and Debian's package with it.
+    :ivar uefi_name: What that is called.
     """
 
     program: str
-    package: str
     machine: t.Mapping[str, str]
     emulated: t.Tuple[str, ...]
     virtualised: t.Tuple[str, ...]
@@ -71,14 +69,13 @@ class Hardware:
     cdrom: t.Tuple[str, ...]
     console: str
     uefi: t.Sequence[tuple[str, str]]
-    uefi_name: tuple[str, str]
+    uefi_name: str
 
 
 #: By C(uname -m).
 HARDWARE: t.Mapping[str, Hardware] = {
     "x86_64": Hardware(
         program="qemu-system-x86_64",
-        package="qemu-system-x86",
         # The BIOS speaks on the serial port only where it is told that there are no graphics.
         machine={"uefi": "q35", "bios": "q35,graphics=off"},
         # Without cmpxchg16b, for which QEMU 7.2 emulates wrongly what kernel 6.12 does with it at random moments.
@@ -93,11 +90,10 @@ HARDWARE: t.Mapping[str, Hardware] = {
             ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
             ("/usr/share/qemu/ovmf-x86_64-4m-code.bin", "/usr/share/qemu/ovmf-x86_64-4m-vars.bin"),
         ),
-        uefi_name=("OVMF", "ovmf"),
+        uefi_name="OVMF",
     ),
     "aarch64": Hardware(
         program="qemu-system-aarch64",
-        package="qemu-system-arm",
         # The interrupt controller that the host has, for KVM.
         machine={"uefi": "virt,gic-version=max"},
         # To sign pointers as real processors do takes more than half of all the time.
@@ -112,7 +108,7 @@ HARDWARE: t.Mapping[str, Hardware] = {
             ("/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", "/usr/share/edk2/aarch64/vars-template-pflash.raw"),
             ("/usr/share/qemu/aavmf-aarch64-code.bin", "/usr/share/qemu/aavmf-aarch64-vars.bin"),
         ),
-        uefi_name=("AAVMF", "qemu-efi-aarch64"),
+        uefi_name="AAVMF",
     ),
 }
 
@@ -196,7 +192,7 @@ def machine_argv(spec: MachineSpec, *, console: int, monitor: int) -> list[str]:
     """
     hardware = _hardware(spec.arch, spec.firmware)
     argv = [
-        find_tool(hardware.program, package=hardware.package),
+        find_tool(hardware.program),
         *("-name", "image-boot-test", "-no-user-config", "-nodefaults", "-no-reboot"),
         *("-machine", hardware.machine[spec.firmware]),
         *(hardware.emulated if spec.accelerator == "tcg" else hardware.virtualised),
@@ -208,7 +204,7 @@ def machine_argv(spec: MachineSpec, *, console: int, monitor: int) -> list[str]:
         *("-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile="),
     ]
     if spec.firmware == "uefi":
-        code, variables = _uefi_firmware(hardware)
+        code, variables = _uefi_firmware(spec.arch)
         argv += ("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_escaped(code)}")
         argv += ("-drive", f"if=pflash,unit=1,format=raw,snapshot=on,file={_escaped(variables)}")
     if spec.image is not None:
@@ -243,14 +239,14 @@ def _hardware(arch: str, firmware: str) -> Hardware:
     return hardware
 
 
-def _uefi_firmware(hardware: Hardware) -> tuple[str, str]:
+def _uefi_firmware(arch: str) -> tuple[str, str]:
+    hardware = HARDWARE[arch]
     for pair in hardware.uefi:
         if all(os.path.exists(path) for path in pair):
             return pair
-    name, package = hardware.uefi_name
     raise ToolMissingError(
-        f"The UEFI firmware for virtual machines ({name}) was not found on the build host.",
-        remedy=install_remedy(package),
+        f"The UEFI firmware for virtual machines ({hardware.uefi_name}) was not found on the build host.",
+        remedy=install_remedy(UEFI_FIRMWARE[arch]),
     )
 
 

@@ -71,7 +71,7 @@ class ChrootTarball:
             with atomic_file(self.path, mode=0o600) as stream:
                 process = self._runner.start(
                     [
-                        find_tool("tar", package="tar"),
+                        find_tool("tar"),
                         *_TAR_OPTIONS,
                         *_WRITE_OPTIONS,
                         _PAX_OPTIONS,
@@ -105,7 +105,7 @@ class ChrootTarball:
         sha256 = hashlib.sha256()
         decompressor = zlib.decompressobj(_GZIP_FORMAT)
         process = self._runner.start(
-            [find_tool("tar", package="tar"), *_TAR_OPTIONS, "-C", root, "-x", "-p"],
+            [find_tool("tar"), *_TAR_OPTIONS, "-C", root, "-x", "-p"],
             stdin=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )

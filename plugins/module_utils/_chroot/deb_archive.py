@@ -330,7 +330,7 @@ def _unzstd(chunks: t.Iterator[bytes]) -> t.Iterator[bytes]:
             source.write(chunk)
         source.seek(0)
         process = subprocess.Popen(  # noqa: S603
-            [find_tool("zstd", package="zstd"), "-dcq"], stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [find_tool("zstd"), "-dcq"], stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         if process.stdout is None:
             raise AssertionError("process.stdout is known here")

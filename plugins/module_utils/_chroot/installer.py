@@ -82,8 +82,8 @@ class Installer(abc.ABC):
     :param documentation: Whether the packages' documentation is installed.
     """
 
-    #: Programs of the build host with their packages (Debian's names), and how to ask them for their versions.
-    tools: t.ClassVar[t.Mapping[str, tuple[str, tuple[str, ...]]]] = {}
+    #: Host tools whose versions shape the tree.
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ()
     leftovers: t.ClassVar[Leftovers] = Leftovers()
     #: Where the system's locale is written.
     locale_file: t.ClassVar[str] = "/etc/locale.conf"

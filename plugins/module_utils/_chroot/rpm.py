@@ -98,7 +98,7 @@ _QUERY = r"%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE} %{ARCH}\n"
 class RpmInstaller(Installer):
     """Installs .rpm files."""
 
-    tools: t.ClassVar[t.Mapping[str, tuple[str, tuple[str, ...]]]] = {"rpm": ("rpm", ("--version",))}
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("rpm",)
     leftovers = Leftovers(
         files=(
             ("/var/lib/rpm", "__db.*"),
@@ -175,7 +175,7 @@ class RpmInstaller(Installer):
         backend = backend or self._backend()
         if backend:
             common += ["--define", f"_db_backend {backend}"]
-        argv = [find_tool(program, package="rpm"), *common, *arguments]
+        argv = [find_tool(program), *common, *arguments]
         return self._sandbox.run(argv, outside=True, check=False, **options)
 
     def _backend(self) -> str:

@@ -26,15 +26,15 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.docume
 class Part(t.Protocol):
     """Something that is made by programs of the build host: an image itself, a file system, a bootloader.
 
-    :ivar tools: Those programs -> their packages (Debian's names).
-    :ivar version_commands: How to ask those whose version shapes the image.
+    :ivar tools: Their names, see :data:`HOST_TOOLS`.
+    :ivar shaping_tools: Those of them whose versions shape the image.
     """
 
     @property
-    def tools(self) -> t.Mapping[str, str]: ...
+    def tools(self) -> t.Tuple[str, ...]: ...
 
     @property
-    def version_commands(self) -> t.Mapping[str, t.Sequence[str]]: ...
+    def shaping_tools(self) -> t.Tuple[str, ...]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,10 +77,10 @@ class ImageType(abc.ABC):
 
     #: The template's imageType.
     name: t.ClassVar[str]
-    #: Programs of the build host that shape it -> their packages (Debian's names).
-    tools: t.ClassVar[t.Mapping[str, str]] = {}
-    #: How to ask those programs for their version.
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {}
+    #: Host tools that are needed.
+    tools: t.ClassVar[t.Tuple[str, ...]] = ()
+    #: Those of them whose versions shape the image.
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ()
 
     def __init__(self, document: TemplateDocument) -> None:
         self.document = document
@@ -94,16 +94,11 @@ class ImageType(abc.ABC):
 
         :raises ToolMissingError: Something that it needs is missing.
         """
-        commands: t.Dict[str, t.Tuple[str, t.Sequence[str]]] = {}
-        for part in self.parts():
-            for tool, package in part.tools.items():
-                find_tool(tool, package=package)
-            for tool, arguments in part.version_commands.items():
-                commands[tool] = (part.tools[tool], arguments)
-        return {
-            tool: tool_version([find_tool(tool, package=package), *arguments])
-            for tool, (package, arguments) in sorted(commands.items())
-        }
+        parts = self.parts()
+        for part in parts:
+            for tool in part.tools:
+                find_tool(tool)
+        return {tool: tool_version(tool) for tool in sorted({tool for part in parts for tool in part.shaping_tools})}
 
     def inputs(self) -> Facts:
         """Return what of the template shapes it, beside what shapes every image."""

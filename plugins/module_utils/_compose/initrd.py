@@ -52,8 +52,8 @@ class InitrdImage(ImageType):
     """A system that runs from memory."""
 
     name = "initrd"
-    tools: t.ClassVar[t.Mapping[str, str]] = {"zstd": "zstd"}
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"zstd": ("--version",)}
+    tools: t.ClassVar[t.Tuple[str, ...]] = ("zstd",)
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("zstd",)
 
     def inputs(self) -> Facts:
         return {"initrd": "newc, zstd"}
@@ -120,7 +120,7 @@ def _pack(root: str, path: str, workplace: Workplace) -> t.Dict[str, t.List[str]
 
     :returns: What it cannot hold, see :attr:`CpioWriter.lost`.
     """
-    command = [find_tool("zstd", package="zstd"), "-q", "-3", "-T0", "-c"]
+    command = [find_tool("zstd"), "-q", "-3", "-T0", "-c"]
     with open(path, "xb") as target:
         process = workplace.runner.start(command, stdin=subprocess.PIPE, stdout=target, stderr=subprocess.PIPE)
         if process.stdin is None or process.stderr is None:

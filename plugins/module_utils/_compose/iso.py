@@ -106,21 +106,8 @@ class IsoImage(ImageType):
     """An ISO, live or installer."""
 
     name = "iso"
-    tools: t.ClassVar[t.Mapping[str, str]] = {
-        "xorriso": "xorriso",
-        "mksquashfs": "squashfs-tools",
-        "grub-mkimage": "grub-common",
-        "mkfs.vfat": "dosfstools",
-        "mcopy": "mtools",
-        "mmd": "mtools",
-    }
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {
-        "xorriso": ("-version",),
-        "mksquashfs": ("-version",),
-        "grub-mkimage": ("--version",),
-        "mkfs.vfat": ("--help",),
-        "mcopy": ("--version",),
-    }
+    tools: t.ClassVar[t.Tuple[str, ...]] = ("xorriso", "mksquashfs", "grub-mkimage", "mkfs.vfat", "mcopy", "mmd")
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("xorriso", "mksquashfs", "grub-mkimage", "mkfs.vfat", "mcopy")
 
     @property
     def options(self) -> IsoOptions:

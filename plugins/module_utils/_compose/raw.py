@@ -45,8 +45,8 @@ class RawImage(ImageType):
     """
 
     name = "raw"
-    tools: t.ClassVar[t.Mapping[str, str]] = {"sfdisk": "fdisk"}
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"sfdisk": ("--version",)}
+    tools: t.ClassVar[t.Tuple[str, ...]] = ("sfdisk",)
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("sfdisk",)
 
     def __init__(self, document: TemplateDocument, disk: t.Mapping[str, t.Any] | None = None) -> None:
         super().__init__(document)

@@ -72,7 +72,7 @@ def write_table(image: str, script: str, runner: CommandRunner) -> None:
     """
     runner.run(
         [
-            find_tool("sfdisk", package="fdisk"),
+            find_tool("sfdisk"),
             "--quiet",
             "--no-reread",
             "--no-tell-kernel",

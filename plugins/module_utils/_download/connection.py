@@ -66,7 +66,7 @@ class Connections:
     def _session(self) -> t.Any:
         session = getattr(self._local, "session", None)
         if session is None:
-            requests = import_library("requests", package="python3-requests")
+            requests = import_library("requests")
             session = requests.Session()
             session.headers.update({"User-Agent": _USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"})
             session.verify = next((path for path in _CA_BUNDLES if os.path.exists(path)), True)
@@ -80,8 +80,8 @@ class Connections:
         """Ask for a URL and yield the answer, its body unread; every failure becomes a :class:`Problem`."""
         import ssl
 
-        requests = import_library("requests", package="python3-requests")
-        urllib3 = import_library("urllib3", package="python3-urllib3")
+        requests = import_library("requests")
+        urllib3 = import_library("urllib3")
         try:
             response = self._session().get(
                 url,
@@ -145,7 +145,7 @@ def _seconds_to_wait(value: str | None) -> float | None:
 
 def read_body(response: t.Any) -> bytes:
     """Read the next bytes of an answer as they came; none at its end, whether that is early or not."""
-    urllib3 = import_library("urllib3", package="python3-urllib3")
+    urllib3 = import_library("urllib3")
     try:
         return t.cast(bytes, response.raw.read(_CHUNK, decode_content=False))
     except urllib3.exceptions.ProtocolError as exc:

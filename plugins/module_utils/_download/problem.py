@@ -80,7 +80,7 @@ def explain(exc: BaseException, url: str, timeouts: Timeouts) -> Problem:
     # Loaded here and not above: a run that downloads nothing shall not pay for it.
     import ssl
 
-    exceptions = import_library("requests", package="python3-requests").exceptions
+    exceptions = import_library("requests").exceptions
     host = urllib.parse.urlsplit(url).hostname or url
     server = urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
     chain = list(chain_of(exc))

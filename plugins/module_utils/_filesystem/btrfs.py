@@ -23,8 +23,8 @@ class Btrfs(MountedFileSystem):
     """Btrfs: one device, everything in the top-level subvolume."""
 
     names = ("btrfs",)
-    tools: t.ClassVar[t.Mapping[str, str]] = {"mkfs.btrfs": "btrfs-progs", "mount": "mount"}
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"mkfs.btrfs": ("--version",)}
+    tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.btrfs", "mount")
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.btrfs",)
     # Btrfs itself takes 255 bytes; templates at most what this says.
     label_length = 16
     grub_modules = ("btrfs",)
@@ -41,7 +41,7 @@ class Btrfs(MountedFileSystem):
 
     def make(self, path: str, volume: Volume, runner: CommandRunner) -> None:
         label = ["-L", volume.label] if volume.label else []
-        command = [find_tool("mkfs.btrfs", package="btrfs-progs"), "-q", "-f", "-K", "-U", volume.identifier, *label]
+        command = [find_tool("mkfs.btrfs"), "-q", "-f", "-K", "-U", volume.identifier, *label]
         what = f"Making the btrfs file system on the partition {volume.name!r}"
         # It refuses a UUID that a device of the host has. The host's notes on devices that are gone do not count.
         runner = runner.with_environment({"BLKID_FILE": volume.scratch_file("blkid")})

@@ -20,13 +20,13 @@ class Erofs(PackedFileSystem):
     """EROFS with lz4; all files get the image's time."""
 
     names = ("erofs",)
-    tools: t.ClassVar[t.Mapping[str, str]] = {"mkfs.erofs": "erofs-utils"}
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"mkfs.erofs": ("-V",)}
+    tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.erofs",)
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.erofs",)
     mkfs_options = ("-C", "-E", "-z", "--max-extent-bytes")
 
     def pack(self, directory: str, path: str, volume: Volume, runner: CommandRunner) -> None:
         compression = [] if any(option.startswith("-z") for option in volume.options) else ["-zlz4"]
-        command = [find_tool("mkfs.erofs", package="erofs-utils"), "-d1", f"-T{volume.epoch}", f"-U{volume.identifier}"]
+        command = [find_tool("mkfs.erofs"), "-d1", f"-T{volume.epoch}", f"-U{volume.identifier}"]
         what = f"Making the erofs file system on the partition {volume.name!r}"
         runner.run([*command, *compression, *volume.options, path, directory], what=what)
 

@@ -83,12 +83,8 @@ class Ext(FileSystem):
     """ext2, ext3, ext4."""
 
     names = ("ext2", "ext3", "ext4")
-    tools: t.ClassVar[t.Mapping[str, str]] = {
-        "mke2fs": "e2fsprogs",
-        "debugfs": "e2fsprogs",
-        "e2fsck": "e2fsprogs",
-    }
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"mke2fs": ("-V",)}
+    tools: t.ClassVar[t.Tuple[str, ...]] = ("mke2fs", "debugfs", "e2fsck")
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("mke2fs",)
     label_length = 16
     grub_modules = ("ext2",)
     is_staged = False
@@ -153,7 +149,7 @@ class Ext(FileSystem):
             volume.options,
         )
         features, given = with_suboptions("-O", dict.fromkeys(_FEATURES[self.name].split(","), ""), given)
-        command = [find_tool("mke2fs", package="e2fsprogs"), "-q", "-F", "-t", self.name, "-O", features]
+        command = [find_tool("mke2fs"), "-q", "-F", "-t", self.name, "-O", features]
         command += ["-b", str(BLOCK), "-I", str(_INODE_SIZE), "-N", str(_inodes(volume.size, source.usage)), "-m", "0"]
         command += ["-U", volume.identifier, "-E", extended]
         if volume.label:
@@ -175,7 +171,7 @@ class Ext(FileSystem):
         """Index the directories, which mke2fs leaves to others."""
         address = _address(volume)
         what = f"Checking the file system on the partition {volume.name!r}"
-        done = runner.run([find_tool("e2fsck", package="e2fsprogs"), "-f", "-y", "-D", address], check=False, what=what)
+        done = runner.run([find_tool("e2fsck"), "-f", "-y", "-D", address], check=False, what=what)
         # 1 means that something was changed: the directories.
         if done.rc not in (0, 1):
             raise CommandError(f"{what} ended with status {done.rc}: {done.text.strip()}")
@@ -305,7 +301,7 @@ def _fix_inodes(volume: Volume, source: Source, runner: CommandRunner) -> None:
     if not lines:
         return
     what = f"Fixing the times on the partition {volume.name!r}"
-    command = [find_tool("debugfs", package="e2fsprogs"), "-w", "-f", "-", _address(volume)]
+    command = [find_tool("debugfs"), "-w", "-f", "-", _address(volume)]
     # It repeats each of some 50,000 lines, which nobody wants to read.
     process = runner.start(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     with process:

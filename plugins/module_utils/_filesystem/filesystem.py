@@ -79,10 +79,10 @@ class FileSystem(abc.ABC):
 
     #: What templates may call it.
     names: t.ClassVar[t.Tuple[str, ...]] = ()
-    #: Programs that are needed -> the package of the build host (Debian's name) that has them.
-    tools: t.ClassVar[t.Mapping[str, str]] = {}
-    #: How to ask the program that shapes the file system for its version.
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {}
+    #: Host tools that are needed.
+    tools: t.ClassVar[t.Tuple[str, ...]] = ()
+    #: Those of them whose versions shape the file system.
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ()
     #: How many bytes a label may have.
     label_length: t.ClassVar[int] = 16
     #: Whether it is checked at boot (the sixth field of fstab).

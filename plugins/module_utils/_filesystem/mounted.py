@@ -78,7 +78,7 @@ class MountedFileSystem(FileSystem):
         target = mount_point(os.path.dirname(volume.scratch))
         options = [word for word in volume.mount_options if word.partition("=")[0] in self.filling_options]
         command = [
-            find_tool("mount", package="mount"),
+            find_tool("mount"),
             "-t",
             self.name,
             "-o",
@@ -96,11 +96,11 @@ class MountedFileSystem(FileSystem):
             )
         try:
             # The directory's own owner, mode and time are copied, too.
-            command = [find_tool("cp", package="coreutils"), "--archive", f"{source.directory}/.", f"{target}/"]
+            command = [find_tool("cp"), "--archive", f"{source.directory}/.", f"{target}/"]
             runner.run(command, what=f"Filling the {self.name} file system on the partition {volume.name!r}")
             _limit_times(target, volume.epoch)
         finally:
-            runner.run([find_tool("umount", package="mount"), target], what=f"Unmounting {volume.name!r}")
+            runner.run([find_tool("umount"), target], what=f"Unmounting {volume.name!r}")
         os.rmdir(target)
 
 

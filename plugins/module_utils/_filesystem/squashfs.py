@@ -20,8 +20,8 @@ class Squashfs(PackedFileSystem):
     """SquashFS, by default with zstd, which kernels read since 4.14."""
 
     names = ("squashfs",)
-    tools: t.ClassVar[t.Mapping[str, str]] = {"mksquashfs": "squashfs-tools"}
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"mksquashfs": ("-version",)}
+    tools: t.ClassVar[t.Tuple[str, ...]] = ("mksquashfs",)
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("mksquashfs",)
     mkfs_options = ("-Xbcj", "-Xcompression-level", "-Xdict-size", "-b", "-comp")
     mkfs_switches = ("-Xhc", "-no-fragments", "-no-xattrs")
     has_getopt = False
@@ -34,7 +34,7 @@ class Squashfs(PackedFileSystem):
         options = [] if "-comp" in volume.options else ["-comp", "zstd", "-Xcompression-level", "3"]
         if "-Xcompression-level" in volume.options:
             options = options[:2]
-        command = [find_tool("mksquashfs", package="squashfs-tools"), directory, path, "-noappend", "-no-progress"]
+        command = [find_tool("mksquashfs"), directory, path, "-noappend", "-no-progress"]
         # The variable limits all times; -all-time beside it would be an error.
         runner = runner.with_environment({"SOURCE_DATE_EPOCH": str(volume.epoch)})
         what = f"Making the squashfs file system on the partition {volume.name!r}"

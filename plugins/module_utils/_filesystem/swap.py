@@ -22,8 +22,8 @@ class Swap(FileSystem):
     """Swap space."""
 
     names = ("linux-swap", "swap")
-    tools: t.ClassVar[t.Mapping[str, str]] = {"mkswap": "util-linux"}
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"mkswap": ("--version",)}
+    tools: t.ClassVar[t.Tuple[str, ...]] = ("mkswap",)
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("mkswap",)
     label_length = 15
     is_checked = False
 
@@ -42,7 +42,7 @@ class Swap(FileSystem):
             stream.truncate(volume.size)
         label = ["--label", volume.label] if volume.label else []
         # The page size of the machines that the image is for, not of the build host.
-        command = [find_tool("mkswap", package="util-linux"), "--uuid", volume.identifier, "--pagesize", "4096", *label]
+        command = [find_tool("mkswap"), "--uuid", volume.identifier, "--pagesize", "4096", *label]
         runner.run([*command, path], what=f"Making swap space on the partition {volume.name!r}")
         copy_into(path, volume.image, volume.offset)
         os.unlink(path)

@@ -59,12 +59,9 @@ class Vfat(FileSystem):
     """FAT16 and FAT32, with long file names."""
 
     names = ("fat32", "fat16", "vfat")
-    tools: t.ClassVar[t.Mapping[str, str]] = {"mkfs.vfat": "dosfstools", "mcopy": "mtools", "mmd": "mtools"}
+    tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.vfat", "mcopy", "mmd")
     keeps_holes = False
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {
-        "mkfs.vfat": ("--help",),
-        "mcopy": ("--version",),
-    }
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.vfat", "mcopy")
     label_length = 11
     grub_modules = ("fat",)
     mkfs_options = ("-R", "-f", "-r", "-s")
@@ -111,7 +108,7 @@ class Vfat(FileSystem):
         )
         what = f"the FAT file system on the partition {volume.name!r}"
         # --invariant fixes the times, and brings a serial number that -i behind it replaces.
-        command = [find_tool("mkfs.vfat", package="dosfstools"), "--invariant", "-F", str(width)]
+        command = [find_tool("mkfs.vfat"), "--invariant", "-F", str(width)]
         label = volume.label.upper() if volume.label else _NO_LABEL
         if width == 16 and volume.size <= _BIGGEST_FAT16_OF_SECTORS:
             command += ["-s", "1"]
@@ -269,8 +266,8 @@ def _fill(image: str, files: t.Mapping[str, str | None], runner: CommandRunner, 
     # Sorted: the order of directory entries and clusters must not depend on the build host's file system.
     directories = sorted(path for path, host_path in files.items() if host_path is None)
     for batch in _batches(directories):
-        runner.run([find_tool("mmd", package="mtools"), "-i", image, *map(_target, batch)], what=what)
-    mcopy = find_tool("mcopy", package="mtools")
+        runner.run([find_tool("mmd"), "-i", image, *map(_target, batch)], what=what)
+    mcopy = find_tool("mcopy")
     regular = sorted((os.path.dirname(path), path) for path, host_path in files.items() if host_path is not None)
     for directory, group in itertools.groupby(regular, key=lambda item: item[0]):
         paths = [path for _directory, path in group]

@@ -22,8 +22,8 @@ class Xfs(MountedFileSystem):
     """XFS."""
 
     names = ("xfs",)
-    tools: t.ClassVar[t.Mapping[str, str]] = {"mkfs.xfs": "xfsprogs", "mount": "mount"}
-    version_commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]] = {"mkfs.xfs": ("-V",)}
+    tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.xfs", "mount")
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.xfs",)
     label_length = 12
     grub_modules = ("xfs",)
     # mkfs.xfs refuses less since version 5.19.
@@ -55,7 +55,7 @@ class Xfs(MountedFileSystem):
         features, given = with_suboptions("-m", metadata, volume.options)
         inodes, given = with_suboptions("-i", {"sparse": "1", "nrext64": "0"}, given)
         label = ["-L", volume.label] if volume.label else []
-        command = [find_tool("mkfs.xfs", package="xfsprogs"), "-q", "-f", "-K", "-m", features, "-i", inodes, *label]
+        command = [find_tool("mkfs.xfs"), "-q", "-f", "-K", "-m", features, "-i", inodes, *label]
         what = f"Making the xfs file system on the partition {volume.name!r}"
         runner.run([*command, *given, path], what=what)
 

@@ -125,7 +125,7 @@ def read_program(file: str, path: str, partition: int | None, runner: CommandRun
 
 
 def _signatures(file: str, runner: CommandRunner) -> t.List[Signature]:
-    sbverify = find_tool("sbverify", package="sbsigntool")
+    sbverify = find_tool("sbverify")
     # Its status is 1 when there is no signature.
     done = runner.run([sbverify, "--list", file], check=False, merge_output=True)
     found = []

@@ -89,7 +89,7 @@ class Volume:
 
 def probe_file_system(place: Place, runner: CommandRunner) -> FileSystemFacts | None:
     """Return what lies in a part of a disk; V(None) when blkid knows nothing of it."""
-    command = [find_tool("blkid", package="util-linux"), "-p", "-o", "export", "-O", str(place.offset)]
+    command = [find_tool("blkid"), "-p", "-o", "export", "-O", str(place.offset)]
     done = runner.run([*command, "-S", str(place.size), place.raw], check=False)
     fields = dict(line.split("=", 1) for line in done.text.splitlines() if "=" in line)
     if done.rc != 0 or "TYPE" not in fields:
@@ -354,7 +354,7 @@ class Inspection:
             return None
         reader = self.volumes[0].reader
         files = [entry for entry in reader.entries.values() if entry.kind == "file"] if reader else []
-        xorriso = find_tool("xorriso", package="xorriso")
+        xorriso = find_tool("xorriso")
         command = [xorriso, "-indev", f"stdio:{self.source.raw}"]
         done = self._runner.run([*command, "-report_el_torito", "cmd"], check=False)
         return {

@@ -71,7 +71,7 @@ def _dpkg_packages(status: bytes) -> t.Iterator[Package]:
 
 
 def _rpm_packages(database: t.Mapping[str, bytes], temp_dir: str, runner: CommandRunner) -> t.List[Package]:
-    rpm = find_tool("rpm", package="rpm")
+    rpm = find_tool("rpm")
     with tempfile.TemporaryDirectory(dir=temp_dir, prefix=".image-") as directory:
         for name, data in database.items():
             with open(os.path.join(directory, name), "xb") as stream:

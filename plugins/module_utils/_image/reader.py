@@ -249,7 +249,7 @@ class ExtReader(FileReader):
         super().__init__(place, runner)
         self._inodes: t.Dict[str, int] = {}
         address = f"{place.raw}?offset={place.offset}" if place.offset else place.raw
-        self._command = [find_tool("debugfs", package="e2fsprogs"), "-f", "-", address]
+        self._command = [find_tool("debugfs"), "-f", "-", address]
 
     def _ask(self, requests: t.Sequence[str]) -> t.Dict[str, str]:
         """Return debugfs's answers, each by its request."""
@@ -365,7 +365,7 @@ class SquashfsReader(FileReader):
     """squashfs, by unsquashfs."""
 
     def _command(self, *arguments: str) -> t.List[str]:
-        return [find_tool("unsquashfs", package="squashfs-tools"), "-o", str(self.place.offset), *arguments]
+        return [find_tool("unsquashfs"), "-o", str(self.place.offset), *arguments]
 
     def _list(self) -> t.Iterable[Entry]:
         done = self.runner.run(
@@ -463,7 +463,7 @@ class IsoReader(ExtractedReader):
     has_owners = False
 
     def extract(self, directory: str) -> None:
-        xorriso = find_tool("xorriso", package="xorriso")
+        xorriso = find_tool("xorriso")
         command = [xorriso, "-osirrox", "on:auto_chmod_on", "-indev", f"stdio:{self._own_file()}"]
         self.runner.run([*command, "-extract", "/", directory], what="Reading the ISO")
         # Directories that nobody may write to could not be removed again.
@@ -483,7 +483,7 @@ class ErofsReader(ExtractedReader):
     mode_bits = 0o7777 & ~(stat.S_ISUID | stat.S_ISGID)
 
     def extract(self, directory: str) -> None:
-        fsck = find_tool("fsck.erofs", package="erofs-utils")
+        fsck = find_tool("fsck.erofs")
         source = _own_file(self.place, self._temporary_directory)
         self.runner.run(
             [fsck, f"--extract={directory}", "--overwrite", source],

@@ -21,11 +21,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import write_sparse
 
-# How compressed files begin -> what they are, the program that unpacks them, and its package.
-_COMPRESSIONS: t.Sequence[t.Tuple[bytes, str, str, str]] = (
-    (b"\x1f\x8b", "gz", "gzip", "gzip"),
-    (b"\xfd7zXZ\x00", "xz", "xz", "xz-utils"),
-    (b"\x28\xb5\x2f\xfd", "zstd", "zstd", "zstd"),
+# How compressed files begin -> what they are, and the program that unpacks them.
+_COMPRESSIONS: t.Sequence[t.Tuple[bytes, str, str]] = (
+    (b"\x1f\x8b", "gz", "gzip"),
+    (b"\xfd7zXZ\x00", "xz", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "zstd"),
 )
 
 # What qemu-img calls the formats -> what templates call them.
@@ -86,7 +86,7 @@ def open_image(path: str, *, temp_dir: str, runner: CommandRunner) -> t.Iterator
         raw = unpacked
         if image_format not in ("raw", "iso"):
             raw = os.path.join(_temporary_directory(stack, temp_dir), "raw")
-            qemu_img = find_tool("qemu-img", package="qemu-utils")
+            qemu_img = find_tool("qemu-img")
             driver = next((driver for driver, name in _FORMATS.items() if name == image_format), image_format)
             runner.run(
                 [qemu_img, "convert", "-f", driver, "-O", "raw", unpacked, raw], what=f"Reading the image {path}"
@@ -108,10 +108,10 @@ def unpacked_image(path: str, *, temp_dir: str, runner: CommandRunner) -> t.Iter
     if found is None:
         yield path, ""
         return
-    _magic, compression, tool, package = found
+    _magic, compression, tool = found
     with tempfile.TemporaryDirectory(dir=temp_dir, prefix=".image-") as directory:
         unpacked = os.path.join(directory, "unpacked")
-        _unpack([find_tool(tool, package=package), "-d", "-c", path], unpacked, runner)
+        _unpack([find_tool(tool), "-d", "-c", path], unpacked, runner)
         yield unpacked, compression
 
 
@@ -147,7 +147,7 @@ def _probe(file: str, path: str, runner: CommandRunner) -> str:
         stream.seek(_ISO_NAME_AT)
         if stream.read(len(_ISO_NAME)) == _ISO_NAME:
             return "iso"
-    qemu_img = find_tool("qemu-img", package="qemu-utils")
+    qemu_img = find_tool("qemu-img")
     done = runner.run([qemu_img, "info", "--output=json", file], what=f"Looking at the image {path}")
     info = json.loads(done.text)
     data = info.get("format-specific", {}).get("data", {})

@@ -76,7 +76,7 @@ class PartitionTable:
 
 def read_table(raw: str, runner: CommandRunner) -> PartitionTable | None:
     """Return the partition table of a disk; V(None) when there is none."""
-    done = runner.run([find_tool("sfdisk", package="fdisk"), "--json", raw], check=False)
+    done = runner.run([find_tool("sfdisk"), "--json", raw], check=False)
     if done.rc != 0:
         return None
     # It says some of what it finds wrong on standard output.

@@ -67,7 +67,7 @@ class IsoMedium:
         esp = _make_esp(grub, scratch, build_digest=build_digest, epoch=self._epoch, runner=runner)
         # Without Secure Boot, who copies the files of an ISO onto a FAT stick boots from it as well.
         _copy(grub.efi, self.path(grub.efi_path))
-        command = [find_tool("xorriso", package="xorriso"), "-as", "mkisofs", "-quiet", "-iso-level", "3", "-r"]
+        command = [find_tool("xorriso"), "-as", "mkisofs", "-quiet", "-iso-level", "3", "-r"]
         command += ["-J", "-joliet-long", "-V", volume_id, "-o", path, "-partition_offset", "16"]
         if grub.eltorito is not None and grub.hybrid is not None:
             _copy(grub.eltorito, self.path(_ELTORITO))

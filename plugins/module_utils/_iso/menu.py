@@ -21,8 +21,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import escaped_cmdline, quoted_title
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._distribution import install_remedy, package_names
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, ToolMissingError
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import GRUB_MODULES, install_remedy
 
 _PREFIX = "/boot/grub"
 _COMMON = (
@@ -57,13 +57,11 @@ class GrubPlatform:
 
     :ivar directory: Of its modules, below :data:`GRUB_DIRECTORY`.
     :ivar format: The image format of C(grub-mkimage).
-    :ivar package: Debian's package with the modules.
     :ivar modules: Beside the common ones.
     """
 
     directory: str
     format: str
-    package: str
     modules: t.Tuple[str, ...] = ()
 
 
@@ -71,11 +69,11 @@ class GrubPlatform:
 GRUB_DIRECTORY = "/usr/lib/grub"
 
 _BIOS: t.Mapping[str, GrubPlatform] = {
-    "x86_64": GrubPlatform("i386-pc", "i386-pc-eltorito", "grub-pc-bin", ("biosdisk", "vbe", "vga"))
+    "x86_64": GrubPlatform("i386-pc", "i386-pc-eltorito", ("biosdisk", "vbe", "vga"))
 }
 _UEFI: t.Mapping[str, GrubPlatform] = {
-    "x86_64": GrubPlatform("x86_64-efi", "x86_64-efi", "grub-efi-amd64-bin", ("efi_gop", "efi_uga")),
-    "aarch64": GrubPlatform("arm64-efi", "arm64-efi", "grub-efi-arm64-bin", ("efi_gop",)),
+    "x86_64": GrubPlatform("x86_64-efi", "x86_64-efi", ("efi_gop", "efi_uga")),
+    "aarch64": GrubPlatform("arm64-efi", "arm64-efi", ("efi_gop",)),
 }
 
 
@@ -120,7 +118,7 @@ def require_grub(arch: str) -> None:
         if not _has_modules(os.path.join(GRUB_DIRECTORY, platform.directory)):
             raise ToolMissingError(
                 f"GRUB's modules for {platform.directory} were not found on the build host.",
-                remedy=install_remedy(platform.package),
+                remedy=install_remedy(GRUB_MODULES[platform.directory]),
             )
 
 
@@ -141,7 +139,7 @@ def _module_directory(platform: GrubPlatform, root: str) -> str:
     raise BootError(
         f"Neither the build host nor the image has GRUB's modules for {platform.directory}.",
         remedy="Add the package that has them to systemConfig.packages; distributions call it "
-        f"{' or '.join(package_names(platform.package))}.",
+        f"{' or '.join(GRUB_MODULES[platform.directory].names())}.",
     )
 
 
@@ -173,7 +171,7 @@ def _make_image(platform: GrubPlatform, directory: str, early: str, path: str, r
     # A module that one version has and the next has not is not worth an error.
     wanted = sorted({*_COMMON, *platform.modules})
     present = [module for module in wanted if os.path.exists(f"{directory}/{module}.mod")]
-    command = [find_tool("grub-mkimage", package="grub-common"), "-d", directory, "-O", platform.format, "-o", path]
+    command = [find_tool("grub-mkimage"), "-d", directory, "-O", platform.format, "-o", path]
     runner.run([*command, "-p", _PREFIX, "-c", early, *present], what=f"Making the GRUB image {platform.format}")
 
 

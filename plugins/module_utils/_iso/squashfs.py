@@ -27,7 +27,7 @@ def make_squashfs(tree: str, path: str, *, epoch: int, workers: int, runner: Com
     # Not with -all-time or -mkfs-time beside: mksquashfs refuses both at once.
     runner = runner.with_environment({"SOURCE_DATE_EPOCH": str(epoch)})
     processors = max(1, min(workers, len(os.sched_getaffinity(0))))
-    command = [find_tool("mksquashfs", package="squashfs-tools"), tree, path, "-noappend", "-no-progress", "-quiet"]
+    command = [find_tool("mksquashfs"), tree, path, "-noappend", "-no-progress", "-quiet"]
     command += ["-comp", "zstd", "-Xcompression-level", _LEVEL, "-processors", str(processors)]
     runner.run(command, what="Writing the root file system of the live system")
 

@@ -90,7 +90,7 @@ class LooseDebs:
 
     def index(self, directory: str, names: t.Sequence[str], *, arch: str, scratch: str) -> dict[str, bytes]:  # noqa: ARG002
         """Return a Packages file of the packages that the architecture can have."""
-        program = find_tool("dpkg-deb", package="dpkg")
+        program = find_tool("dpkg-deb")
         runner = CommandRunner()
 
         def stanza(name: str) -> str:

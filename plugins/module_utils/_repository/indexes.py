@@ -157,7 +157,7 @@ def _decompress(path: str, suffix: str) -> t.Iterator[bytes]:
     """Yield the content of a compressed file, 1 MiB at most at a time, so that no small file can fill the memory."""
     chunk = 1 << 20
     if suffix == ".zst":
-        argv = [find_tool("zstd", package="zstd"), "-dcq", "--memory=256MB", path]
+        argv = [find_tool("zstd"), "-dcq", "--memory=256MB", path]
         with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
             if process.stdout is None:
                 raise AssertionError("process.stdout is known here")

@@ -118,7 +118,7 @@ class LooseRpms:
         """Return C(primary) and C(filelists)."""
         listing = os.path.join(scratch, "packages")
         write_file(listing, "".join(f"{name}\n" for name in names).encode("utf-8", errors="surrogateescape"))
-        program = find_tool("createrepo_c", package="createrepo-c")
+        program = find_tool("createrepo_c")
         # No time of the build host, so that equal packages give equal metadata.
         fixed = ("--revision", "1", "--set-timestamp-to-revision")
         # From version 1.0 on it would take zstd, and the distribution may have chosen another default.

@@ -65,7 +65,7 @@ class _KeyHome:
         # rpm reads macros from the user's home.
         self._runner = runner.with_environment({"HOME": directory})
         self._database = os.path.join(directory, "db")
-        self._rpmkeys = find_tool("rpmkeys", package="rpm")
+        self._rpmkeys = find_tool("rpmkeys")
         what = f"the repository {repository.name!r}"
         if not repository.key_files:
             raise SignatureError(

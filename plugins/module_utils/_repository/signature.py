@@ -268,8 +268,8 @@ def _on_day(seconds: int | None) -> str:
 @functools.lru_cache(maxsize=1)
 def _prototype() -> t.Any:
     """Return an object of python-gnupg; making one runs C(gpg --version), so it is made once."""
-    gnupg = import_library("gnupg", package="python3-gnupg")
-    return gnupg.GPG(gpgbinary=find_tool("gpg", package="gnupg"))
+    gnupg = import_library("gnupg")
+    return gnupg.GPG(gpgbinary=find_tool("gpg"))
 
 
 @contextlib.contextmanager

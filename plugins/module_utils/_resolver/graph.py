@@ -37,7 +37,7 @@ class DependencyGraph:
     """
 
     def __init__(self, pool: PackagePool, chosen: t.Iterable[int], reasons: t.Mapping[int, str]) -> None:
-        self._networkx = import_library("networkx", package="python3-networkx")
+        self._networkx = import_library("networkx")
         self._names = {solvable: pool.name(solvable) for solvable in chosen}
         self._solvables = {name: solvable for solvable, name in self._names.items()}
         self._reasons = {

@@ -105,7 +105,7 @@ class PackagePool(abc.ABC):
     no_arch: t.ClassVar[str]
 
     def __init__(self, *, arch: str, cache_dir: str | None) -> None:
-        self.solv = import_library("solv", package="python3-solv")
+        self.solv = import_library("solv")
         self.arch = arch
         self._cache = SolvCache(cache_dir)
         self._sources: list[Source] = []

@@ -74,7 +74,7 @@ class SolvCache:
                 or header["body"] != zlib.crc32(body)
             ):
                 return None
-            stream = import_library("solv", package="python3-solv").xfopen(f"{path}.solv")
+            stream = import_library("solv").xfopen(f"{path}.solv")
             try:
                 if not repo.add_solv(stream) or repo.nsolvables != header["solvables"]:
                     repo.empty()
@@ -97,7 +97,7 @@ class SolvCache:
         with contextlib.suppress(OSError):
             os.makedirs(self.directory, mode=0o755, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.directory, prefix=".index.") as scratch:
-                stream = import_library("solv", package="python3-solv").xfopen(os.path.join(scratch, "solv"), "w")
+                stream = import_library("solv").xfopen(os.path.join(scratch, "solv"), "w")
                 repo.write(stream)
                 stream.close()
                 with open(os.path.join(scratch, "solv"), "rb") as written:

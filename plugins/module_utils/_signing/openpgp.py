@@ -79,8 +79,8 @@ class OpenPgpSigner:
     def __init__(self, key: str, runner: CommandRunner, *, epoch: int) -> None:
         self._key = key
         self._runner = runner
-        self._gpg = find_tool("gpg", package="gnupg")
-        self._unshare = find_tool("unshare", package="util-linux")
+        self._gpg = find_tool("gpg")
+        self._unshare = find_tool("unshare")
         listing = self._list(epoch)
         if not listing.secret:
             raise SigningError(
@@ -108,7 +108,7 @@ class OpenPgpSigner:
     @staticmethod
     def version() -> str:
         """Return GnuPG's version, which shapes a signature."""
-        return tool_version([find_tool("gpg", package="gnupg"), "--version"])
+        return tool_version("gpg")
 
     def sign(self, data: bytes) -> bytes:
         """Return a detached, armored signature.

@@ -69,7 +69,7 @@ class SecureBootKeys:
                     f"The private key {self.key} is protected by a passphrase, which is not supported.",
                     remedy="Store it without one, readable by root only: openssl pkey -in KEY -out NEW.",
                 )
-        openssl = find_tool("openssl", package="openssl")
+        openssl = find_tool("openssl")
         public = _ask(runner, [openssl, "pkey", "-in", self.key, "-pubout"], f"{self.key} is not a private key (PEM).")
         certified = _ask(
             runner,
@@ -146,7 +146,6 @@ class Signer(abc.ABC):
     """A program that signs EFI programs."""
 
     tool: t.ClassVar[str]
-    package: t.ClassVar[str]
     #: Whether the same input gives the same signature.
     is_reproducible: t.ClassVar[bool] = True
 
@@ -172,10 +171,9 @@ class Osslsigncode(Signer):
     """osslsigncode, which can be told the time."""
 
     tool = "osslsigncode"
-    package = "osslsigncode"
 
     def sign(self, source: str, destination: str) -> None:
-        command = [find_tool(self.tool, package=self.package), "sign", "-certs", self.keys.certificate]
+        command = [find_tool(self.tool), "sign", "-certs", self.keys.certificate]
         command += ["-key", self.keys.key, "-h", "sha256", "-time", str(self.epoch), "-in", source, "-out", destination]
         self.runner.run(command, what=f"Signing {os.path.basename(source)}")
 
@@ -184,7 +182,6 @@ class FaketimeSbsign(Signer):
     """sbsign, which is made to believe the time."""
 
     tool = "sbsign"
-    package = "sbsigntool"
 
     @classmethod
     def is_available(cls) -> bool:
@@ -197,7 +194,7 @@ class FaketimeSbsign(Signer):
     def sign(self, source: str, destination: str) -> None:
         library = self._library()
         faked = {"LD_PRELOAD": library, "FAKETIME": f"@{self.epoch}", "FAKETIME_FMT": "%s"} if library else {}
-        command = [find_tool(self.tool, package=self.package), "--key", self.keys.key, "--cert", self.keys.certificate]
+        command = [find_tool(self.tool), "--key", self.keys.key, "--cert", self.keys.certificate]
         runner = self.runner.with_environment(faked)
         runner.run([*command, "--output", destination, source], what=f"Signing {os.path.basename(source)}")
 
@@ -224,7 +221,7 @@ def signer_class() -> t.Type[Signer]:
 
 def signer_version(signer: t.Type[Signer]) -> str:
     """Return the version of a signer's program, for fingerprints."""
-    return tool_version([find_tool(signer.tool, package=signer.package), "--version"])
+    return tool_version(signer.tool)
 
 
 def sign_esp(volume: FatVolume, signer: Signer, scratch: str) -> t.List[str]:
@@ -237,7 +234,7 @@ def sign_esp(volume: FatVolume, signer: Signer, scratch: str) -> t.List[str]:
     programs = [path for path in volume.files() if path.lower().endswith(".efi")]
     if not programs:
         raise SigningError("There is no EFI program on the EFI system partition to be signed.")
-    sbverify = find_tool("sbverify", package="sbsigntool")
+    sbverify = find_tool("sbverify")
     for number, path in enumerate(programs):
         unsigned, signed = (os.path.join(scratch, f"{number}.{kind}.efi") for kind in ("unsigned", "signed"))
         volume.read(path, unsigned)

@@ -31,7 +31,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.families
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import root_file_system
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Installer
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import fetched_keys
-from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool, tool_version
+from ansible_collections.os_image.composer.plugins.module_utils._command import tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._emulation import require_emulation
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
 from ansible_collections.os_image.composer.plugins.module_utils._namespace import enter_mount_namespace
@@ -117,10 +117,7 @@ def _facts(lock: Facts) -> Facts:
 
 def _tool_versions(family: type[Installer]) -> dict[str, str]:
     """Return the versions of the programs of the build host that shape the tree."""
-    return {
-        name: tool_version([find_tool(name, package=package), *arguments])
-        for name, (package, arguments) in sorted(family.tools.items())
-    }
+    return {name: tool_version(name) for name in sorted(family.shaping_tools)}
 
 
 __all__ = ("ChrootConfigure",)

@@ -40,7 +40,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom i
     read_checksums,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts, Stamp
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._signing.openpgp import OpenPgpSigner
@@ -350,7 +350,7 @@ def _tool_versions(plans: t.Sequence[ArtifactPlan]) -> t.Dict[str, str]:
     """Return the programs and libraries that shape these artifacts."""
     tools = {}
     if any(plan.is_converted for plan in plans):
-        tools["qemu-img"] = tool_version([find_tool("qemu-img", package="qemu-utils"), "--version"])
+        tools["qemu-img"] = tool_version("qemu-img")
     for compression in sorted({plan.compression for plan in plans if plan.compression}):
         name, version = CODECS[compression].tool()
         tools[name] = version

@@ -298,7 +298,7 @@ def parse_yaml(data: bytes, *, path: str, what: str, keys: str = "image and targ
     def refused(line: int, message: str, where: Path = ()) -> t.NoReturn:
         raise template_error(f"{what} {path}", [*document.problems, Problem(Origin(path, line, where), message)])
 
-    yaml = import_library("yaml", package="python3-yaml")
+    yaml = import_library("yaml")
     document = _Document(path)
     try:
         text = data.decode("utf-8")

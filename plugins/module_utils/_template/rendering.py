@@ -32,7 +32,7 @@ def as_yaml(template: t.Mapping[str, t.Any], *, directory: str = "") -> str:
     :param template: The template without secrets.
     :param directory: Paths of local files below this directory are shown relative to it, as the user wrote them.
     """
-    yaml = import_library("yaml", package="python3-yaml")
+    yaml = import_library("yaml")
 
     class Dumper(yaml.SafeDumper):  # type: ignore[misc, name-defined]
         """Indents lists, and writes texts of several lines as such."""

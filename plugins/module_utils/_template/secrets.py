@@ -41,7 +41,7 @@ def hash_password(password: str, *, salt: str, algorithm: str = "sha512") -> str
     :param algorithm: C(sha512) or C(sha256).
     :raises ToolMissingError: There is no openssl.
     """
-    openssl = find_tool("openssl", package="openssl")
+    openssl = find_tool("openssl")
     done = CommandRunner().run(
         [openssl, "passwd", _OPTIONS[algorithm], "-salt", salt, "-stdin"],
         data=password.encode("utf-8") + b"\n",

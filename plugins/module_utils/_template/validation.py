@@ -137,7 +137,7 @@ def _explain(error: t.Any, root: LocatedMapping) -> t.Iterator[t.Tuple[t.Tuple[t
 @functools.cache
 def _validator_class() -> t.Any:
     """Return the validator of draft 2020-12 that takes located containers for objects and arrays."""
-    jsonschema = import_library("jsonschema", package="python3-jsonschema")
+    jsonschema = import_library("jsonschema")
     return jsonschema.Draft202012Validator
 
 

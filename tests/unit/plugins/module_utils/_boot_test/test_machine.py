@@ -71,7 +71,7 @@ def installed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathli
         (tmp_path / "gone.fd", tmp_path / "vars.fd"),
         (tmp_path / "arm-code.fd", tmp_path / "arm-vars.fd"),
     )
-    monkeypatch.setattr(machine, "find_tool", lambda name, package: f"/usr/bin/{name}")
+    monkeypatch.setattr(machine, "find_tool", lambda name: f"/usr/bin/{name}")
     return tmp_path
 
 

@@ -67,7 +67,7 @@ def boot_test(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Call
     monkeypatch.setattr(
         machine,
         "find_tool",
-        lambda name, package: str(qemu) if name.startswith("qemu-system") else find_tool(name, package=package),
+        lambda name: str(qemu) if name.startswith("qemu-system") else find_tool(name),
     )
 
     def make(says: str, **options: t.Any) -> BootTest:

@@ -1,0 +1,156 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The table of host tools, and that messages name the host's own packages by it."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+import sys
+import types
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils import _command
+from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ToolMissingError
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools import table
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import (
+    HOST_LIBRARIES,
+    HOST_TOOLS,
+    PURPOSES,
+    HostPackage,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
+
+PLUGINS = pathlib.Path(table.__file__).parents[2]
+FOUND_BY = {"find_tool": HOST_TOOLS, "tool_version": HOST_TOOLS, "import_library": HOST_LIBRARIES}
+
+
+def nodes() -> t.Iterator[ast.AST]:
+    """Yield all that the plugins' code consists of, but for the table."""
+    for path in sorted(PLUGINS.rglob("*.py")):
+        if path != pathlib.Path(table.__file__):
+            yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_what_the_plugins_ask_for_is_in_the_table() -> None:
+    asked = [
+        (node.func.id, argument.value)
+        for node in nodes()
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FOUND_BY
+        for argument in node.args
+        if isinstance(argument, ast.Constant)
+    ]
+    assert ("find_tool", "mke2fs") in asked
+    assert [(function, name) for function, name in asked if name not in FOUND_BY[function]] == []
+
+
+def test_what_is_in_the_table_is_used() -> None:
+    words = {node.value for node in nodes() if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    assert sorted({*HOST_TOOLS, *HOST_LIBRARIES} - words) == []
+
+
+def test_the_tools_that_classes_name_are_in_the_table() -> None:
+    named = {
+        constant.value
+        for node in nodes()
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None
+        if node.target.id in ("tools", "shaping_tools")
+        for constant in ast.walk(node.value)
+        if isinstance(constant, ast.Constant)
+    }
+    assert "mkfs.btrfs" in named
+    assert sorted(named - {*HOST_TOOLS}) == []
+
+
+def test_another_name_is_a_mistake() -> None:
+    with pytest.raises(KeyError, match=r"mkfs\.nothing"):
+        find_tool("mkfs.nothing")
+    with pytest.raises(KeyError, match="no_such_library"):
+        import_library("no_such_library")
+
+
+def test_names_of_a_package() -> None:
+    package = HostPackage("ovmf", {"redhat": "edk2-ovmf", "azurelinux": "edk2-ovmf", "azurelinux-aarch64": None})
+    assert package.name("debian", "x86_64") == "ovmf"
+    assert package.name("redhat", "aarch64") == "edk2-ovmf"
+    assert package.name("azurelinux", "x86_64") == "edk2-ovmf"
+    assert package.name("azurelinux", "aarch64") is None
+    # What a host is like that nobody knows is told by Debian's names.
+    assert package.name("") == "ovmf"
+    assert package.names() == ["ovmf", "edk2-ovmf"]
+
+
+def test_whether_a_package_is_wanted_depends_on_architectures() -> None:
+    both = ("aarch64", "x86_64")
+    assert HostPackage("zstd").is_wanted("x86_64", ())
+    modules = HostPackage("grub-pc-bin", machine="x86_64")
+    assert [modules.is_wanted(machine, both) for machine in both] == [False, True]
+    emulator = HostPackage("qemu-user-static", foreign="aarch64")
+    assert emulator.is_wanted("x86_64", both)
+    assert not emulator.is_wanted("x86_64", ["x86_64"])
+    # What the host is itself needs no emulator.
+    assert not emulator.is_wanted("aarch64", both)
+    firmware = HostPackage("ovmf", machine="x86_64", foreign="x86_64")
+    assert firmware.is_wanted("x86_64", ())
+    assert firmware.is_wanted("aarch64", both)
+    assert not firmware.is_wanted("aarch64", ())
+
+
+def test_every_package_has_a_purpose_that_is_known() -> None:
+    assert {package.purpose for package in table.HOST_PACKAGES} == {*PURPOSES}
+
+
+def on(monkeypatch: pytest.MonkeyPatch, name: str, family: str) -> None:
+    """Let the host be of another distribution."""
+    monkeypatch.setattr(table, "read_distribution", lambda: {"name": name, "family": family})
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "remedy"),
+    [
+        ("Debian GNU/Linux 12", "debian", "Install the package 'sbsigntool' there, or apply the role"),
+        ("Fedora Linux 42", "redhat", "Install the package 'sbsigntools' there, or apply the role"),
+        (
+            "Microsoft Azure Linux 3.0",
+            "azurelinux",
+            "Microsoft Azure Linux 3.0 has no package with it that could be used. Build on a host with Debian, Ubuntu",
+        ),
+    ],
+)
+def test_a_missing_program_is_told_with_the_hosts_own_package(
+    monkeypatch: pytest.MonkeyPatch, name: str, family: str, remedy: str
+) -> None:
+    on(monkeypatch, name, family)
+    monkeypatch.setattr(_command, "_SEARCH_PATH", "/nonexistent")
+    with pytest.raises(ToolMissingError) as caught:
+        find_tool("sbsign")
+    assert f"was not found on the build host. {remedy}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "remedy"),
+    [
+        ("Fedora Linux 42", "redhat", "Install the package 'python3-gnupg' there"),
+        ("Microsoft Azure Linux 3.0", "azurelinux", "that could be used. Install 'python-gnupg' for that interpreter"),
+    ],
+)
+def test_a_missing_library_is_told_with_the_hosts_own_package(
+    monkeypatch: pytest.MonkeyPatch, name: str, family: str, remedy: str
+) -> None:
+    on(monkeypatch, name, family)
+    monkeypatch.setitem(sys.modules, "gnupg", None)
+    with pytest.raises(ToolMissingError) as caught:
+        import_library("gnupg")
+    assert remedy in str(caught.value)
+    assert str(caught.value).endswith("the Python that has it, as the distribution's own (/usr/bin/python3).")
+
+
+def test_a_library_that_is_too_old_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = types.SimpleNamespace(__version__="2.6.0")
+    monkeypatch.setitem(sys.modules, "jsonschema", t.cast(types.ModuleType, old))
+    with pytest.raises(ToolMissingError, match=r"The version 2\.6\.0 of the Python library 'jsonschema' .* is too old"):
+        import_library("jsonschema")
