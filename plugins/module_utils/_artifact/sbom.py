@@ -65,7 +65,7 @@ class Bill:
 
         :param layers: The directories of the root tree's layers, lowest first.
         """
-        image, config, provider = document.section("image"), document.section("systemConfig"), document.provider
+        image, config, provider = document.section("image"), document.section("systemConfig"), document.provider_data
         wanted = config.get("sbom") or {}
         return cls(
             identity=ImageIdentity(

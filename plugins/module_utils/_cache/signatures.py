@@ -35,7 +35,7 @@ def check_rpm_signatures(
     :param packages: C(packages) of the lock; their files are in the cache.
     :raises SignatureError: A package is not signed as it should be; the message names it.
     """
-    checked = [entry for entry in document.provider["repositories"] if entry.get("gpgcheck", True)]
+    checked = [entry for entry in document.provider_data["repositories"] if entry.get("gpgcheck", True)]
     wanted = {}
     for entry in checked:
         repository = with_kept_keys(entry, metadata_dir=document.metadata_dir)

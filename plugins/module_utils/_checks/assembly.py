@@ -26,10 +26,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.locate
     origin_of,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.merge import merge_templates
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Target
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider import (
-    Provider,
-    Target,
+    ProviderConfig,
     load_provider,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.references import file_references, find_file
@@ -62,7 +62,7 @@ class Assembly:
 
     template: LocatedMapping
     default: LocatedMapping
-    provider: Provider
+    provider: ProviderConfig
     files: t.Dict[str, str]
     sources: t.Tuple[str, ...]
     warnings: t.List[str]
@@ -206,7 +206,7 @@ def _lines(template: LocatedMapping, findings: t.Iterable[Finding]) -> t.List[st
     return [Problem(origin_of(template, path), message).line for path, message in findings]
 
 
-def _without_repositories(template: LocatedMapping, provider: Provider) -> t.Iterator[Finding]:
+def _without_repositories(template: LocatedMapping, provider: ProviderConfig) -> t.Iterator[Finding]:
     """Yield a warning when there is nothing that packages could come from.
 
     A provider has no repository when this collection cannot vouch for the key that signs it.

@@ -66,8 +66,8 @@ class TreeBuilder:
         self._progress = stage.progress
         self._workers = stage.options.workers
         self._epoch = int(lock["source_date_epoch"])
-        self._family = INSTALLERS[document.provider["family"]]
-        self._repositories = document.provider["repositories"]
+        self._family = INSTALLERS[document.provider_data["family"]]
+        self._repositories = document.provider_data["repositories"]
         cache = document.package_cache
         entries = [(package["layer"], LockedPackage.of(package, cache)) for package in lock["packages"]]
         self._packages = {number: [package for layer, package in entries if layer == number] for number in (0, 1)}
@@ -108,7 +108,7 @@ class TreeBuilder:
         return self._family(
             root,
             self._sandbox(root, epoch),
-            arch=self._document.provider["package_arch"],
+            arch=self._document.provider_data["package_arch"],
             newest=epoch,
             workers=self._workers,
             progress=self._progress,
@@ -150,7 +150,7 @@ class TreeBuilder:
                 "version": LAYER_VERSION,
                 "packages": [[package.name, package.version, package.arch, package.sha256] for package in packages],
                 "date": epoch,
-                "architecture": self._document.provider["package_arch"],
+                "architecture": self._document.provider_data["package_arch"],
                 **self._layer_inputs(packages),
             }
         )
@@ -286,7 +286,7 @@ class TreeBuilder:
                 return None
             wanted = self._config.get("initramfs", {}).get("generator", "auto")
             if wanted == "auto":
-                wanted = self._document.provider.get("initramfs", {}).get("generator", "auto")
+                wanted = self._document.provider_data.get("initramfs", {}).get("generator", "auto")
             live = live_system(root, wanted) if self._image_type == "iso" else None
             generator = choose_generator(files, live.generator if live else wanted)
         if generator is None:

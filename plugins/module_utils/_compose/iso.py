@@ -117,7 +117,7 @@ class IsoImage(ImageType):
     @property
     def arch(self) -> str:
         """The architecture, as C(uname -m) shows it."""
-        return str(self.document.provider["arch"])
+        return str(self.document.provider_data["arch"])
 
     def parts(self) -> t.Sequence[Part]:
         return [self, *(RawImage(self.document).parts() if self.options.is_installer else ())]

@@ -49,7 +49,7 @@ class ChrootConfigure(Stage):
         document, lock = self._documents()
         config = document.section("systemConfig")
         packages = lock["packages"]
-        tools = _tool_versions(INSTALLERS[document.provider["family"]])
+        tools = _tool_versions(INSTALLERS[document.provider_data["family"]])
         return {
             "package lock": {_key(package): package["version"] for package in packages},
             "package files": digest_of([[package["sha256"], package["layer"]] for package in packages]),
@@ -62,11 +62,11 @@ class ChrootConfigure(Stage):
             },
             "file system of the root partition": root_file_system(document.section("disk")),
             "image type": document.section("target")["imageType"],
-            "package repositories": document.fingerprint(document.provider["repositories"]),
+            "package repositories": document.fingerprint(document.provider_data["repositories"]),
             "repository keys from the network": fetched_keys(
-                document.provider["repositories"], metadata_dir=document.metadata_dir
+                document.provider_data["repositories"], metadata_dir=document.metadata_dir
             ),
-            "provider": {key: document.provider[key] for key in ("family", "package_arch")},
+            "provider": {key: document.provider_data[key] for key in ("family", "package_arch")},
             **({"host tools": tools} if tools else {}),
             "source date epoch": lock["source_date_epoch"],
             "layer version": LAYER_VERSION,
@@ -86,7 +86,7 @@ class ChrootConfigure(Stage):
     def execute(self, decision: Decision) -> Outcome:
         document, lock = self._documents()
         document.require_support()
-        require_emulation(document.provider["arch"], directory=self.build.path)
+        require_emulation(document.provider_data["arch"], directory=self.build.path)
         enter_mount_namespace()
         work = TreeBuilder(document, lock, self)
         layers = work.build()

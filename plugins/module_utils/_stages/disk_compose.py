@@ -54,7 +54,7 @@ class DiskCompose(Stage):
             "disk": _without(document.section("disk"), "artifacts", "name"),
             "bootloader": document.section("systemConfig", "bootloader"),
             "kernel": _without(document.section("systemConfig", "kernel"), "name"),
-            "kernel words of systemConfig.security": security_words(security, arch=document.provider["arch"]),
+            "kernel words of systemConfig.security": security_words(security, arch=document.provider_data["arch"]),
             "build digest": document.build_digest(lock),
             "source date": lock["source_date_epoch"],
             "host tools": image.tool_versions(),

@@ -296,7 +296,7 @@ class ImageFinalize(Stage):
                 files.append(stage.write(_GRAPH, stream.read()))
         with open(self.build.join(_LOCK), "rb") as stream:
             files.append(stage.write(_LOCK, stream.read()))
-        provider = document.provider
+        provider = document.provider_data
         build_digest = document.build_digest(lock)
         self.progress.milestone("Artifacts", "Writing the bill of materials")
         bill = Bill.of(document, lock, [layer["path"] for layer in earlier.chroot.result["layers"]])

@@ -33,6 +33,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.docume
 from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import InputStore
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import show_path
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider import expand_url
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import DEFAULT_PRIORITY
 from ansible_collections.os_image.composer.plugins.module_utils._template.rendering import as_yaml, diff_result
 from ansible_collections.os_image.composer.plugins.module_utils._template.secrets import hash_passwords, redacted
 
@@ -105,7 +106,7 @@ class TemplateValidate(Stage):
         template = document.fingerprint(_with_digested_passwords(document.template))
         return {
             "template": template,
-            "provider": document.fingerprint(document.provider),
+            "provider": document.fingerprint(document.provider_data),
             "files": {path: f"sha256:{digest}" for path, digest in document.files.items()},
             "sources": {source["path"]: source["sha256"] for source in document.sources},
             "directories": {
@@ -189,7 +190,7 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
     ]
     return TemplateDocument(
         provider_id=assembly.provider.target.provider_id,
-        provider=provider,
+        provider_data=provider,
         template=template,
         files=assembly.files,
         cache_dir=cache_dir,
@@ -219,7 +220,7 @@ def _repository(item: Facts, taken: t.Collection[str]) -> Facts:
         **{key: item[key] for key in ("mirror", "url", "path") if key in item},
         "suite": item["codename"],
         "components": item["component"].split(),
-        "priority": item["priority"] or 500,
+        "priority": item["priority"] or DEFAULT_PRIORITY,
         "allow_packages": item["allowPackages"],
         "exclude_packages": item["excludePackages"],
         "gpgcheck": item["gpgcheck"],

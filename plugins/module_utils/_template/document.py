@@ -10,12 +10,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import (
+    Disk,
+    Image,
+    Iso,
+    SystemConfig,
+    Target,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.part import AnyPart
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import Provider
 
 DOCUMENT = "template.json"
 
@@ -37,15 +47,18 @@ _NOT_OF_THE_IMAGE = (
 class TemplateDocument:
     """The merged template, its provider, and the files that it names.
 
+    Whoever acts on the template or its provider reads the typed properties. The mappings that they come from are for
+    digests, fingerprints and what is published.
+
     :ivar provider_id: C({os}-{dist}-{arch}).
-    :ivar provider: The provider: architecture, family, essential packages, repositories.
+    :ivar provider_data: The mapping of the provider: architecture, family, essential packages, repositories.
     :ivar template: The merged template with all defaults; local files by absolute paths; passwords are hashes.
     :ivar files: Absolute paths of the files that the template and the provider name, with their SHA-256.
     :ivar unsupported: What of the template cannot be built by this version, in full sentences.
     """
 
     provider_id: str
-    provider: t.Dict[str, t.Any]
+    provider_data: t.Dict[str, t.Any]
     template: t.Dict[str, t.Any]
     files: t.Dict[str, str]
     cache_dir: str
@@ -68,7 +81,7 @@ class TemplateDocument:
         """Take the document out of its JSON form."""
         return cls(
             provider_id=data["provider_id"],
-            provider=data["provider"],
+            provider_data=data["provider"],
             template=data["template"],
             files=data["files"],
             **data["directories"],
@@ -82,7 +95,7 @@ class TemplateDocument:
         return {
             "schema_version": schema_version,
             "provider_id": self.provider_id,
-            "provider": self.provider,
+            "provider": self.provider_data,
             "template": self.template,
             "files": self.files,
             "directories": {"cache_dir": self.cache_dir, "work_dir": self.work_dir, "config_dir": self.config_dir},
@@ -116,6 +129,39 @@ class TemplateDocument:
     def provider_work(self) -> str:
         """The directory of the provider's layers and builds."""
         return os.path.join(self.work_dir, self.provider_id)
+
+    @functools.cached_property
+    def provider(self) -> Provider:
+        """The provider."""
+        return Provider.from_data(self.provider_data)
+
+    @functools.cached_property
+    def image(self) -> Image:
+        """What the image is called."""
+        return self._read("image", Image)
+
+    @functools.cached_property
+    def target(self) -> Target:
+        """What the image is built for."""
+        return self._read("target", Target)
+
+    @functools.cached_property
+    def disk(self) -> Disk:
+        """The disk, its partitions and artifacts."""
+        return self._read("disk", Disk)
+
+    @functools.cached_property
+    def iso(self) -> Iso:
+        """What the ISO is."""
+        return self._read("iso", Iso)
+
+    @functools.cached_property
+    def system(self) -> SystemConfig:
+        """What the system in the image is."""
+        return self._read("systemConfig", SystemConfig)
+
+    def _read(self, section: str, kind: t.Type[AnyPart]) -> AnyPart:
+        return kind.from_data(self.template.get(section, {}))
 
     def section(self, *names: str) -> t.Any:
         """Return a part of the merged template, for example C(section("systemConfig", "users"))."""
@@ -153,7 +199,7 @@ class TemplateDocument:
         return digest_of(
             {
                 "template": template,
-                "provider": self.fingerprint(self.provider),
+                "provider": self.fingerprint(self.provider_data),
                 "packages": [[package[key] for key in _PACKAGE_IDENTITY] for package in lock["packages"]],
             }
         )

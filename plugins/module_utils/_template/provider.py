@@ -21,7 +21,14 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import T
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, origin_of
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Target
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import (
+    CHROOTENV_SCHEMA,
+    CONFIG_SCHEMA,
+    DEFAULT_PRIORITY,
+    REPOSITORIES_SCHEMA,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._template.references import find_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.schema import Schema
 from ansible_collections.os_image.composer.plugins.module_utils._template.validation import (
@@ -37,110 +44,9 @@ PACKAGE_ARCHITECTURES: t.Mapping[str, t.Mapping[str, str]] = {
 }
 
 
-_TEXT: Schema = {"type": "string", "minLength": 1}
-_TEXTS: Schema = {"type": "array", "items": _TEXT, "default": []}
-
-
-def _closed(properties: Schema, *required: str, **more: t.Any) -> Schema:
-    return {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": properties,
-        "required": list(required),
-        **more,
-    }
-
-
-#: One architecture in C(config.yml).
-_ARCHITECTURE = _closed(
-    {
-        "dist": _TEXT,
-        "arch": _TEXT,
-        "pkgType": {"type": "string", "enum": ["deb", "rpm"]},
-        "releaseVersion": _TEXT,
-        "codename": _TEXT,
-        "chrootenvConfigFile": _TEXT,
-        # Packages that a bootloader needs, beside those of the template.
-        "bootloaderPackages": _closed({"systemd-boot": _TEXTS, "grub": _TEXTS}, default={}),
-        "initramfs": _closed(
-            {"generator": {"type": "string", "enum": ["auto", "initramfs-tools", "dracut"], "default": "auto"}},
-            default={},
-        ),
-    },
-    "pkgType",
-    "releaseVersion",
-    "chrootenvConfigFile",
-)
-
-CONFIG_SCHEMA: Schema = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {name: _ARCHITECTURE for name in ("x86_64", "aarch64", "armv7hl")},
-}
-
-CHROOTENV_SCHEMA = _closed(
-    {"essential": _closed({"priorities": _TEXTS, "packages": _TEXTS}, default={})},
-    "essential",
-)
-
-_KEY = _closed(
-    {
-        # A path relative to this file, or where the vendor publishes the key; the fingerprint decides in any case.
-        "file": _TEXT,
-        "url": {"type": "string", "pattern": "^https://[^\\s]+$", "patternErrorMessage": "an https URL"},
-        "fingerprint": {
-            "type": "string",
-            "pattern": "^[0-9A-F]{40}$",
-            "patternErrorMessage": "40 hexadecimal digits in upper case",
-        },
-    },
-    "fingerprint",
-    oneOf=[{"required": ["file"]}, {"required": ["url"]}],
-)
-
-REPOSITORIES_SCHEMA = _closed(
-    {
-        "repositories": {
-            "type": "array",
-            "items": _closed(
-                {
-                    "name": _TEXT,
-                    "mirror": _TEXT,
-                    "url": _TEXT,
-                    "suite": _TEXT,
-                    "components": _TEXTS,
-                    "priority": {"type": "integer", "minimum": -9999, "maximum": 9999, "default": 500},
-                    "gpgcheck": {"type": "boolean", "default": True},
-                    "repoGpgcheck": {"type": "boolean", "default": True},
-                    "keys": {"type": "array", "items": _KEY, "default": []},
-                },
-                "name",
-                oneOf=[{"required": ["mirror"]}, {"required": ["url"]}],
-            ),
-        }
-    },
-    "repositories",
-)
-
-
 @dataclasses.dataclass(frozen=True)
-class Target:
-    """What a template asks for: the keys of its C(target)."""
-
-    os: str
-    dist: str
-    arch: str
-    image_type: str
-
-    @property
-    def provider_id(self) -> str:
-        """The name that the cache and work directories use."""
-        return f"{self.os}-{self.dist}-{self.arch}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Provider:
-    """A provider for one target.
+class ProviderConfig:
+    """What the configuration says about the provider of one target.
 
     :ivar data: The C(provider) of C(template.json), without what depends on the template.
     :ivar bootloader_packages: The packages that each bootloader needs.
@@ -212,7 +118,7 @@ def _locate(config_dir: str, template: LocatedMapping, target: Target) -> str:
     return os.path.join(root, target.os, target.dist)
 
 
-def load_provider(config_dir: str, template: LocatedMapping, target: Target) -> Provider:
+def load_provider(config_dir: str, template: LocatedMapping, target: Target) -> ProviderConfig:
     """Read the provider of a target.
 
     :param template: What names the target, for the lines in error messages.
@@ -244,7 +150,7 @@ def load_provider(config_dir: str, template: LocatedMapping, target: Target) -> 
         "package_arch": package_arch,
         "family": family,
         "release_version": settings["releaseVersion"],
-        "codename": settings.get("codename", ""),
+        "codename": settings["codename"],
         "essential": dict(chrootenv["essential"]),
         "initramfs": dict(settings["initramfs"]),
         "repositories": [
@@ -252,7 +158,7 @@ def load_provider(config_dir: str, template: LocatedMapping, target: Target) -> 
             for repository in repositories
         ],
     }
-    return Provider(
+    return ProviderConfig(
         target=target,
         data=data,
         bootloader_packages=dict(settings["bootloaderPackages"]),
@@ -287,7 +193,7 @@ def _repository(
     entry.update({key: repository[key] for key in ("mirror", "url", "suite") if key in repository})
     entry.update(
         components=list(repository["components"]),
-        priority=repository["priority"] or 500,
+        priority=repository["priority"] or DEFAULT_PRIORITY,
         allow_packages=[],
         exclude_packages=[],
         gpgcheck=repository["gpgcheck"],
@@ -333,12 +239,8 @@ def _default_template(directory: str, template: LocatedMapping, target: Target) 
 
 
 __all__ = (
-    "CHROOTENV_SCHEMA",
-    "CONFIG_SCHEMA",
     "PACKAGE_ARCHITECTURES",
-    "REPOSITORIES_SCHEMA",
-    "Provider",
-    "Target",
+    "ProviderConfig",
     "expand_url",
     "known_names",
     "load_provider",

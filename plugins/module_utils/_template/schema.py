@@ -10,9 +10,14 @@
 Everything that is known about a field stands with the field: its type, form, default and description. From here come
 the validation, the defaults of the merged template, the schema file for editors, and the reference page.
 
-To add a field: add it to the section below that it belongs to. Give it a C(default) when the merged template shall
-always hold it. What a schema cannot say (other fields, files) becomes a check in C(_checks/); how the default template
-and the user's go together is said in C(merge.py); fields that name local files are listed in C(references.py).
+A C(default) is in every merged template, and so in the digest of the build: giving one to a field that had none changes
+all images. What else a description says of a missing value ("by default the id") depends on other fields, the image or
+the host; the model has V(None) (or the empty text, where that is the C(default)) for it, and the one place that acts on
+the field decides. There is no third kind of default.
+
+To add a field: add it to the section below that it belongs to, and to its class in C(model.py). What a schema cannot
+say (other fields, files) becomes a check in C(_checks/); how the default template and the user's go together is said in
+C(merge.py); fields that name local files are listed in C(references.py).
 """
 
 from __future__ import annotations
@@ -396,6 +401,15 @@ USER = _object(
 
 _ADDRESS = "An IP address"
 
+ROUTE = _object(
+    "A route.",
+    {
+        "to": _string("The destination network, or default.", examples=["10.0.0.0/8"]),
+        "via": _string("The gateway."),
+    },
+    required=["to", "via"],
+)
+
 INTERFACE = _object(
     "A network interface, or all those that a pattern matches.",
     {
@@ -414,17 +428,7 @@ INTERFACE = _object(
         "addresses": _list("Static addresses with their prefix length.", _string("192.0.2.10/24 or 2001:db8::10/64.")),
         "gateway4": _string("The default IPv4 gateway."),
         "gateway6": _string("The default IPv6 gateway."),
-        "routes": _list(
-            "Further routes.",
-            _object(
-                "A route.",
-                {
-                    "to": _string("The destination network, or default.", examples=["10.0.0.0/8"]),
-                    "via": _string("The gateway."),
-                },
-                required=["to", "via"],
-            ),
-        ),
+        "routes": _list("Further routes.", ROUTE),
         "nameservers": _list("DNS servers.", _string(_ADDRESS + ".")),
         "domains": _list(
             "DNS search domains.",
@@ -562,33 +566,32 @@ SECURITY = _object(
     default={},
 )
 
-SIGNING = _object(
-    "Signatures that the build makes.",
+SECURE_BOOT_SIGNING = _object(
+    "Signs the boot chain for UEFI Secure Boot, as the keys of immutability do.",
     {
-        "secureBoot": _object(
-            "Signs the boot chain for UEFI Secure Boot, as the keys of immutability do.",
-            {
-                "key": _string("The private key (PEM, without a passphrase): " + _LOCAL_FORM + ".", minLength=1),
-                "certificate": _string("Its certificate (PEM): " + _LOCAL_FORM + ".", minLength=1),
-                "certificateDer": _string(
-                    "The certificate as DER, for enrolment in firmware: " + _LOCAL_FORM + ".", minLength=1
-                ),
-            },
-            required=["key", "certificate"],
-        ),
-        "checksums": _object(
-            "Signs SHA256SUMS, which has the digests of all published files.",
-            {
-                "key": _string(
-                    "The secret OpenPGP key (gpg --armor --export-secret-keys, without a passphrase): "
-                    + _LOCAL_FORM
-                    + ".",
-                    minLength=1,
-                ),
-            },
-            required=["key"],
+        "key": _string("The private key (PEM, without a passphrase): " + _LOCAL_FORM + ".", minLength=1),
+        "certificate": _string("Its certificate (PEM): " + _LOCAL_FORM + ".", minLength=1),
+        "certificateDer": _string(
+            "The certificate as DER, for enrolment in firmware: " + _LOCAL_FORM + ".", minLength=1
         ),
     },
+    required=["key", "certificate"],
+)
+
+CHECKSUMS_SIGNING = _object(
+    "Signs SHA256SUMS, which has the digests of all published files.",
+    {
+        "key": _string(
+            "The secret OpenPGP key (gpg --armor --export-secret-keys, without a passphrase): " + _LOCAL_FORM + ".",
+            minLength=1,
+        ),
+    },
+    required=["key"],
+)
+
+SIGNING = _object(
+    "Signatures that the build makes.",
+    {"secureBoot": SECURE_BOOT_SIGNING, "checksums": CHECKSUMS_SIGNING},
     default={},
 )
 
@@ -720,10 +723,11 @@ REPOSITORY = _object(
             maxLength=100,
         ),
         "baseurl": _string("The base URL.", examples=["https://packages.example.com/el10/$basearch"]),
-        "gpgcheck": _boolean(
-            "Whether signatures are checked. Only turn that off for repositories of your own.", default=True
-        ),
-        "repo_gpgcheck": _boolean("Whether the metadata has to be signed too, as repoGpgcheck.", default=True),
+        "gpgcheck": PACKAGE_REPOSITORY["properties"]["gpgcheck"],
+        "repo_gpgcheck": {
+            **PACKAGE_REPOSITORY["properties"]["repoGpgcheck"],
+            "description": "Whether the metadata has to be signed too, as repoGpgcheck.",
+        },
         "gpgkey": _string(
             "The key that signs it: " + _LOCAL_FORM + "; or its URL, which needs fingerprints.", minLength=1
         ),

@@ -94,12 +94,12 @@ def test_the_document(run: Run, tmp_path: pathlib.Path) -> None:
         ],
     )
     document = document_of(result)
-    assert document.provider["bootloader_packages"] == ["grub-efi-amd64-bin"]
-    assert document.provider["package_arch"] == "amd64"
-    assert document.provider["essential"] == {"priorities": ["required"], "packages": ["apt"]}
-    names = [repository["name"] for repository in document.provider["repositories"]]
+    assert document.provider_data["bootloader_packages"] == ["grub-efi-amd64-bin"]
+    assert document.provider_data["package_arch"] == "amd64"
+    assert document.provider_data["essential"] == {"priorities": ["required"], "packages": ["apt"]}
+    names = [repository["name"] for repository in document.provider_data["repositories"]]
     assert names == ["bookworm", "bookworm-updates", "bookworm-security", "bookworm-packages.example.org"]
-    assert document.provider["repositories"][3] == {
+    assert document.provider_data["repositories"][3] == {
         "name": "bookworm-packages.example.org",
         "url": "https://packages.example.org/debian",
         "suite": "bookworm",
@@ -112,7 +112,7 @@ def test_the_document(run: Run, tmp_path: pathlib.Path) -> None:
         "keys": [str(tmp_path / "in" / "key.asc")],
         "fingerprints": [],
     }
-    for repository in document.provider["repositories"]:
+    for repository in document.provider_data["repositories"]:
         for key in repository["keys"]:
             assert key in document.files
     assert document.package_cache == str(tmp_path / "cache/pkgCache/debian-debian12-x86_64")
@@ -131,7 +131,7 @@ def test_a_repository_of_the_provider_can_be_replaced(run: Run, tmp_path: pathli
     (tmp_path / "in").mkdir(exist_ok=True)
     (tmp_path / "in" / "key.asc").write_text("key")
     own = {"name": "bookworm", "codename": "bookworm", "url": "https://mirror.example.org/debian", "pkey": "key.asc"}
-    repositories = document_of(run(packageRepositories=[own])).provider["repositories"]
+    repositories = document_of(run(packageRepositories=[own])).provider_data["repositories"]
     assert [entry["name"] for entry in repositories] == ["bookworm-updates", "bookworm-security", "bookworm"]
     assert repositories[2]["url"] == "https://mirror.example.org/debian"
 

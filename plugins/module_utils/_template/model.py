@@ -1,0 +1,413 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The model of a template: a class for each of its mappings, which are read after validation.
+
+A class has the fields of its schema, by the same words; what they mean and which defaults they have stands in
+C(schema.py). A test holds both against each other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._template import schema
+from ansible_collections.os_image.composer.plugins.module_utils._template.part import Part
+
+
+@dataclasses.dataclass(frozen=True)
+class Image(Part):
+    """What the image is called."""
+
+    form = schema.IMAGE
+
+    name: str
+    version: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Target(Part):
+    """What the image is built for."""
+
+    form = schema.TARGET
+
+    os: str
+    dist: str
+    arch: str
+    image_type: str
+
+    @property
+    def provider_id(self) -> str:
+        """The name that the cache and work directories use."""
+        return f"{self.os}-{self.dist}-{self.arch}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Partition(Part):
+    """A partition of the disk, as the template describes it."""
+
+    form = schema.PARTITION
+
+    id: str
+    name: str
+    index: t.Optional[int]
+    type: t.Optional[str]
+    mbr_type: t.Optional[str]
+    type_uuid: t.Optional[str]
+    fs_type: t.Optional[str]
+    fs_label: str
+    start: t.Optional[str]
+    end: t.Optional[str]
+    size: t.Optional[str]
+    grow_on_boot: bool
+    mkfs_options: t.Tuple[str, ...]
+    mount_point: str
+    mount_options: str
+    flags: t.Tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact(Part):
+    """A file that the build leaves, as the template describes it."""
+
+    form = schema.ARTIFACT
+
+    type: str
+    compression: t.Optional[str]
+    level: t.Optional[int]
+    subformat: t.Optional[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk(Part):
+    """The disk section."""
+
+    form = schema.DISK
+
+    name: str
+    path: t.Optional[str]
+    size: t.Optional[str]
+    partition_table_type: str
+    artifacts: t.Tuple[Artifact, ...]
+    partitions: t.Tuple[Partition, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Iso(Part):
+    """The iso section."""
+
+    form = schema.ISO
+
+    type: t.Optional[str]
+    volume_id: t.Optional[str]
+    unattended: bool
+    after_install: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel(Part):
+    """The kernel."""
+
+    form = schema.KERNEL
+
+    name: str
+    version: str
+    cmdline: str
+    enable_extra_modules: str
+    packages: t.Tuple[str, ...]
+    uki: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Bootloader(Part):
+    """The bootloader."""
+
+    form = schema.BOOTLOADER
+
+    boot_type: str
+    provider: str
+    signed: bool
+    timeout: t.Optional[int]
+    default: str
+
+
+@dataclasses.dataclass(frozen=True)
+class User(Part):
+    """An account. Its password is a hash."""
+
+    form = schema.USER
+
+    name: str
+    password: t.Optional[str]
+    hash_algo: t.Optional[str]
+    password_max_age: t.Optional[int]
+    groups: t.Tuple[str, ...]
+    sudo: bool
+    home: t.Optional[str]
+    shell: t.Optional[str]
+    ssh_keys: t.Tuple[str, ...]
+    startup_script: t.Optional[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Route(Part):
+    """A route of a network interface."""
+
+    form = schema.ROUTE
+
+    to: str
+    via: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Interface(Part):
+    """A network interface, or all those that a pattern matches."""
+
+    form = schema.INTERFACE
+
+    name: t.Optional[str]
+    match: t.Optional[str]
+    dhcp4: bool
+    dhcp6: bool
+    addresses: t.Tuple[str, ...]
+    gateway4: t.Optional[str]
+    gateway6: t.Optional[str]
+    routes: t.Tuple[Route, ...]
+    nameservers: t.Tuple[str, ...]
+    domains: t.Tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network(Part):
+    """The network."""
+
+    form = schema.NETWORK
+
+    backend: str
+    interfaces: t.Tuple[Interface, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Services(Part):
+    """Systemd units."""
+
+    form = schema.SERVICES
+
+    enable: t.Tuple[str, ...]
+    disable: t.Tuple[str, ...]
+    mask: t.Tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class AdditionalFile(Part):
+    """A file that is copied into the image; its source by its absolute path."""
+
+    form = schema.ADDITIONAL_FILE
+
+    local: str
+    final: str
+    mode: t.Optional[str]
+    owner: str
+    group: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration(Part):
+    """A shell command that runs in the image."""
+
+    form = schema.CONFIGURATION
+
+    cmd: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Script(Part):
+    """A script that runs in the image."""
+
+    form = schema.SCRIPT
+
+    name: str
+    file: t.Optional[str]
+    inline: t.Optional[str]
+    network: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Scripts(Part):
+    """The scripts that run in the image, by moment."""
+
+    form = schema.SCRIPTS
+
+    pre_install: t.Tuple[Script, ...]
+    post_install: t.Tuple[Script, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Initramfs(Part):
+    """The initramfs."""
+
+    form = schema.INITRAMFS
+
+    generator: str
+    template: t.Optional[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Immutability(Part):
+    """Protection of the boot chain and the root file system."""
+
+    form = schema.IMMUTABILITY
+
+    enabled: bool
+    secure_boot_db_key: t.Optional[str]
+    secure_boot_db_crt: t.Optional[str]
+    secure_boot_db_cer: t.Optional[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Security(Part):
+    """Mandatory access control, and sets of stricter settings."""
+
+    form = schema.SECURITY
+
+    selinux: t.Optional[str]
+    apparmor: t.Optional[str]
+    hardening: t.Tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SecureBootSigning(Part):
+    """The keys that sign the boot chain."""
+
+    form = schema.SECURE_BOOT_SIGNING
+
+    key: str
+    certificate: str
+    certificate_der: t.Optional[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class ChecksumsSigning(Part):
+    """The key that signs SHA256SUMS."""
+
+    form = schema.CHECKSUMS_SIGNING
+
+    key: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Signing(Part):
+    """Signatures that the build makes."""
+
+    form = schema.SIGNING
+
+    secure_boot: t.Optional[SecureBootSigning]
+    checksums: t.Optional[ChecksumsSigning]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sbom(Part):
+    """What the bill of materials has beside the packages."""
+
+    form = schema.SBOM
+
+    cyclonedx: bool
+    files: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class SystemConfig(Part):
+    """The systemConfig section: what the system in the image is."""
+
+    form = schema.SYSTEM_CONFIG
+
+    name: t.Optional[str]
+    description: str
+    hostname: str
+    timezone: str
+    locale: str
+    packages: t.Tuple[str, ...]
+    weak_dependencies: bool
+    documentation: bool
+    kernel: Kernel
+    bootloader: Bootloader
+    users: t.Tuple[User, ...]
+    network: Network
+    services: Services
+    additional_files: t.Tuple[AdditionalFile, ...]
+    configurations: t.Tuple[Configuration, ...]
+    scripts: Scripts
+    initramfs: Initramfs
+    immutability: Immutability
+    security: Security
+    signing: Signing
+    sbom: Sbom
+
+
+@dataclasses.dataclass(frozen=True)
+class PackageRepository(Part):
+    """A package repository that the template adds to the provider's."""
+
+    form = schema.PACKAGE_REPOSITORY
+
+    name: t.Optional[str]
+    codename: str
+    url: t.Optional[str]
+    mirror: t.Optional[str]
+    path: t.Optional[str]
+    pkey: t.Optional[str]
+    pkeys: t.Tuple[str, ...]
+    fingerprints: t.Tuple[str, ...]
+    gpgcheck: bool
+    repo_gpgcheck: bool
+    component: str
+    priority: int
+    allow_packages: t.Tuple[str, ...]
+    exclude_packages: t.Tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata(Part):
+    """The metadata section: what a catalogue of templates shows."""
+
+    form = schema.METADATA
+
+    description: str
+    use_cases: t.Tuple[str, ...]
+    keywords: t.Tuple[str, ...]
+
+
+__all__ = (
+    "AdditionalFile",
+    "Artifact",
+    "Bootloader",
+    "ChecksumsSigning",
+    "Configuration",
+    "Disk",
+    "Image",
+    "Immutability",
+    "Initramfs",
+    "Interface",
+    "Iso",
+    "Kernel",
+    "Metadata",
+    "Network",
+    "PackageRepository",
+    "Partition",
+    "Route",
+    "Sbom",
+    "Script",
+    "Scripts",
+    "SecureBootSigning",
+    "Security",
+    "Services",
+    "Signing",
+    "SystemConfig",
+    "Target",
+    "User",
+)

@@ -1,0 +1,89 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The model of a provider: a class for each mapping of C(provider) in C(template.json)."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._template import provider_schema
+from ansible_collections.os_image.composer.plugins.module_utils._template.part import Part
+
+
+@dataclasses.dataclass(frozen=True)
+class Essential(Part):
+    """What the chroot environment begins with: packages by Debian's priorities, and by name."""
+
+    form = provider_schema.ESSENTIAL
+
+    priorities: t.Tuple[str, ...]
+    packages: t.Tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ProviderInitramfs(Part):
+    """What makes the initramfs where the template leaves that open."""
+
+    form = provider_schema.INITRAMFS
+
+    generator: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Repository(Part):
+    """A package repository of the provider or of the template.
+
+    :ivar mirror: The name of the mirror that has it; there is either that, a URL, or a path of loose packages.
+    :ivar components: Components of a Debian repository; none for a flat one, and for one of RPM packages.
+    :ivar keys: Absolute paths and URLs of the keys that sign it.
+    :ivar fingerprints: The keys that may sign it, in upper case; without any, all that the files hold.
+    """
+
+    form = provider_schema.REPOSITORY
+
+    name: str
+    mirror: t.Optional[str]
+    url: t.Optional[str]
+    path: t.Optional[str]
+    suite: str
+    components: t.Tuple[str, ...]
+    priority: int
+    allow_packages: t.Tuple[str, ...]
+    exclude_packages: t.Tuple[str, ...]
+    gpgcheck: bool
+    repo_gpgcheck: bool
+    keys: t.Tuple[str, ...]
+    fingerprints: t.Tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Provider(Part):
+    """The provider of an image: a release of an operating system for one architecture.
+
+    :ivar arch: The architecture as the template names it, C(x86_64) for example.
+    :ivar package_arch: The same as its packages do, C(amd64) for example.
+    :ivar family: The form of its packages, C(deb) or C(rpm).
+    """
+
+    form = provider_schema.PROVIDER
+
+    os: str
+    dist: str
+    arch: str
+    package_arch: str
+    family: str
+    release_version: str
+    codename: str
+    essential: Essential
+    initramfs: ProviderInitramfs
+    repositories: t.Tuple[Repository, ...]
+    bootloader_packages: t.Tuple[str, ...]
+
+
+__all__ = ("Essential", "Provider", "ProviderInitramfs", "Repository")

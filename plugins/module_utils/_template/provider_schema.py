@@ -1,0 +1,167 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The form of a provider: of its configuration files, and of what C(template.json) says of it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._template.schema import (
+    INITRAMFS as TEMPLATE_INITRAMFS,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.schema import (
+    PACKAGE_REPOSITORY,
+    Schema,
+)
+
+_TEXT: Schema = {"type": "string", "minLength": 1}
+_CODENAME: Schema = {**_TEXT, "default": ""}
+_TEXTS: Schema = {"type": "array", "items": _TEXT, "default": []}
+
+
+def _closed(properties: Schema, *required: str, **more: t.Any) -> Schema:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+        "required": list(required),
+        **more,
+    }
+
+
+# What a provider's repository and one of a template have in common.
+_OF_TEMPLATE = PACKAGE_REPOSITORY["properties"]
+
+ESSENTIAL = _closed({"priorities": _TEXTS, "packages": _TEXTS}, default={})
+INITRAMFS = _closed({"generator": TEMPLATE_INITRAMFS["properties"]["generator"]}, default={})
+
+#: The priority of a repository that has none, or 0.
+DEFAULT_PRIORITY: int = _OF_TEMPLATE["priority"]["default"]
+
+#: One architecture in C(config.yml).
+_ARCHITECTURE = _closed(
+    {
+        "dist": _TEXT,
+        "arch": _TEXT,
+        "pkgType": {"type": "string", "enum": ["deb", "rpm"]},
+        "releaseVersion": _TEXT,
+        "codename": _CODENAME,
+        "chrootenvConfigFile": _TEXT,
+        # Packages that a bootloader needs, beside those of the template.
+        "bootloaderPackages": _closed({"systemd-boot": _TEXTS, "grub": _TEXTS}, default={}),
+        "initramfs": INITRAMFS,
+    },
+    "pkgType",
+    "releaseVersion",
+    "chrootenvConfigFile",
+)
+
+CONFIG_SCHEMA: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {name: _ARCHITECTURE for name in ("x86_64", "aarch64", "armv7hl")},
+}
+
+CHROOTENV_SCHEMA = _closed(
+    {"essential": ESSENTIAL},
+    "essential",
+)
+
+_KEY = _closed(
+    {
+        # A path relative to this file, or where the vendor publishes the key; the fingerprint decides in any case.
+        "file": _TEXT,
+        "url": {"type": "string", "pattern": "^https://[^\\s]+$", "patternErrorMessage": "an https URL"},
+        "fingerprint": {
+            "type": "string",
+            "pattern": "^[0-9A-F]{40}$",
+            "patternErrorMessage": "40 hexadecimal digits in upper case",
+        },
+    },
+    "fingerprint",
+    oneOf=[{"required": ["file"]}, {"required": ["url"]}],
+)
+
+REPOSITORIES_SCHEMA = _closed(
+    {
+        "repositories": {
+            "type": "array",
+            "items": _closed(
+                {
+                    "name": _TEXT,
+                    "mirror": _TEXT,
+                    "url": _TEXT,
+                    "suite": _TEXT,
+                    "components": _TEXTS,
+                    "priority": _OF_TEMPLATE["priority"],
+                    "gpgcheck": _OF_TEMPLATE["gpgcheck"],
+                    "repoGpgcheck": _OF_TEMPLATE["repoGpgcheck"],
+                    "keys": {"type": "array", "items": _KEY, "default": []},
+                },
+                "name",
+                oneOf=[{"required": ["mirror"]}, {"required": ["url"]}],
+            ),
+        }
+    },
+    "repositories",
+)
+
+#: A repository in C(template.json): one of the provider's or of the template, by the same words.
+REPOSITORY = _closed(
+    {
+        "name": _TEXT,
+        "mirror": _TEXT,
+        "url": _TEXT,
+        "path": _TEXT,
+        "suite": {"type": "string", "default": ""},
+        "components": _TEXTS,
+        "priority": _OF_TEMPLATE["priority"],
+        "allow_packages": _TEXTS,
+        "exclude_packages": _TEXTS,
+        "gpgcheck": _OF_TEMPLATE["gpgcheck"],
+        "repo_gpgcheck": _OF_TEMPLATE["repoGpgcheck"],
+        "keys": _TEXTS,
+        "fingerprints": _TEXTS,
+    },
+    "name",
+)
+
+#: C(provider) of C(template.json).
+PROVIDER = _closed(
+    {
+        "os": _TEXT,
+        "dist": _TEXT,
+        "arch": _TEXT,
+        "package_arch": _TEXT,
+        "family": _TEXT,
+        "release_version": _TEXT,
+        "codename": _CODENAME,
+        "essential": ESSENTIAL,
+        "initramfs": INITRAMFS,
+        "repositories": {"type": "array", "items": REPOSITORY, "default": []},
+        "bootloader_packages": _TEXTS,
+    },
+    "os",
+    "dist",
+    "arch",
+    "package_arch",
+    "family",
+    "release_version",
+)
+
+
+__all__ = (
+    "CHROOTENV_SCHEMA",
+    "CONFIG_SCHEMA",
+    "DEFAULT_PRIORITY",
+    "ESSENTIAL",
+    "INITRAMFS",
+    "PROVIDER",
+    "REPOSITORIES_SCHEMA",
+    "REPOSITORY",
+)

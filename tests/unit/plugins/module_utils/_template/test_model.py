@@ -1,0 +1,131 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The classes of the model against the schema, and templates that are read into them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import assemble
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
+from ansible_collections.os_image.composer.plugins.module_utils._template import model, provider_model, schema
+from ansible_collections.os_image.composer.plugins.module_utils._template.part import Part, field_kinds, field_name
+
+ROOT = pathlib.Path(__file__).resolve().parents[5]
+PARTS: t.Sequence[t.Type[Part]] = [
+    getattr(module, name) for module in (model, provider_model) for name in module.__all__
+]
+#: The class of each section of a template, apart from the lists.
+SECTIONS = {
+    "metadata": model.Metadata,
+    "image": model.Image,
+    "target": model.Target,
+    "disk": model.Disk,
+    "iso": model.Iso,
+    "systemConfig": model.SystemConfig,
+    "packageRepositories": model.PackageRepository,
+}
+SCALARS = {"string": str, "boolean": bool, "integer": int}
+
+
+def kind_of(form: t.Mapping[str, t.Any]) -> t.Any:
+    """The type that values of a schema are read into."""
+    if form["type"] == "array":
+        return t.Tuple[kind_of(form["items"]), ...]
+    if form["type"] == "object":
+        (part,) = (part for part in PARTS if part.form["properties"] is form["properties"])
+        return part
+    return SCALARS[form["type"]]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
+def test_a_class_has_the_fields_of_its_schema(part: t.Type[Part]) -> None:
+    properties = part.form["properties"]
+    expected = {}
+    for key, form in properties.items():
+        always = "default" in form or key in part.form.get("required", ())
+        expected[field_name(key)] = kind_of(form) if always else t.Optional[kind_of(form)]
+    kinds = field_kinds(part)
+    assert dict(kinds) == expected
+    assert list(kinds) == list(expected)
+    assert all(field.default is dataclasses.MISSING for field in dataclasses.fields(part)), "defaults are the schema's"
+
+
+def test_every_section_has_a_class() -> None:
+    assert set(SECTIONS) == set(schema.SECTIONS)
+    for name, part in SECTIONS.items():
+        section = schema.SECTIONS[name]
+        assert section.get("items", section)["properties"] is part.form["properties"]
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("typeUUID", "type_uuid"),
+        ("mbrType", "mbr_type"),
+        ("secureBootDBKey", "secure_boot_db_key"),
+        ("hash_algo", "hash_algo"),
+        ("dhcp4", "dhcp4"),
+    ],
+)
+def test_fields_have_the_words_of_their_keys(key: str, name: str) -> None:
+    assert field_name(key) == name
+
+
+def test_what_is_left_out_has_the_defaults_of_the_schema() -> None:
+    system = model.SystemConfig.from_data({"users": [{"name": "admin"}], "bootloader": {"timeout": 0}})
+    assert system.documentation is True
+    assert system.weak_dependencies is False
+    assert system.kernel.packages == ()
+    assert (system.bootloader.boot_type, system.bootloader.provider) == ("efi", "systemd-boot")
+    assert system.bootloader.timeout == 0
+    assert (system.users[0].sudo, system.users[0].groups, system.users[0].home) == (False, (), None)
+    assert system.initramfs.generator == "auto"
+    assert system.signing.secure_boot is None
+
+
+def test_mappings_in_lists_are_read_too() -> None:
+    network = model.Network.from_data(
+        {"interfaces": [{"match": "en*", "routes": [{"to": "default", "via": "192.0.2.1"}]}]}
+    )
+    assert network.interfaces[0].routes == (model.Route("default", "192.0.2.1"),)
+    assert network.interfaces[0].name is None
+
+
+def test_a_repository_is_checked_unless_it_says_otherwise() -> None:
+    repository = provider_model.Repository.from_data({"name": "own", "url": "https://packages.example.com/"})
+    assert (repository.gpgcheck, repository.repo_gpgcheck, repository.priority) == (True, True, 500)
+    assert (repository.suite, repository.components, repository.mirror) == ("", (), None)
+
+
+def test_a_mapping_without_a_key_that_it_must_have_is_refused() -> None:
+    with pytest.raises(DocumentError, match="The Partition '' of the template lacks 'id'"):
+        model.Partition.from_data({"size": "1GiB"})
+
+
+@pytest.mark.parametrize("name", ["debian12-x86_64-minimal-raw", "azl3-x86_64-minimal-raw"])
+def test_nothing_of_a_template_is_lost(name: str) -> None:
+    template = assemble(
+        str(ROOT / "image-templates" / f"{name}.yml"), config_dir=str(ROOT / "config"), overrides=None
+    ).template
+    for section, part in SECTIONS.items():
+        data = template[section]
+        items = data if isinstance(data, list) else [data]
+        for item in items:
+            assert in_words_of_the_schema(part.from_data(item)) == json.loads(json.dumps(item))
+
+
+def in_words_of_the_schema(value: t.Any) -> t.Any:
+    """Write a part as the mapping that it was read from."""
+    if isinstance(value, tuple):
+        return [in_words_of_the_schema(item) for item in value]
+    if not isinstance(value, Part):
+        return value
+    written = {key: in_words_of_the_schema(getattr(value, field_name(key))) for key in value.form["properties"]}
+    return {key: item for key, item in written.items() if item is not None}
