@@ -9,6 +9,7 @@ OUTPUT ?= build/images/$(basename $(notdir $(TEMPLATE)))
 EXTRA ?=
 TARGET ?=
 ONLY ?=
+TURN ?=
 
 VENV := .venv/controller
 UNIT_VENV := .venv/unit
@@ -32,9 +33,9 @@ help:
 	@echo "make image [TEMPLATE=file] [OUTPUT=directory] [EXTRA='-e ...']   build an image on this machine"
 	@echo "make validate [TEMPLATE=file] [EXTRA=--diff]                     show what a template is merged to"
 	@echo "make boot                                                        boot the last image in QEMU"
-	@echo "make test                                                        lint, unit, integration and e2e"
+	@echo "make test [TURN=1|2|3]                                           lint, unit, integration and e2e"
 	@echo "make host                                                        install what building and testing need here"
-	@echo "make lint | unit | integration [TARGET=name] | e2e [ONLY=case,...] | matrix | bench | clean | distclean"
+	@echo "make lint | unit | integration [TARGET=name] | e2e [ONLY=case,... | TURN=n] | matrix | bench | clean | distclean"
 
 setup: $(VENV)/.controller collections/ansible_collections/os_image/composer
 
@@ -137,10 +138,10 @@ endif
 
 e2e: host setup-tests
 	@echo "Building and booting whole images"
-	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m tests.e2e $(ONLY)
+	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m tests.e2e --turn=$(TURN) $(ONLY)
 ifeq ($(ONLY),)
-	@echo "Composing all disks of the matrix, and booting the third whose turn it is"
-	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m tests.matrix rotation
+	@echo "Composing disks of the matrix, and booting the third whose turn it is"
+	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m tests.matrix rotation --turn=$(TURN)
 endif
 
 matrix: host setup-tests

@@ -16,22 +16,36 @@ from ansible_collections.os_image.composer.tests.e2e.support.image import BuiltI
 from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate
 from ansible_collections.os_image.composer.tests.matrix.cells import WHOLE
 from ansible_collections.os_image.composer.tests.matrix.state import MatrixState
+from ansible_collections.os_image.composer.tests.support.turn import Turn, current_turn
 
 _STATE = pytest.StashKey[MatrixState]()
+_TURN = pytest.StashKey[Turn]()
+_CELLS = {whole.name: whole for whole in WHOLE}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--only", default="", help="names of cases, with commas between them")
+    parser.addoption("--turn", default="", help="the turn; the one that follows from the commit, if empty")
     parser.addoption("--docs", action="store_true", help="note in docs/matrix.json what passes, not in build/matrix")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "case(name): the case that a test belongs to")
     config.addinivalue_line(
-        "markers", "cells(names, steps=...): the cells of the matrix whose steps have passed when the test has"
+        "markers",
+        "cells(names, steps=...): the cells of the matrix whose steps have passed when the test has; it runs when the "
+        "turn of one of them has come, and whenever its case is asked for",
     )
+    config.addinivalue_line("markers", "only_by_name(reason): why the test runs only when its case is asked for")
     config.stash[_STATE] = MatrixState(datetime.date.today())
-    config.addinivalue_line("markers", "rotates(group): of the tests of a group, one runs a day; all, when asked for")
+    try:
+        config.stash[_TURN] = current_turn(config.getoption("--turn"))
+    except ValueError as exc:
+        raise pytest.UsageError(str(exc)) from exc
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return str(config.stash[_TURN])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -50,17 +64,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=[item for item in items if cases[item.nodeid] not in wanted])
         items[:] = [item for item in items if cases[item.nodeid] in wanted]
     else:
-        _rotate(config, items)
+        _leave_out(config, items)
 
 
 def _check_cells(items: list[pytest.Item], cases: dict[str, str]) -> None:
     """Check that the tests know the cells that the matrix has, by their names and cases."""
-    known = {whole.name: whole.case for whole in WHOLE}
     for item in items:
-        for mark in item.iter_markers("cells"):
-            wrong = [name for name in mark.args if known.get(name) != cases[item.nodeid]]
-            if wrong:
-                raise pytest.UsageError(f"{item.nodeid}: the matrix has no cell {wrong} of its case.")
+        wrong = [name for name in _cells(item) if name not in _CELLS or _CELLS[name].case != cases[item.nodeid]]
+        if wrong:
+            raise pytest.UsageError(f"{item.nodeid}: the matrix has no cell {wrong} of its case.")
+
+
+def _cells(item: pytest.Item) -> list[str]:
+    return [name for mark in item.iter_markers("cells") for name in mark.args]
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep what everybody runs, and of what takes long that whose turn it is."""
+    due = (None, config.stash[_TURN].number)
+    left_out = [
+        item
+        for item in items
+        if item.get_closest_marker("only_by_name")
+        or ((names := _cells(item)) and not any(_CELLS[name].turn in due for name in names))
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -78,18 +107,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, Non
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     session.config.stash[_STATE].write(everything=session.config.getoption("--docs"))
-
-
-def _rotate(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep one test of each group: ways of doing the same that take long, another one each day."""
-    groups: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        if mark := item.get_closest_marker("rotates"):
-            groups.setdefault(mark.args[0], []).append(item)
-    day = datetime.datetime.now(tz=datetime.timezone.utc).toordinal()
-    left_out = [item for group in groups.values() for item in group if item is not group[day % len(group)]]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")

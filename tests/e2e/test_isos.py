@@ -168,7 +168,6 @@ def test_live_iso_is_sound(build: Build, tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.case("live-iso")
-@pytest.mark.rotates("live-iso")
 @pytest.mark.parametrize(
     ("firmware", "attachment", "device"),
     [
@@ -189,7 +188,6 @@ def test_live_iso_of_rpm_packages_is_sound(build_rpm: Build, tmp_path: pathlib.P
 
 
 @pytest.mark.case("rpm-live-iso")
-@pytest.mark.rotates("rpm-live-iso")
 @pytest.mark.parametrize(
     "firmware",
     [
@@ -293,7 +291,6 @@ def test_installed_disk_boots_by_itself(build: Build, installed: str, workspace:
 
 
 @pytest.mark.case("rpm-installer-iso")
-@pytest.mark.rotates("rpm-live-iso")
 @pytest.mark.cells("RPM packages, installer ISO, CD on UEFI", steps=("built", "checked", "booted"))
 @pytest.mark.cells("RPM packages, disk that the installer has written", steps=("built", "checked", "booted"))
 def test_installer_of_rpm_packages(build_rpm: Build, rpm_installed: str, workspace: Workspace) -> None:

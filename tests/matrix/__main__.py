@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run the matrix: C(python -m tests.matrix [rotation]). Needs root.
+"""Run the matrix: C(python -m tests.matrix [rotation [--turn=N]]). Needs root.
 
 Without an argument everything runs, the end-to-end tests of the matrix's cells too, and docs/matrix.md says so.
-C(rotation) boots only the third whose turn it is, and leaves its page in build/matrix, as a part of C(make test), in
-which the end-to-end tests have run already.
+C(rotation) composes a covering set of the disks, boots only the third whose turn it is, and leaves its page in
+build/matrix, as a part of C(make test), in which the end-to-end tests have run already.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> int:
         kept = [f"{name}={os.environ[name]}" for name in ("PATH", "PYTHONPATH") if name in os.environ]
         os.execvp("sudo", ["sudo", "env", *kept, sys.executable, "-m", "tests.matrix", *sys.argv[1:]])
     here = os.path.dirname(os.path.abspath(__file__))
-    arguments = ["-q", "--tb=short", "-p", "no:cacheprovider", "--durations=5"]
+    arguments = ["--tb=short", "-p", "no:cacheprovider", "--durations=5"]
     is_all = "rotation" not in sys.argv[1:]
     if not is_all:
         arguments.append("--rotation")

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import itertools
 import typing as t
 
@@ -58,12 +57,16 @@ class Cell:
         return name if self.arch == "x86_64" else f"{self.arch}/{name}"
 
     @property
+    def has_boot_partition(self) -> bool:
+        """Whether /boot is a partition of its own: GRUB cannot read the root file system."""
+        return LOADERS[self.loader][1] == "grub" and self.root in ("squashfs", "erofs")
+
+    @property
     def disk(self) -> Section:
         """The template's disk section."""
-        boot_type, provider, _uki, _signed = LOADERS[self.loader]
+        boot_type = LOADERS[self.loader][0]
         first = [ESP] if boot_type == "efi" else [BIOS] if self.table == "gpt" else []
-        # GRUB reads none of these.
-        boot = [BOOT] if provider == "grub" and self.root in ("squashfs", "erofs") else []
+        boot = [BOOT] if self.has_boot_partition else []
         root = {**ROOT, "fsType": self.root, **({"flags": ["boot"]} if self.table == "mbr" else {})}
         return {
             "size": "content",
@@ -158,6 +161,7 @@ REFUSED: t.Sequence[Refused] = (
 class Boot:
     """An image that is built whole and booted to a login.
 
+    :ivar turn: The turn of C(make test) in which it is booted.
     :ivar firmware: C(uefi) or C(bios).
     :ivar system: What of systemConfig differs.
     :ivar commands: What is run in the booted system -> a regular expression for what it says.
@@ -166,6 +170,7 @@ class Boot:
     """
 
     name: str
+    turn: int
     firmware: str
     disk: Section
     system: Section
@@ -173,6 +178,14 @@ class Boot:
     enlarged: int | None = None
     arch: str = "x86_64"
     of_rpm: bool = False
+
+    @property
+    def loader(self) -> str:
+        """The bootloader, as C(LOADERS) names it."""
+        loader = self.system["bootloader"]
+        uki = self.system.get("kernel", {}).get("uki", False)
+        what = (loader["bootType"], loader["provider"], uki, loader.get("signed", False))
+        return next(name for name, options in LOADERS.items() if options == what)
 
 
 _GRUB_BIOS: Section = {"bootloader": {"bootType": "legacy", "provider": "grub"}}
@@ -220,6 +233,7 @@ _ROOT_TYPE = "findmnt --noheadings --output FSTYPE /"
 BOOTS: t.Sequence[Boot] = (
     Boot(
         "GPT, GRUB on a BIOS",
+        1,
         "bios",
         _gpt(BIOS, _root()),
         _GRUB_BIOS,
@@ -227,6 +241,7 @@ BOOTS: t.Sequence[Boot] = (
     ),
     Boot(
         "MBR with logical partitions, GRUB on a BIOS",
+        3,
         "bios",
         {
             "size": "content",
@@ -246,9 +261,10 @@ BOOTS: t.Sequence[Boot] = (
             "swapon --noheadings --show=NAME": "/dev/vda2",
         },
     ),
-    Boot("xfs root, GRUB on UEFI", "uefi", _gpt(ESP, _root(fsType="xfs")), _GRUB_EFI, {_ROOT_TYPE: "^xfs$"}),
+    Boot("xfs root, GRUB on UEFI", 1, "uefi", _gpt(ESP, _root(fsType="xfs")), _GRUB_EFI, {_ROOT_TYPE: "^xfs$"}),
     Boot(
         "btrfs root, systemd-boot",
+        1,
         "uefi",
         _gpt(ESP, _root(fsType="btrfs", mountOptions="compress=zstd:1")),
         _SYSTEMD_BOOT,
@@ -256,6 +272,7 @@ BOOTS: t.Sequence[Boot] = (
     ),
     Boot(
         "separate /boot, and /var on xfs, GRUB on a BIOS",
+        2,
         "bios",
         _gpt(
             BIOS,
@@ -272,6 +289,7 @@ BOOTS: t.Sequence[Boot] = (
     ),
     Boot(
         "signed shim and GRUB on UEFI",
+        2,
         "uefi",
         _gpt(ESP, _root()),
         {"bootloader": {**_GRUB_EFI["bootloader"], "signed": True}},
@@ -279,6 +297,7 @@ BOOTS: t.Sequence[Boot] = (
     ),
     Boot(
         "squashfs root, systemd-boot",
+        2,
         "uefi",
         _gpt(ESP, _root(fsType="squashfs")),
         {**_SYSTEMD_BOOT, **_READ_ONLY},
@@ -286,6 +305,7 @@ BOOTS: t.Sequence[Boot] = (
     ),
     Boot(
         "erofs root, UKI",
+        2,
         "uefi",
         _gpt(ESP, _root(fsType="erofs")),
         {**_SYSTEMD_BOOT, **_READ_ONLY, "kernel": {"uki": True}},
@@ -293,6 +313,7 @@ BOOTS: t.Sequence[Boot] = (
     ),
     Boot(
         "root that grows at first boot, systemd-boot",
+        3,
         "uefi",
         _gpt(ESP, _root(growOnBoot=True)),
         _SYSTEMD_BOOT,
@@ -301,6 +322,7 @@ BOOTS: t.Sequence[Boot] = (
     ),
     Boot(
         "SELinux enforcing, ext4 root, systemd-boot",
+        1,
         "uefi",
         _gpt(ESP, _root()),
         {**_SYSTEMD_BOOT, **_SELINUX},
@@ -308,6 +330,7 @@ BOOTS: t.Sequence[Boot] = (
     ),
     Boot(
         "RPM packages, UKI",
+        1,
         "uefi",
         _gpt(ESP, _root()),
         {**_SYSTEMD_BOOT, "kernel": {"uki": True}},
@@ -316,6 +339,7 @@ BOOTS: t.Sequence[Boot] = (
     ),
     Boot(
         "RPM packages, GRUB on UEFI",
+        2,
         "uefi",
         _gpt(ESP, _root()),
         _GRUB_EFI,
@@ -324,6 +348,7 @@ BOOTS: t.Sequence[Boot] = (
     ),
     Boot(
         "RPM packages, MBR, GRUB on a BIOS",
+        3,
         "bios",
         {
             "size": "content",
@@ -336,6 +361,7 @@ BOOTS: t.Sequence[Boot] = (
     ),
     Boot(
         "aarch64: systemd-boot",
+        2,
         "uefi",
         _gpt(ESP, _arm_root()),
         _SYSTEMD_BOOT,
@@ -344,6 +370,7 @@ BOOTS: t.Sequence[Boot] = (
     ),
     Boot(
         "aarch64: GRUB",
+        3,
         "uefi",
         _gpt(ESP, _arm_root()),
         _GRUB_EFI,
@@ -352,6 +379,7 @@ BOOTS: t.Sequence[Boot] = (
     ),
     Boot(
         "aarch64: UKI",
+        3,
         "uefi",
         _gpt(ESP, _arm_root()),
         {**_SYSTEMD_BOOT, "kernel": {"uki": True}},
@@ -360,6 +388,7 @@ BOOTS: t.Sequence[Boot] = (
     ),
     Boot(
         "aarch64: signed shim and GRUB",
+        1,
         "uefi",
         _gpt(ESP, _arm_root()),
         {"bootloader": {**_GRUB_EFI["bootloader"], "signed": True}},
@@ -374,34 +403,27 @@ class Whole:
     """What an end-to-end test builds by the playbook and boots; tests name it by the marker C(cells).
 
     :ivar case: The case that the test belongs to.
+    :ivar turn: The turn of C(make test) in which its tests run; V(None) for each.
     """
 
     name: str
     case: str
+    turn: int | None
 
 
 WHOLE: t.Sequence[Whole] = (
-    Whole("live ISO, CD on a BIOS", "live-iso"),
-    Whole("live ISO, CD on UEFI", "live-iso"),
-    Whole("live ISO, USB disk on UEFI", "live-iso"),
-    Whole("installer ISO, CD on UEFI", "installer-iso"),
-    Whole("disk that the installer has written", "installer-iso"),
-    Whole("initrd, with its kernel", "initrd"),
-    Whole("signed UKI", "signed-uki"),
-    Whole("RPM packages, live ISO, CD on a BIOS", "rpm-live-iso"),
-    Whole("RPM packages, live ISO, CD on UEFI", "rpm-live-iso"),
-    Whole("RPM packages, installer ISO, CD on UEFI", "rpm-installer-iso"),
-    Whole("RPM packages, disk that the installer has written", "rpm-installer-iso"),
+    Whole("live ISO, CD on a BIOS", "live-iso", turn=1),
+    Whole("live ISO, CD on UEFI", "live-iso", turn=3),
+    Whole("live ISO, USB disk on UEFI", "live-iso", turn=3),
+    Whole("installer ISO, CD on UEFI", "installer-iso", turn=2),
+    Whole("disk that the installer has written", "installer-iso", turn=2),
+    Whole("initrd, with its kernel", "initrd", turn=1),
+    Whole("signed UKI", "signed-uki", turn=None),
+    Whole("RPM packages, live ISO, CD on a BIOS", "rpm-live-iso", turn=2),
+    Whole("RPM packages, live ISO, CD on UEFI", "rpm-live-iso", turn=1),
+    Whole("RPM packages, installer ISO, CD on UEFI", "rpm-installer-iso", turn=3),
+    Whole("RPM packages, disk that the installer has written", "rpm-installer-iso", turn=3),
 )
-
-#: In how many days all boots come round.
-TURNS = 3
-
-
-def todays(boots: t.Sequence[Boot], today: datetime.date) -> list[Boot]:
-    """Return the boots whose turn is today: each one comes every third day, whatever is committed meanwhile."""
-    return [boot for index, boot in enumerate(boots) if index % TURNS == today.toordinal() % TURNS]
-
 
 __all__ = (
     "BOOTS",
@@ -414,5 +436,4 @@ __all__ = (
     "Cell",
     "Refused",
     "Whole",
-    "todays",
 )

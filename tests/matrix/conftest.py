@@ -17,18 +17,24 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.tests.e2e.support.image import Workspace
-from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, Boot, Cell, Refused, todays
+from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, CELLS, Boot, Cell, Refused
+from ansible_collections.os_image.composer.tests.matrix.covering import covering
 from ansible_collections.os_image.composer.tests.matrix.images import template
 from ansible_collections.os_image.composer.tests.matrix.state import MatrixState, steps_of
 from ansible_collections.os_image.composer.tests.support.disk_tree import make_tree
 from ansible_collections.os_image.composer.tests.support.emulation import emulated
 from ansible_collections.os_image.composer.tests.support.rpm_distribution.provider import served_provider
+from ansible_collections.os_image.composer.tests.support.turn import Turn, current_turn
 
 _STATE = pytest.StashKey[MatrixState]()
+_TURN = pytest.StashKey[Turn]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rotation", action="store_true", help="boot only the third whose turn it is today")
+    parser.addoption(
+        "--rotation", action="store_true", help="compose a covering set only, and boot only the third whose turn it is"
+    )
+    parser.addoption("--turn", default="", help="the turn; the one that follows from the commit, if empty")
 
 
 def _cell(item: pytest.Item) -> Boot | Cell | Refused | None:
@@ -38,14 +44,26 @@ def _cell(item: pytest.Item) -> Boot | Cell | Refused | None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_STATE] = MatrixState(datetime.date.today())
+    try:
+        config.stash[_TURN] = current_turn(config.getoption("--turn"))
+    except ValueError as exc:
+        raise pytest.UsageError(str(exc)) from exc
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    return str(config.stash[_TURN]) if config.getoption("--rotation") else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--rotation"):
-        due = todays(BOOTS, datetime.date.today())
-        later = [item for item in items if isinstance(_cell(item), Boot) and _cell(item) not in due]
+        composed, turn = set(covering(CELLS)), config.stash[_TURN].number
+        later = [item for item in items if _is_left_out(_cell(item), composed, turn)]
         config.hook.pytest_deselected(items=later)
         items[:] = [item for item in items if item not in later]
+
+
+def _is_left_out(cell: Boot | Cell | Refused | None, composed: set[Cell], turn: int) -> bool:
+    return (isinstance(cell, Boot) and cell.turn != turn) or (isinstance(cell, Cell) and cell not in composed)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -63,11 +81,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if not config.getoption("--rotation"):
         return
-    due = todays(BOOTS, datetime.date.today())
     for boot in BOOTS:
-        if boot not in due:
+        if boot.turn != config.stash[_TURN].number:
             last = config.stash[_STATE].last(boot.name, "booted")
-            terminalreporter.write_line(f"Not booted today, last passed {last}: {boot.name}")
+            terminalreporter.write_line(f"Not booted in this turn, last passed {last}: {boot.name}")
 
 
 @pytest.fixture(scope="session")

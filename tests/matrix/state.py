@@ -57,6 +57,7 @@ _COMPOSED = """\
 
 Every partition is judged by the program of its file system (e2fsck, xfs_repair, btrfs check, fsck.fat, unsquashfs,
 fsck.erofs --extract), the table by sfdisk, sgdisk and its checksums, the converted image by qemu-img check and compare.
+`make matrix` composes all of them, `make test` a set in which each two choices meet that meet in all.
 
 | architecture | table | root | bootloader | format | built | checked |
 |---|---|---|---|---|---|---|
@@ -65,7 +66,7 @@ _BOOTED = """\
 ## Built whole and booted
 
 Debian 12, or the tests' distribution of RPM packages, in QEMU, until root is logged in and no unit has failed.
-`make matrix` boots all of them, `make test` the third whose turn it is: which one follows from the day.
+`make matrix` boots all of them, `make test` the third whose turn it is: which one follows from the commit.
 
 | image | built | checked | booted |
 |---|---|---|---|
@@ -74,7 +75,7 @@ _WHOLE = """\
 ## ISOs, initrds and others
 
 Debian 12, where nothing else is said; built by the playbook and looked at by the end-to-end tests, which `make matrix`
-runs as well. Of several ways to boot one image `make test` takes another one each day.
+runs as well. `make test` takes those whose turn it is.
 
 | image | built | checked | booted |
 |---|---|---|---|

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot_test.conso
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import MachineSpec, started_machine
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.tests.e2e.support.template import PASSWORD, TestTemplate
+from ansible_collections.os_image.composer.tests.support.product import product_digest
 from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT, Pipeline
 
 _BOOT_SECONDS = 600.0
@@ -38,20 +38,6 @@ def call(*argv: str, check: bool = True, data: bytes | None = None) -> str:
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(argv)} ended with status {done.returncode}:\n{text}")
     return text
-
-
-def _product_digest() -> str:
-    """Return a digest of everything that shapes an image: with other code, the same template may give another one."""
-    digest = hashlib.sha256()
-    for top in ("config", "plugins", "roles"):
-        for directory, directories, names in os.walk(os.path.join(ROOT, top)):
-            directories[:] = sorted(name for name in directories if name != "__pycache__")
-            for name in sorted(names):
-                path = os.path.join(directory, name)
-                digest.update(os.path.relpath(path, ROOT).encode())
-                with open(path, "rb") as stream:
-                    digest.update(hashlib.sha256(stream.read()).digest())
-    return digest.hexdigest()[:12]
 
 
 def host_state() -> dict[str, list[str]]:
@@ -176,7 +162,7 @@ class Workspace:
     def prepare(cls) -> Workspace:
         """Make the directories, and remove those of another state of the product."""
         parent = os.path.join(ROOT, ".cache", "e2e")
-        workspace = cls(os.path.join(parent, _product_digest()))
+        workspace = cls(os.path.join(parent, product_digest()))
         for name in os.listdir(parent) if os.path.isdir(parent) else []:
             if name != os.path.basename(workspace.root):
                 shutil.rmtree(os.path.join(parent, name))

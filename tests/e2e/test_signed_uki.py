@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Other boot chains than the default one: GRUB, a signed unified kernel image, and booting by the role."""
+"""A unified kernel image that is signed for Secure Boot."""
 
 from __future__ import annotations
 
@@ -12,18 +12,12 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.tests.e2e.support.image import (
-    BuiltImage,
-    Workspace,
-    boot,
-    call,
-    run_playbook,
-)
-from ansible_collections.os_image.composer.tests.e2e.support.template import PASSWORD, TestTemplate
+from ansible_collections.os_image.composer.tests.e2e.support.image import BuiltImage, Workspace, boot, call
+from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate
 
 Build = t.Callable[[TestTemplate], BuiltImage]
 
-_RAW_ONLY = {"disk": {"artifacts": [{"type": "raw"}]}}
+pytestmark = pytest.mark.case("signed-uki")
 
 
 def _esp_file(image: BuiltImage, directory: pathlib.Path, name: str) -> str:
@@ -32,20 +26,6 @@ def _esp_file(image: BuiltImage, directory: pathlib.Path, name: str) -> str:
     target = str(directory / os.path.basename(name))
     call("mcopy", "-n", "-i", esp, f"::{name}", target)
     return target
-
-
-@pytest.mark.case("grub")
-def test_grub(build: Build, workspace: Workspace) -> None:
-    image = build(
-        TestTemplate("e2e-grub", "debian12", {**_RAW_ONLY, "systemConfig": {"bootloader": {"provider": "grub"}}})
-    )
-    with boot(image, workspace.path("boot-test")) as guest:
-        assert guest.say("cat /sys/firmware/efi/fw_platform_size") == "64"
-        cmdline = guest.say("cat /proc/cmdline")
-        # Only GRUB tells the kernel where it was loaded from.
-        assert cmdline.startswith("BOOT_IMAGE=")
-        assert f"root=PARTUUID={image.partitions['rootfs']['uuid']}".lower() in cmdline.lower()
-        assert guest.say("systemctl --failed --no-legend --plain") == ""
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +47,11 @@ def signed_image(build: Build, keys: str) -> BuiltImage:
         "kernel": {"uki": True},
         "immutability": {"secureBootDBKey": f"{keys}/db.key", "secureBootDBCrt": f"{keys}/db.crt"},
     }
-    return build(TestTemplate("e2e-signed", "debian12", {**_RAW_ONLY, "systemConfig": system}))
+    return build(
+        TestTemplate("e2e-signed", "debian12", {"disk": {"artifacts": [{"type": "raw"}]}, "systemConfig": system})
+    )
 
 
-@pytest.mark.case("signed-uki")
 @pytest.mark.cells("signed UKI", steps=("built", "checked"))
 def test_every_efi_binary_is_signed(signed_image: BuiltImage, keys: str, tmp_path: pathlib.Path) -> None:
     esp = signed_image.extract("boot", str(tmp_path))
@@ -83,37 +64,15 @@ def test_every_efi_binary_is_signed(signed_image: BuiltImage, keys: str, tmp_pat
     assert signed_image.manifest["signed"]
 
 
-@pytest.mark.case("signed-uki")
 def test_private_key_is_nowhere(signed_image: BuiltImage, keys: str, workspace: Workspace) -> None:
     secret = pathlib.Path(keys, "db.key").read_text(encoding="ascii").splitlines()[5]
     found = call("grep", "-rlF", secret, signed_image.output_dir, workspace.work_dir, check=False)
     assert found == ""
 
 
-@pytest.mark.case("signed-uki")
+@pytest.mark.only_by_name("the firmware does not look at signatures, and the matrix boots UKIs")
 @pytest.mark.cells("signed UKI", steps=("booted",))
 def test_signed_uki_boots(signed_image: BuiltImage, workspace: Workspace) -> None:
     with boot(signed_image, workspace.path("boot-test")) as guest:
         assert guest.say("ls /sys/firmware/efi/efivars | grep -c ^StubInfo-") == "1"
         assert guest.say("systemctl --failed --no-legend --plain") == ""
-
-
-@pytest.mark.case("boot-role")
-def test_role_boots_the_image(build: Build, workspace: Workspace) -> None:
-    image = build(TestTemplate("e2e-debian12", "debian12"))
-    output_dir = workspace.path("boot-role")
-    play = run_playbook(
-        "boot-image.yml",
-        {
-            "image_boot_test_image": image.path(".qcow2"),
-            "image_boot_test_output_dir": output_dir,
-            "image_boot_test_commands": ["hostname", "cat /etc/motd"],
-            "image_boot_test_login_password": PASSWORD,
-            "image_boot_test_timeout": 600,
-        },
-    )
-    assert play.recap["failed"] == 0
-    assert PASSWORD not in play.output
-    console = pathlib.Path(output_dir, os.path.basename(image.path(".qcow2")) + ".console.log")
-    assert "e2e-host login:" in console.read_text(encoding="utf-8")
-    assert console.with_name(console.name.replace(".console.log", ".png")).read_bytes().startswith(b"\x89PNG")
