@@ -10,6 +10,7 @@ EXTRA ?=
 TARGET ?=
 ONLY ?=
 TURN ?=
+WORKERS ?= 2
 
 VENV := .venv/controller
 UNIT_VENV := .venv/unit
@@ -125,7 +126,7 @@ lint: setup-tests
 
 unit: host setup-tests
 	@echo "Running the unit tests"
-	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m pytest -q tests/unit
+	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m pytest -q -n $(WORKERS) --dist worksteal tests/unit
 
 integration: host setup-tests
 	@echo "Running the integration tests"
