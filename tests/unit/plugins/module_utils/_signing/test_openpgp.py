@@ -136,14 +136,17 @@ def test_a_passphrase_that_nobody_types(tmp_path: pathlib.Path) -> None:
             signer(secret)
 
 
-def test_nothing_of_the_key_gets_out(keys: Keys, tmp_path: pathlib.Path, log: Log) -> None:
+def test_nothing_of_the_key_gets_out(
+    keys: Keys, tmp_path: pathlib.Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     secret = keys.archive.export_secret(tmp_path / "secret.asc")
     signer(secret, epoch=int(time.time()), log=log).sign(DATA)
     lines = pathlib.Path(secret).read_text().splitlines()
     body = [line for line in lines if re.fullmatch(r"[A-Za-z0-9+/=]{40,}", line)]
     assert body
     assert not [line for line in body if line in log.text]
-    assert not glob.glob(os.path.join(tempfile.gettempdir(), "os-image-composer-gnupg-*"))
+    assert not list(tmp_path.glob("os-image-composer-gnupg-*"))
     assert not glob.glob("/run/private-keys-v1.d")
 
 
