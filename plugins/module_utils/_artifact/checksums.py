@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
+
+#: Where disk_compose leaves the checksums of the image's files, below the build directory.
+CHECKSUMS_OF_FILES = ("disk", "files.json")
 
 _BUFFER = 1 << 20
 
@@ -64,4 +68,14 @@ def _checksums(path: str, shown: str) -> FileChecksums:
     return FileChecksums(text, sha1.hexdigest(), sha256.hexdigest())
 
 
-__all__ = ("FileChecksums", "tree_checksums")
+def write_checksums(files: t.Sequence[FileChecksums]) -> bytes:
+    """Return checksums as a JSON document."""
+    return json.dumps([dataclasses.astuple(item) for item in files], ensure_ascii=False).encode("utf-8") + b"\n"
+
+
+def read_checksums(data: bytes) -> t.List[FileChecksums]:
+    """Take checksums out of :func:`write_checksums`'s document."""
+    return [FileChecksums(*item) for item in json.loads(data)]
+
+
+__all__ = ("CHECKSUMS_OF_FILES", "FileChecksums", "read_checksums", "tree_checksums", "write_checksums")

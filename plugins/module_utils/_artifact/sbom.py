@@ -14,13 +14,17 @@ template only says for people. Stages that make the tree of an image final write
 from __future__ import annotations
 
 import dataclasses
-import json
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.checksums import FileChecksums, tree_checksums
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.cyclonedx import build_cyclonedx
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.description import DESCRIPTIONS, LayeredTree
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom_documents import (
+    CYCLONEDX,
+    DIRECTORY,
+    SPDX,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.spdx import (
     ImageIdentity,
     PackageDescription,
@@ -29,13 +33,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.spdx i
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
-
-#: Where the documents lie in an image.
-DIRECTORY = "/usr/share/sbom"
-#: Where disk_compose leaves the checksums of the image's files, below the build directory.
-CHECKSUMS_OF_FILES = ("disk", "files.json")
-SPDX = ".spdx.json"
-CYCLONEDX = ".cdx.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,14 +130,4 @@ class Bill:
         return documents
 
 
-def write_checksums(files: t.Sequence[FileChecksums]) -> bytes:
-    """Return checksums as a JSON document."""
-    return json.dumps([dataclasses.astuple(item) for item in files], ensure_ascii=False).encode("utf-8") + b"\n"
-
-
-def read_checksums(data: bytes) -> t.List[FileChecksums]:
-    """Take checksums out of :func:`write_checksums`'s document."""
-    return [FileChecksums(*item) for item in json.loads(data)]
-
-
-__all__ = ("CHECKSUMS_OF_FILES", "CYCLONEDX", "DIRECTORY", "SPDX", "Bill", "read_checksums", "write_checksums")
+__all__ = ("Bill",)

@@ -16,7 +16,7 @@ import hashlib
 import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import DIRECTORY
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom_documents import DIRECTORY
 from ansible_collections.os_image.composer.plugins.module_utils._image.boot_entry import BootEntry
 from ansible_collections.os_image.composer.plugins.module_utils._image.difference import (
     CHANGED,

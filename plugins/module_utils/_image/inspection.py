@@ -18,7 +18,11 @@ import os
 import tempfile
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import CYCLONEDX, DIRECTORY, SPDX
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom_documents import (
+    CYCLONEDX,
+    DIRECTORY,
+    SPDX,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._image.boot_entry import (
     BootEntry,

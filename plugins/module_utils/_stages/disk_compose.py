@@ -18,11 +18,11 @@ import ansible_collections.os_image.composer.plugins.module_utils._boot.grub  # 
 import ansible_collections.os_image.composer.plugins.module_utils._boot.systemd_boot  # noqa: F401
 
 # pylint: enable=unused-import
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.checksums import (
     CHECKSUMS_OF_FILES,
-    Bill,
     write_checksums,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import Bill
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import security_words
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree

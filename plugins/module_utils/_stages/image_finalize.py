@@ -13,6 +13,10 @@ import dataclasses
 import os
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.checksums import (
+    CHECKSUMS_OF_FILES,
+    read_checksums,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import CODECS
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.maker import ArtifactMaker, write_error
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import (
@@ -32,13 +36,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.publis
     publish,
     staging,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
-    CHECKSUMS_OF_FILES,
-    CYCLONEDX,
-    SPDX,
-    Bill,
-    read_checksums,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import Bill
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom_documents import CYCLONEDX, SPDX
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts, Stamp
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError

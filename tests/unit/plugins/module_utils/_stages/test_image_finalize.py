@@ -19,13 +19,13 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact import maker as maker_module
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.checksums import FileChecksums
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan import ArtifactPlan
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import (
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.checksums import (
     CHECKSUMS_OF_FILES,
+    FileChecksums,
     write_checksums,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan import ArtifactPlan
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     ArtifactError,
     CancelledError,
