@@ -160,22 +160,6 @@ def bootloader(boot_type: str, provider: str) -> Bootloader:
     return _CLASSES[boot_type, provider]()
 
 
-def efi_name(arch: str) -> str:
-    """Return how UEFI abbreviates an architecture in file names (C(x64)).
-
-    :raises BootError: The architecture is not supported.
-    """
-    names = {"x86_64": "x64", "aarch64": "aa64"}
-    if arch not in names:
-        raise BootError(f"There is no EFI bootloader for the architecture {arch!r}.", remedy="Correct target.arch.")
-    return names[arch]
-
-
-def fallback_path(arch: str) -> str:
-    """Return the path that firmware boots without being told (UEFI specification, 3.5.1.1)."""
-    return f"EFI/BOOT/BOOT{efi_name(arch).upper()}.EFI"
-
-
 def os_release_text(tree: str) -> str:
     """Return the content of a tree's os-release file; empty when there is none."""
     for path in ("/etc/os-release", "/usr/lib/os-release"):
@@ -217,8 +201,6 @@ __all__ = (
     "BootFiles",
     "Bootloader",
     "bootloader",
-    "efi_name",
-    "fallback_path",
     "os_release",
     "os_release_text",
     "register",

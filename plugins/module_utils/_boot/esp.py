@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What the bootloader puts onto the EFI system partition."""
+"""The EFI system partition: what firmware looks for there, and what a bootloader puts onto it."""
 
 from __future__ import annotations
 
@@ -54,4 +54,20 @@ class EspStaging:
         return made
 
 
-__all__ = ("EspStaging",)
+def efi_name(arch: str) -> str:
+    """Return how UEFI abbreviates an architecture in file names (C(x64)).
+
+    :raises BootError: The architecture is not supported.
+    """
+    names = {"x86_64": "x64", "aarch64": "aa64"}
+    if arch not in names:
+        raise BootError(f"There is no EFI bootloader for the architecture {arch!r}.", remedy="Correct target.arch.")
+    return names[arch]
+
+
+def fallback_path(arch: str) -> str:
+    """Return the path that firmware boots without being told (UEFI specification, 3.5.1.1)."""
+    return f"EFI/BOOT/BOOT{efi_name(arch).upper()}.EFI"
+
+
+__all__ = ("EspStaging", "efi_name", "fallback_path")

@@ -23,13 +23,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
     BootContext,
     BootFiles,
     Bootloader,
-    efi_name,
-    fallback_path,
     os_release,
     register,
     require_esp,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging
+from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging, efi_name, fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import escaped_cmdline, quoted_title
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import Partition

@@ -22,14 +22,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
     BootContext,
     BootFiles,
     Bootloader,
-    efi_name,
-    fallback_path,
     os_release,
     os_release_text,
     register,
     require_esp,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging
+from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging, efi_name, fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import Kernel
 from ansible_collections.os_image.composer.plugins.module_utils._boot.uki import Section, write_uki
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError

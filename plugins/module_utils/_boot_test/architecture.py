@@ -16,7 +16,7 @@ import struct
 import tempfile
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import fallback_path
+from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume import FatVolume
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import HARDWARE
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool

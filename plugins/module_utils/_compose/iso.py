@@ -20,8 +20,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.compre
     CODECS,
     compress_file,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line, security_words
+from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import default_kernel_first, find_kernels
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles, resolve_in_tree

@@ -17,7 +17,7 @@ import dataclasses
 import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import fallback_path
+from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import escaped_cmdline, quoted_title
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
