@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -25,6 +26,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.inputs
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import parse_yaml, read_yaml_bytes
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Origin, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider import (
+    known_systems,
+    system_directories,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._template.references import file_references, find_file
 
 #: The collection's own configuration.
@@ -190,7 +195,9 @@ def _entry(path: str, decrypt: Decrypt) -> tuple[bytes | str, int]:
 
 
 def _configuration(config_dir: str, template: LocatedMapping) -> t.Iterator[str]:
-    """Yield the files of the template's operating system; what tells the known ones when it is none of them.
+    """Yield the files of the template's operating system and those that all share, which default templates may extend.
+
+    When it is none of the known systems, these are the files that tell which ones are.
 
     :raises TemplateError: The directory holds no configuration.
     """
@@ -202,8 +209,9 @@ def _configuration(config_dir: str, template: LocatedMapping) -> t.Iterator[str]
         )
     target = template.get("target")
     name = target.get("os") if isinstance(target, LocatedMapping) else None
-    is_known = isinstance(name, str) and name in os.listdir(root)
-    for directory, folders, files in os.walk(os.path.join(root, name) if isinstance(name, str) and is_known else root):
+    is_known = isinstance(name, str) and name in known_systems(config_dir)
+    roots = system_directories(config_dir, str(name)) if is_known else (root,)
+    for directory, folders, files in itertools.chain.from_iterable(os.walk(path) for path in roots):
         folders[:] = sorted(folder for folder in folders if not folder.startswith((".", "__")))
         for file in sorted(files):
             path = os.path.join(directory, file)

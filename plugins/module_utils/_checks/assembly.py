@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._checks.catalogue import ADVICE, RULES
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._template.inheritance import fold, load_levels
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
     LocatedList,
@@ -36,6 +37,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.refere
 from ansible_collections.os_image.composer.plugins.module_utils._template.removal import take_out
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, findings
 from ansible_collections.os_image.composer.plugins.module_utils._template.schema import (
+    DEFAULT_TEMPLATE,
     FULL_TEMPLATE,
     OVERRIDES,
     SECTIONS,
@@ -56,6 +58,7 @@ class Assembly:
     :ivar template: The merged template, defaults filled in, local files by absolute paths.
     :ivar default: The default template as it would be without the user's, for showing what that changes.
     :ivar files: Absolute paths of the files that the template and the provider name, with their SHA-256.
+    :ivar levels: The files that the default template was folded from: its own first, its root last.
     :ivar sources: The YAML files that were read.
     :ivar unsupported: What is valid, but cannot be built by this version, in full sentences.
     """
@@ -64,6 +67,7 @@ class Assembly:
     default: LocatedMapping
     provider: ProviderConfig
     files: t.Dict[str, str]
+    levels: t.Tuple[str, ...]
     sources: t.Tuple[str, ...]
     warnings: t.List[str]
     unsupported: t.List[str]
@@ -153,10 +157,7 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
         assembler.fail()
     try:
         provider = load_provider(assembler.config_dir, merge_templates(user, upper), target)
-        default = load_yaml(provider.default_template_path, what="The default template")
-        wrong = validate(default, FULL_TEMPLATE)
-        if wrong:
-            raise template_error(f"The default template {provider.default_template_path}", wrong)
+        default, levels = _load_default(provider)
     except TemplateError as exc:
         if not assembler.problems:
             raise
@@ -165,7 +166,6 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
             for item in exc.details.get("errors", [])
         ]
         assembler.fail()
-    translate(default)
     merged = default
     for written in (user, upper):
         kept, problems = take_out(merged, written)
@@ -196,10 +196,30 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
         default=default,
         provider=provider,
         files=dict(sorted(assembler.files.items())),
-        sources=(assembler.template_path, provider.default_template_path, *provider.sources),
+        levels=levels,
+        sources=(assembler.template_path, *levels, *provider.sources),
         warnings=_lines(merged, (*findings(merged, ADVICE), *_without_repositories(merged, provider))),
         unsupported=_lines(merged, unsupported(merged)),
     )
+
+
+def _load_default(provider: ProviderConfig) -> t.Tuple[LocatedMapping, t.Tuple[str, ...]]:
+    """Return a provider's default template, and the files of its levels: its own first, its root last.
+
+    :raises TemplateError: Something is wrong with one of them, or with what they say together.
+    """
+    path, what = provider.default_template_path, "The default template"
+    levels = load_levels(path, roots=provider.directories, what=what)
+    problems = [problem for level in levels for problem in validate(level, DEFAULT_TEMPLATE)]
+    if problems:
+        raise template_error(f"{what} {path}", problems)
+    for level in levels:
+        translate(level)
+    default, problems = fold(levels)
+    problems += validate(default, FULL_TEMPLATE)
+    if problems:
+        raise template_error(f"{what} {path}", problems)
+    return default, tuple(level.origin.file for level in reversed(levels))
 
 
 def _lines(template: LocatedMapping, findings: t.Iterable[Finding]) -> t.List[str]:

@@ -36,6 +36,11 @@ class Origin:
     path: Path
     source: str | None = None
 
+    @property
+    def place(self) -> str:
+        """The file and the line, as messages have them."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
 
 class LocatedMapping(t.Dict[str, t.Any]):
     """A mapping with the origins of its entries."""

@@ -33,8 +33,7 @@ class Problem:
     @property
     def line(self) -> str:
         """The problem as one line of an error message."""
-        where = f"{self.origin.file}:{self.origin.line}" if self.origin.line else self.origin.file
-        return f"{where}: {show_path(self.origin.path)}: {self.message}"
+        return f"{self.origin.place}: {show_path(self.origin.path)}: {self.message}"
 
     def as_dict(self) -> t.Dict[str, t.Any]:
         """The problem as an element of the module's result."""

@@ -8,7 +8,8 @@
 """Providers: what C(config/osv/{os}/{dist}/) says about a release of an operating system.
 
 A provider is data. C(config.yml) names, per architecture, the other files; C(providerconfigs/) has the repositories,
-C(chrootenvconfigs/) the chroot environment, C(imageconfigs/defaultconfigs/) the default templates.
+C(chrootenvconfigs/) the chroot environment, C(imageconfigs/defaultconfigs/) the default templates. What several of
+these have in common lies in the directory of the operating system, or in C(config/osv/common/), which all share.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ PACKAGE_ARCHITECTURES: t.Mapping[str, t.Mapping[str, str]] = {
     "rpm": {"x86_64": "x86_64", "aarch64": "aarch64", "armv7hl": "armv7hl"},
 }
 
+# The directory below osv/ that belongs to no operating system.
+_SHARED = "common"
+
 
 @dataclasses.dataclass(frozen=True)
 class ProviderConfig:
@@ -51,6 +55,7 @@ class ProviderConfig:
     :ivar data: The C(provider) of C(template.json), without what depends on the template.
     :ivar bootloader_packages: The packages that each bootloader needs.
     :ivar default_template_path: The default template of the target's image type.
+    :ivar directories: Where the files lie that the default template may extend.
     :ivar sources: The configuration files that were read.
     :ivar files: Absolute paths of key files with their digests.
     """
@@ -59,11 +64,22 @@ class ProviderConfig:
     data: t.Dict[str, t.Any]
     bootloader_packages: t.Mapping[str, t.Sequence[str]]
     default_template_path: str
+    directories: t.Tuple[str, ...]
     sources: t.Tuple[str, ...]
     files: t.Mapping[str, str]
 
 
-def known_names(directory: str) -> t.List[str]:
+def known_systems(config_dir: str) -> t.List[str]:
+    """Return the names of the operating systems that a configuration directory has providers for."""
+    return [name for name in _folders(os.path.join(config_dir, "osv")) if name != _SHARED]
+
+
+def system_directories(config_dir: str, os_name: str) -> t.Tuple[str, ...]:
+    """Return the directories that hold everything of an operating system: its own, and the one that all share."""
+    return tuple(os.path.join(config_dir, "osv", name) for name in (os_name, _SHARED))
+
+
+def _folders(directory: str) -> t.List[str]:
     """Return the names of the subdirectories of a directory; none when it does not exist."""
     try:
         with os.scandir(directory) as entries:
@@ -73,7 +89,7 @@ def known_names(directory: str) -> t.List[str]:
 
 
 def _known_dists(root: str, os_name: str) -> t.List[str]:
-    return [name for name in known_names(os.path.join(root, os_name)) if _is_provider(root, os_name, name)]
+    return [name for name in _folders(os.path.join(root, os_name)) if _is_provider(root, os_name, name)]
 
 
 def _is_provider(root: str, os_name: str, dist: str) -> bool:
@@ -100,7 +116,7 @@ def _locate(config_dir: str, template: LocatedMapping, target: Target) -> str:
     :raises TemplateError: There is none; the message lists what there is.
     """
     root = os.path.join(config_dir, "osv")
-    systems = known_names(root)
+    systems = known_systems(config_dir)
     if not systems:
         raise TemplateError(
             f"The configuration directory {config_dir} holds no providers.",
@@ -163,6 +179,7 @@ def load_provider(config_dir: str, template: LocatedMapping, target: Target) -> 
         data=data,
         bootloader_packages=dict(settings["bootloaderPackages"]),
         default_template_path=_default_template(directory, template, target),
+        directories=system_directories(config_dir, target.os),
         sources=(config_path, chrootenv_path, repositories_path),
         files=files,
     )
@@ -242,6 +259,7 @@ __all__ = (
     "PACKAGE_ARCHITECTURES",
     "ProviderConfig",
     "expand_url",
-    "known_names",
+    "known_systems",
     "load_provider",
+    "system_directories",
 )

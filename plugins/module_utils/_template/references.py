@@ -102,7 +102,8 @@ def is_remote(name: str) -> bool:
     return "://" in name or name.startswith(("[", "<"))
 
 
-def _lies_in(path: str, directory: str) -> bool:
+def lies_in(path: str, directory: str) -> bool:
+    """Tell whether a path is a directory's, or below it; both are absolute and normalised."""
     return os.path.commonpath([path, directory]) == directory
 
 
@@ -119,9 +120,9 @@ def find_file(name: str, *, directory: str, root: str) -> str:
     resolved = os.path.realpath(path)
     if not os.path.isabs(name):
         remedy = "Put the file beside the template, or give its absolute path on the build host."
-        if not _lies_in(path, root):
+        if not lies_in(path, root):
             raise TemplateError(f"The path {name!r} leaves the directory {root}.", remedy=remedy)
-        if not _lies_in(resolved, os.path.realpath(root)):
+        if not lies_in(resolved, os.path.realpath(root)):
             raise TemplateError(f"The path {name!r} leaves the directory {root} by a symbolic link.", remedy=remedy)
     try:
         status = os.stat(resolved)
@@ -145,4 +146,5 @@ __all__ = (
     "file_references",
     "find_file",
     "is_remote",
+    "lies_in",
 )

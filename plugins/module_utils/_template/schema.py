@@ -792,7 +792,21 @@ OVERRIDES = _object(
     {**SECTIONS, **MERGE_SECTIONS, "image": {**IMAGE, "required": []}, "target": {**TARGET, "required": []}},
 )
 
-#: A template that stands for itself: a default template, or a merged one.
+# What only default templates can say so far.
+_EXTENDS = _string(
+    "The file that this one is merged over: a path relative to it, in the operating system's directory or in "
+    "config/osv/common/.",
+    minLength=1,
+    examples=["../../../common/system.yml"],
+)
+
+#: A level of a default template: any part of one.
+DEFAULT_TEMPLATE = _object(
+    "A default template, or a part that default templates have in common.",
+    {"extends": _EXTENDS, **OVERRIDES["properties"]},
+)
+
+#: A template that stands for itself: a default template with all of its levels, or a merged one.
 FULL_TEMPLATE = _object(
     "A complete image template.",
     dict(SECTIONS),
@@ -817,6 +831,7 @@ def json_schema() -> Schema:
 
 
 __all__ = (
+    "DEFAULT_TEMPLATE",
     "FULL_TEMPLATE",
     "MERGE_SECTIONS",
     "OVERRIDES",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import pathlib
+import shutil
 import tarfile
 import typing as t
 
@@ -85,6 +86,26 @@ def test_the_archive_depends_on_contents_alone(template: pathlib.Path) -> None:
     assert one.getvalue() == two.getvalue()
     (template.parent / "files" / "x").write_text("y")
     assert collect_file(str(template), config_dir=OWN_CONFIG, decrypt=refuse).write(io.BytesIO()) != first
+
+
+def test_what_default_templates_may_extend_is_collected(template: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(OWN_CONFIG, config)
+    shared = config / "osv" / "common" / "test.yml"
+    shared.parent.mkdir(exist_ok=True)
+    shared.write_text("systemConfig: {}\n")
+    bundle = collect_file(str(template), config_dir=str(config), decrypt=refuse)
+    systems = {name.split("/")[2] for name in members(bundle) if name.startswith("config/")}
+    assert systems == {"common", "debian"}
+    assert members(bundle)["config/osv/common/test.yml"][0] == b"systemConfig: {}\n"
+    before = bundle.write(io.BytesIO())
+    shared.write_text("systemConfig: {hostname: a}\n")
+    assert bundle.write(io.BytesIO()) != before
+    # It is no operating system.
+    template.write_text(TEMPLATE.replace("os: debian", "os: common"))
+    names = members(collect_file(str(template), config_dir=str(config), decrypt=refuse))
+    assert "config/osv/debian/debian13/config.yml" in names
+    assert "config/osv/common/test.yml" not in names
 
 
 def test_all_missing_files_are_named(template: pathlib.Path) -> None:
