@@ -13,7 +13,7 @@ import typing as t
 import pytest
 import yaml
 
-ROOT = pathlib.Path(__file__).parents[3]
+ROOT = pathlib.Path(__file__).parents[2]
 OWN_CONFIGURATION = ROOT / "config" / "os-image-composer.yml"
 LOOKUP = re.compile(r"\{\{ lookup\('os_image\.composer\.configuration', '([a-z_.]+)'\) \}\}")
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
