@@ -23,7 +23,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._emulation import ARCHITECTURES, emulation_problem
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError, ToolMissingError
 from ansible_collections.os_image.composer.plugins.module_utils._host_tools.distribution import read_distribution
-from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import HOST_LIBRARIES, HOST_TOOLS
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import (
+    HOST_LIBRARIES,
+    HOST_TOOLS,
+    packages_for,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 
 Facts = t.Dict[str, t.Any]
@@ -83,7 +87,7 @@ def _library_facts() -> Facts:
 def missing_packages(packages: t.Sequence[str], *, family: str) -> t.List[str]:
     """Return those of C(packages) that are not installed, in the same order.
 
-    :param family: The family of the host's distribution, see :mod:`_distribution`.
+    :param family: The family of the host's distribution, see :func:`read_distribution`.
     """
     if not packages:
         return []
@@ -202,7 +206,8 @@ def probe_build_host(
     *,
     work_dir: str,
     space: t.Mapping[str, int],
-    packages: t.Iterable[t.Mapping[str, t.Sequence[str]]],
+    packages: t.Iterable[t.Mapping[str, t.Sequence[str]]] = (),
+    purposes: t.Sequence[str] = (),
     foreign_architectures: t.Sequence[str] = (),
 ) -> Facts:
     """Find out what the host has and can do.
@@ -210,12 +215,16 @@ def probe_build_host(
     :param work_dir: Where roots are built; it, or the nearest directory above it, must be able to hold overlay layers.
     :param space: Directories, each with the bytes that must be free there.
     :param packages: Distribution packages that should be installed, see :func:`wanted_packages`.
+    :param purposes: What the host is for, see :data:`PURPOSES`; the packages for that should be installed, too.
     :param foreign_architectures: Those that images shall be built for, beside the host's own.
     :returns: Facts by subject, and C(problems): full sentences, empty when images can be built here.
     """
     distribution = read_distribution()
     family, machine = distribution["family"], platform.machine()
-    wanted_here = wanted_packages(packages, family=family, machine=machine, foreign=foreign_architectures)
+    wanted_here = {
+        *wanted_packages(packages, family=family, machine=machine, foreign=foreign_architectures),
+        *packages_for(purposes, family=family, machine=machine, foreign=foreign_architectures),
+    }
     tools, libraries = _tool_facts(), _library_facts()
     directory = existing_parent(work_dir)
     kernel = _kernel_facts(directory)
@@ -253,7 +262,7 @@ def probe_build_host(
         "free_space": free,
         "missing_tools": [name for name in _TOOLS if name not in tools],
         "missing_libraries": [name for name in HOST_LIBRARIES if name not in libraries],
-        "missing_packages": missing_packages(wanted_here, family=family) if family else [],
+        "missing_packages": missing_packages(sorted(wanted_here), family=family) if family else [],
         "missing_emulators": {arch: emulation[arch] for arch in foreign_architectures if emulation[arch] is not None},
         "problems": problems,
     }

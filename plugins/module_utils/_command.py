@@ -79,14 +79,26 @@ def find_tool(name: str) -> str:
     :param name: One of :data:`HOST_TOOLS`.
     :raises ToolMissingError: It is not installed.
     """
-    tool = HOST_TOOLS[name]
-    for candidate in (name, *tool.other_names):
-        path = shutil.which(candidate, path=_SEARCH_PATH)
-        if path is not None:
-            return path
-    raise ToolMissingError(
-        f"The program {name!r} was not found on the build host.", remedy=install_remedy(tool.package)
-    )
+    path = _path_of(name)
+    if path is None:
+        raise ToolMissingError(
+            f"The program {name!r} was not found on the build host.",
+            remedy=install_remedy(HOST_TOOLS[name].package),
+        )
+    return path
+
+
+def has_tool(name: str) -> bool:
+    """Whether a program is installed.
+
+    :param name: One of :data:`HOST_TOOLS`.
+    """
+    return _path_of(name) is not None
+
+
+def _path_of(name: str) -> str | None:
+    paths = (shutil.which(spelled, path=_SEARCH_PATH) for spelled in (name, *HOST_TOOLS[name].other_names))
+    return next((path for path in paths if path is not None), None)
 
 
 def tool_version(name: str) -> str:
@@ -230,4 +242,4 @@ def _decode(data: bytes) -> str:
     return data.decode("utf-8", errors="replace")
 
 
-__all__ = ("CommandLog", "CommandRunner", "CompletedCommand", "find_tool", "tool_version")
+__all__ = ("CommandLog", "CommandRunner", "CompletedCommand", "find_tool", "has_tool", "tool_version")

@@ -56,6 +56,18 @@ options:
       - Further packages in the form of O(packages).
     type: dict
     default: {}
+  purposes:
+    description:
+      - What the build host is for. The packages that this collection needs for that should be installed, beside
+        O(packages); the module knows what the host's distribution calls them.
+      - V(build) is to build images, V(boot_test) to boot them in virtual machines.
+    type: list
+    elements: str
+    choices:
+      - build
+      - boot_test
+    default: []
+    version_added: 0.2.0
   extra_packages:
     description:
       - Names of further packages, whatever the distribution is.
@@ -83,9 +95,7 @@ EXAMPLES = r"""
     work_dir: /srv/images/work
     space:
       /srv/images/work: 10G
-    packages:
-      debian:
-        - python3-solv
+    purposes: [build]
   become: true
   register: build_host
 
@@ -189,7 +199,9 @@ missing_libraries:
   elements: str
   sample: [solv]
 missing_packages:
-  description: Those of O(packages), O(boot_test_packages) and O(extra_packages) that are not installed.
+  description:
+    - Those of O(packages), O(boot_test_packages) and O(extra_packages), and of the packages for O(purposes), that are
+      not installed.
   returned: success
   type: list
   elements: str
@@ -215,6 +227,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.formatters import human_to_bytes
 from ansible_collections.os_image.composer.plugins.module_utils._build_host import probe_build_host
 from ansible_collections.os_image.composer.plugins.module_utils._emulation import ARCHITECTURES
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import PURPOSES
 from ansible_collections.os_image.composer.plugins.module_utils._module import failing
 
 
@@ -227,6 +240,7 @@ def main() -> None:
             "packages": {"type": "dict", "default": {}},
             "boot_test_packages": {"type": "dict", "default": {}},
             "extra_packages": {"type": "list", "elements": "str", "default": []},
+            "purposes": {"type": "list", "elements": "str", "choices": list(PURPOSES), "default": []},
             "foreign_architectures": {
                 "type": "list",
                 "elements": "str",
@@ -248,6 +262,7 @@ def main() -> None:
             work_dir=params["work_dir"],
             space=space,
             packages=[params["packages"], params["boot_test_packages"], {"all": params["extra_packages"]}],
+            purposes=params["purposes"],
             foreign_architectures=params["foreign_architectures"],
         )
     module.exit_json(changed=False, **facts)

@@ -250,6 +250,21 @@ HOST_PACKAGES: t.Tuple[HostPackage, ...] = (
 )
 
 
+def packages_for(
+    purposes: t.Container[str], *, family: str, machine: str, foreign: t.Container[str] = ()
+) -> t.Set[str]:
+    """Return the names of the packages that a host should have.
+
+    :param purposes: Of :data:`PURPOSES`.
+    :param family: The family of the host's distribution, see :func:`read_distribution`.
+    :param machine: The host's architecture, as C(uname -m) shows it.
+    :param foreign: Those that images shall be built for, beside it.
+    """
+    wanted = (package for package in HOST_PACKAGES if package.purpose in purposes)
+    names = (package.name(family, machine) for package in wanted if package.is_wanted(machine, foreign))
+    return {name for name in names if name is not None}
+
+
 def install_remedy(package: HostPackage, *, otherwise: str = "Build on a host with Debian, Ubuntu or Fedora.") -> str:
     """Return the sentence that tells how the build host gets a package.
 
@@ -275,4 +290,5 @@ __all__ = (
     "HostPackage",
     "HostTool",
     "install_remedy",
+    "packages_for",
 )

@@ -12,12 +12,16 @@ from __future__ import annotations
 import abc
 import dataclasses
 import os
-import shutil
 import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume import FatVolume
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
+from ansible_collections.os_image.composer.plugins.module_utils._command import (
+    CommandRunner,
+    find_tool,
+    has_tool,
+    tool_version,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, SigningError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
 
@@ -157,7 +161,7 @@ class Signer(abc.ABC):
     @classmethod
     def is_available(cls) -> bool:
         """Whether the build host has it."""
-        return shutil.which(cls.tool, path=os.defpath + ":/usr/local/bin") is not None
+        return has_tool(cls.tool)
 
     @abc.abstractmethod
     def sign(self, source: str, destination: str) -> None:

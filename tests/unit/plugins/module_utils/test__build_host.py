@@ -19,7 +19,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._build_host impo
 )
 from ansible_collections.os_image.composer.plugins.module_utils._command import CompletedCommand
 from ansible_collections.os_image.composer.plugins.module_utils._emulation import ARCHITECTURES
-from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import HOST_PACKAGES
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import EMULATORS
 
 ROOT = pathlib.Path(__file__).parents[4]
 FAMILIES = ("azurelinux", "debian", "redhat")
@@ -68,10 +68,9 @@ def test_every_emulator_has_its_package_and_its_format() -> None:
     # Azure Linux has none that runs in a root tree.
     assert set(variables["__build_host_formats"]) == {"debian", "redhat"}
     for family, formats in variables["__build_host_formats"].items():
-        assert set(formats) == set(ARCHITECTURES)
-        for arch in ARCHITECTURES:
-            for choice in ("__build_host_packages", "__build_host_boot_test_packages"):
-                assert variables[choice][f"{family}-for-{arch}"]
+        assert set(formats) == set(ARCHITECTURES) == set(EMULATORS)
+        assert all(package.name(family) for package in EMULATORS.values())
+    assert not any(package.name("azurelinux") for package in EMULATORS.values())
 
 
 def test_missing_packages_asks_dpkg() -> None:
@@ -160,19 +159,31 @@ def test_a_user_without_rights_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> 
     assert facts["problems"] == ["The modules do not run as root on the build host. Use become."]
 
 
-def role_packages(family: str, machine: str) -> set[str]:
-    variables = yaml.safe_load((ROOT / "roles/build_host/vars/main.yml").read_text(encoding="utf-8"))
-    choices = [variables["__build_host_packages"], variables["__build_host_boot_test_packages"]]
-    foreign = sorted(ARCHITECTURES)
-    return set(wanted_packages(choices, family=family, machine=machine, foreign=foreign))
-
-
-@pytest.mark.parametrize("machine", sorted(ARCHITECTURES))
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_role_installs_every_package_that_a_message_names(family: str, machine: str) -> None:
-    named = {
-        package.name(family, machine) for package in HOST_PACKAGES if package.is_wanted(machine, sorted(ARCHITECTURES))
-    }
-    # These are there always, or come with others.
-    always = {"bash", "coreutils", "gzip", "libzstd", "libzstd1", "zstd-libs", None}
-    assert sorted(t.cast("set[str]", named - always)) == sorted(role_packages(family, machine))
+@pytest.mark.parametrize(
+    ("purposes", "expected"),
+    [
+        ([], {"another"}),
+        (["build"], {"another", "xz-utils", "grub-pc-bin", "qemu-user-static"}),
+        (["boot_test"], {"another", "ovmf", "qemu-system-x86", "qemu-efi-aarch64", "qemu-system-arm"}),
+    ],
+)
+def test_packages_for_the_purposes_of_a_host_are_looked_for(
+    monkeypatch: pytest.MonkeyPatch, purposes: list[str], expected: set[str]
+) -> None:
+    monkeypatch.setattr(_build_host, "_tool_facts", dict)
+    monkeypatch.setattr(_build_host, "_library_facts", dict)
+    monkeypatch.setattr(_build_host, "_kernel_facts", lambda directory: GOOD_KERNEL)
+    monkeypatch.setattr(_build_host, "read_distribution", lambda: {"name": "Debian", "family": "debian"})
+    monkeypatch.setattr(_build_host.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(_build_host, "missing_packages", lambda packages, *, family: list(packages))
+    facts = probe_build_host(
+        work_dir="/",
+        space={},
+        packages=[{"all": ["another"]}],
+        purposes=purposes,
+        foreign_architectures=["aarch64"],
+    )
+    missing = facts["missing_packages"]
+    assert missing == sorted(missing)
+    assert expected <= set(missing)
+    assert "build" in purposes or set(missing) == expected

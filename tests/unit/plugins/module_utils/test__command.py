@@ -15,7 +15,12 @@ import time
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils import _command
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
+from ansible_collections.os_image.composer.plugins.module_utils._command import (
+    CommandRunner,
+    find_tool,
+    has_tool,
+    tool_version,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, ToolMissingError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 
@@ -124,7 +129,9 @@ def test_find_tool(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_tool_is_found_by_its_other_name(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setattr(_command, "_SEARCH_PATH", str(tmp_path))
+    assert not has_tool("grub-mkimage")
     (tmp_path / "grub2-mkimage").touch(mode=0o755)
+    assert has_tool("grub-mkimage")
     assert find_tool("grub-mkimage") == f"{tmp_path}/grub2-mkimage"
     (tmp_path / "grub-mkimage").touch(mode=0o755)
     assert find_tool("grub-mkimage") == f"{tmp_path}/grub-mkimage"

@@ -22,6 +22,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._host_tools.tabl
     HOST_TOOLS,
     PURPOSES,
     HostPackage,
+    packages_for,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 
@@ -98,6 +99,45 @@ def test_whether_a_package_is_wanted_depends_on_architectures() -> None:
     assert firmware.is_wanted("x86_64", ())
     assert firmware.is_wanted("aarch64", both)
     assert not firmware.is_wanted("aarch64", ())
+
+
+def test_packages_for_a_host() -> None:
+    debian = packages_for(["build"], family="debian", machine="x86_64")
+    assert {"e2fsprogs", "fdisk", "grub-efi-amd64-bin", "grub-pc-bin", "python3-solv", "systemd-boot-efi"} <= debian
+    assert debian & {"grub-efi-arm64-bin", "ovmf", "qemu-user-static"} == set()
+    fedora = packages_for(PURPOSES, family="redhat", machine="aarch64", foreign=["aarch64", "x86_64"])
+    assert {"edk2-aarch64", "edk2-ovmf", "grub2-efi-aa64-modules", "qemu-user-static-x86", "util-linux"} <= fedora
+    assert fedora & {"fdisk", "grub2-pc-modules", "mount", "qemu-user-static-aarch64"} == set()
+    firmware = {
+        machine: "edk2-ovmf" in packages_for(["boot_test"], family="azurelinux", machine=machine, foreign=["x86_64"])
+        for machine in ("aarch64", "x86_64")
+    }
+    assert firmware == {"aarch64": False, "x86_64": True}
+
+
+@pytest.mark.parametrize(
+    ("family", "none"),
+    [
+        ("debian", set()),
+        ("redhat", set()),
+        (
+            "azurelinux",
+            {
+                "dpkg",
+                "osslsigncode",
+                "python3-gnupg",
+                "python3-jsonschema",
+                "python3-solv",
+                "qemu-efi-aarch64",
+                "qemu-user-static",
+                "sbsigntool",
+                "systemd-boot-efi",
+            },
+        ),
+    ],
+)
+def test_what_a_family_has_no_package_of(family: str, none: set[str]) -> None:
+    assert {package.debian for package in table.HOST_PACKAGES if package.name(family, "x86_64") is None} == none
 
 
 def test_every_package_has_a_purpose_that_is_known() -> None:
