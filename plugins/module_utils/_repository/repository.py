@@ -28,9 +28,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._download.model 
 from ansible_collections.os_image.composer.plugins.module_utils._download.url import redact
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, write_file, write_json
-from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import is_url, local_keys
+from ansible_collections.os_image.composer.plugins.module_utils._repository.key_download import local_keys
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import is_url
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
-from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import SignedContent, read_keyring
+from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import read_keyring
+from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import SignedContent
 
 _STATE_SCHEMA = 1
 _CLOCK_TOLERANCE = 3600

@@ -23,8 +23,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
-from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import (
+from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import (
     PublicKey,
+    normalised,
     read_keyring,
     read_public_keys,
 )
@@ -73,7 +74,7 @@ class _KeyHome:
                 remedy="Name its key files in the template, or set gpgcheck: false for this repository.",
             )
         keys = read_public_keys(read_keyring(repository.key_files, what=what), now=now)
-        pinned = {fingerprint.replace(" ", "").upper() for fingerprint in repository.fingerprints}
+        pinned = normalised(repository.fingerprints)
         self._good: list[PublicKey] = []
         self._refused: dict[str, str] = {}
         for key in keys:
@@ -132,28 +133,39 @@ class _KeyHome:
 
         :param text: What C(rpmkeys) says about it.
         """
-        signatures = [match for match in map(_SIGNATURE.search, text.splitlines()) if match]
-        broken = [match["what"] for match in map(_BAD.match, text.splitlines()) if match]
+        broken = next((match["what"] for match in map(_BAD.match, text.splitlines()) if match), None)
         if broken:
-            return f"it was changed after it was signed ({_capital_less(broken[0])} does not match)"
-        for match in signatures:
-            key = match["key"].upper()
-            refused = [reason for fingerprint, reason in self._refused.items() if fingerprint.endswith(key)]
-            known = any(fingerprint.endswith(key) for good in self._good for fingerprint in good.subkeys)
-            if refused:
-                return f"the key {key} that it is signed with {refused[0]}"
-            if not known or match["verdict"].upper() == "NOKEY":
-                return f"it is signed with the key {key}, which is not one of the repository's keys"
-            weak = _WEAK.search(match["what"])
-            if weak:
-                return f"its signature by the key {key} uses {weak['digest'].upper()}, which is broken"
+            return f"it was changed after it was signed ({_capital_less(broken)} does not match)"
+        signatures = [match for match in map(_SIGNATURE.search, text.splitlines()) if match]
+        problem = next(filter(None, map(self._signature_problem, signatures)), "")
+        if problem:
+            return problem
         if not signatures and "digest" in text.lower():
             return "it is not signed"
         if failed or not any(match["verdict"].upper() == "OK" for match in signatures):
-            lines = [line.strip() for line in text.replace(path, os.path.basename(path)).splitlines() if line.strip()]
-            said = next((line for line in lines if line.startswith("error:")), "")
-            return f"it is damaged, or no RPM package{f' ({said[7:]})' if said else ''}"
+            return _damage(text, path)
         return ""
+
+    def _signature_problem(self, signature: re.Match[str]) -> str:
+        """Return why a signature of a package does not count, in words that follow the package's name."""
+        key = signature["key"].upper()
+        refused = next((reason for fingerprint, reason in self._refused.items() if fingerprint.endswith(key)), None)
+        if refused:
+            return f"the key {key} that it is signed with {refused}"
+        known = any(fingerprint.endswith(key) for good in self._good for fingerprint in good.subkeys)
+        if not known or signature["verdict"].upper() == "NOKEY":
+            return f"it is signed with the key {key}, which is not one of the repository's keys"
+        weak = _WEAK.search(signature["what"])
+        if weak:
+            return f"its signature by the key {key} uses {weak['digest'].upper()}, which is broken"
+        return ""
+
+
+def _damage(text: str, path: str) -> str:
+    """Say what rpm found wrong with a file that is no good package."""
+    lines = (line.strip() for line in text.replace(path, os.path.basename(path)).splitlines())
+    said = next((line for line in lines if line.startswith("error:")), "")
+    return f"it is damaged, or no RPM package{f' ({said[7:]})' if said else ''}"
 
 
 def verify_packages(

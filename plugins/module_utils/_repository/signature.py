@@ -6,47 +6,23 @@
 # Do not use this from other collections or standalone plugins/modules!
 """Signatures of repository metadata (OpenPGP), checked with a repository's own keys and nothing else.
 
-GnuPG runs in a private home that lives as long as one verification, without an agent and without a network. Its exit
-status is not looked at: it is 0 for an expired key too. Only the status lines tell (GnuPG's doc/DETAILS).
+GnuPG's exit status is not looked at: it is 0 for an expired key too. Only the status lines tell (GnuPG's doc/DETAILS).
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import contextlib
-import copy
 import dataclasses
-import datetime
-import functools
 import io
 import os
 import re
-import tempfile
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import SignatureError
-from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
+from ansible_collections.os_image.composer.plugins.module_utils._repository.gnupg import private_gpg
+from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import normalised, on_day
 
 _CLEARSIGNED_BEGIN = b"-----BEGIN PGP SIGNED MESSAGE-----"
 _CLEARSIGNED_END = b"-----END PGP SIGNATURE-----"
-_ARMOR = re.compile(
-    rb"^-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t]*\r?\n(?:[^\r\n]+: [^\r\n]*\r?\n)*[ \t]*\r?\n"
-    rb"(?P<body>[A-Za-z0-9+/=\s]+?)(?:^=[A-Za-z0-9+/]{4}[ \t]*\r?\n)?^-----END PGP PUBLIC KEY BLOCK-----",
-    re.MULTILINE,
-)
-_OPTIONS = (
-    "--no-options",
-    "--no-autostart",
-    "--disable-dirmngr",
-    "--no-auto-key-locate",
-    "--no-auto-key-retrieve",
-    "--no-auto-check-trustdb",
-    "--no-permission-warning",
-    "--trust-model",
-    "always",
-)
 # RFC 9580, 9.5: MD5, SHA-1 and RIPEMD-160 do not protect against collisions any more.
 _WEAK_DIGESTS: t.Mapping[str, str] = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}
 _NO_PUBLIC_KEY = "9"
@@ -64,27 +40,6 @@ class SignedContent:
     signed_by: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class PublicKey:
-    """A public key with its subkeys.
-
-    :ivar fingerprint: That of the primary key.
-    :ivar problem: Why nothing may be signed with it, in words that follow its name; empty for a good key.
-    :ivar subkeys: What is wrong with each key of it, the primary one included, by fingerprint.
-    :ivar armored: The key alone, as an armored block.
-    """
-
-    fingerprint: str
-    problem: str
-    subkeys: t.Mapping[str, str]
-    armored: bytes
-
-    @property
-    def fingerprints(self) -> frozenset[str]:
-        """All fingerprints."""
-        return frozenset(self.subkeys)
-
-
 @dataclasses.dataclass
 class _Signature:
     """One signature, as the status lines describe it."""
@@ -100,49 +55,6 @@ class _Signature:
     @property
     def shown(self) -> str:
         return self.primary or self.fingerprint or self.key_id
-
-
-def read_keyring(paths: t.Sequence[str], *, what: str) -> bytes:
-    """Return the public keys of some files, armored or not, as one binary keyring.
-
-    :param what: The repository, as messages name it.
-    :raises SignatureError: A file cannot be read, or holds no key.
-    """
-    keyring = []
-    for path in paths:
-        try:
-            with open(path, "rb") as stream:
-                data = stream.read()
-        except OSError as exc:
-            raise SignatureError(
-                f"The key file {path} of {what} cannot be read: {exc.strerror}.",
-                remedy="Check the path in the template or the provider's configuration. A key that is named by URL is "
-                "fetched by os_image.composer.pkg_resolve: run it once without lock_file.",
-            ) from exc
-        keyring.append(dearmor(data, path=path, what=what))
-    return b"".join(keyring)
-
-
-def dearmor(data: bytes, *, path: str, what: str) -> bytes:
-    """Return the public keys of a key export, armored or not, in the binary form.
-
-    :param path: Where it comes from, as messages name it.
-    :raises SignatureError: It holds no key.
-    """
-    # The first byte of a binary OpenPGP packet has its highest bit set (RFC 9580, 4.2).
-    if data[:1] >= b"\x80":
-        return data
-    blocks = [match.group("body") for match in _ARMOR.finditer(data)]
-    try:
-        keys = b"".join(base64.b64decode(b"".join(block.split()), validate=True) for block in blocks)
-    except binascii.Error:
-        keys = b""
-    if not keys:
-        raise SignatureError(
-            f"The key file {path} of {what} holds no OpenPGP public key.",
-            remedy="It must be a key export, armored (gpg --armor --export) or binary.",
-        )
-    return keys
 
 
 def verify_clearsigned(
@@ -191,102 +103,11 @@ def verify_detached(
     return SignedContent(data, _judge(signatures, keyring, fingerprints, what=what))
 
 
-@dataclasses.dataclass(frozen=True)
-class SelectedKeys:
-    """The keys of a keyring that have certain fingerprints.
-
-    :ivar armored: These keys; empty when there are none.
-    :ivar usable: Those of the fingerprints whose keys have neither expired nor been revoked.
-    :ivar found: Fingerprints of all primary keys of the keyring.
-    """
-
-    armored: bytes
-    usable: frozenset[str]
-    found: tuple[str, ...]
-
-
-def select_keys(keyring: bytes, fingerprints: t.Collection[str], *, now: int | None = None) -> SelectedKeys:
-    """Take the keys with certain fingerprints out of a keyring.
-
-    :param keyring: Public keys in the binary form, see :func:`read_keyring`.
-    :param fingerprints: In upper case, of primary keys or of subkeys; a subkey comes with its primary key.
-    :param now: Seconds since 1970 to check expiry dates against, instead of the clock.
-    """
-    with _private_gpg(now=now) as gpg:
-        gpg.import_keys(keyring)
-        usable: set[str] = set()
-        wanted = []
-        found = []
-        for key in gpg.list_keys():
-            found.append(key["fingerprint"])
-            own = {key["fingerprint"], *(subkey[2] for subkey in key["subkeys"])}.intersection(fingerprints)
-            if own:
-                wanted.append(key["fingerprint"])
-            if key["trust"] not in ("e", "r"):
-                usable |= own
-        armored = gpg.export_keys(wanted) if wanted else ""
-    return SelectedKeys(armored.encode("ascii"), frozenset(usable), tuple(found))
-
-
-def read_public_keys(keyring: bytes, *, now: int | None = None) -> list[PublicKey]:
-    """Return the keys of a keyring one by one, and what GnuPG thinks of each.
-
-    :param keyring: See :func:`read_keyring`.
-    :param now: Seconds since 1970 to check expiry dates against, instead of the clock.
-    """
-    with _private_gpg(now=now) as gpg:
-        gpg.import_keys(keyring)
-        keys = []
-        for entry in gpg.list_keys():
-            subkeys = {entry["fingerprint"]: _key_problem(entry)}
-            for key_id, _use, fingerprint, *_rest in entry["subkeys"]:
-                subkeys[fingerprint] = _key_problem(entry["subkey_info"][key_id])
-            keys.append(
-                PublicKey(
-                    fingerprint=entry["fingerprint"],
-                    problem=subkeys[entry["fingerprint"]],
-                    subkeys=subkeys,
-                    armored=gpg.export_keys(entry["fingerprint"]).encode("ascii"),
-                )
-            )
-    return keys
-
-
-def _key_problem(entry: t.Mapping[str, t.Any]) -> str:
-    """Say why a key may not sign; GnuPG's doc/DETAILS, "Field 2 - Validity"."""
-    if entry["trust"] == "e":
-        return f"has expired{_on_day(int(entry['expires']) if entry['expires'] else None)}"
-    return {"r": "was revoked", "i": "is not valid", "d": "is disabled"}.get(entry["trust"], "")
-
-
-def _on_day(seconds: int | None) -> str:
-    if seconds is None:
-        return ""
-    return f" on {datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc):%Y-%m-%d}"
-
-
-@functools.lru_cache(maxsize=1)
-def _prototype() -> t.Any:
-    """Return an object of python-gnupg; making one runs C(gpg --version), so it is made once."""
-    gnupg = import_library("gnupg")
-    return gnupg.GPG(gpgbinary=find_tool("gpg"))
-
-
-@contextlib.contextmanager
-def _private_gpg(*, now: int | None) -> t.Iterator[t.Any]:
-    """Yield an object of python-gnupg whose home is empty, and goes away at the end."""
-    with tempfile.TemporaryDirectory(prefix="os-image-composer-gnupg-") as home:
-        gpg = copy.copy(_prototype())
-        gpg.gnupghome = home
-        gpg.options = [*_OPTIONS, *(("--faked-system-time", f"{now}!") if now is not None else ())]
-        yield gpg
-
-
 def _run_gpg(
     data: bytes, signature: bytes | None, *, keyring: bytes, now: int | None
 ) -> tuple[bytes, list[_Signature]]:
     """Let GnuPG check a document; return the signed text (clearsigned only) and its word on each signature."""
-    with _private_gpg(now=now) as gpg:
+    with private_gpg(now=now) as gpg:
         ring = os.path.join(gpg.gnupghome, "keys.gpg")
         with open(ring, "wb") as stream:
             stream.write(keyring)
@@ -338,7 +159,7 @@ def _judge(
 
     :raises SignatureError: There is no acceptable signature.
     """
-    pinned = {fingerprint.replace(" ", "").upper() for fingerprint in fingerprints}
+    pinned = normalised(fingerprints)
     for signature in signatures:
         if signature.verdict == "BADSIG":
             raise SignatureError(
@@ -368,7 +189,7 @@ def _describe(signature: _Signature, pinned: t.Collection[str]) -> str:
     """Say in words why one signature is not accepted."""
     key = f"the key {signature.shown}"
     if signature.verdict == "EXPKEYSIG":
-        return f"{key} has expired{_on_day(signature.key_expired)}"
+        return f"{key} has expired{on_day(signature.key_expired)}"
     if signature.verdict == "REVKEYSIG":
         return f"{key} was revoked"
     if signature.verdict == "EXPSIG":
@@ -398,14 +219,4 @@ _REMEDIES: t.Mapping[str, str] = {
 }
 
 
-__all__ = (
-    "PublicKey",
-    "SelectedKeys",
-    "SignedContent",
-    "dearmor",
-    "read_keyring",
-    "read_public_keys",
-    "select_keys",
-    "verify_clearsigned",
-    "verify_detached",
-)
+__all__ = ("SignedContent", "verify_clearsigned", "verify_detached")

@@ -44,7 +44,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.users im
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, CommandError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
-from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import read_keyring
+from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import read_keyring
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 

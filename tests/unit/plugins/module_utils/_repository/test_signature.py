@@ -13,9 +13,9 @@ import time
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import SignatureError
+from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import read_keyring
 from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import (
     SignedContent,
-    read_keyring,
     verify_clearsigned,
     verify_detached,
 )
@@ -161,24 +161,6 @@ def test_key_files_of_all_forms(keys: Keys, tmp_path: pathlib.Path) -> None:
         (tmp_path / name).write_bytes(data)
         keyring = read_keyring([str(tmp_path / name)], what="the repository")
         assert verify_clearsigned(document, keyring=keyring, fingerprints=(), what=name).content == TEXT
-
-
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (None, "cannot be read: No such file or directory. Check the path"),
-        (b"hello", "holds no OpenPGP public key. It must be a key export"),
-        (b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabcde\n-----END PGP PUBLIC KEY BLOCK-----\n", "holds no OpenPGP"),
-    ],
-)
-def test_unusable_key_files(tmp_path: pathlib.Path, data: bytes | None, words: str) -> None:
-    path = tmp_path / "key.asc"
-    if data is not None:
-        path.write_bytes(data)
-    with pytest.raises(SignatureError) as caught:
-        read_keyring([str(path)], what="the repository 'x'")
-    assert str(caught.value).startswith(f"The key file {path} of the repository 'x' ")
-    assert words in str(caught.value)
 
 
 def test_nothing_is_left_behind(keys: Keys, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:

@@ -14,11 +14,8 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._download.model import Timeouts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
-from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import (
-    kept_key,
-    local_keys,
-    with_kept_keys,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._repository.key_download import local_keys
+from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import kept_key, with_kept_keys
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys, SigningKey
 

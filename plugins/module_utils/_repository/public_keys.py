@@ -1,0 +1,181 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""OpenPGP public keys: read from files, told apart by their fingerprints, and which of them may still sign."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import datetime
+import re
+import typing as t
+
+from ansible_collections.os_image.composer.plugins.module_utils._errors import SignatureError
+from ansible_collections.os_image.composer.plugins.module_utils._repository.gnupg import private_gpg
+
+_ARMOR = re.compile(
+    rb"^-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t]*\r?\n(?:[^\r\n]+: [^\r\n]*\r?\n)*[ \t]*\r?\n"
+    rb"(?P<body>[A-Za-z0-9+/=\s]+?)(?:^=[A-Za-z0-9+/]{4}[ \t]*\r?\n)?^-----END PGP PUBLIC KEY BLOCK-----",
+    re.MULTILINE,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PublicKey:
+    """A public key with its subkeys.
+
+    :ivar fingerprint: That of the primary key.
+    :ivar problem: Why nothing may be signed with it, in words that follow its name; empty for a good key.
+    :ivar subkeys: What is wrong with each key of it, the primary one included, by fingerprint.
+    :ivar armored: The key alone, as an armored block.
+    """
+
+    fingerprint: str
+    problem: str
+    subkeys: t.Mapping[str, str]
+    armored: bytes
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        """All fingerprints."""
+        return frozenset(self.subkeys)
+
+
+def normalised(fingerprints: t.Iterable[str]) -> t.FrozenSet[str]:
+    """Return fingerprints as GnuPG writes them, from the form in which people read them."""
+    return frozenset(fingerprint.replace(" ", "").upper() for fingerprint in fingerprints)
+
+
+def read_keyring(paths: t.Sequence[str], *, what: str) -> bytes:
+    """Return the public keys of some files, armored or not, as one binary keyring.
+
+    :param what: The repository, as messages name it.
+    :raises SignatureError: A file cannot be read, or holds no key.
+    """
+    keyring = []
+    for path in paths:
+        try:
+            with open(path, "rb") as stream:
+                data = stream.read()
+        except OSError as exc:
+            raise SignatureError(
+                f"The key file {path} of {what} cannot be read: {exc.strerror}.",
+                remedy="Check the path in the template or the provider's configuration. A key that is named by URL is "
+                "fetched by os_image.composer.pkg_resolve: run it once without lock_file.",
+            ) from exc
+        keyring.append(dearmor(data, path=path, what=what))
+    return b"".join(keyring)
+
+
+def dearmor(data: bytes, *, path: str, what: str) -> bytes:
+    """Return the public keys of a key export, armored or not, in the binary form.
+
+    :param path: Where it comes from, as messages name it.
+    :raises SignatureError: It holds no key.
+    """
+    # The first byte of a binary OpenPGP packet has its highest bit set (RFC 9580, 4.2).
+    if data[:1] >= b"\x80":
+        return data
+    blocks = [match.group("body") for match in _ARMOR.finditer(data)]
+    try:
+        keys = b"".join(base64.b64decode(b"".join(block.split()), validate=True) for block in blocks)
+    except binascii.Error:
+        keys = b""
+    if not keys:
+        raise SignatureError(
+            f"The key file {path} of {what} holds no OpenPGP public key.",
+            remedy="It must be a key export, armored (gpg --armor --export) or binary.",
+        )
+    return keys
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectedKeys:
+    """The keys of a keyring that have certain fingerprints.
+
+    :ivar armored: These keys; empty when there are none.
+    :ivar usable: Those of the fingerprints whose keys have neither expired nor been revoked.
+    :ivar found: Fingerprints of all primary keys of the keyring.
+    """
+
+    armored: bytes
+    usable: frozenset[str]
+    found: tuple[str, ...]
+
+
+def select_keys(keyring: bytes, fingerprints: t.Collection[str], *, now: int | None = None) -> SelectedKeys:
+    """Take the keys with certain fingerprints out of a keyring.
+
+    :param keyring: Public keys in the binary form, see :func:`read_keyring`.
+    :param fingerprints: In upper case, of primary keys or of subkeys; a subkey comes with its primary key.
+    :param now: Seconds since 1970 to check expiry dates against, instead of the clock.
+    """
+    with private_gpg(now=now) as gpg:
+        gpg.import_keys(keyring)
+        usable: set[str] = set()
+        wanted = []
+        found = []
+        for key in gpg.list_keys():
+            found.append(key["fingerprint"])
+            own = {key["fingerprint"], *(subkey[2] for subkey in key["subkeys"])}.intersection(fingerprints)
+            if own:
+                wanted.append(key["fingerprint"])
+            if key["trust"] not in ("e", "r"):
+                usable |= own
+        armored = gpg.export_keys(wanted) if wanted else ""
+    return SelectedKeys(armored.encode("ascii"), frozenset(usable), tuple(found))
+
+
+def read_public_keys(keyring: bytes, *, now: int | None = None) -> list[PublicKey]:
+    """Return the keys of a keyring one by one, and what GnuPG thinks of each.
+
+    :param keyring: See :func:`read_keyring`.
+    :param now: Seconds since 1970 to check expiry dates against, instead of the clock.
+    """
+    with private_gpg(now=now) as gpg:
+        gpg.import_keys(keyring)
+        keys = []
+        for entry in gpg.list_keys():
+            subkeys = {entry["fingerprint"]: _key_problem(entry)}
+            for key_id, _use, fingerprint, *_rest in entry["subkeys"]:
+                subkeys[fingerprint] = _key_problem(entry["subkey_info"][key_id])
+            keys.append(
+                PublicKey(
+                    fingerprint=entry["fingerprint"],
+                    problem=subkeys[entry["fingerprint"]],
+                    subkeys=subkeys,
+                    armored=gpg.export_keys(entry["fingerprint"]).encode("ascii"),
+                )
+            )
+    return keys
+
+
+def _key_problem(entry: t.Mapping[str, t.Any]) -> str:
+    """Say why a key may not sign; GnuPG's doc/DETAILS, "Field 2 - Validity"."""
+    if entry["trust"] == "e":
+        return f"has expired{on_day(int(entry['expires']) if entry['expires'] else None)}"
+    return {"r": "was revoked", "i": "is not valid", "d": "is disabled"}.get(entry["trust"], "")
+
+
+def on_day(seconds: int | None) -> str:
+    """Return when something has expired, as the end of a sentence; nothing when that is not known."""
+    if seconds is None:
+        return ""
+    return f" on {datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc):%Y-%m-%d}"
+
+
+__all__ = (
+    "PublicKey",
+    "SelectedKeys",
+    "dearmor",
+    "normalised",
+    "on_day",
+    "read_keyring",
+    "read_public_keys",
+    "select_keys",
+)
