@@ -5,7 +5,10 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Bootloaders: one class for each behind one protocol, found by the template's bootloader section."""
+"""The protocol of bootloaders; one class for each, found in :mod:`kinds` by the template's bootloader section.
+
+What is known of a bootloader without an image stands in :mod:`_bootloader`.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,12 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import Kernel
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import (
+    BOOT_TYPES,
+    BOOTLOADERS,
+    EFI,
+    bootloaders_that,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout
@@ -117,47 +126,57 @@ class Bootloader(abc.ABC):
 
     #: The template's provider.
     name: t.ClassVar[str]
+    #: The template's bootType.
+    boot_type: t.ClassVar[str]
     #: Host tools that are needed.
     tools: t.ClassVar[t.Tuple[str, ...]] = ()
-    #: Those of them whose versions shape what is loaded.
+    #: Those of them whose versions shape the image.
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ()
 
-    @abc.abstractmethod
     def stage(self, context: BootContext) -> BootFiles:
         """Make everything that the image needs to boot.
 
         :raises BootError: Something that it needs is missing, or cannot be had in this combination.
         """
+        self._check(context)
+        files = BootFiles(EspStaging(f"{context.scratch}/esp"))
+        self.add_files(context, files)
+        return files
 
+    @abc.abstractmethod
+    def add_files(self, context: BootContext, files: BootFiles) -> None:
+        """Add everything that the image needs to boot. What was asked for is something that the bootloader can do.
 
-_CLASSES: t.Dict[t.Tuple[str, str], t.Type[Bootloader]] = {}
+        :raises BootError: Something that it needs is missing.
+        """
 
-Cls = t.TypeVar("Cls", bound=t.Type[Bootloader])
-
-
-def register(boot_type: str, *providers: str) -> t.Callable[[Cls], Cls]:
-    """Make a class known for a bootType and providers; used as a decorator."""
-
-    def add(cls: Cls) -> Cls:
-        for provider in providers:
-            _CLASSES[boot_type, provider] = cls
-        return cls
-
-    return add
-
-
-def bootloader(boot_type: str, provider: str) -> Bootloader:
-    """Return the bootloader for the template's C(bootloader.bootType) and C(bootloader.provider).
-
-    :raises BootError: There is none.
-    """
-    if (boot_type, provider) not in _CLASSES:
-        known = ", ".join(sorted(f"{name} ({kind})" for kind, name in _CLASSES))
-        raise BootError(
-            f"The bootloader {provider!r} for the boot type {boot_type!r} is not supported.",
-            remedy=f"Set systemConfig.bootloader to one of {known}.",
-        )
-    return _CLASSES[boot_type, provider]()
+    def _check(self, context: BootContext) -> None:
+        """Check that the bootloader can do what is asked for."""
+        traits, boot_type = BOOTLOADERS[self.name], BOOT_TYPES[self.boot_type]
+        if context.arch not in boot_type.architectures:
+            raise BootError(
+                f"A machine of the architecture {context.arch} has no {boot_type.firmware}.",
+                remedy=f"Set bootloader.bootType to {EFI}, and add an EFI system partition.",
+            )
+        if context.use_uki and not traits.starts_uki:
+            raise BootError(
+                f"{traits.title} does not start unified kernel images.",
+                remedy="Set kernel.uki to false, or bootloader.provider to "
+                f"{bootloaders_that(lambda other: other.starts_uki)}.",
+            )
+        if boot_type.needs_esp:
+            _require_esp(context, traits.title)
+        if context.use_signed and self.boot_type not in traits.signed_for:
+            if not boot_type.checks_signatures:
+                raise BootError(
+                    f"A {boot_type.firmware} checks no signatures.",
+                    remedy=f"Set bootloader.signed to false, or bootloader.bootType to {EFI}.",
+                )
+            raise BootError(
+                f"The distributions do not sign {traits.title}.",
+                remedy="Set bootloader.signed to false, or bootloader.provider to "
+                f"{bootloaders_that(lambda other: self.boot_type in other.signed_for)}.",
+            )
 
 
 def os_release_text(tree: str) -> str:
@@ -177,7 +196,7 @@ def os_release(tree: str) -> t.Dict[str, str]:
     return {match.group(1): match.group(3) for match in matches if match}
 
 
-def require_esp(context: BootContext, name: str) -> None:
+def _require_esp(context: BootContext, title: str) -> None:
     """Check that the disk has an EFI system partition with a file system that firmware reads.
 
     :raises BootError: It has none.
@@ -185,7 +204,7 @@ def require_esp(context: BootContext, name: str) -> None:
     esp = context.layout.esp
     if esp is None:
         raise BootError(
-            f"The bootloader {name} needs an EFI system partition, but disk.partitions has none.",
+            f"The bootloader {title} needs an EFI system partition, but disk.partitions has none.",
             remedy="Add a partition with type: esp and fsType: fat32, for example from 1MiB to 513MiB.",
         )
     if esp.fs_type not in ("fat32", "fat16", "vfat"):
@@ -200,9 +219,6 @@ __all__ = (
     "BootContext",
     "BootFiles",
     "Bootloader",
-    "bootloader",
     "os_release",
     "os_release_text",
-    "register",
-    "require_esp",
 )

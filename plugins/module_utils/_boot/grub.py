@@ -24,11 +24,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
     BootFiles,
     Bootloader,
     os_release,
-    register,
-    require_esp,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging, efi_name, fallback_path
+from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import efi_name, fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import escaped_cmdline, quoted_title
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import EFI, GRUB, LEGACY
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import Partition
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
@@ -81,21 +80,14 @@ _SERIAL = re.compile(r"(?:^|\s)console=ttyS([0-3])(?:,(\d+)\w*)?(?=\s|$)")
 class Grub(Bootloader):
     """GRUB; kernels and C(grub.cfg) stay in C(/boot)."""
 
-    name = "grub"
+    name = GRUB
     tools: t.ClassVar[t.Tuple[str, ...]] = ("grub-mkimage",)
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("grub-mkimage",)
 
-    def stage(self, context: BootContext) -> BootFiles:
-        if context.use_uki:
-            raise BootError(
-                "GRUB does not start unified kernel images.",
-                remedy="Set kernel.uki to false, or bootloader.provider to systemd-boot.",
-            )
+    def add_files(self, context: BootContext, files: BootFiles) -> None:
         directory = _directory(context)
-        files = BootFiles(EspStaging(f"{context.scratch}/esp"))
         self.add_programs(context, self._holder(context, f"{directory}/grub.cfg"), files)
         files.tree[f"{directory}/grub.cfg"] = self._configuration(context, files).encode("utf-8")
-        return files
 
     @abc.abstractmethod
     def add_programs(self, context: BootContext, holder: Partition, files: BootFiles) -> None:
@@ -176,12 +168,12 @@ def _directory(context: BootContext) -> str:
     return "/boot/grub"
 
 
-@register("efi", "grub", "grub2")
 class GrubEfi(Grub):
     """GRUB from the image's own modules, or the distribution's signed one."""
 
+    boot_type = EFI
+
     def add_programs(self, context: BootContext, holder: Partition, files: BootFiles) -> None:
-        require_esp(context, self.name)
         if context.use_signed:
             self._add_signed(context, holder, files)
             return
@@ -222,20 +214,12 @@ class GrubEfi(Grub):
         files.esp.add_text(f"EFI/{vendor}/grub.cfg", _early_configuration(context, holder))
 
 
-@register("legacy", "grub", "grub2")
 class GrubBios(Grub):
     """GRUB for a BIOS, from the image's own modules; on GPT in a BIOS boot partition, on MBR before the first one."""
 
+    boot_type = LEGACY
+
     def add_programs(self, context: BootContext, holder: Partition, files: BootFiles) -> None:
-        if context.arch != "x86_64":
-            raise BootError(
-                f"A machine of the architecture {context.arch} has no BIOS.",
-                remedy="Set bootloader.bootType to efi, and add an EFI system partition.",
-            )
-        if context.use_signed:
-            raise BootError(
-                "A BIOS checks no signatures.", remedy="Set bootloader.signed to false, or bootloader.bootType to efi."
-            )
         path = os.path.join(context.scratch, "grub-core.img")
         self.make_image(context, holder, _BIOS_PLATFORM, path, _BIOS_MODULES)
         name, packages = _BIOS_PLATFORM

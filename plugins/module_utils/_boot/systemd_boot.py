@@ -24,12 +24,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
     Bootloader,
     os_release,
     os_release_text,
-    register,
-    require_esp,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging, efi_name, fallback_path
+from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import efi_name, fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import Kernel
 from ansible_collections.os_image.composer.plugins.module_utils._boot.uki import Section, write_uki
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import EFI, SYSTEMD_BOOT
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 
 _DIRECTORY = "/usr/lib/systemd/boot/efi"
@@ -38,21 +37,14 @@ _PACKAGES = ("systemd-boot-efi", "systemd-boot-unsigned", "systemd-boot")
 _GZIP = b"\x1f\x8b"
 
 
-@register("efi", "systemd-boot")
 class SystemdBoot(Bootloader):
     """systemd-boot, from the image's own systemd."""
 
-    name = "systemd-boot"
+    name = SYSTEMD_BOOT
+    boot_type = EFI
 
-    def stage(self, context: BootContext) -> BootFiles:
-        require_esp(context, self.name)
-        if context.use_signed:
-            raise BootError(
-                "The distributions do not sign systemd-boot.",
-                remedy="Set bootloader.signed to false, or bootloader.provider to grub.",
-            )
+    def add_files(self, context: BootContext, files: BootFiles) -> None:
         arch = efi_name(context.arch)
-        files = BootFiles(EspStaging(f"{context.scratch}/esp"))
         loader = context.in_tree(f"{_DIRECTORY}/systemd-boot{arch}.efi", packages=_PACKAGES)
         files.esp.add(fallback_path(context.arch), loader)
         # Where bootctl looks when it updates the bootloader of the running system.
@@ -70,7 +62,6 @@ class SystemdBoot(Bootloader):
         # With a command line of their own anybody at the console would be root.
         lines = [f"default {files.entries[0]}", f"timeout {context.timeout or 0}", "console-mode keep", "editor no"]
         files.esp.add_text("loader/loader.conf", "".join(f"{line}\n" for line in lines))
-        return files
 
     @staticmethod
     def _program(context: BootContext, kernel: Kernel) -> str:

@@ -13,6 +13,14 @@ import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import words_of
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import (
+    BOOT_TYPES,
+    BOOTLOADERS,
+    EFI,
+    LEGACY,
+    BootloaderTraits,
+    bootloaders_that,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import (
     is_bios_boot,
     is_mbr,
@@ -53,6 +61,11 @@ _SERIAL = re.compile(r"tty(S|AMA|USB|LP|PS|mxc|O)[0-9]+(,[0-9]+([noe]([5-8]r?)?)
 def kernel_words(template: LocatedMapping) -> t.List[str]:
     """Return the words of the kernel command line."""
     return words_of(template["systemConfig"]["kernel"]["cmdline"])
+
+
+def bootloader_traits(template: LocatedMapping) -> BootloaderTraits:
+    """Return what the template's bootloader can do and needs."""
+    return BOOTLOADERS[template["systemConfig"]["bootloader"]["provider"]]
 
 
 @SUBJECT.rule(
@@ -162,11 +175,11 @@ def kernel_command_line_says_everything_once(template: LocatedMapping) -> t.Iter
 )
 def unified_kernel_images_have_their_bootloader(template: LocatedMapping) -> t.Iterator[Finding]:
     """A unified kernel image is started by systemd-boot."""
-    config = template["systemConfig"]
-    if config["kernel"]["uki"] and config["bootloader"]["provider"] != "systemd-boot":
+    if template["systemConfig"]["kernel"]["uki"] and not bootloader_traits(template).starts_uki:
+        starters = bootloaders_that(lambda other: other.starts_uki)
         yield (
             ("systemConfig", "kernel", "uki"),
-            "A unified kernel image is started by systemd-boot. Use bootloader.provider: systemd-boot, or uki: false.",
+            f"A unified kernel image is started by {starters}. Use bootloader.provider: {starters}, or uki: false.",
         )
 
 
@@ -183,18 +196,20 @@ def unified_kernel_images_have_their_bootloader(template: LocatedMapping) -> t.I
 def bootloader_fits_the_firmware(template: LocatedMapping) -> t.Iterator[Finding]:
     """systemd-boot needs UEFI; only x86_64 machines have a BIOS."""
     loader, arch = template["systemConfig"]["bootloader"], template["target"]["arch"]
-    if loader["bootType"] != "legacy":
-        return
-    if arch != "x86_64":
+    boot_type, traits = loader["bootType"], bootloader_traits(template)
+    firmware = BOOT_TYPES[boot_type].firmware
+    if arch not in BOOT_TYPES[boot_type].architectures:
         yield (
             ("systemConfig", "bootloader", "bootType"),
-            f"Machines of the architecture {arch} have no BIOS that could boot by bootType: legacy. Use bootType: efi.",
+            f"Machines of the architecture {arch} have no {firmware} that could boot by bootType: {boot_type}. "
+            f"Use bootType: {EFI}.",
         )
-    elif loader["provider"] != "grub":
+    elif boot_type not in traits.boot_types:
         yield (
             ("systemConfig", "bootloader", "provider"),
-            f"{loader['provider']} is a program for UEFI, which a BIOS (bootType: legacy) cannot start. "
-            "Use provider: grub, or bootType: efi.",
+            f"{loader['provider']} is a program for {BOOT_TYPES[traits.boot_types[0]].firmware}, which a {firmware} "
+            f"(bootType: {boot_type}) cannot start. Use provider: "
+            f"{bootloaders_that(lambda other: boot_type in other.boot_types)}, or bootType: {traits.boot_types[0]}.",
         )
 
 
@@ -210,7 +225,7 @@ def bootloader_fits_the_firmware(template: LocatedMapping) -> t.Iterator[Finding
 def signed_programs_exist(template: LocatedMapping) -> t.Iterator[Finding]:
     """Distributions sign GRUB for UEFI, with the shim before it, and no other bootloader."""
     loader = template["systemConfig"]["bootloader"]
-    if loader["signed"] and (loader["provider"] != "grub" or loader["bootType"] != "efi"):
+    if loader["signed"] and loader["bootType"] not in bootloader_traits(template).signed_for:
         yield (
             ("systemConfig", "bootloader", "signed"),
             "Only GRUB for UEFI comes signed from the distributions. Use provider: grub and bootType: efi, or "
@@ -235,13 +250,13 @@ def signed_programs_exist(template: LocatedMapping) -> t.Iterator[Finding]:
 )
 def grub_can_read_its_partition(template: LocatedMapping) -> t.Iterator[Finding]:
     """GRUB finds its configuration and the kernel on a file system that it can read."""
-    layout = planned_layout(template) if template["systemConfig"]["bootloader"]["provider"] == "grub" else None
+    layout = None if bootloader_traits(template).is_whole_on_esp else planned_layout(template)
     holder = layout.holding("/boot/grub") if layout else None
     if layout and holder and holder.fs_type and not file_system(holder.fs_type).grub_modules:
         yield (
             ("disk", "partitions", layout.partitions.index(holder), "fsType"),
             f"GRUB cannot read {holder.fs_type}, which has the kernel here. Add a partition with fsType: ext4 and "
-            "mountPoint: /boot, or use provider: systemd-boot.",
+            f"mountPoint: /boot, or use provider: {bootloaders_that(lambda other: other.is_whole_on_esp)}.",
         )
 
 
@@ -262,9 +277,9 @@ def grub_can_read_its_partition(template: LocatedMapping) -> t.Iterator[Finding]
 )
 def legacy_boot_has_its_partition(template: LocatedMapping) -> t.Iterator[Finding]:
     """On a GPT disk, GRUB for BIOS needs one partition for its core."""
-    loader, places = template["systemConfig"]["bootloader"], partitions(template)
-    wanted = loader["bootType"] == "legacy" and loader["provider"] == "grub" and places and not is_mbr(template)
-    if not wanted or template["target"]["arch"] != "x86_64":
+    boot_type, places = template["systemConfig"]["bootloader"]["bootType"], partitions(template)
+    wanted = boot_type == LEGACY and bootloader_traits(template).has_bios_core and places and not is_mbr(template)
+    if not wanted or template["target"]["arch"] not in BOOT_TYPES[boot_type].architectures:
         return
     cores = [(path, item) for path, item in places if is_bios_boot(item)]
     if not cores:
@@ -318,4 +333,4 @@ def installer_belongs_to_an_iso(template: LocatedMapping) -> t.Iterator[Finding]
         )
 
 
-__all__ = ("SUBJECT", "kernel_words")
+__all__ = ("SUBJECT", "bootloader_traits", "kernel_words")

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import bootloaders_that
+from ansible_collections.os_image.composer.plugins.module_utils._checks.boot import bootloader_traits
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import partitions, planned_layout
 from ansible_collections.os_image.composer.plugins.module_utils._checks.partitions import is_mounted
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_TYPES
@@ -162,11 +164,13 @@ def protected_root_is_read_only(template: LocatedMapping) -> t.Iterator[Finding]
 )
 def verity_has_its_bootloader(template: LocatedMapping) -> t.Iterator[Finding]:
     """The root hash reaches the kernel by systemd-boot, which reads it from the ESP."""
-    if _is_enabled(template) and template["systemConfig"]["bootloader"]["provider"] != "systemd-boot":
+    traits = bootloader_traits(template)
+    if _is_enabled(template) and not traits.is_whole_on_esp:
         yield (
             ("systemConfig", "bootloader", "provider"),
-            "GRUB reads its configuration from the root file system, whose hash would have to be written there: it "
-            "cannot start a root file system that dm-verity protects. Use provider: systemd-boot.",
+            f"{traits.title} reads its configuration from the root file system, whose hash would have to be written "
+            "there: it cannot start a root file system that dm-verity protects. Use provider: "
+            f"{bootloaders_that(lambda other: other.is_whole_on_esp)}.",
         )
 
 
@@ -178,8 +182,8 @@ def verity_has_its_bootloader(template: LocatedMapping) -> t.Iterator[Finding]:
 )
 def root_hash_is_part_of_the_kernel_image(template: LocatedMapping) -> t.Iterator[Finding]:
     """The root hash lies in a unified kernel image, which can be signed."""
-    config = template["systemConfig"]
-    if _is_enabled(template) and config["bootloader"]["provider"] == "systemd-boot" and not config["kernel"]["uki"]:
+    could_be = bootloader_traits(template).starts_uki
+    if _is_enabled(template) and could_be and not template["systemConfig"]["kernel"]["uki"]:
         yield (
             ("systemConfig", "kernel", "uki"),
             "Without a unified kernel image, the root hash stands in a text file on the EFI system partition, where "

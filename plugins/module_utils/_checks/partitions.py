@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOT_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import (
     is_bios_boot,
     is_mbr,
@@ -216,13 +217,14 @@ def mount_points_nest(template: LocatedMapping) -> t.Iterator[Finding]:
 )
 def efi_has_its_partition(template: LocatedMapping) -> t.Iterator[Finding]:
     """An EFI bootloader needs exactly one ESP, with a FAT file system, where the build expects it."""
-    if template["systemConfig"]["bootloader"]["bootType"] != "efi" or not template["disk"]["partitions"]:
+    boot_type = template["systemConfig"]["bootloader"]["bootType"]
+    if not BOOT_TYPES[boot_type].needs_esp or not template["disk"]["partitions"]:
         return
     esps = [(path, item) for path, item in partitions(template) if is_esp(item)]
     if not esps:
         yield (
             ("disk", "partitions"),
-            "There is no EFI system partition, but bootloader.bootType is efi. "
+            f"There is no EFI system partition, but bootloader.bootType is {boot_type}. "
             "Add a partition with type: esp, fsType: fat32 and mountPoint: /boot/efi.",
         )
     for path, item in esps[1:]:

@@ -21,10 +21,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bios impor
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import (
     BootContext,
     BootFiles,
-    bootloader,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line, security_words
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import default_kernel_first, find_kernels
+from ansible_collections.os_image.composer.plugins.module_utils._boot.kinds import bootloader
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import DEFAULT_BOOT_TYPE, DEFAULT_BOOTLOADER
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._compose.image_type import ComposedBoot
 from ansible_collections.os_image.composer.plugins.module_utils._compose.tree_writer import TreeWriter
@@ -118,8 +119,8 @@ class BootOptions:
         kernel = system.get("kernel") or {}
         finals = {str(entry.get("final")) for entry in system.get("additionalFiles") or []}
         return cls(
-            boot_type=loader.get("bootType") or "efi",
-            provider=loader.get("provider") or "systemd-boot",
+            boot_type=loader.get("bootType") or DEFAULT_BOOT_TYPE,
+            provider=loader.get("provider") or DEFAULT_BOOTLOADER,
             arch=document.provider_data["arch"],
             cmdline=kernel.get("cmdline") or "",
             kernel_version=kernel.get("version") or "",

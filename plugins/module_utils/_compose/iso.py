@@ -23,6 +23,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.compre
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line, security_words
 from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import default_kernel_first, find_kernels
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import GRUB
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles, resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.live_system import LiveSystem, live_system
@@ -223,7 +224,7 @@ class IsoImage(ImageType):
                 "sha256": payload.sha256,
                 "least_disk_size": payload.least,
             }
-        return ComposedBoot("grub", [entry.title for entry in entries], kernel.version, entries[0].cmdline), facts
+        return ComposedBoot(GRUB, [entry.title for entry in entries], kernel.version, entries[0].cmdline), facts
 
     def _kernel_setting(self, key: str) -> str:
         return str((self.document.section("systemConfig").get("kernel") or {}).get(key) or "")

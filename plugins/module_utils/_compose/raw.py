@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import bootloader
+from ansible_collections.os_image.composer.plugins.module_utils._boot.kinds import bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._compose.disk import (

@@ -13,6 +13,7 @@ import dataclasses
 import re
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import GRUB
 from ansible_collections.os_image.composer.plugins.module_utils._image.efi import EfiProgram
 
 _GRUB_ENTRY = re.compile(r"""^\s*menuentry\s+(?P<quote>["'])(?P<title>.*?)(?P=quote)""")
@@ -80,13 +81,13 @@ def grub_entries(text: str, path: str, partition: int | None) -> t.List[BootEntr
     for line in text.splitlines():
         title = _GRUB_ENTRY.match(line)
         if title:
-            entries.append(BootEntry("grub", path, partition, title=title["title"]))
+            entries.append(BootEntry(GRUB, path, partition, title=title["title"]))
             continue
         linux, initrd = _GRUB_LINUX.match(line), _GRUB_INITRD.match(line)
         if linux:
             # A command outside of a menu is what GRUB does by itself.
             if not entries or entries[-1].linux:
-                entries.append(BootEntry("grub", path, partition))
+                entries.append(BootEntry(GRUB, path, partition))
             entries[-1] = dataclasses.replace(entries[-1], linux=linux["linux"], cmdline=linux["cmdline"])
         elif initrd and entries:
             entries[-1] = dataclasses.replace(entries[-1], initrd=tuple(initrd["initrd"].split()))

@@ -17,6 +17,7 @@ import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom_documents import DIRECTORY
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import GRUB
 from ansible_collections.os_image.composer.plugins.module_utils._image.boot_entry import BootEntry
 from ansible_collections.os_image.composer.plugins.module_utils._image.difference import (
     CHANGED,
@@ -363,7 +364,7 @@ def _entry_aspects(before: Entry, after: Entry, *, has_owners: bool) -> t.List[s
 def _entries_by_name(entries: t.Iterable[BootEntry]) -> t.Dict[str, BootEntry]:
     named: t.Dict[str, BootEntry] = {}
     for entry in entries:
-        title = f" ({entry.title})" if entry.type == "grub" and entry.title else ""
+        title = f" ({entry.title})" if entry.type == GRUB and entry.title else ""
         name, number = f"entry {entry.path}{title}", 1
         while name in named:
             number += 1

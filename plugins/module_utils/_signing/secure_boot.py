@@ -16,6 +16,11 @@ import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume import FatVolume
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import (
+    BOOTLOADERS,
+    DEFAULT_BOOTLOADER,
+    bootloaders_that,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._command import (
     CommandRunner,
     find_tool,
@@ -132,11 +137,11 @@ def template_problem(template: t.Mapping[str, t.Any]) -> str | None:
     if SecureBootKeys.from_template(template) is None:
         return None
     system = template["systemConfig"]
-    provider = (system.get("bootloader") or {}).get("provider") or "systemd-boot"
-    if provider != "systemd-boot":
+    provider = (system.get("bootloader") or {}).get("provider") or DEFAULT_BOOTLOADER
+    if not BOOTLOADERS[provider].starts_uki:
         return (
             f"Secure Boot keys are configured, but the bootloader {provider} cannot start what is signed with them. "
-            "Set bootloader.provider: systemd-boot and kernel.uki: true."
+            f"Set bootloader.provider: {bootloaders_that(lambda other: other.starts_uki)} and kernel.uki: true."
         )
     if not (system.get("kernel") or {}).get("uki"):
         return (

@@ -12,12 +12,6 @@ from __future__ import annotations
 import os
 import typing as t
 
-# Importing a module makes its bootloader known.
-# pylint: disable=unused-import
-import ansible_collections.os_image.composer.plugins.module_utils._boot.grub  # noqa: F401
-import ansible_collections.os_image.composer.plugins.module_utils._boot.systemd_boot  # noqa: F401
-
-# pylint: enable=unused-import
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.checksums import (
     CHECKSUMS_OF_FILES,
     write_checksums,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOTLOADERS
 from ansible_collections.os_image.composer.plugins.module_utils._template.schema import (
     INITRAMFS as TEMPLATE_INITRAMFS,
 )
@@ -53,7 +54,7 @@ _ARCHITECTURE = _closed(
         "codename": _CODENAME,
         "chrootenvConfigFile": _TEXT,
         # Packages that a bootloader needs, beside those of the template.
-        "bootloaderPackages": _closed({"systemd-boot": _TEXTS, "grub": _TEXTS}, default={}),
+        "bootloaderPackages": _closed({name: _TEXTS for name in BOOTLOADERS}, default={}),
         "initramfs": INITRAMFS,
     },
     "pkgType",

@@ -25,6 +25,13 @@ from __future__ import annotations
 import copy
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import (
+    BOOT_TYPES,
+    BOOTLOADERS,
+    DEFAULT_BOOT_TYPE,
+    DEFAULT_BOOTLOADER,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._image_type import IMAGE_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_FLAGS, PARTITION_TYPES
 
 Schema = t.Dict[str, t.Any]
@@ -51,6 +58,21 @@ def _string(description: str, *, pattern: str | None = None, form: str | None = 
 
 def _choice(description: str, choices: t.Sequence[str], **more: t.Any) -> Schema:
     return {"type": "string", "description": description, "enum": list(choices), **more}
+
+
+class _Kind(t.Protocol):
+    """Something that templates choose by name."""
+
+    @property
+    def aliases(self) -> t.Tuple[str, ...]: ...
+
+
+def _choice_among(kinds: t.Mapping[str, _Kind], description: str, **more: t.Any) -> Schema:
+    """One of a table's names, or of the other words for them, which are told after O(description)."""
+    same = [(alias, name) for name, kind in kinds.items() for alias in kind.aliases]
+    told = ", ".join(f"{alias} {'' if index else 'is '}the same as {name}" for index, (alias, name) in enumerate(same))
+    words = [word for name, kind in kinds.items() for word in (name, *kind.aliases)]
+    return _choice(f"{description}; {told}.", words, **more)
 
 
 def _boolean(description: str, **more: t.Any) -> Schema:
@@ -128,9 +150,7 @@ TARGET = _object(
             examples=["debian12", "debian13"],
         ),
         "arch": _choice("The architecture.", ["x86_64", "aarch64", "armv7hl"]),
-        "imageType": _choice(
-            "What is built: a disk, an ISO, or an initrd; img is the same as initrd.", ["raw", "iso", "initrd", "img"]
-        ),
+        "imageType": _choice_among(IMAGE_TYPES, "What is built: a disk, an ISO, or an initrd"),
     },
     required=["os", "dist", "arch", "imageType"],
 )
@@ -340,10 +360,10 @@ KERNEL = _object(
 BOOTLOADER = _object(
     "The bootloader.",
     {
-        "bootType": _choice("The firmware that boots the image; legacy is a BIOS.", ["efi", "legacy"], default="efi"),
-        "provider": _choice(
-            "The bootloader; grub2 is the same as grub.", ["systemd-boot", "grub", "grub2"], default="systemd-boot"
+        "bootType": _choice(
+            "The firmware that boots the image; legacy is a BIOS.", list(BOOT_TYPES), default=DEFAULT_BOOT_TYPE
         ),
+        "provider": _choice_among(BOOTLOADERS, "The bootloader", default=DEFAULT_BOOTLOADER),
         "signed": _boolean(
             "Boot with the distribution's signed shim and GRUB, which Secure Boot accepts with the keys of most "
             "machines.",

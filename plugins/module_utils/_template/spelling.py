@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOTLOADERS
+from ansible_collections.os_image.composer.plugins.module_utils._image_type import IMAGE_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedList, LocatedMapping
-
-#: Other words for a type of image.
-IMAGE_TYPES: t.Mapping[str, str] = {"img": "initrd"}
 
 #: The one name of each compression.
 COMPRESSIONS: t.Mapping[str, str] = {"gz": "gz", "gzip": "gz", "xz": "xz", "zst": "zstd", "zstd": "zstd"}
 
-_BOOTLOADERS: t.Mapping[str, str] = {"grub2": "grub"}
+_IMAGE_TYPES = {alias: name for name, traits in IMAGE_TYPES.items() for alias in traits.aliases}
+
+_BOOTLOADERS = {alias: name for name, traits in BOOTLOADERS.items() for alias in traits.aliases}
 
 # A repository in the words of dnf -> in those of packageRepositories.
 _DNF_WORDS: t.Mapping[str, str] = {
@@ -54,7 +55,7 @@ def translate(template: LocatedMapping) -> None:
 
     :param template: Its sections have their forms, or are not there.
     """
-    _replace(template.get("target", {}), "imageType", IMAGE_TYPES)
+    _replace(template.get("target", {}), "imageType", _IMAGE_TYPES)
     for units in template.get("systemConfig", {}).get("services", {}).values():
         units[:] = [full_unit_name(unit) for unit in units]
     if "repositories" not in template:
@@ -100,4 +101,4 @@ def _move_secure_boot_keys(config: LocatedMapping) -> None:
         new.put("secureBoot", moved, origin)
 
 
-__all__ = ("COMPRESSIONS", "IMAGE_TYPES", "full_unit_name", "normalise", "translate")
+__all__ = ("COMPRESSIONS", "full_unit_name", "normalise", "translate")

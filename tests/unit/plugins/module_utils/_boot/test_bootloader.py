@@ -364,7 +364,7 @@ def test_what_a_bios_cannot_boot_is_named(
     message: str,
 ) -> None:
     with pytest.raises(BootError, match=message):
-        compose(tree, tmp_path, disk, boot_type="legacy", provider="grub2", **arguments)
+        compose(tree, tmp_path, disk, boot_type="legacy", provider="grub", **arguments)
 
 
 def with_signed_programs(tree: pathlib.Path, copied: pathlib.Path, arch: str) -> pathlib.Path:

@@ -1,0 +1,98 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The bootloaders and the ways in which firmware starts them: what each can and needs.
+
+:mod:`_boot` lays them onto images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+SYSTEMD_BOOT = "systemd-boot"
+GRUB = "grub"
+
+EFI = "efi"
+LEGACY = "legacy"
+
+
+@dataclasses.dataclass(frozen=True)
+class BootType:
+    """A way in which a machine boots.
+
+    :ivar firmware: What starts the bootloader, as messages call it.
+    :ivar architectures: The architectures whose machines have it.
+    :ivar needs_esp: Whether the firmware finds the bootloader on an EFI system partition.
+    :ivar checks_signatures: Whether the firmware can be told to start signed programs alone.
+    """
+
+    firmware: str
+    architectures: t.Tuple[str, ...]
+    needs_esp: bool
+    checks_signatures: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class BootloaderTraits:
+    """A bootloader.
+
+    :ivar title: What messages call it.
+    :ivar boot_types: The boot types that it has a program for.
+    :ivar aliases: Other words for it in templates.
+    :ivar starts_uki: Whether it starts unified kernel images.
+    :ivar signed_for: The boot types for which distributions sign it.
+    :ivar is_whole_on_esp: Whether everything that it reads lies on the EFI system partition: its configuration, the
+        kernels and their initrds. Others read these from file systems of the image, by programs of their own.
+    :ivar has_bios_core: Whether a BIOS needs a place for its core outside of the file systems, on a GPT disk a BIOS
+        boot partition.
+    """
+
+    title: str
+    boot_types: t.Tuple[str, ...]
+    aliases: t.Tuple[str, ...] = ()
+    starts_uki: bool = False
+    signed_for: t.Tuple[str, ...] = ()
+    is_whole_on_esp: bool = False
+    has_bios_core: bool = False
+
+
+#: The values of C(systemConfig.bootloader.bootType).
+BOOT_TYPES: t.Mapping[str, BootType] = {
+    EFI: BootType("UEFI", ("x86_64", "aarch64", "armv7hl"), needs_esp=True, checks_signatures=True),
+    LEGACY: BootType("BIOS", ("x86_64",), needs_esp=False, checks_signatures=False),
+}
+
+#: The values of C(systemConfig.bootloader.provider).
+BOOTLOADERS: t.Mapping[str, BootloaderTraits] = {
+    SYSTEMD_BOOT: BootloaderTraits("systemd-boot", (EFI,), starts_uki=True, is_whole_on_esp=True),
+    GRUB: BootloaderTraits("GRUB", (EFI, LEGACY), aliases=("grub2",), signed_for=(EFI,), has_bios_core=True),
+}
+
+DEFAULT_BOOT_TYPE = EFI
+DEFAULT_BOOTLOADER = SYSTEMD_BOOT
+
+
+def bootloaders_that(can: t.Callable[[BootloaderTraits], bool]) -> str:
+    """Return the bootloaders that can do something, for the remedy of a message."""
+    return " or ".join(name for name, traits in BOOTLOADERS.items() if can(traits))
+
+
+__all__ = (
+    "BOOTLOADERS",
+    "BOOT_TYPES",
+    "DEFAULT_BOOTLOADER",
+    "DEFAULT_BOOT_TYPE",
+    "EFI",
+    "GRUB",
+    "LEGACY",
+    "SYSTEMD_BOOT",
+    "BootType",
+    "BootloaderTraits",
+    "bootloaders_that",
+)
