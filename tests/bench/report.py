@@ -13,6 +13,7 @@ import platform
 import typing as t
 
 from ansible_collections.os_image.composer.tests.bench.measure import Sample, Target
+from ansible_collections.os_image.composer.tests.support.payload import MODULES, Payload, payload
 from ansible_collections.os_image.composer.tests.support.stage_driver import Run
 
 
@@ -23,6 +24,7 @@ class Report:
     :ivar packages: How many packages the image has.
     :ivar rows: The median by scenario, with how many runs it is of.
     :ivar stages: The modules of one cold build.
+    :ivar payloads: What goes to a build host with each module.
     """
 
     packages: int
@@ -30,6 +32,9 @@ class Report:
     stages: dict[str, Run]
     targets: list[Target]
     notes: list[str]
+    payloads: dict[str, Payload] = dataclasses.field(
+        default_factory=lambda: {module: payload(module) for module in MODULES}
+    )
 
     def write(self, directory: str) -> None:
         """Write C(results.md) and C(results.json)."""
@@ -51,6 +56,7 @@ class Report:
             "cold_build_by_stage": {
                 name: {"wall": run.wall, "cpu": run.cpu, "peak": run.peak} for name, run in self.stages.items()
             },
+            "payloads": {name: {"files": len(sent.files), "bytes": sent.size} for name, sent in self.payloads.items()},
             "targets": [{**dataclasses.asdict(target), "met": target.is_met} for target in self.targets],
             "notes": self.notes,
         }
@@ -85,6 +91,9 @@ class Report:
         lines += [
             f"| {name} | {run.wall:.2f} | {run.cpu:.2f} | {run.peak / 1024:.0f} |" for name, run in self.stages.items()
         ]
+        lines += ["", "## What goes to the build host with each module", "", "| module | files | KiB |"]
+        lines += ["|---|---:|---:|"]
+        lines += [f"| {name} | {len(sent.files)} | {sent.size / 1024:.0f} |" for name, sent in self.payloads.items()]
         lines += ["", "## Targets", "", "| target | measured | wanted | met |", "|---|---:|---:|---|"]
         lines += [
             f"| {target.name} | {target.value:.2f} {target.unit} | "
