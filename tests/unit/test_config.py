@@ -113,11 +113,12 @@ def test_default_templates_stand_for_themselves(name: str, arch: str, image_type
     os_name, dist = name.split("/")
     target = {"os": os_name, "dist": dist, "arch": arch, "imageType": image_type}
     assembly = assemble_minimal(tmp_path, target)
-    path = pathlib.Path(assembly.provider.default_template_path)
-    written, template, provider = read(path), assembly.template, assembly.provider
+    default, template, provider = assembly.default, assembly.template, assembly.provider
     # What is said of the target is true, and no two images share a name.
-    assert written["target"] == target
-    assert written["image"]["name"] == f"{dist}-default-{arch}"
+    assert default["target"] == target
+    assert default["image"]["name"] == f"{dist}-default-{arch}"
+    # Nobody should have to look into more than three files.
+    assert len(assembly.levels) <= 3
     assert provider.data["family"] == PROVIDERS[name]
     assert provider.data["package_arch"] == PACKAGE_ARCHITECTURES[PROVIDERS[name]][arch]
     assert all(provider.bootloader_packages[bootloader] for bootloader in ("systemd-boot", "grub"))
@@ -136,12 +137,25 @@ def test_default_templates_stand_for_themselves(name: str, arch: str, image_type
     assert len(assembly.warnings) == expected, assembly.warnings
 
 
-def test_a_live_system_is_more_than_an_installed_one() -> None:
-    for folder in OSV.glob("*/*/imageconfigs/defaultconfigs"):
-        raw, iso = (
-            set(read(folder / f"default-{kind}-x86_64.yml")["systemConfig"]["packages"]) for kind in ("raw", "iso")
-        )
-        assert raw < iso, folder
+def packages_of(folder: pathlib.Path, name: str, image_type: str) -> set[str]:
+    """Return the packages of a provider's default template."""
+    os_name, dist = name.split("/")
+    target = {"os": os_name, "dist": dist, "arch": "x86_64", "imageType": image_type}
+    return set(assemble_minimal(folder, target).default["systemConfig"]["packages"])
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_a_live_system_is_more_than_an_installed_one(name: str, tmp_path: pathlib.Path) -> None:
+    assert packages_of(tmp_path, name, "raw") < packages_of(tmp_path, name, "iso")
+
+
+def test_everything_in_common_is_extended(tmp_path: pathlib.Path) -> None:
+    used = set()
+    for name, arch, image_type in TARGETS:
+        os_name, dist = name.split("/")
+        target = {"os": os_name, "dist": dist, "arch": arch, "imageType": image_type}
+        used.update(assemble_minimal(tmp_path, target).levels[1:])
+    assert used == {str(path) for pattern in ("common/*", "*/common/*") for path in OSV.glob(pattern)}
 
 
 @pytest.mark.parametrize("path", REPOSITORY_FILES, ids=label)

@@ -120,6 +120,8 @@ def test_the_document(run: Run, tmp_path: pathlib.Path) -> None:
     assert [os.path.basename(source["path"]) for source in document.sources] == [
         "web.yml",
         "default-raw-x86_64.yml",
+        "raw-x86_64.yml",
+        "deb.yml",
         "config.yml",
         "chrootenv_x86_64.yml",
         "amd64_repo.yml",
