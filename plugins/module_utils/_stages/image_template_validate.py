@@ -56,10 +56,12 @@ class TemplateValidate(Stage):
         *,
         document: TemplateDocument | None,
         default: Facts | None = None,
+        default_name: str = "",
     ) -> None:
         super().__init__(build, options)
         self._document = document
         self._default = default or {}
+        self._default_name = default_name
 
     @classmethod
     def open(
@@ -87,7 +89,13 @@ class TemplateValidate(Stage):
         )
         name = document.section("systemConfig", "name")
         build = BuildDirectory(os.path.join(document.provider_work, "imagebuild", name))
-        return cls(build, options, document=document, default=redacted(assembly.default))
+        return cls(
+            build,
+            options,
+            document=document,
+            default=redacted(assembly.default),
+            default_name=_levels_in_words(assembly.levels, os.path.join(document.config_dir, "osv")),
+        )
 
     @property
     def document(self) -> TemplateDocument:
@@ -151,11 +159,11 @@ class TemplateValidate(Stage):
         """Return the default template as it would be alone, and the merged one, as YAML."""
         if self._document is None:
             return super().diff(before, after)
-        template, default = (source["path"] for source in self.document.sources[:2])
+        template = self.document.sources[0]["path"]
         return diff_result(
             as_yaml(self._default),
             as_yaml(redacted(self.document.template), directory=os.path.dirname(template)),
-            before_name=os.path.basename(default),
+            before_name=self._default_name,
             after_name=os.path.basename(template),
             limit=_RESULT_LIMIT - len(json.dumps(self.planned_result())),
         )
@@ -173,6 +181,16 @@ def _is_still_to_come(template: str, work_dir: str) -> bool:
     """Tell whether a template is one that image_template_copy has not copied, as it ran in check mode too."""
     inputs = InputStore(work_dir).directory
     return os.path.abspath(template).startswith(inputs + os.sep) and not os.path.exists(template)
+
+
+def _levels_in_words(levels: t.Sequence[str], directory: str) -> str:
+    """Name a default template, and what it extends.
+
+    :param directory: What the paths of parents are shown relative to.
+    """
+    own, *parents = levels
+    extended = ", ".join(os.path.relpath(parent, directory) for parent in parents)
+    return os.path.basename(own) + (f" (extends {extended})" if parents else "")
 
 
 def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: str) -> TemplateDocument:

@@ -71,7 +71,7 @@ for time in first second; do
     play --diff || fail "the play failed"
     has '[testhost] kiosk.yml, merged over the default template of debian-debian12-x86_64:'
     has '[testhost] What it changes in the default template:
---- default-raw-x86_64.yml
+--- default-raw-x86_64.yml (extends debian/common/raw-x86_64.yml, common/deb.yml)
 +++ kiosk.yml
 @@ -1,6 +1,6 @@
  image:

@@ -165,7 +165,8 @@ def test_the_difference_to_the_default_template(run: Run, tmp_path: pathlib.Path
         "additionalFiles": [{"local": "motd", "final": "/etc/motd"}],
     }
     diff = run(systemConfig=config)["diff"]
-    assert (diff["before_header"], diff["after_header"]) == ("default-raw-x86_64.yml", "web.yml")
+    levels = "default-raw-x86_64.yml (extends debian/common/raw-x86_64.yml, common/deb.yml)"
+    assert (diff["before_header"], diff["after_header"]) == (levels, "web.yml")
     before, after = yaml.safe_load(diff["before"]), yaml.safe_load(diff["after"])
     assert before["systemConfig"]["hostname"] == "debian"
     assert after["systemConfig"]["hostname"] == "kiosk"
