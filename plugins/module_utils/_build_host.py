@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What a build host has and can do: programs, libraries, kernel features, space."""
+"""The build host: the programs, libraries, kernel features and space that it has."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Whether the build host runs programs of an architecture: by itself, or through an emulator such as QEMU's.
+"""Emulation: whether the build host runs programs of an architecture by itself, or through QEMU, for example.
 
 The kernel starts the emulator when it meets a program of another machine, see binfmt_misc in its
 Documentation/admin-guide. With the flag F it has opened the emulator when that was registered, so that it is found

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Ending a stage when nobody waits for it any more.
+"""The lease of a stage, which ends when nobody waits for it any more.
 
 Ctrl-C in a terminal and a cancelled AWX job end the play without a word to the module that runs in the background on
 the build host. The action plugin therefore touches a lease file while it watches; a stage whose lease is no longer

@@ -5,7 +5,7 @@
 # Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Collecting, on the controller, everything that a build needs of an image template, as one deterministic archive."""
+"""The bundle of a template: all that a build needs of it, collected on the controller as one deterministic archive."""
 
 from __future__ import annotations
 

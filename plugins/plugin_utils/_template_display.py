@@ -5,7 +5,7 @@
 # Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Displaying a merged template, as image_template_validate returned it, in a terminal and in AWX."""
+"""The display of a merged template, as image_template_validate returned it, in a terminal and in AWX."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What goes wrong on a build host: killed stages, full disks, missing tools, two builds at once, no root.
+"""Faults of a build host: killed stages, full disks, missing tools, two builds at once, no root.
 
 Each time the message names the thing and the way out, and nothing that was good before is lost.
 """

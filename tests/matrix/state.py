@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What has passed, and when: docs/matrix.json, and the page that people read.
+"""The state of the matrix: what has passed, and when, in docs/matrix.json and on the page that people read.
 
 The matrix and the end-to-end tests note here what passes. A run of everything (C(make matrix)) writes into docs, and
 C(make test) into build/matrix, so that it leaves the checkout as it is. Both go on from what either has noted last.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What dnf would install, asked of dnf's own library.
+"""An oracle: dnf's own library, asked what dnf would install.
 
 Run as a program, this file needs nothing but the distribution's Python with dnf: it reads a question from its standard
 input, and writes the answers to its standard output, both as JSON.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Has the kernel run programs of another architecture, as the role build_host does, but only for a while."""
+"""Emulation for a while: the kernel runs programs of another architecture, as the role build_host sets it up."""
 
 from __future__ import annotations
 

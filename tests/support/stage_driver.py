@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs modules as Ansible does, as processes of the distribution's Python of their own, and measures them."""
+"""A driver of modules: runs them as Ansible does, as processes of the distribution's Python, and measures them."""
 
 from __future__ import annotations
 

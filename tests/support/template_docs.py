@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the documentation says about templates, made from the schema and the rules. Unit tests keep the files equal.
+"""Documentation of templates, made from the schema and the rules. Unit tests keep the files equal.
 
 To write the files anew, with C(collections) on the Python path:
 C(python -m ansible_collections.os_image.composer.tests.support.template_docs)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where rules about templates are tried: a configuration with a small default template for each type of image.
+"""A laboratory for rules about templates: a configuration with a small default template for each type of image.
 
 It does not depend on the default templates that are shipped, so that what it finds only changes with the rules.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What core does not check: that a role's argument specification and its defaults say the same."""
+"""Roles, in what core does not check: their argument specifications and their defaults say the same."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Compressing artifacts: gzip, xz and zstd, with all threads, written once, sparse areas for nothing.
+"""The compression of artifacts by gzip, xz and zstd: all threads, written once, sparse areas for nothing.
 
 A file is split into parts by its content (see C(sparse.py)); each part is compressed by itself, in a pool of threads,
 by the libraries zlib, liblzma and libzstd, all of which work without holding Python's lock; the pieces are joined in

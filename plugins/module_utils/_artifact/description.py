@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What the installed packages say about themselves: read from the layers of the root tree, without mounting them."""
+"""Descriptions of the installed packages, read from the layers of the root tree without mounting them."""
 
 from __future__ import annotations
 

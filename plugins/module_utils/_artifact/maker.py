@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Making the artifacts of an image, several at once."""
+"""The maker of an image's artifacts, several at once."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Which machine an image is for: its bootloader's name on the EFI system partition tells, or its kernel's header."""
+"""The architecture of an image: its bootloader's name on the EFI system partition tells, or its kernel's header."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""From a user's template to the merged one: load, merge over the default, check, and tell all errors at once."""
+"""The assembly of a template: load, merge over the default, check, and tell all errors at once."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What boots the image: kernel, initramfs and bootloader."""
+"""The boot of an image: kernel, initramfs and bootloader."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""All rules, in the order of the template's sections."""
+"""The catalogue of all rules, in the order of the template's sections."""
 
 from __future__ import annotations
 

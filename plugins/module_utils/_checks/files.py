@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What goes into the image beside packages: additional files, commands, scripts."""
+"""Files and programs that come into the image beside packages: additional files, commands, scripts."""
 
 from __future__ import annotations
 

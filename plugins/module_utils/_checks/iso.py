@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What an ISO needs, and what an installer has to know."""
+"""ISOs: their settings, and the disk that an installer has to know."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Making the layers of a root tree."""
+"""The builder of a root tree's layers."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Taking out of a tree what belongs to one machine or one build, and not to an image."""
+"""The cleanup of a tree from what belongs to one machine or one build, and not to an image."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Everything of C(systemConfig) that is done in the installed tree, in its order.
+"""The configuration of the installed tree: all of C(systemConfig) that is done there, in its order.
 
 Accounts come before files, because files have owners; files come after everything that this collection writes by
 itself, so that the template has the last word; services and access control come after files, because files may be

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Installing the packages of a lock, and nothing else, by the target's own dpkg.
+"""The DEB family: the packages of a lock, and nothing else, are installed by the target's own dpkg.
 
 Unpacking is where the time goes: dpkg needs a process or three for each package, writes every file under another name
 first, and rewrites its database again and again. Into a tree that is thrown away when anything fails none of that is

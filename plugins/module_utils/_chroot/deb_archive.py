@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Reading .deb files: the control members, and the data archive as a stream of files.
+"""Archives of packages (.deb): the control members, and the data archive as a stream of files.
 
 The format: deb(5) is an ar archive of debian-binary, control.tar.* and data.tar.*; the tar archives are ustar with
 GNU's long names, as dpkg-deb writes them.

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Leaving documentation out of a tree of DEB packages, by the path filters of dpkg(1)."""
+"""Documentation that is left out of a tree of DEB packages, by the path filters of dpkg(1)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Extracting the files of many packages at once into a tree, in the way that dpkg does it for one after another."""
+"""The extraction of many packages at once into a tree, in the way that dpkg does it for one after another."""
 
 from __future__ import annotations
 

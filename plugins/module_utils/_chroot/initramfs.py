@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Making the initramfs, once, when everything that goes into it is in its place.
+"""The initramfs, made once, when everything that goes into it is in its place.
 
 The initramfs holds the drivers that virtual machines and common storage need, and those that the template asks for, not
 every driver there is: that saves nine tenths of the time, and three quarters of the size. The image's own configuration

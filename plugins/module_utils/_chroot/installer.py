@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What a family of packages has to know to fill a root tree: one class for each, found by the provider's family."""
+"""Installers: what a family of packages has to know to fill a root tree, one class for each."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""How a live system finds its root file system on the medium: one class for each program that can be in the initramfs.
+"""Live systems: one class for each program in an initramfs that finds the root file system on the medium.
 
 A live system's root is a squashfs on the medium, under a writable layer in memory. To add another program: a subclass
 of :class:`LiveSystem`, and its name in :data:`LIVE_SYSTEMS`.

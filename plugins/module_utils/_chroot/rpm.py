@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Installing the packages of a lock, and nothing else, by the build host's rpm, in one transaction.
+"""The RPM family: the packages of a lock, and nothing else, are installed by the build host's rpm, in one transaction.
 
 rpm orders a transaction itself, and runs every scriptlet with the tree as its root directory, in the sandbox. Its exit
 status tells whether all packages were installed; that of %post, %posttrans, triggers and scriptlets in Lua it only

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Running commands in a root tree, where they can neither see nor change anything of the host."""
+"""The sandbox of commands in a root tree, where they can neither see nor change anything of the host."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Writing files into a root tree without a trace of the time of writing."""
+"""A writer of files into a root tree, which leaves no trace of the time of writing."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What goes onto each partition: which part of the root tree, and how big it is."""
+"""The content of each partition: which part of the root tree it is, and how big."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Growing at first boot: what systemd needs to know.
+"""Growth at first boot: what systemd needs to know.
 
 systemd-repart enlarges the partition, and systemd-growfs, which fstab asks for, the file system in it; see repart.d(5),
 systemd-growfs@.service(8).

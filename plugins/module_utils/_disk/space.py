@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Whether there is room for an image, before anything of it is written."""
+"""Space for an image, looked for before anything of it is written."""
 
 from __future__ import annotations
 

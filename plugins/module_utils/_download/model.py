@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What is wanted of a server, and what it gave."""
+"""Requests to a server, and its answers."""
 
 from __future__ import annotations
 

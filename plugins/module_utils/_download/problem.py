@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Why a download does not come about: in words, and whether it helps to ask again."""
+"""Problems of a download in words, and whether it helps to ask again."""
 
 from __future__ import annotations
 

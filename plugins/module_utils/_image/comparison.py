@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Two images compared: whether they are the same, and if not, where they differ."""
+"""The comparison of two images: whether they are the same, and if not, where they differ."""
 
 from __future__ import annotations
 

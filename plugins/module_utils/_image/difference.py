@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What differs between two images, as results tell it."""
+"""Differences between two images, as results tell them."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What an ISO shall be, by the template."""
+"""Options of an ISO, as the template gives them."""
 
 from __future__ import annotations
 

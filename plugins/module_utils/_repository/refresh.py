@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""Bringing the metadata of repositories up to date: the same steps for every package family."""
+"""The refresh of repositories' metadata: the same steps for every package family."""
 
 from __future__ import annotations
 

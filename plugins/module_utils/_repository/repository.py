@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""What is the same for the repositories of every package family: configuration, place on disk, signed documents.
+"""Repositories of every package family: their configuration, place on disk, and signed documents.
 
 What was verified is kept in C({metadata_dir}/{name}-{id}/): the signed documents, the decompressed indexes, and in
 C(state.json) what the next run needs to ask the server for changes only. It replaces an older state as a whole, last.

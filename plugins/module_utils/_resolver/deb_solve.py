@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What apt would install: apt's choice where it holds, libsolv's where it does not."""
+"""The solution for DEB packages: apt's choice where it holds, libsolv's where it does not."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What apt would choose.
+"""The preferences of apt among the packages that would do.
 
 A SAT solver finds some set of packages that fits; apt finds the one that its users know. So the choice is made by a
 walk in apt's manner (that of C(apt-get install) with C(APT::Install-Recommends) off, in an empty system):

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What is asked of the resolver: the strings of templates and providers, and the packages that they mean."""
+"""Requests to the resolver: the strings of templates and providers, and the packages that they mean."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""How the packages of an image are decided: one resolver per package family, and nothing else asks which it is."""
+"""Resolvers: one for each package family, and nothing else asks which it is."""
 
 from __future__ import annotations
 

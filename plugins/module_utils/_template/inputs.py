@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What a build takes from the controller: template, local files and configuration, kept by the digest of all of it."""
+"""The inputs of a build from the controller: template, local files and configuration, kept by the digest of all."""
 
 from __future__ import annotations
 

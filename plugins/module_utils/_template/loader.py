@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Reading YAML files that somebody else wrote: safely, and with the line of everything.
+"""The loader of YAML files that somebody else wrote: safe, and with the line of everything.
 
 The loader consumes the parser's events itself instead of building nodes recursively. So it can refuse duplicate keys,
 deep nesting, alias bombs and over-long documents as soon as they appear, in a time that depends on the limits and not

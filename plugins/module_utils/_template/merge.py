@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Merging a template over another one: what a user writes over the default template, overrides over both.
+"""The merge of a template over another one: what a user writes over the default template, overrides over both.
 
 The order of lists is that of the lower template, then that of the upper one; nothing depends on hashes. A rule per
 section stands in the table at the end.

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What is wrong with a template: found one by one, told all at once."""
+"""Problems of a template: found one by one, told all at once."""
 
 from __future__ import annotations
 

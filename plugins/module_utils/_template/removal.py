@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Taking parts out of the template below: what C(remove) names is gone before the two are merged.
+"""The removal of parts of the template below: what C(remove) names is gone before the two are merged.
 
 What is removed can be added again by the same template, which then is all that there is of it.
 """

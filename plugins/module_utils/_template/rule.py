@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What a rule is: a function with the sections that it reads. Rules are collected by subject.
+"""A rule: a function with the sections that it reads. Rules are collected by subject.
 
 A rule yields the YAML path of each culprit and a message: the thing, the reason, the remedy. It runs only when the
 sections that it reads have the right form.

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What a template can say in several ways, written in one: the stages know a single word for each thing.
+"""Spellings of the same, written in one of them: the stages know a single word for each thing.
 
 Values keep the place where they were written, so that messages about them name what the user wrote.
 """

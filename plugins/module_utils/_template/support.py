@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What is valid and this version cannot build yet: one list, each entry with the way out.
+"""Support: what is valid and this version cannot build yet, in one list, each entry with the way out.
 
 Such a template can be validated, merged and resolved. C(pkg_fetch) and C(chroot_configure) refuse it, so that nothing
 is downloaded or installed in vain.

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Holding located data against a schema: what is wrong in words, and the defaults of what is missing."""
+"""The validation of located data by a schema: what is wrong in words, and the defaults of what is missing."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the tests against the mirror of this machine share: templates whose packages are resolved there.
+"""Templates for the tests against the mirror of this machine, whose packages are resolved there.
 
 All state lies under C(.cache/) of the checkout.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the distribution does by itself: packages that Debian has not, and what its maintainer scripts would do."""
+"""The distribution's own: packages that Debian has not, and what its maintainer scripts would do."""
 
 from __future__ import annotations
 

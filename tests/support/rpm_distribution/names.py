@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which packages of Debian 13 the distribution is made of, and what it calls them."""
+"""Names of the packages of Debian 13 that the distribution is made of, and what it calls them."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the tests of several floors use: a valid template, trees of a tiny distribution, a finished build."""
+"""Fixtures of several floors: a valid template, trees of a tiny distribution, a finished build."""
 
 from __future__ import annotations
 

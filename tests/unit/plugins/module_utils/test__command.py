@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Running programs: what they get, what is told about them, and that they end with us."""
+"""Programs that are run: what they get, what is told about them, and that they end with us."""
 
 from __future__ import annotations
 

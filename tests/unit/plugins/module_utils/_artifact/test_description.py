@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What packages say about themselves, from the layers, and never from the build host."""
+"""Descriptions of packages by themselves, from the layers, and never from the build host."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the bootloaders lay onto a disk, as mtools and the tools for EFI programs see it."""
+"""Bootloaders on a disk, as mtools and the tools for EFI programs see them."""
 
 from __future__ import annotations
 

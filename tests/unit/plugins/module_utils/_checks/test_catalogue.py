@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""All rules together: each is registered, has an example, and is seen to refuse and to let pass."""
+"""The catalogue of rules: each is registered, has an example, and is seen to refuse and to let pass."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What systemConfig becomes in the tree, and what of the build is taken out of it."""
+"""The configuration of the tree by systemConfig, and what of the build is taken out of it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Installing packages: what our way leaves is what dpkg alone leaves."""
+"""Packages of the DEB family, installed: what our way leaves is what dpkg alone leaves."""
 
 from __future__ import annotations
 

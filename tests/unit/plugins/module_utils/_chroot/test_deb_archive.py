@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reading .deb files, judged by dpkg-deb."""
+"""Archives of packages (.deb), judged by dpkg-deb."""
 
 from __future__ import annotations
 

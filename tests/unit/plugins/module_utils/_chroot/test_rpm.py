@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Installing .rpm files: by the real rpm, from real packages, and nothing that fails goes unnoticed."""
+"""Packages of the RPM family, installed by the real rpm, from real packages; nothing that fails goes unnoticed."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What kind of ISO a template asks for, and how it boots."""
+"""Options of an ISO: the kind that a template asks for, and how it boots."""
 
 from __future__ import annotations
 
