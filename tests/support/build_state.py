@@ -59,7 +59,14 @@ def leave_template(
     package_arch = PACKAGE_ARCHITECTURES["deb"][arch]
     content: Facts = {
         "provider_id": f"debian-debian12-{arch}",
-        "provider": {"os": "debian", "dist": "debian12", "arch": arch, "package_arch": package_arch, "family": "deb"},
+        "provider": {
+            "os": "debian",
+            "dist": "debian12",
+            "arch": arch,
+            "package_arch": package_arch,
+            "family": "deb",
+            "release_version": "12",
+        },
         "template": template,
         "files": dict(files or {}),
         "directories": {"cache_dir": "/nowhere", "work_dir": work_dir, "config_dir": "/nowhere"},

@@ -13,6 +13,9 @@ import dataclasses
 import json
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk, SystemConfig
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import Repository
+
 #: Version of the form of the manifest.
 MANIFEST_VERSION = 1
 
@@ -50,23 +53,24 @@ class Artifact:
 
 
 def repository_facts(
-    locked: t.Sequence[t.Mapping[str, t.Any]], configured: t.Sequence[t.Mapping[str, t.Any]]
+    locked: t.Sequence[t.Mapping[str, t.Any]], configured: t.Sequence[Repository]
 ) -> t.Tuple[t.List[t.Dict[str, t.Any]], t.List[str]]:
     """Return the repositories as the manifest lists them, and warnings.
 
     The URL is told when the template or the provider names it; where they name a mirror, only the mirror's name is.
 
     :param locked: C(repositories) of the lock.
-    :param configured: C(provider.repositories) of the template document.
+    :param configured: The repositories of the provider.
     """
-    by_name = {repository["name"]: repository for repository in configured}
+    by_name = {repository.name: repository for repository in configured}
     facts, warnings = [], []
     for repository in locked:
         entry = {"name": repository["name"]}
-        source = by_name.get(repository["name"], {})
-        for key in ("mirror", "url"):
-            if source.get(key):
-                entry[key] = source[key]
+        source = by_name.get(repository["name"])
+        if source is not None and source.mirror:
+            entry["mirror"] = source.mirror
+        if source is not None and source.url:
+            entry["url"] = source.url
         if repository.get("suite"):
             entry["suite"] = repository["suite"]
         entry["metadata_digest"] = repository.get("metadata_digest")
@@ -85,14 +89,13 @@ def repository_facts(
     return facts, warnings
 
 
-def described(template: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+def described(metadata: t.Mapping[str, t.Any], system: SystemConfig, disk: Disk) -> t.Dict[str, t.Any]:
     """Return what a template says for people: C(metadata), and names and descriptions; without what it leaves empty."""
-    config = template["systemConfig"]
     said: t.Dict[str, t.Mapping[str, t.Any]] = {
-        "metadata": template["metadata"],
-        "system": {key: config.get(key) for key in ("name", "description")},
-        "disk": {"name": template["disk"].get("name")},
-        "kernel": {"name": config["kernel"].get("name")},
+        "metadata": metadata,
+        "system": {"name": system.name, "description": system.description},
+        "disk": {"name": disk.name},
+        "kernel": {"name": system.kernel.name},
     }
     facts = {section: {key: value for key, value in values.items() if value} for section, values in said.items()}
     return {section: values for section, values in facts.items() if values}

@@ -18,9 +18,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.format
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError
 from ansible_collections.os_image.composer.plugins.module_utils._image_type import IMAGE_TYPES
+from ansible_collections.os_image.composer.plugins.module_utils._template import model
 
 # Names that other tools and the original use for the same thing.
-_COMPRESSION_ALIASES: t.Mapping[str, t.Optional[str]] = {"": None, "none": None, "gzip": "gz", "zst": "zstd"}
+_COMPRESSION_ALIASES: t.Mapping[t.Optional[str], str] = {"gzip": "gz", "zst": "zstd"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ def check_base_name(base_name: str) -> None:
         )
 
 
-def plan_artifacts(base_name: str, wanted: t.Sequence[t.Mapping[str, t.Any]]) -> list[ArtifactPlan]:
+def plan_artifacts(base_name: str, wanted: t.Sequence[model.Artifact]) -> list[ArtifactPlan]:
     """Return the artifacts of an image; an uncompressed raw image when the template asks for none.
 
     :param base_name: The image's name and version.
@@ -83,10 +84,9 @@ def plan_artifacts(base_name: str, wanted: t.Sequence[t.Mapping[str, t.Any]]) ->
     """
     check_base_name(base_name)
     plans: t.Dict[str, ArtifactPlan] = {}
-    for entry in wanted or [{"type": "raw"}]:
-        kind = str(entry.get("type"))
-        compression: str | None = str(entry.get("compression") or "")
-        compression = _COMPRESSION_ALIASES.get(compression or "", compression)
+    for entry in wanted or [model.Artifact.from_data({"type": "raw"})]:
+        kind = entry.type
+        compression = _COMPRESSION_ALIASES.get(entry.compression, entry.compression)
         if kind not in FORMATS:
             raise ArtifactError(
                 f"The artifact type {kind!r} is not supported.", remedy=f"Use one of: {', '.join(FORMATS)}."
@@ -95,20 +95,20 @@ def plan_artifacts(base_name: str, wanted: t.Sequence[t.Mapping[str, t.Any]]) ->
             raise ArtifactError(
                 f"The compression {compression!r} is not supported.", remedy=f"Use one of: {', '.join(CODECS)}."
             )
-        problem = subformat_problem(kind, entry.get("subformat")) or level_problem(compression, entry.get("level"))
+        problem = subformat_problem(kind, entry.subformat) or level_problem(compression, entry.level)
         if problem:
             raise ArtifactError(problem)
         name = f"{base_name}.{FORMATS[kind].extension}"
         level = None
         if compression is not None:
             name = f"{name}.{CODECS[compression].extension}"
-            level = entry.get("level", CODECS[compression].default_level)
-        subformat = entry.get("subformat") or FORMATS[kind].default_subformat
+            level = CODECS[compression].default_level if entry.level is None else entry.level
+        subformat = entry.subformat or FORMATS[kind].default_subformat
         plans[name] = ArtifactPlan(name, kind, compression, level=level, subformat=subformat)
     return list(plans.values())
 
 
-def plan_image(base_name: str, image_type: str, wanted: t.Sequence[t.Mapping[str, t.Any]]) -> list[ArtifactPlan]:
+def plan_image(base_name: str, image_type: str, wanted: t.Sequence[model.Artifact]) -> list[ArtifactPlan]:
     """Return the artifacts of an image of any type.
 
     :param image_type: C(target.imageType) of the template.

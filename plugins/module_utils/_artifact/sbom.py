@@ -62,27 +62,24 @@ class Bill:
 
         :param layers: The directories of the root tree's layers, lowest first.
         """
-        image, config, provider = document.section("image"), document.section("systemConfig"), document.provider_data
-        wanted = config.get("sbom") or {}
+        image, system, provider = document.image, document.system, document.provider
         return cls(
             identity=ImageIdentity(
-                name=image["name"],
-                version=str(image["version"]),
-                os=provider["os"],
-                release_version=str(provider.get("release_version") or provider["dist"]),
-                package_type=provider["family"],
+                name=image.name,
+                version=image.version,
+                os=provider.os,
+                release_version=provider.release_version,
+                package_type=provider.family,
                 build_digest=document.build_digest(lock),
                 collection_version=COLLECTION_VERSION,
                 epoch=lock["source_date_epoch"],
             ),
-            description=config.get("description", ""),
+            description=system.description,
             packages=lock["packages"],
-            descriptions=DESCRIPTIONS[provider["family"]](LayeredTree(layers), lock["packages"]),
-            public_repositories=[
-                repository["name"] for repository in provider.get("repositories", ()) if repository.get("url")
-            ],
-            has_cyclonedx=bool(wanted.get("cyclonedx")),
-            lists_files=bool(wanted.get("files")),
+            descriptions=DESCRIPTIONS[provider.family](LayeredTree(layers), lock["packages"]),
+            public_repositories=[repository.name for repository in provider.repositories if repository.url],
+            has_cyclonedx=system.sbom.cyclonedx,
+            lists_files=system.sbom.files,
         )
 
     @property

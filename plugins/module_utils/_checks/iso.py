@@ -14,7 +14,6 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import planned_layout
 from ansible_collections.os_image.composer.plugins.module_utils._iso.options import iso_type
 from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import growing_partition, parse_end
-from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import SecureBootKeys
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
@@ -113,7 +112,7 @@ def _has_no_size(disk: LocatedMapping) -> bool:
 def only_disks_are_signed(template: LocatedMapping) -> t.Iterator[Finding]:
     """Secure Boot keys sign the boot chain of a disk; that of an ISO or an initrd begins outside of it."""
     kind = template["target"]["imageType"]
-    if kind != "raw" and SecureBootKeys.from_template(template) is not None:
+    if kind != "raw" and "secureBoot" in template["systemConfig"]["signing"]:
         what = {
             "iso": "an ISO starts by GRUB, which cannot start a kernel that is signed with them",
             "initrd": "an initrd is started by a boot loader that is not part of it",

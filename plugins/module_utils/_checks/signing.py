@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import template_problem
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Bootloader, Kernel, Signing
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
 SUBJECT = Subject("Signing")
@@ -38,7 +39,12 @@ def _private_keys(template: LocatedMapping) -> t.Iterator[t.Tuple[Path, str]]:
 )
 def keys_protect_the_boot_chain(template: LocatedMapping) -> t.Iterator[Finding]:
     """What Secure Boot keys sign is all that is booted."""
-    problem = template_problem(template)
+    system = template["systemConfig"]
+    problem = template_problem(
+        Signing.from_data(system["signing"]),
+        Bootloader.from_data(system["bootloader"]),
+        Kernel.from_data(system["kernel"]),
+    )
     if problem:
         yield ("systemConfig", "signing", "secureBoot", "key"), problem
 

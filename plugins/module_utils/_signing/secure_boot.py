@@ -18,7 +18,6 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume import FatVolume
 from ansible_collections.os_image.composer.plugins.module_utils._bootloader import (
     BOOTLOADERS,
-    DEFAULT_BOOTLOADER,
     bootloaders_that,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._command import (
@@ -29,6 +28,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, SigningError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Bootloader, Kernel, Signing
 
 _LIBFAKETIME = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1")
 
@@ -47,12 +47,10 @@ class SecureBootKeys:
     enrolment: str | None = None
 
     @classmethod
-    def from_template(cls, template: t.Mapping[str, t.Any]) -> SecureBootKeys | None:
-        """Take the keys out of a merged template; V(None) when none are configured."""
-        section = template["systemConfig"]["signing"].get("secureBoot")
-        if not section:
-            return None
-        return cls(section["key"], section["certificate"], section.get("certificateDer"))
+    def of(cls, signing: Signing) -> SecureBootKeys | None:
+        """Take the keys out of a template; V(None) when none are configured."""
+        keys = signing.secure_boot
+        return None if keys is None else cls(keys.key, keys.certificate, keys.certificate_der)
 
     def warnings(self) -> t.List[str]:
         """Tell in words what is unwise about the keys."""
@@ -128,22 +126,21 @@ def _ask(runner: CommandRunner, command: t.Sequence[str], problem: str) -> bytes
         ) from exc
 
 
-def template_problem(template: t.Mapping[str, t.Any]) -> str | None:
+def template_problem(signing: Signing, bootloader: Bootloader, kernel: Kernel) -> str | None:
     """Tell in words why the configured keys would not protect what the template describes; V(None) when they would.
 
     Only a unified kernel image is signed as a whole: of an entry of systemd-boot neither the initrd nor the command
     line is, and GRUB refuses to start a kernel without shim.
     """
-    if SecureBootKeys.from_template(template) is None:
+    if signing.secure_boot is None:
         return None
-    system = template["systemConfig"]
-    provider = (system.get("bootloader") or {}).get("provider") or DEFAULT_BOOTLOADER
+    provider = bootloader.provider
     if not BOOTLOADERS[provider].starts_uki:
         return (
             f"Secure Boot keys are configured, but the bootloader {provider} cannot start what is signed with them. "
             f"Set bootloader.provider: {bootloaders_that(lambda other: other.starts_uki)} and kernel.uki: true."
         )
-    if not (system.get("kernel") or {}).get("uki"):
+    if not kernel.uki:
         return (
             "Secure Boot keys are configured, but without a unified kernel image neither the initrd nor the kernel "
             "command line would be protected. Set kernel.uki: true."

@@ -81,28 +81,18 @@ class _Build:
         )
 
     @property
-    def image(self) -> t.Mapping[str, t.Any]:
-        return t.cast(t.Mapping[str, t.Any], self.document.section("image"))
-
-    @property
     def base_name(self) -> str:
-        return f"{self.image['name']}-{self.image['version']}"
-
-    @property
-    def bill_options(self) -> t.Mapping[str, t.Any]:
-        """What the template wants of the bill of materials."""
-        return self.document.section("systemConfig").get("sbom") or {}
+        return f"{self.document.image.name}-{self.document.image.version}"
 
     @property
     def plans(self) -> list[ArtifactPlan]:
-        image_type = self.document.section("target")["imageType"]
-        return plan_image(self.base_name, image_type, self.document.section("disk").get("artifacts") or [])
+        return plan_image(self.base_name, self.document.target.image_type, self.document.disk.artifacts)
 
     @property
     def signing_key(self) -> str | None:
         """The path of the secret key that signs the checksums."""
-        section = self.document.section("systemConfig", "signing").get("checksums")
-        return section["key"] if section else None
+        checksums = self.document.system.signing.checksums
+        return None if checksums is None else checksums.key
 
     @property
     def template_digest(self) -> str:
@@ -228,7 +218,7 @@ class ImageFinalize(Stage):
                 "manifest": self._final(manifest_name(earlier.base_name)),
                 "sbom": self._final(earlier.base_name + SPDX),
                 "cyclonedx": self._final(earlier.base_name + CYCLONEDX)
-                if earlier.bill_options.get("cyclonedx")
+                if earlier.document.system.sbom.cyclonedx
                 else "",
                 "signature": self._final(SIGNATURE) if signer else "",
                 "signed_by": signer.fingerprint if signer else "",
@@ -295,7 +285,6 @@ class ImageFinalize(Stage):
                 files.append(stage.write(_GRAPH, stream.read()))
         with open(self.build.join(_LOCK), "rb") as stream:
             files.append(stage.write(_LOCK, stream.read()))
-        provider = document.provider_data
         build_digest = document.build_digest(lock)
         self.progress.milestone("Artifacts", "Writing the bill of materials")
         bill = Bill.of(document, lock, [layer["path"] for layer in earlier.chroot.result["layers"]])
@@ -305,12 +294,12 @@ class ImageFinalize(Stage):
             with open(self.build.join(*CHECKSUMS_OF_FILES), "rb") as stream:
                 checksums = read_checksums(stream.read())
         files += [stage.write(name, data) for name, data in bill.published(artifacts, checksums).items()]
-        repositories, warnings = repository_facts(lock["repositories"], provider["repositories"])
+        repositories, warnings = repository_facts(lock["repositories"], document.provider.repositories)
         for warning in warnings:
             self.progress.milestone("Artifacts", warning, level="warn")
         manifest = build_manifest(
-            image={"name": earlier.image["name"], "version": str(earlier.image["version"])},
-            description=described(document.template),
+            image=dataclasses.asdict(document.image),
+            description=described(document.section("metadata"), document.system, document.disk),
             target=document.section("target"),
             provider_id=document.provider_id,
             template_digest=earlier.template_digest,

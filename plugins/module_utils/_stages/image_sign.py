@@ -43,7 +43,7 @@ class ImageSign(Stage):
 
     def inputs(self) -> Facts:
         document = TemplateDocument.read(self.build)
-        keys = SecureBootKeys.from_template(document.template)
+        keys = SecureBootKeys.of(document.system.signing)
         facts: Facts = {
             "disk image": self.build.require("disk_compose").fingerprint,
             "signing": document.fingerprint(document.section("systemConfig", "signing").get("secureBoot")),
@@ -54,18 +54,18 @@ class ImageSign(Stage):
         return facts
 
     def plan(self) -> Facts | None:
-        keys = SecureBootKeys.from_template(TemplateDocument.read(self.build).template)
+        keys = SecureBootKeys.of(TemplateDocument.read(self.build).system.signing)
         return None if keys else {"signed": []}
 
     def idle_reason(self) -> str:
-        keys = SecureBootKeys.from_template(TemplateDocument.read(self.build).template)
+        keys = SecureBootKeys.of(TemplateDocument.read(self.build).system.signing)
         # What an earlier run has signed would be removed.
         return "" if keys or os.path.isdir(self.build.join("signed")) else _NO_KEYS
 
     def execute(self, decision: Decision) -> Outcome:
         document = TemplateDocument.read(self.build)
         directory = self.build.join("signed")
-        keys = SecureBootKeys.from_template(document.template)
+        keys = SecureBootKeys.of(document.system.signing)
         composed = self.build.require("disk_compose").result
         if keys is None:
             idle = self.idle_reason()
@@ -73,7 +73,8 @@ class ImageSign(Stage):
             self.progress.milestone("Signing", f"Nothing is signed: {_NO_KEYS}")
             result = {"signed": [], "certificates": [], "image": composed["image"]}
             return Outcome(result=result, facts={"signed": []}, idle=idle)
-        problem = template_problem(document.template)
+        system = document.system
+        problem = template_problem(system.signing, system.bootloader, system.kernel)
         if problem:
             raise SigningError(problem)
         for path in (keys.key, keys.certificate, keys.enrolment):

@@ -8,7 +8,8 @@
 """The model of a template: a class for each of its mappings, which are read after validation.
 
 A class has the fields of its schema, by the same words; what they mean and which defaults they have stands in
-C(schema.py). A test holds both against each other.
+C(schema.py). A test holds both against each other. The section C(metadata) has none: it is published as it is written,
+and nothing acts on it.
 """
 
 from __future__ import annotations
@@ -371,17 +372,6 @@ class PackageRepository(Part):
     exclude_packages: t.Tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Metadata(Part):
-    """The metadata section: what a catalogue of templates shows."""
-
-    form = schema.METADATA
-
-    description: str
-    use_cases: t.Tuple[str, ...]
-    keywords: t.Tuple[str, ...]
-
-
 __all__ = (
     "AdditionalFile",
     "Artifact",
@@ -395,7 +385,6 @@ __all__ = (
     "Interface",
     "Iso",
     "Kernel",
-    "Metadata",
     "Network",
     "PackageRepository",
     "Partition",

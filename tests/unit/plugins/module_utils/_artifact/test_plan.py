@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The stage image_finalize on a small image."""
+"""Artifacts that templates ask for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typing as t
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan import plan_artifacts, plan_image
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Artifact
 
 
 @pytest.mark.parametrize(
@@ -25,11 +26,14 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import A
 )
 def test_unknown_kinds_are_refused_by_name(entry: dict[str, t.Any], message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
-        plan_artifacts("a-1", [entry])
+        plan_artifacts("a-1", [Artifact.from_data(entry)])
 
 
 def test_names() -> None:
-    wanted = [{"type": "raw", "compression": "gzip"}, {"type": "vhd"}, {"type": "raw", "compression": "gz"}]
+    wanted = [
+        Artifact.from_data(entry)
+        for entry in ({"type": "raw", "compression": "gzip"}, {"type": "vhd"}, {"type": "raw", "compression": "gz"})
+    ]
     assert [plan.name for plan in plan_artifacts("a-1", wanted)] == ["a-1.raw.gz", "a-1.vhd"]
     assert [plan.name for plan in plan_artifacts("a-1", [])] == ["a-1.raw"]
     with pytest.raises(ArtifactError, match="cannot be a file name"):
@@ -38,8 +42,8 @@ def test_names() -> None:
 
 def test_images_that_are_no_disks_have_artifacts_of_their_own() -> None:
     assert [plan.name for plan in plan_image("a-1", "iso", [])] == ["a-1.iso"]
-    initrd = plan_image("a-1", "initrd", [{"type": "qcow2"}])
+    initrd = plan_image("a-1", "initrd", [Artifact.from_data({"type": "qcow2"})])
     assert [(plan.name, plan.source) for plan in initrd] == [("a-1.initrd.img", "image"), ("a-1.vmlinuz", "kernel")]
-    assert [plan.name for plan in plan_image("a-1", "raw", [{"type": "vdi"}])] == ["a-1.vdi"]
+    assert [plan.name for plan in plan_image("a-1", "raw", [Artifact.from_data({"type": "vdi"})])] == ["a-1.vdi"]
     with pytest.raises(ArtifactError, match="cannot be a file name"):
         plan_image("../a-1", "iso", [])

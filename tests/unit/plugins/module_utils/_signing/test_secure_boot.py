@@ -25,6 +25,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_
     signer_class,
     template_problem,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import SystemConfig
 
 EPOCH = 1_700_000_000
 LOADER = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
@@ -96,20 +97,14 @@ def test_a_key_that_others_can_read_is_warned_about(pki: pathlib.Path, tmp_path:
     assert keys.warnings() == []
 
 
-def template(keys: bool = True, provider: str = "systemd-boot", uki: bool = True) -> t.Dict[str, t.Any]:
+def system(keys: bool = True, provider: str = "systemd-boot", uki: bool = True) -> SystemConfig:
     signing = {"secureBoot": {"key": "/k", "certificate": "/c"}} if keys else {}
-    return {
-        "systemConfig": {
-            "signing": signing,
-            "bootloader": {"bootType": "efi", "provider": provider},
-            "kernel": {"uki": uki},
-        }
-    }
+    return SystemConfig.from_data({"signing": signing, "bootloader": {"provider": provider}, "kernel": {"uki": uki}})
 
 
 def test_keys_are_optional() -> None:
-    assert SecureBootKeys.from_template(template(keys=False)) is None
-    assert SecureBootKeys.from_template(template()) == SecureBootKeys("/k", "/c", None)
+    assert SecureBootKeys.of(system(keys=False).signing) is None
+    assert SecureBootKeys.of(system().signing) == SecureBootKeys("/k", "/c", None)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +117,8 @@ def test_keys_are_optional() -> None:
     ],
 )
 def test_keys_need_a_boot_chain_that_they_protect(arguments: t.Mapping[str, t.Any], message: str | None) -> None:
-    problem = template_problem(template(**arguments))
+    config = system(**arguments)
+    problem = template_problem(config.signing, config.bootloader, config.kernel)
     if message is None:
         assert problem is None
     else:
