@@ -23,6 +23,8 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import HostError
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.distribution import read_distribution
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import EMULATORS
 
 #: Where the kernel shows its table of program formats.
 BINFMT_DIRECTORY = "/proc/sys/fs/binfmt_misc"
@@ -174,9 +176,22 @@ def require_emulation(arch: str, *, directory: str) -> None:
     if problem is not None:
         raise HostError(
             f"The image is for {arch}, and this build host ({os.uname().machine}) cannot run its programs: {problem}.",
-            remedy="Apply the role os_image.composer.build_host with build_host_foreign_architectures: "
-            f"[{arch}], which installs and registers qemu-user-static, or build on a host with {arch}.",
+            remedy=_emulation_remedy(arch),
         )
+
+
+def _emulation_remedy(arch: str) -> str:
+    distribution = read_distribution()
+    package = EMULATORS[arch].name(distribution["family"]) if arch in EMULATORS else None
+    if package is None:
+        return (
+            f"{distribution['name']} has no package with one that would do. Register a static emulator with the "
+            f"kernel, with the flag F, or build on a host with {arch}."
+        )
+    return (
+        f"Apply the role os_image.composer.build_host with build_host_foreign_architectures: [{arch}], which installs "
+        f"and registers {package}, or build on a host with {arch}."
+    )
 
 
 __all__ = (

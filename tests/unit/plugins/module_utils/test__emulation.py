@@ -123,16 +123,37 @@ def test_own_and_emulated_programs_run(tmp_path: pathlib.Path, monkeypatch: pyte
     assert emulation_problem("s390x", directory=str(tmp_path)) == "no emulator for it is known"
 
 
-def test_the_message_names_everything(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("distribution", "remedy"),
+    [
+        (
+            {"name": "Debian GNU/Linux 12", "family": "debian"},
+            "Apply the role os_image.composer.build_host with build_host_foreign_architectures: [aarch64], which "
+            "installs and registers qemu-user-static, or build on a host with aarch64.",
+        ),
+        (
+            {"name": "Fedora Linux 42", "family": "redhat"},
+            "Apply the role os_image.composer.build_host with build_host_foreign_architectures: [aarch64], which "
+            "installs and registers qemu-user-static-aarch64, or build on a host with aarch64.",
+        ),
+        (
+            {"name": "Microsoft Azure Linux 3.0", "family": "azurelinux"},
+            "Microsoft Azure Linux 3.0 has no package with one that would do. Register a static emulator with the "
+            "kernel, with the flag F, or build on a host with aarch64.",
+        ),
+    ],
+)
+def test_the_message_names_everything(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, distribution: dict[str, str], remedy: str
+) -> None:
     empty: list[Handler] = []
     monkeypatch.setattr(_emulation, "_runs", lambda arch, directory: False)
     monkeypatch.setattr(_emulation, "read_handlers", lambda: empty)
+    monkeypatch.setattr(_emulation, "read_distribution", lambda: distribution)
     monkeypatch.setattr(_emulation.os, "uname", lambda: types.SimpleNamespace(machine="x86_64"))
     with pytest.raises(HostError) as caught:
         require_emulation("aarch64", directory=str(tmp_path))
     assert str(caught.value) == (
         "The image is for aarch64, and this build host (x86_64) cannot run its programs: no emulator for it is "
-        "registered with the kernel. Apply the role os_image.composer.build_host with "
-        "build_host_foreign_architectures: [aarch64], which installs and registers qemu-user-static, or "
-        "build on a host with aarch64."
+        f"registered with the kernel. {remedy}"
     )
