@@ -104,6 +104,10 @@ remove:
   partitions: [userdata]
 ```
 
+A default template may be made of several files, each of which `extends` another one by these same rules:
+[add a distribution](tasks/add-a-distribution.md#4-what-an-image-begins-with) shows how. A template of your own cannot
+extend another one.
+
 ## Files
 
 Relative paths begin at the directory of the template and may not leave it, by `..` or by symbolic links. The role
