@@ -123,7 +123,7 @@ def test_the_document(run: Run, tmp_path: pathlib.Path) -> None:
         "raw-x86_64.yml",
         "deb.yml",
         "config.yml",
-        "chrootenv_x86_64.yml",
+        "chrootenv.yml",
         "amd64_repo.yml",
     ]
     assert os.stat(os.path.join(result["build_dir"], "template.json")).st_mode & 0o777 == 0o600
