@@ -14,7 +14,9 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils import _command
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import HARDWARE
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._emulation import ARCHITECTURES
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ToolMissingError
 from ansible_collections.os_image.composer.plugins.module_utils._host_tools import table
 from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import (
@@ -24,7 +26,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._host_tools.tabl
     HostPackage,
     packages_for,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._iso.menu import firmwares
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
+from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import (
+    FaketimeSbsign,
+    Osslsigncode,
+    Sbsign,
+)
 
 PLUGINS = pathlib.Path(table.__file__).parents[2]
 FOUND_BY = {"find_tool": HOST_TOOLS, "tool_version": HOST_TOOLS, "import_library": HOST_LIBRARIES}
@@ -65,6 +73,14 @@ def test_the_tools_that_classes_name_are_in_the_table() -> None:
     }
     assert "mkfs.btrfs" in named
     assert sorted(named - {*HOST_TOOLS}) == []
+
+
+def test_what_others_look_up_by_architecture_or_platform_is_there() -> None:
+    assert {hardware.program for hardware in HARDWARE.values()} <= {*HOST_TOOLS}
+    assert {*table.UEFI_FIRMWARE} == {*HARDWARE}
+    assert {platform.directory for arch in ARCHITECTURES for platform in firmwares(arch)} == {*table.GRUB_MODULES}
+    assert {*table.EMULATORS} == {*ARCHITECTURES}
+    assert {signer.tool for signer in (Osslsigncode, FaketimeSbsign, Sbsign)} <= {*HOST_TOOLS}
 
 
 def test_another_name_is_a_mistake() -> None:
