@@ -13,6 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Security
 
 # COMMAND_LINE_SIZE of the kernel on x86 and arm64, less the final zero byte.
 _LIMIT = 2047
@@ -51,21 +52,19 @@ _ACCESS_CONTROL: t.Mapping[t.Tuple[str, str], t.Tuple[str, ...]] = {
 }
 
 
-def access_control_words(security: t.Mapping[str, t.Any]) -> t.List[str]:
-    """Return what the kernel is told about SELinux and AppArmor.
-
-    :param security: The template's C(systemConfig.security).
-    """
-    return [word for key in ("selinux", "apparmor") for word in _ACCESS_CONTROL.get((key, security.get(key, "")), ())]
+def access_control_words(security: Security) -> t.List[str]:
+    """Return what the kernel is told about SELinux and AppArmor."""
+    said = (("selinux", security.selinux), ("apparmor", security.apparmor))
+    return [word for module, mode in said if mode is not None for word in _ACCESS_CONTROL[module, mode]]
 
 
-def security_words(security: t.Mapping[str, t.Any], *, arch: str) -> t.List[str]:
+def security_words(security: Security, *, arch: str) -> t.List[str]:
     """Return all words of the command line that C(systemConfig.security) asks for.
 
     :param arch: For example V(x86_64).
     """
     words = access_control_words(security)
-    if "kernel" in security.get("hardening", ()):
+    if "kernel" in security.hardening:
         words += [*_HARDENING[""], *_HARDENING.get(arch, ())]
     return words
 

@@ -15,9 +15,26 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.disk imp
 from ansible_collections.os_image.composer.plugins.module_utils._iso.options import iso_type
 from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import growing_partition, parse_end
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk, Initramfs, Iso
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
 SUBJECT = Subject("ISO and installer")
+
+
+def _iso_type(template: LocatedMapping) -> str | None:
+    """Return what kind of ISO a template asks for; V(None) when the image is none."""
+    if template["target"]["imageType"] != "iso":
+        return None
+    return iso_type(
+        Iso.from_data(template["iso"]),
+        Disk.from_data(template["disk"]),
+        Initramfs.from_data(template["systemConfig"]["initramfs"]),
+    )
+
+
+def is_live_iso(template: LocatedMapping) -> bool:
+    """Tell whether the image is an ISO that installs nothing."""
+    return _iso_type(template) == "live"
 
 
 @SUBJECT.rule(
@@ -53,8 +70,7 @@ def iso_settings_have_an_effect(template: LocatedMapping) -> t.Iterator[Finding]
 )
 def live_iso_writes_to_no_disk(template: LocatedMapping) -> t.Iterator[Finding]:
     """A live ISO has no disk to write to."""
-    is_live = template["target"]["imageType"] == "iso" and iso_type(template) == "live"
-    if is_live and "path" in template["disk"]:
+    if is_live_iso(template) and "path" in template["disk"]:
         yield ("disk", "path"), "A live ISO writes to no disk. Remove disk.path, or use iso.type: installer."
 
 
@@ -74,7 +90,7 @@ def live_iso_writes_to_no_disk(template: LocatedMapping) -> t.Iterator[Finding]:
 )
 def installer_knows_its_disk(template: LocatedMapping) -> t.Iterator[Finding]:
     """An installer has a layout, from which the least size of the machine's disk can be told."""
-    if template["target"]["imageType"] != "iso" or iso_type(template) == "live":
+    if _iso_type(template) != "installer":
         return
     disk = template["disk"]
     if not disk["partitions"]:
@@ -145,4 +161,4 @@ def installer_is_built_from_the_image(template: LocatedMapping) -> t.Iterator[Fi
         )
 
 
-__all__ = ("SUBJECT",)
+__all__ = ("SUBJECT", "is_live_iso")

@@ -13,11 +13,12 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import access_control_words, word_name
 from ansible_collections.os_image.composer.plugins.module_utils._checks.boot import kernel_words
+from ansible_collections.os_image.composer.plugins.module_utils._checks.iso import is_live_iso
 from ansible_collections.os_image.composer.plugins.module_utils._checks.packages import has_package
 from ansible_collections.os_image.composer.plugins.module_utils._checks.users import users
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardening import BLOCKED_MODULES
-from ansible_collections.os_image.composer.plugins.module_utils._iso.options import iso_type
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Security
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
 SUBJECT = Subject("Security")
@@ -97,8 +98,7 @@ def files_can_have_labels(template: LocatedMapping) -> t.Iterator[Finding]:
             "An initrd is an archive that holds no SELinux labels, so that a policy would know none of its files. "
             "Remove selinux, or use imageType: raw or iso.",
         )
-    is_live = kind == "iso" and iso_type(template) == "live"
-    if is_live and template["systemConfig"]["security"].get("selinux") == "enforcing":
+    if is_live_iso(template) and template["systemConfig"]["security"].get("selinux") == "enforcing":
         yield (
             path,
             "The root directory of a live system lies in memory and has the label of that, so that no service could "
@@ -121,7 +121,7 @@ def files_can_have_labels(template: LocatedMapping) -> t.Iterator[Finding]:
 def kernel_command_line_agrees_with_security(template: LocatedMapping) -> t.Iterator[Finding]:
     """The kernel command line says nothing else about SELinux and AppArmor than systemConfig.security does."""
     security, path = template["systemConfig"]["security"], ("systemConfig", "kernel", "cmdline")
-    wanted = {word_name(word): word for word in access_control_words(security)}
+    wanted = {word_name(word): word for word in access_control_words(Security.from_data(security))}
     for word in kernel_words(template):
         name, value = word_name(word), word.partition("=")[2]
         if name == "enforcing" and _is_on(template, "selinux"):

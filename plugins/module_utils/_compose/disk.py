@@ -25,7 +25,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line, security_words
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import default_kernel_first, find_kernels
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kinds import bootloader
-from ansible_collections.os_image.composer.plugins.module_utils._bootloader import DEFAULT_BOOT_TYPE, DEFAULT_BOOTLOADER
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._compose.image_type import ComposedBoot
 from ansible_collections.os_image.composer.plugins.module_utils._compose.tree_writer import TreeWriter
@@ -114,22 +113,20 @@ class BootOptions:
     @classmethod
     def of(cls, document: TemplateDocument) -> BootOptions:
         """Read them from a template."""
-        system = document.section("systemConfig")
-        loader = system.get("bootloader") or {}
-        kernel = system.get("kernel") or {}
-        finals = {str(entry.get("final")) for entry in system.get("additionalFiles") or []}
+        system, arch = document.system, document.provider.arch
+        loader, kernel = system.bootloader, system.kernel
         return cls(
-            boot_type=loader.get("bootType") or DEFAULT_BOOT_TYPE,
-            provider=loader.get("provider") or DEFAULT_BOOTLOADER,
-            arch=document.provider_data["arch"],
-            cmdline=kernel.get("cmdline") or "",
-            kernel_version=kernel.get("version") or "",
-            use_uki=bool(kernel.get("uki")),
-            keep_fstab=_FSTAB in finals,
-            security_words=security_words(system.get("security") or {}, arch=document.provider_data["arch"]),
-            use_signed=bool(loader.get("signed")),
-            timeout=loader.get("timeout"),
-            default=loader.get("default") or "",
+            boot_type=loader.boot_type,
+            provider=loader.provider,
+            arch=arch,
+            cmdline=kernel.cmdline,
+            kernel_version=kernel.version,
+            use_uki=kernel.uki,
+            keep_fstab=any(file.final == _FSTAB for file in system.additional_files),
+            security_words=security_words(system.security, arch=arch),
+            use_signed=loader.signed,
+            timeout=loader.timeout,
+            default=loader.default,
         )
 
 

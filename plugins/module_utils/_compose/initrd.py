@@ -93,17 +93,12 @@ class InitrdImage(ImageType):
         if lost:
             workplace.progress.milestone("Initrd", _warning(lost), level="warn")
         workplace.progress.milestone("Initrd", f"Composed {image} ({show_size(os.path.getsize(image))})")
-        cmdline = kernel_command_line(None, str((self._system.get("kernel") or {}).get("cmdline") or ""))
+        cmdline = kernel_command_line(None, self.document.system.kernel.cmdline)
         boot = ComposedBoot("", (), kernel.version, cmdline)
         return ComposedImage({"image": image, "kernel": kernel_image}, boot, more={"lost_permissions": lost})
 
-    @property
-    def _system(self) -> t.Mapping[str, t.Any]:
-        return t.cast("t.Mapping[str, t.Any]", self.document.section("systemConfig"))
-
     def _kernel(self, root: str) -> Kernel:
-        version = str((self._system.get("kernel") or {}).get("version") or "")
-        return default_kernel_first(find_kernel_images(root), version)[0]
+        return default_kernel_first(find_kernel_images(root), self.document.system.kernel.version)[0]
 
 
 def _warning(lost: t.Mapping[str, t.Sequence[str]]) -> str:

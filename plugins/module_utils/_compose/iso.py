@@ -113,12 +113,13 @@ class IsoImage(ImageType):
     @property
     def options(self) -> IsoOptions:
         """What the template asks for."""
-        return IsoOptions.from_template(self.document.template)
+        document = self.document
+        return IsoOptions.of(document.image, document.iso, document.disk, document.system.initramfs)
 
     @property
     def arch(self) -> str:
         """The architecture, as C(uname -m) shows it."""
-        return str(self.document.provider_data["arch"])
+        return self.document.provider.arch
 
     def parts(self) -> t.Sequence[Part]:
         return [self, *(RawImage(self.document).parts() if self.options.is_installer else ())]
@@ -138,7 +139,7 @@ class IsoImage(ImageType):
         options = self.options
         facts: Facts = {"iso": options.type, "volume_id": options.volume_id}
         if options.is_installer:
-            facts["partitions"] = [partition["id"] for partition in self.document.section("disk")["partitions"]]
+            facts["partitions"] = [partition.id for partition in self.document.disk.partitions]
         return facts
 
     def compose(self, workplace: Workplace) -> ComposedImage:
@@ -176,7 +177,7 @@ class IsoImage(ImageType):
         """Write the ISO; returns how it boots, and what results tell of it."""
         options = self.options
         live = live_system(root)
-        kernel = default_kernel_first(find_kernels(root), self._kernel_setting("version"))[0]
+        kernel = default_kernel_first(find_kernels(root), self.document.system.kernel.version)[0]
         for source, name in ((kernel.image, _KERNEL), (kernel.initrd, _INITRD)):
             shutil.copyfile(root + resolve_in_tree(root, source), medium.path(name))
         writer = TreeWriter(root, workplace.epoch)
@@ -226,19 +227,17 @@ class IsoImage(ImageType):
             }
         return ComposedBoot(GRUB, [entry.title for entry in entries], kernel.version, entries[0].cmdline), facts
 
-    def _kernel_setting(self, key: str) -> str:
-        return str((self.document.section("systemConfig").get("kernel") or {}).get(key) or "")
-
     def _entries(
         self, live: t.Type[LiveSystem], payload: Payload | None, contexts: FileContexts | None
     ) -> t.List[MenuEntry]:
         options = self.options
-        words = security_words(self.document.section("systemConfig").get("security") or {}, arch=self.arch)
+        system = self.document.system
+        words = security_words(system.security, arch=self.arch)
         if contexts is not None and contexts.is_enforced:
             # The root directory of a live system is one in memory, whose label no policy lets services look into. The
             # system that is installed enforces the policy nevertheless.
             words.append("enforcing=0")
-        given = f"{live.cmdline(options.volume_id)} {self._kernel_setting('cmdline')}"
+        given = f"{live.cmdline(options.volume_id)} {system.kernel.cmdline}"
         base = kernel_command_line(None, given, words)
         if payload is None:
             return [MenuEntry(options.title, base)]
@@ -257,8 +256,8 @@ class IsoImage(ImageType):
             compression = "zstd" if os.path.exists(root + resolve_in_tree(root, "/usr/bin/zstd")) else "gz"
         raw = os.path.join(scratch, "disk.raw")
         composed = RawImage(self.document, target.disk).write(workplace, raw)
-        image = self.document.section("image")
-        name = f"install/{image['name']}-{image['version']}.raw.{CODECS[compression].extension}"
+        image = self.document.image
+        name = f"install/{image.name}-{image.version}.raw.{CODECS[compression].extension}"
         workplace.progress.milestone("ISO", f"Packing the disk that is installed ({show_size(os.path.getsize(raw))})")
         packed = compress_file(raw, medium.path(name), compression, workers=workplace.workers)
         payload = Payload(name, os.path.getsize(raw), packed.sha256, target, composed.partitions)

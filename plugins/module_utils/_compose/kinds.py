@@ -23,7 +23,7 @@ IMAGE_CLASSES: t.Mapping[str, t.Type[ImageType]] = {"raw": RawImage, "iso": IsoI
 
 def image_of(document: TemplateDocument) -> ImageType:
     """Return the image that a template describes."""
-    return IMAGE_CLASSES[document.section("target")["imageType"]](document)
+    return IMAGE_CLASSES[document.target.image_type](document)
 
 
 __all__ = ("IMAGE_CLASSES", "image_of")

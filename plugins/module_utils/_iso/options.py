@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk, Image, Initramfs, Iso
 
 # d-characters of ISO 9660 (ECMA-119, 7.4.1), as many as a volume identifier has.
 _NOT_IN_VOLUME_ID = re.compile(r"[^A-Z0-9_]+")
@@ -32,21 +31,20 @@ class IsoOptions:
     type: str
     volume_id: str
     title: str
-    unattended: bool = True
-    after_install: str = "poweroff"
-    disk_path: str = ""
+    unattended: bool
+    after_install: str
+    disk_path: str
 
     @classmethod
-    def from_template(cls, template: t.Mapping[str, t.Any]) -> IsoOptions:
-        """Take them out of a merged template."""
-        section, image = template.get("iso") or {}, template["image"]
+    def of(cls, image: Image, iso: Iso, disk: Disk, initramfs: Initramfs) -> IsoOptions:
+        """Take them out of a template."""
         return cls(
-            type=iso_type(template),
-            volume_id=section.get("volumeId") or volume_id(f"{image['name']}_{image['version']}"),
-            title=f"{image['name']} {image['version']}",
-            unattended=bool(section.get("unattended", True)),
-            after_install=section.get("afterInstall") or "poweroff",
-            disk_path=template["disk"].get("path") or "",
+            type=iso_type(iso, disk, initramfs),
+            volume_id=iso.volume_id or volume_id(f"{image.name}_{image.version}"),
+            title=f"{image.name} {image.version}",
+            unattended=iso.unattended,
+            after_install=iso.after_install,
+            disk_path=disk.path or "",
         )
 
     @property
@@ -55,15 +53,12 @@ class IsoOptions:
         return self.type == "installer"
 
 
-def iso_type(template: t.Mapping[str, t.Any] | LocatedMapping) -> str:
-    """Return what kind of ISO a merged template asks for: C(live) or C(installer).
+def iso_type(iso: Iso, disk: Disk, initramfs: Initramfs) -> str:
+    """Return what kind of ISO a template asks for: C(live) or C(installer).
 
     The original's ISO is an installer always, and says so by the template for the installer's initrd.
     """
-    wanted = (template.get("iso") or {}).get("type")
-    initramfs = (template.get("systemConfig") or {}).get("initramfs") or {}
-    is_installer = template["disk"].get("partitions") or initramfs.get("template")
-    return str(wanted or ("installer" if is_installer else "live"))
+    return iso.type or ("installer" if disk.partitions or initramfs.template else "live")
 
 
 def volume_id(name: str) -> str:

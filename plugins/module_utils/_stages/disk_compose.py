@@ -41,14 +41,14 @@ class DiskCompose(Stage):
         chroot = self.build.require("chroot_configure")
         lock = self.build.read_document("packages.lock.json")
         image = image_of(document)
-        security = document.section("systemConfig").get("security") or {}
+        words = security_words(document.system.security, arch=document.provider.arch)
         return {
             **image.inputs(),
             "root tree": {layer["name"]: layer["digest"] for layer in chroot.result["layers"]},
             "disk": _without(document.section("disk"), "artifacts", "name"),
             "bootloader": document.section("systemConfig", "bootloader"),
             "kernel": _without(document.section("systemConfig", "kernel"), "name"),
-            "kernel words of systemConfig.security": security_words(security, arch=document.provider_data["arch"]),
+            "kernel words of systemConfig.security": words,
             "build digest": document.build_digest(lock),
             "source date": lock["source_date_epoch"],
             "host tools": image.tool_versions(),

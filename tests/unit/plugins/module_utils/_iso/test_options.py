@@ -14,19 +14,24 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.live_sys
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 from ansible_collections.os_image.composer.plugins.module_utils._iso.menu import MenuEntry, menu
 from ansible_collections.os_image.composer.plugins.module_utils._iso.options import IsoOptions, iso_type, volume_id
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk, Image, Initramfs, Iso
 
 
 @pytest.mark.parametrize(
-    ("iso", "partitions", "expected"),
+    ("iso", "partitions", "initramfs", "expected"),
     [
-        ({}, [], "live"),
-        ({}, [{"id": "root"}], "installer"),
-        ({"type": "live"}, [{"id": "root"}], "live"),
-        ({"type": "installer"}, [{"id": "root"}], "installer"),
+        ({}, [], {}, "live"),
+        ({}, [{"id": "root"}], {}, "installer"),
+        ({}, [], {"template": "default-initrd-x86_64.yml"}, "installer"),
+        ({"type": "live"}, [{"id": "root"}], {}, "live"),
+        ({"type": "installer"}, [{"id": "root"}], {}, "installer"),
     ],
 )
-def test_a_disk_layout_makes_an_installer(iso: dict[str, t.Any], partitions: list[t.Any], expected: str) -> None:
-    assert iso_type({"iso": iso, "disk": {"partitions": partitions}}) == expected
+def test_a_disk_layout_makes_an_installer(
+    iso: dict[str, t.Any], partitions: list[t.Any], initramfs: dict[str, t.Any], expected: str
+) -> None:
+    parts = Iso.from_data(iso), Disk.from_data({"partitions": partitions}), Initramfs.from_data(initramfs)
+    assert iso_type(*parts) == expected
 
 
 @pytest.mark.parametrize(
@@ -42,12 +47,13 @@ def test_volume_id(name: str, expected: str) -> None:
 
 
 def test_options() -> None:
-    template = {
-        "image": {"name": "kiosk", "version": "1.0"},
-        "disk": {"partitions": [], "path": "/dev/sda"},
-        "iso": {"unattended": False, "afterInstall": "reboot", "volumeId": "MINE"},
-    }
-    assert IsoOptions.from_template(template) == IsoOptions("live", "MINE", "kiosk 1.0", False, "reboot", "/dev/sda")
+    image, initramfs = Image("kiosk", "1.0"), Initramfs.from_data({})
+    iso = Iso.from_data({"unattended": False, "afterInstall": "reboot", "volumeId": "MINE"})
+    disk = Disk.from_data({"path": "/dev/sda"})
+    options = IsoOptions.of(image, iso, disk, initramfs)
+    assert options == IsoOptions("live", "MINE", "kiosk 1.0", False, "reboot", "/dev/sda")
+    options = IsoOptions.of(image, Iso.from_data({}), Disk.from_data({}), initramfs)
+    assert options == IsoOptions("live", "KIOSK_1_0", "kiosk 1.0", True, "poweroff", "")
 
 
 def test_the_live_system_is_the_one_that_is_installed(tmp_path: pathlib.Path) -> None:
