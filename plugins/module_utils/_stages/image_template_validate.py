@@ -270,32 +270,41 @@ def _with_digested_passwords(value: t.Any) -> t.Any:
     return value
 
 
-def _changes(before: t.Any, after: t.Any, path: t.Tuple[t.Union[str, int], ...]) -> t.Iterator[str]:
+_Path = t.Tuple[t.Union[str, int], ...]
+
+
+def _changes(before: t.Any, after: t.Any, path: _Path) -> t.Iterator[str]:
     """Yield in words what differs between two merged templates."""
     if before == after:
         return
-    place = show_path(path)
     if isinstance(before, dict) and isinstance(after, dict):
-        for key in [*after, *(key for key in before if key not in after)]:
-            if key not in before:
-                yield f"{show_path((*path, key))} added"
-            elif key not in after:
-                yield f"{show_path((*path, key))} removed"
-            else:
-                yield from _changes(before[key], after[key], (*path, key))
+        yield from _mapping_changes(before, after, path)
     elif isinstance(before, list) and isinstance(after, list):
-        if len(before) == len(after):
-            for index, (old, new) in enumerate(zip(before, after)):
-                yield from _changes(old, new, (*path, index))
-            return
-        added = [_label(item) for item in after if item not in before]
-        removed = [_label(item) for item in before if item not in after]
-        words = [f"+{item}" for item in added] + [f"-{item}" for item in removed]
-        yield f"{place} {' '.join(words[:5])}" if words else f"{place} in another order"
+        yield from _list_changes(before, after, path)
     elif path and path[-1] == "password":
-        yield place
+        yield show_path(path)
     else:
-        yield f"{place} {_label(before)} -> {_label(after)}"
+        yield f"{show_path(path)} {_label(before)} -> {_label(after)}"
+
+
+def _mapping_changes(before: Facts, after: Facts, path: _Path) -> t.Iterator[str]:
+    for key in [*after, *(key for key in before if key not in after)]:
+        if key not in before:
+            yield f"{show_path((*path, key))} added"
+        elif key not in after:
+            yield f"{show_path((*path, key))} removed"
+        else:
+            yield from _changes(before[key], after[key], (*path, key))
+
+
+def _list_changes(before: t.Sequence[t.Any], after: t.Sequence[t.Any], path: _Path) -> t.Iterator[str]:
+    if len(before) == len(after):
+        for index, (old, new) in enumerate(zip(before, after)):
+            yield from _changes(old, new, (*path, index))
+        return
+    words = [f"+{_label(item)}" for item in after if item not in before]
+    words += [f"-{_label(item)}" for item in before if item not in after]
+    yield f"{show_path(path)} {' '.join(words[:5])}" if words else f"{show_path(path)} in another order"
 
 
 def _label(item: t.Any) -> str:
