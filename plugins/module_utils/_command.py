@@ -143,12 +143,27 @@ class CommandRunner:
         """Return a runner with more variables."""
         return CommandRunner(log=self._log, environment={**self._environment, **environment})
 
-    def start(self, argv: t.Sequence[str], **kwargs: t.Any) -> subprocess.Popen[bytes]:
+    def start(
+        self,
+        argv: t.Sequence[str],
+        *,
+        stdin: int | t.IO[bytes] = subprocess.DEVNULL,
+        stdout: int | t.IO[bytes] | None = None,
+        stderr: int | t.IO[bytes] | None = None,
+        pass_fds: t.Collection[int] = (),
+        start_new_session: bool = False,
+    ) -> subprocess.Popen[bytes]:
         """Start a program for streaming (pipelines); the caller feeds, reads and waits for it."""
         self._write_log(f"$ {shlex.join(argv)}\n")
-        kwargs.setdefault("stdin", subprocess.DEVNULL)
-        kwargs.setdefault("env", self._environment)
-        return subprocess.Popen([*self._guard, *argv], **kwargs)  # noqa: S603
+        return subprocess.Popen(  # noqa: S603
+            [*self._guard, *argv],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=self._environment,
+            pass_fds=pass_fds,
+            start_new_session=start_new_session,
+        )
 
     def run(
         self,

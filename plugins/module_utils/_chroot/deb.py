@@ -50,7 +50,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.installe
     SpoiledTreeError,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import configure_apt
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 
 _POLICY = "/usr/sbin/policy-rc.d"
@@ -102,9 +101,9 @@ class DebInstaller(Installer):
     timezone_file = "/etc/timezone"
     initramfs_name = "initrd.img-{}"
 
-    def __init__(self, root: str, sandbox: Sandbox, **options: t.Any) -> None:
-        super().__init__(root, sandbox, **options)
-        self._database = DpkgDatabase(root)
+    @property
+    def _database(self) -> DpkgDatabase:
+        return DpkgDatabase(self._root)
 
     @staticmethod
     def build_date(path: str) -> int:

@@ -168,7 +168,16 @@ class RpmInstaller(Installer):
         self._settle_database()
 
     def _rpm(
-        self, arguments: t.Sequence[str], *, program: str = "rpm", backend: str = "", **options: t.Any
+        self,
+        arguments: t.Sequence[str],
+        *,
+        what: str | None = None,
+        program: str = "rpm",
+        backend: str = "",
+        binds: t.Mapping[str, str] | None = None,
+        files: t.Mapping[str, str] | None = None,
+        merge_output: bool = True,
+        log_output: bool = True,
     ) -> CompletedCommand:
         """Run the build host's rpm on the tree's database."""
         common = ["--root", TREE, "--dbpath", DATABASE]
@@ -176,7 +185,16 @@ class RpmInstaller(Installer):
         if backend:
             common += ["--define", f"_db_backend {backend}"]
         argv = [find_tool(program), *common, *arguments]
-        return self._sandbox.run(argv, outside=True, check=False, **options)
+        return self._sandbox.run(
+            argv,
+            outside=True,
+            binds=binds,
+            files=files,
+            check=False,
+            merge_output=merge_output,
+            log_output=log_output,
+            what=what,
+        )
 
     def _backend(self) -> str:
         """Return the form of the database that the tree has; nothing when it has none yet."""

@@ -26,8 +26,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import R
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
-from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
-from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import (
     Candidate,
     Documents,
@@ -177,16 +175,31 @@ class DebRepository(Repository[DebRelease]):
         fresh = any(documents[name] != stored.get(name) for name in documents)
         return Documents(base_url, documents, {}, fresh=fresh)
 
-    def verified(self, documents: Documents, *, where: str, **common: t.Any) -> SignedContent:
+    def verified(
+        self, documents: Documents, *, where: str, keyring: bytes, fingerprints: t.Sequence[str], now: int | None
+    ) -> SignedContent:
         content = documents.content
         if "InRelease" in content:
-            return verify_clearsigned(content["InRelease"], what=f"The InRelease of {where}", **common)
+            return verify_clearsigned(
+                content["InRelease"],
+                keyring=keyring,
+                fingerprints=fingerprints,
+                what=f"The InRelease of {where}",
+                now=now,
+            )
         if "Release.gpg" not in content:
             raise SignatureError(
                 f"{where[:1].upper()}{where[1:]} is not signed: it has neither an InRelease nor a Release.gpg file.",
                 remedy="Check the URL; a repository without signatures needs gpgcheck: false in the template.",
             )
-        return verify_detached(content["Release"], content["Release.gpg"], what=f"The Release of {where}", **common)
+        return verify_detached(
+            content["Release"],
+            content["Release.gpg"],
+            keyring=keyring,
+            fingerprints=fingerprints,
+            what=f"The Release of {where}",
+            now=now,
+        )
 
     def unsigned(self, documents: Documents) -> bytes:
         data = documents.content.get("InRelease")
@@ -321,9 +334,4 @@ def _seconds(value: str | None) -> int | None:
     return int(when.timestamp())
 
 
-def refresh(repositories: t.Sequence[RepositoryConfig], **options: t.Any) -> list[RepositoryMetadata]:
-    """Bring the metadata of some repositories up to date; see :func:`refresh_repositories`."""
-    return refresh_repositories(DebRepository, repositories, **options)
-
-
-__all__ = ("DebRepository", "refresh")
+__all__ = ("DebRepository",)

@@ -159,10 +159,14 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         """Get the signed documents from the network; unchanged ones from the disk."""
 
     @abc.abstractmethod
-    def verified(self, documents: Documents, *, where: str, **common: t.Any) -> SignedContent:
+    def verified(
+        self, documents: Documents, *, where: str, keyring: bytes, fingerprints: t.Sequence[str], now: int | None
+    ) -> SignedContent:
         """Check the signature.
 
-        :param common: The keys, their fingerprints, and the time, for C(verify_detached) and its like.
+        :param keyring: The repository's keys, in the binary form.
+        :param fingerprints: The only keys that may have signed; empty allows all of them.
+        :param now: Seconds since 1970 to check expiry dates against, instead of the clock.
         :raises SignatureError: There is none, or it is not valid.
         """
 

@@ -25,8 +25,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._download.downlo
 from ansible_collections.os_image.composer.plugins.module_utils._download.url import redact
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
-from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
-from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import (
     Candidate,
     Documents,
@@ -206,7 +204,9 @@ class RpmRepository(Repository[Repomd]):
         documents.fresh = True
         return True
 
-    def verified(self, documents: Documents, *, where: str, **common: t.Any) -> SignedContent:
+    def verified(
+        self, documents: Documents, *, where: str, keyring: bytes, fingerprints: t.Sequence[str], now: int | None
+    ) -> SignedContent:
         content = documents.content
         if "repomd.xml.asc" not in content:
             raise SignatureError(
@@ -215,7 +215,12 @@ class RpmRepository(Repository[Repomd]):
                 "repoGpgcheck: false; one without any signatures needs gpgcheck: false.",
             )
         return verify_detached(
-            content["repomd.xml"], content["repomd.xml.asc"], what=f"The repomd.xml of {where}", **common
+            content["repomd.xml"],
+            content["repomd.xml.asc"],
+            keyring=keyring,
+            fingerprints=fingerprints,
+            what=f"The repomd.xml of {where}",
+            now=now,
         )
 
     def unsigned(self, documents: Documents) -> bytes:
@@ -311,9 +316,4 @@ def _number(element: ET.Element, name: str) -> int | None:
     return int(text.partition(".")[0])
 
 
-def refresh(repositories: t.Sequence[RepositoryConfig], **options: t.Any) -> list[RepositoryMetadata]:
-    """Bring the metadata of some repositories up to date; see :func:`refresh_repositories`."""
-    return refresh_repositories(RpmRepository, repositories, **options)
-
-
-__all__ = ("RpmRepository", "XmlGuard", "refresh")
+__all__ = ("RpmRepository", "XmlGuard")

@@ -8,11 +8,8 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
-from ansible_collections.os_image.composer.plugins.module_utils._repository import deb as repository
-from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
+from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import DebRepository
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_request import DebFinder
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_solve import solve
@@ -24,6 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.resolv
 class DebResolver(Resolver):
     """Decides as apt does."""
 
+    repository_type = DebRepository
     pool_type = DebPool
 
     def __init__(self, *, arch: str, cache_dir: str | None, weak: bool = False) -> None:
@@ -34,12 +32,6 @@ class DebResolver(Resolver):
             )
         self.pool: DebPool = DebPool(arch=arch, cache_dir=cache_dir)
         self.finder = DebFinder(self.pool)
-
-    @staticmethod
-    def refresh(
-        repositories: t.Sequence[t.Mapping[str, t.Any]], *, package_arch: str, **options: t.Any
-    ) -> list[RepositoryMetadata]:
-        return repository.refresh(repositories, package_arch=package_arch, **options)
 
     def solve(self, selection: Selection) -> set[int]:
         return solve(self.pool, list(selection.solvables))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import abc
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
+from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import Repository
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import PackagePool
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Finder, Request, Selection
 
@@ -22,6 +22,8 @@ class Resolver(abc.ABC):
     :ivar pool: The packages that there are; to be loaded first.
     """
 
+    #: The class of the repositories that its packages come from.
+    repository_type: t.ClassVar[t.Type[Repository[t.Any]]]
     #: The class of its pool.
     pool_type: t.ClassVar[t.Type[PackagePool]]
 
@@ -37,13 +39,6 @@ class Resolver(abc.ABC):
         :param weak: Install what packages only recommend, too.
         :raises ResolveError: The family does not do that.
         """
-
-    @staticmethod
-    @abc.abstractmethod
-    def refresh(
-        repositories: t.Sequence[t.Mapping[str, t.Any]], *, package_arch: str, **options: t.Any
-    ) -> list[RepositoryMetadata]:
-        """Bring metadata up to date, and return it verified; see the family's module in C(_repository)."""
 
     @abc.abstractmethod
     def solve(self, selection: Selection) -> set[int]:

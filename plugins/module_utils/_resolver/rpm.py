@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._repository import rpm as repository
-from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
+from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm import RpmRepository
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request, Selection
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.resolver import Resolver
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm_pool import RpmPool
@@ -25,18 +24,13 @@ class RpmResolver(Resolver):
     :ivar weak: Install what packages recommend, too.
     """
 
+    repository_type = RpmRepository
     pool_type = RpmPool
 
     def __init__(self, *, arch: str, cache_dir: str | None, weak: bool = False) -> None:
         self.weak = weak
         self.pool: RpmPool = RpmPool(arch=arch, cache_dir=cache_dir)
         self.finder: RpmFinder = RpmFinder(self.pool)
-
-    @staticmethod
-    def refresh(
-        repositories: t.Sequence[t.Mapping[str, t.Any]], *, package_arch: str, **options: t.Any
-    ) -> list[RepositoryMetadata]:
-        return repository.refresh(repositories, package_arch=package_arch, **options)
 
     def select(self, requests: t.Sequence[Request]) -> Selection:
         self.finder.select_files(requests)

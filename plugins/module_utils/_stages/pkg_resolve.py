@@ -26,6 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
     RepositoryMetadata,
     metadata_fingerprint,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb import DebResolver
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.graph import DependencyGraph, dot_of
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.lock import (
@@ -159,7 +160,8 @@ class PackageResolve(Stage):
         if self._repositories is None:
             known = Mirrors(self.mirrors)
             with Downloader(workers=self.options.workers, proxies=known.proxies, log=self.progress.debug) as downloader:
-                self._repositories = self._resolver.refresh(
+                self._repositories = refresh_repositories(
+                    self._resolver.repository_type,
                     self.document.provider_data["repositories"],
                     package_arch=self.document.provider_data["package_arch"],
                     metadata_dir=self.document.metadata_dir,

@@ -20,8 +20,9 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
-from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import refresh
+from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import DebRepository
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
+from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_request import DebFinder
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_solve import solve
@@ -83,7 +84,8 @@ def oracle(dist: str) -> Oracle:
     document = TemplateDocument.read(resolved(f"{dist}-x86_64-minimal-raw"))
     metadata_dir = os.path.join(document.package_cache, "metadata")
     with Downloader() as downloader:
-        repositories = refresh(
+        repositories = refresh_repositories(
+            DebRepository,
             document.provider_data["repositories"],
             package_arch=document.provider_data["package_arch"],
             metadata_dir=metadata_dir,

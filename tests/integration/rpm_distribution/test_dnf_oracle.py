@@ -17,6 +17,8 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
+from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
+from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm import RpmRepository
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm import RpmResolver
 from ansible_collections.os_image.composer.tests.support.dnf_oracle import Chosen, dnf_answers
@@ -144,7 +146,8 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Oracle]:
         runs = pipeline.run(until="pkg_resolve")
         build_dir = pathlib.Path(str(runs["image_template_validate"].result["build_dir"]))
         document = json.loads((build_dir / "template.json").read_text())
-        repositories = RpmResolver.refresh(
+        repositories = refresh_repositories(
+            RpmRepository,
             document["provider"]["repositories"],
             package_arch="x86_64",
             metadata_dir=str(directory / "metadata"),

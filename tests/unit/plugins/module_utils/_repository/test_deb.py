@@ -21,12 +21,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._download.downlo
 from ansible_collections.os_image.composer.plugins.module_utils._download.model import Timeouts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
-from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import refresh
+from ansible_collections.os_image.composer.plugins.module_utils._repository import deb
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
     RepositoryMetadata,
     metadata_fingerprint,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
 from ansible_collections.os_image.composer.tests.support.deb_repository import DebRepository
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer, make_certificate
 from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys, SigningKey
@@ -63,7 +64,8 @@ class Site:
         mirrors: t.Mapping[str, str] | None = None,
     ) -> list[RepositoryMetadata]:
         with Downloader(workers=4, attempts=2, backoff=0.01, timeouts=Timeouts(connect=2, read=2)) as downloader:
-            return refresh(
+            return refresh_repositories(
+                deb.DebRepository,
                 configs,
                 package_arch="amd64",
                 metadata_dir=str(self.metadata_dir),
@@ -655,7 +657,8 @@ def test_a_damaged_state_is_made_anew(site: Site) -> None:
 
 def test_the_mirrors_of_the_host_may_be_shared(site: Site) -> None:
     with Downloader() as downloader:
-        result = refresh(
+        result = refresh_repositories(
+            deb.DebRepository,
             [{**site.config, "url": None, "mirror": "mine"}],
             package_arch="amd64",
             metadata_dir=str(site.metadata_dir),

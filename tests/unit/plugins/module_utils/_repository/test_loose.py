@@ -18,6 +18,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._download.downlo
 from ansible_collections.os_image.composer.plugins.module_utils._download.model import Download
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
+from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
 from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm_signature import (
     SignedRepository,
     verify_packages,
@@ -60,7 +61,8 @@ class Loose:
 
     def refresh(self, *, offline: bool = False, **changes: t.Any) -> RepositoryMetadata:
         with Downloader(workers=1) as downloader:
-            (metadata,) = self.kind.refresh(
+            (metadata,) = refresh_repositories(
+                self.kind.repository_type,
                 [{**self.config, **changes}],
                 package_arch=self.arch,
                 metadata_dir=str(self.metadata_dir),

@@ -21,8 +21,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._download.downlo
 from ansible_collections.os_image.composer.plugins.module_utils._download.model import Timeouts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.plugins.module_utils._repository import rpm
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
-from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm import XmlGuard, refresh
+from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
+from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm import XmlGuard
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer
 from ansible_collections.os_image.composer.tests.support.rpm_repository import BUILT, RpmRepository
 from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys
@@ -57,7 +59,8 @@ class Site:
         mirrors: t.Mapping[str, str] | None = None,
     ) -> list[RepositoryMetadata]:
         with Downloader(workers=4, attempts=2, backoff=0.01, timeouts=Timeouts(connect=2, read=2)) as downloader:
-            return refresh(
+            return refresh_repositories(
+                rpm.RpmRepository,
                 configs,
                 package_arch="x86_64",
                 metadata_dir=str(self.metadata_dir),

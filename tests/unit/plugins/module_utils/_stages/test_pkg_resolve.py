@@ -19,8 +19,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     ResolveError,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb import DebResolver
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
+from ansible_collections.os_image.composer.plugins.module_utils._stages import pkg_resolve
 from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_resolve import PackageResolve
 from ansible_collections.os_image.composer.tests.support.build_state import leave
 from ansible_collections.os_image.composer.tests.support.package_index import repository
@@ -99,13 +99,13 @@ def build(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     """Make a build whose repositories are verified already."""
     made = Build(tmp_path, [repository(tmp_path, INDEX)], ["app"], [])
 
-    def refresh(_configured: t.Any, *, offline: bool, **_options: t.Any) -> list[RepositoryMetadata]:
+    def refresh(_kind: t.Any, _configured: t.Any, *, offline: bool, **_options: t.Any) -> list[RepositoryMetadata]:
         made.offline.append(offline)
         if not made.reachable:
             raise RepositoryError("The repository 'stable' is down.")
         return made.repositories
 
-    monkeypatch.setattr(DebResolver, "refresh", staticmethod(refresh))
+    monkeypatch.setattr(pkg_resolve, "refresh_repositories", refresh)
     return made
 
 
