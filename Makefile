@@ -139,11 +139,7 @@ endif
 
 e2e: host setup-tests
 	@echo "Building and booting whole images"
-	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m tests.e2e --turn=$(TURN) $(ONLY)
-ifeq ($(ONLY),)
-	@echo "Composing disks of the matrix, and booting the third whose turn it is"
-	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m tests.matrix rotation --turn=$(TURN)
-endif
+	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m tests.e2e --turn=$(TURN) $(or $(ONLY),--with-matrix)
 
 matrix: host setup-tests
 	@echo "Building and booting everything of the matrix into docs/matrix.md"

@@ -6,7 +6,7 @@
 
 Without an argument everything runs, the end-to-end tests of the matrix's cells too, and docs/matrix.md says so.
 C(rotation) composes a covering set of the disks, boots only the third whose turn it is, and leaves its page in
-build/matrix, as a part of C(make test), in which the end-to-end tests have run already.
+build/matrix, as a part of C(make test), in which the end-to-end tests run meanwhile.
 """
 
 from __future__ import annotations

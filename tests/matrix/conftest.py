@@ -102,7 +102,7 @@ def workspace() -> Workspace:
 @pytest.fixture(scope="session")
 def rpm_options(workspace: Workspace) -> t.Iterator[dict[str, t.Any]]:
     """What the pipeline has to be told about the RPM distribution, whose repository is served meanwhile."""
-    config_dir = workspace.path("rpm-config")
+    config_dir = workspace.path("matrix-rpm-config")
     with served_provider(config_dir) as mirrors:
         yield {"config_dir": config_dir, "stage_args": {"pkg_resolve": {"mirrors": mirrors}}}
 

@@ -10,8 +10,11 @@ C(make test) into build/matrix, so that it leaves the checkout as it is. Both go
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import fcntl
 import json
+import os
 import pathlib
 import typing as t
 
@@ -132,15 +135,16 @@ class MatrixState:
         """
         if not self._noted:
             return
-        # Another run may have written meanwhile.
-        self._records = {**self._read(), **{name: self._records[name] for name in self._noted}}
         directory = self._docs if everything else self._build
         directory.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self._records, indent=1, sort_keys=True) + "\n"
-        (directory / _FILE).write_text(text, encoding="utf-8")
-        (directory / "matrix.md").write_text(self._page(), encoding="utf-8")
-        if everything:
-            (self._build / _FILE).unlink(missing_ok=True)
+        with _only_one(directory):
+            # Another run may have written meanwhile.
+            self._records = {**self._read(), **{name: self._records[name] for name in self._noted}}
+            text = json.dumps(self._records, indent=1, sort_keys=True) + "\n"
+            (directory / _FILE).write_text(text, encoding="utf-8")
+            (directory / "matrix.md").write_text(self._page(), encoding="utf-8")
+            if everything:
+                (self._build / _FILE).unlink(missing_ok=True)
 
     def _read(self) -> dict[str, Record]:
         wanted = {cell.name for cell in (*CELLS, *BOOTS, *WHOLE, *REFUSED)}
@@ -175,6 +179,17 @@ class MatrixState:
 def steps_of(cell: Boot | Cell | Refused) -> t.Sequence[str]:
     """Return the steps that a cell has."""
     return STEPS if isinstance(cell, Boot) else STEPS[:2] if isinstance(cell, Cell) else STEPS[1:2]
+
+
+@contextlib.contextmanager
+def _only_one(directory: pathlib.Path) -> t.Iterator[None]:
+    """Let others that write into a directory wait while the block runs."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _newest(record: Record) -> str:

@@ -135,16 +135,18 @@ class Pipeline:
     output_dir: str
     stage_args: t.Mapping[str, Result] = dataclasses.field(default_factory=dict)
     config_dir: str = os.path.join(ROOT, "config")
+    lock_timeout: float = 60
 
     def args(self, stage: str, build_dir: str) -> Result:
         """Return the arguments of a stage."""
-        own: Result = {"build_dir": build_dir}
+        own: Result = {"build_dir": build_dir, "lock_timeout": self.lock_timeout}
         if stage == "image_template_validate":
             own = {
                 "template": self.template,
                 "config_dir": self.config_dir,
                 "work_dir": self.work_dir,
                 "cache_dir": self.cache_dir,
+                "lock_timeout": self.lock_timeout,
             }
         elif stage == "image_finalize":
             own["output_dir"] = self.output_dir

@@ -25,7 +25,9 @@ from ansible_collections.os_image.composer.tests.support.product import product_
 from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT, Pipeline
 
 _BOOT_SECONDS = 600.0
-_COMMAND_SECONDS = 120.0
+_COMMAND_SECONDS = 300.0
+# The end-to-end tests and the matrix fetch packages into one cache.
+_LOCK_SECONDS = 600
 
 
 def call(*argv: str, check: bool = True, data: bytes | None = None) -> str:
@@ -40,12 +42,20 @@ def call(*argv: str, check: bool = True, data: bytes | None = None) -> str:
     return text
 
 
+# What the rotation of the matrix has meanwhile: its images, its small trees, and the emulation of other machines.
+_OF_THE_MATRIX = re.compile(r"/matrix-|/pytest-of-|/binfmt_misc")
+
+
 def host_state() -> dict[str, list[str]]:
-    """Return what a build must leave as it was: loop devices, mounts, device mapper."""
+    """Return what a build must leave as it was: loop devices with their files, and mounts."""
     with open("/proc/self/mountinfo", encoding="utf-8") as stream:
         # Mount point, file system, source.
-        mounts = sorted(" ".join((*line.split()[3:5], line.partition(" - ")[2])) for line in stream)
-    return {"loop devices": sorted(call("losetup", "-a").splitlines()), "mounts": mounts}
+        mounts = [" ".join((*line.split()[3:5], line.partition(" - ")[2])) for line in stream]
+    devices = call("losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE").splitlines()
+    return {
+        what: sorted(line for line in lines if not _OF_THE_MATRIX.search(line))
+        for what, lines in (("loop devices", devices), ("mounts", mounts))
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +175,8 @@ class Workspace:
         workspace = cls(os.path.join(parent, product_digest()))
         for name in os.listdir(parent) if os.path.isdir(parent) else []:
             if name != os.path.basename(workspace.root):
-                shutil.rmtree(os.path.join(parent, name))
+                # The matrix may remove it at the same time.
+                shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
         for path in (workspace.work_dir, workspace.cache_dir, workspace.path("templates")):
             os.makedirs(path, exist_ok=True)
         return workspace
@@ -194,6 +205,7 @@ class Workspace:
             "image_build_work_dir": self.work_dir,
             "image_build_cache_dir": self.cache_dir,
             "image_build_output_dir": self.path("images", template.name),
+            "image_build_lock_timeout": _LOCK_SECONDS,
             **more,
         }
         before = host_state()
@@ -207,6 +219,7 @@ class Workspace:
             work_dir=os.path.join(directory, "work"),
             cache_dir=self.cache_dir,
             output_dir=os.path.join(directory, "output", template.name),
+            lock_timeout=_LOCK_SECONDS,
         )
 
 
