@@ -28,7 +28,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests host image validate boot test lint unit integration e2e matrix bench clean distclean
+.PHONY: help setup setup-tests host image validate boot test lint lint-content lint-sanity unit integration e2e matrix bench clean distclean
 
 help:
 	@echo "make image [TEMPLATE=file] [OUTPUT=directory] [EXTRA='-e ...']   build an image on this machine"
@@ -113,8 +113,12 @@ boot: setup
 # The host first: some checks of lint leave out what they find no program for.
 test: host lint unit integration e2e
 
+# Both halves take about as long. What each says is shown when it has ended.
 lint: setup-tests
 	@echo "Checking style, types, documentation and the collection's sanity"
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-content lint-sanity
+
+lint-content: setup-tests
 	@$(VENV)/bin/ruff check plugins tests
 	@$(VENV)/bin/ruff format --check --quiet plugins tests
 	@cd collections && ../$(VENV)/bin/mypy --config-file ../.mypy.ini --explicit-package-bases --namespace-packages \
@@ -122,6 +126,8 @@ lint: setup-tests
 	@$(VENV)/bin/yamllint --strict .
 	@$(VENV)/bin/ansible-lint --offline -q
 	@$(VENV)/bin/antsibull-changelog lint
+
+lint-sanity: setup-tests
 	@$(ANSIBLE_TEST) sanity
 
 unit: host setup-tests
@@ -133,8 +139,8 @@ integration: host setup-tests
 	@$(ANSIBLE_TEST) integration $(TARGET)
 ifeq ($(TARGET),)
 	@echo "Comparing the resolver's answers with apt's and dnf's own"
-	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m pytest -q tests/integration/real_mirror \
-	    tests/integration/rpm_distribution
+	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile \
+	    tests/integration/real_mirror tests/integration/rpm_distribution
 endif
 
 e2e: host setup-tests
