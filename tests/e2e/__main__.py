@@ -40,8 +40,12 @@ def main() -> int:
     if _WITH_MATRIX not in sys.argv[1:]:
         return int(pytest.main([*arguments, here]))
     asked = next((word.removeprefix(_TURN) for word in sys.argv[1:] if word.startswith(_TURN)), "")
-    # Both take the same one, whatever is committed meanwhile.
-    turn = f"{_TURN}{current_turn(asked).number}"
+    try:
+        # Both take the same one, whatever is committed meanwhile.
+        turn = f"{_TURN}{current_turn(asked).number}"
+    except ValueError as exc:
+        print(exc, file=sys.stderr)
+        return int(pytest.ExitCode.USAGE_ERROR)
     return _run_with_matrix([*arguments, here], turn)
 
 

@@ -261,7 +261,19 @@ BOOTS: t.Sequence[Boot] = (
             "swapon --noheadings --show=NAME": "/dev/vda2",
         },
     ),
-    Boot("xfs root, GRUB on UEFI", 1, "uefi", _gpt(ESP, _root(fsType="xfs")), _GRUB_EFI, {_ROOT_TYPE: "^xfs$"}),
+    Boot(
+        "xfs root, GRUB on UEFI",
+        1,
+        "uefi",
+        _gpt(ESP, _root(fsType="xfs")),
+        _GRUB_EFI,
+        {
+            _ROOT_TYPE: "^xfs$",
+            # Only GRUB tells the kernel where it was loaded from.
+            "cat /proc/cmdline": r"^BOOT_IMAGE=.* root=PARTUUID=[0-9a-fA-F-]{36}\b",
+            "cat /sys/firmware/efi/fw_platform_size": "^64$",
+        },
+    ),
     Boot(
         "btrfs root, systemd-boot",
         1,

@@ -199,8 +199,9 @@ def test_the_menu_of_an_installer(compose: t.Callable[..., Facts], tmp_path: pat
         "systemd.unit=image-install.target systemd.show_status=false image.install=auto"
     )
     template["iso"]["unattended"] = False
-    assert compose(template)["boot"]["entries"][0] == "Install kiosk 1.0 - asks where"
-    configuration = extract(compose(template)["image"], "boot/grub/grub.cfg", tmp_path)
+    result = compose(template)
+    assert result["boot"]["entries"][0] == "Install kiosk 1.0 - asks where"
+    configuration = extract(result["image"], "boot/grub/grub.cfg", tmp_path)
     assert say("grub-script-check", str(configuration)) == ""
 
 
