@@ -14,8 +14,8 @@ author:
   - The os_image.composer authors (@os-image)
 description:
   - Collects on the controller an image template, the files that it names by relative paths, and the configuration of
-    its operating system, and puts them onto the build host, as C({work_dir}/inputs/{digest}/). Nothing is transferred
-    when the same is there already.
+    its operating system with what all of them share (C(osv/common/)), and puts them onto the build host, as
+    C({work_dir}/inputs/{digest}/). Nothing is transferred when the same is there already.
   - Files and templates that are encrypted by ansible-vault are decrypted.
   - Files that the template names by absolute paths are not copied; they are files of the build host.
   - Inputs that were not used for a week are removed, except for the last ones.

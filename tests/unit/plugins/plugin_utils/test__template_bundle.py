@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import pathlib
 import shutil
 import tarfile
@@ -12,7 +14,9 @@ import typing as t
 
 import pytest
 from ansible._internal._datatag._tags import VaultedValue
+from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import assemble
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
+from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import InputStore
 from ansible_collections.os_image.composer.plugins.plugin_utils._template_bundle import (
     OWN_CONFIG,
     Bundle,
@@ -106,6 +110,29 @@ def test_what_default_templates_may_extend_is_collected(template: pathlib.Path, 
     names = members(collect_file(str(template), config_dir=str(config), decrypt=refuse))
     assert "config/osv/debian/debian13/config.yml" in names
     assert "config/osv/common/test.yml" not in names
+
+
+@pytest.mark.parametrize(
+    ("os_name", "dist"), [path.parts[-3:-1] for path in sorted(pathlib.Path(OWN_CONFIG).glob("osv/*/*/config.yml"))]
+)
+def test_the_default_template_is_whole_on_the_build_host(os_name: str, dist: str, tmp_path: pathlib.Path) -> None:
+    target = {"os": os_name, "dist": dist, "arch": "x86_64", "imageType": "raw"}
+    content = {"image": {"name": "a", "version": "1"}, "target": target}
+    bundle = collect_content(content, base_dir=str(tmp_path), config_dir=OWN_CONFIG, decrypt=refuse)
+    archive = tmp_path / "input.tar"
+    with archive.open("wb") as stream:
+        digest = bundle.write(stream)
+    store = InputStore(str(tmp_path / "work"))
+    store.add(str(archive), digest)
+    template, config = (os.path.join(store.path(digest), folder) for folder in ("template", "config"))
+    there = assemble(os.path.join(template, bundle.name), config_dir=config)
+    (tmp_path / bundle.name).write_text(json.dumps(content))
+    here = assemble(str(tmp_path / bundle.name), config_dir=OWN_CONFIG)
+    assert len(there.levels) > 1
+    assert [os.path.relpath(path, config) for path in there.levels] == [
+        os.path.relpath(path, OWN_CONFIG) for path in here.levels
+    ]
+    assert there.template == here.template
 
 
 def test_all_missing_files_are_named(template: pathlib.Path) -> None:
