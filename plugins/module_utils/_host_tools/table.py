@@ -152,6 +152,7 @@ HOST_TOOLS: t.Mapping[str, HostTool] = {
         _emulated_machine("qemu-system-arm", "qemu-system-aarch64", "aarch64"),
         _emulated_machine("qemu-system-x86", "qemu-system-x86", "x86_64"),
         HostTool("rpm", _RPM),
+        HostTool("rpmdb", _RPM),
         HostTool("rpmkeys", _RPM),
         HostTool("sbsign", _SBSIGNTOOL),
         HostTool("sbverify", _SBSIGNTOOL),

@@ -57,6 +57,18 @@ def test_what_the_plugins_ask_for_is_in_the_table() -> None:
     assert [(function, name) for function, name in asked if name not in FOUND_BY[function]] == []
 
 
+def test_what_is_handed_on_as_a_program_is_in_the_table() -> None:
+    handed = {
+        keyword.value.value
+        for node in nodes()
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == "program" and isinstance(keyword.value, ast.Constant)
+    }
+    assert "rpmdb" in handed
+    assert sorted(handed - {*HOST_TOOLS}) == []
+
+
 def test_what_is_in_the_table_is_used() -> None:
     words = {node.value for node in nodes() if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     assert sorted({*HOST_TOOLS, *HOST_LIBRARIES} - words) == []
