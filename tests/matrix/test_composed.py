@@ -11,7 +11,8 @@ import re
 import subprocess
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import FORMATS, convert
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import convert
+from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.architecture import image_architecture
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner

@@ -39,6 +39,7 @@ import threading
 import typing as t
 import zlib
 
+from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, ToolMissingError
 from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import LIBZSTD, install_remedy
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import Segment, segments, stop_if
@@ -66,17 +67,11 @@ class Piece:
 class Codec(abc.ABC):
     """One compressed file in the making.
 
-    :cvar extension: What is appended to the file's name.
-    :cvar levels: The levels that can be asked for: low ones are fast, high ones make small files.
-    :cvar default_level: The level when none is asked for.
     :ivar part_size: The most bytes of one part, a multiple of C(CELL).
     :ivar memory: About how many bytes one thread needs.
-    :param level: One of C(levels).
+    :param level: One of the compression's C(levels).
     """
 
-    extension: t.ClassVar[str]
-    levels: t.ClassVar[range]
-    default_level: t.ClassVar[int]
     part_size: int
     memory: int
 
@@ -151,9 +146,6 @@ _GZIP_EXTRA_FLAGS: t.Mapping[int, int] = {1: 4, 9: 2}
 class GzipCodec(Codec):
     """gzip, without name and time."""
 
-    extension = "gz"
-    levels = range(1, 10)
-    default_level = 6
     part_size = 4 * _MIB
     memory = 10 * _MIB
 
@@ -214,9 +206,6 @@ def _padding(length: int) -> bytes:
 class XzCodec(Codec):
     """xz, CRC-64; the level is the preset."""
 
-    extension = "xz"
-    levels = range(10)
-    default_level = 6
     # Twice the dictionary: xz itself takes three times as much, for 0.1 % less, and a fifth more memory.
     part_size = 16 * _MIB
     memory = 120 * _MIB
@@ -358,10 +347,6 @@ class _ZstdContext:
 class ZstdCodec(Codec):
     """zstd, with the content's size and checksum in each frame."""
 
-    extension = "zst"
-    # Those beyond ask for more memory from who unpacks.
-    levels = range(1, 20)
-    default_level = 3
     part_size = 8 * _MIB
     memory = 24 * _MIB
 
@@ -383,20 +368,20 @@ class ZstdCodec(Codec):
         return Piece(context.compress(data), len(data))
 
 
-#: The values of C(disk.artifacts[].compression).
+#: What makes each of C(COMPRESSIONS).
 CODECS: t.Mapping[str, type[Codec]] = {"gz": GzipCodec, "xz": XzCodec, "zstd": ZstdCodec}
 
 
 def level_problem(compression: str | None, level: int | None) -> str | None:
     """Tell in words why a compression has no such level; V(None) when it has.
 
-    :param compression: A key of C(CODECS), or V(None) when nothing is compressed; of others nothing is known.
+    :param compression: A key of C(COMPRESSIONS), or V(None) when nothing is compressed; of others nothing is known.
     """
-    if level is None or (compression is not None and compression not in CODECS):
+    if level is None or (compression is not None and compression not in COMPRESSIONS):
         return None
     if compression is None:
         return f"The level {level} is one of a compression, and none is asked for. Add compression, or remove level."
-    levels = CODECS[compression].levels
+    levels = COMPRESSIONS[compression].levels
     if level in levels:
         return None
     return f"The compression {compression} has no level {level}. Use one from {levels[0]} to {levels[-1]}."
@@ -434,13 +419,12 @@ def compress_file(
     :param destination: Must not exist; what was written of it stays when an error is raised.
     :param compression: A key of C(CODECS).
     :param workers: The most threads to use.
-    :param level: One of the codec's C(levels); V(None) for its default.
+    :param level: One of the compression's C(levels); V(None) for its default.
     :param stop: Ends the work early.
     :param on_progress: Gets the bytes done and their total.
     :raises OSError: Reading or writing failed.
     """
-    kind = CODECS[compression]
-    codec = kind(kind.default_level if level is None else level)
+    codec = CODECS[compression](COMPRESSIONS[compression].default_level if level is None else level)
     threads = thread_count(codec, workers)
     local = threading.local()
     digest = hashlib.sha256()

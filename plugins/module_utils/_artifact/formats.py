@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""The formats of disk images, and converting to them so that equal images give equal bytes.
+"""The formats of disk images: converting to them so that equal images give equal bytes.
 
 C(qemu-img) throws dice for identifiers and looks at the clock in all formats but raw and qcow2;
 :func:`convert` puts values that follow from the build in their place. The places are those of the formats' published
@@ -15,7 +15,6 @@ Format" 5.0), VDI (the header of VirtualBox, version 1.1).
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import struct
@@ -25,10 +24,11 @@ import threading
 import typing as t
 import uuid
 
+from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
-from ansible_collections.os_image.composer.plugins.module_utils._size import GIB, show_size
+from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import stop_if
 
 _POLL_SECONDS = 0.1
@@ -147,55 +147,12 @@ def _normalise_vdi(stream: t.BinaryIO, build_digest: str, epoch: int) -> None:
     _write(stream, 0x198, _derived(build_digest, "vdi/snapshot").bytes_le)
 
 
-@dataclasses.dataclass(frozen=True)
-class DiskFormat:
-    """A format of disk images.
-
-    :ivar extension: The end of the file's name.
-    :ivar driver: The name that C(qemu-img) has for it; empty for the raw image itself.
-    :ivar options: Options of the format for C(qemu-img convert).
-    :ivar compact: What C(qemu-img convert) gets beside when the file is not compressed as a whole afterwards.
-    :ivar subformats: Its variants, the default one first.
-    :ivar biggest: The most bytes that a disk may have; V(None) for more than anybody has.
-    """
-
-    extension: str
-    driver: str = ""
-    options: t.Tuple[str, ...] = ()
-    compact: t.Tuple[str, ...] = ()
-    normalise: t.Optional[Normaliser] = None
-    subformats: t.Tuple[str, ...] = ()
-    biggest: t.Optional[int] = None
-
-    @property
-    def default_subformat(self) -> str | None:
-        """The variant when none is asked for; V(None) when there are none."""
-        return self.subformats[0] if self.subformats else None
-
-    def arguments(self, subformat: str | None) -> t.List[str]:
-        """Return the arguments of C(qemu-img convert) that choose a variant."""
-        chosen = subformat or self.default_subformat
-        options = [*([f"subformat={chosen}"] if chosen else []), *self.options]
-        return ["-o", ",".join(options)] if options else []
-
-
-#: The values of C(disk.artifacts[].type).
-FORMATS: t.Mapping[str, DiskFormat] = {
-    "raw": DiskFormat("raw"),
-    # Without -W: clusters that are written as they come give another file on each run.
-    "qcow2": DiskFormat("qcow2", "qcow2", compact=("-c", "-o", "compression_type=zstd")),
-    # Without force_size the disk grows to the next size that cylinders, heads and sectors can express.
-    "vhd": DiskFormat(
-        "vhd",
-        "vpc",
-        ("force_size=on",),
-        normalise=_normalise_vhd,
-        subformats=("dynamic", "fixed"),
-        biggest=2040 * GIB,
-    ),
-    "vhdx": DiskFormat("vhdx", "vhdx", ("subformat=dynamic",), normalise=_normalise_vhdx),
-    "vmdk": DiskFormat("vmdk", "vmdk", normalise=_normalise_vmdk, subformats=("monolithicSparse", "streamOptimized")),
-    "vdi": DiskFormat("vdi", "vdi", normalise=_normalise_vdi),
+#: What makes files of a format equal when their images are.
+NORMALISERS: t.Mapping[str, Normaliser] = {
+    "vhd": _normalise_vhd,
+    "vhdx": _normalise_vhdx,
+    "vmdk": _normalise_vmdk,
+    "vdi": _normalise_vdi,
 }
 
 
@@ -268,9 +225,9 @@ def convert(
             f"Converting {source} to {format_name} failed: qemu-img ended with status {rc}: {output or 'no message'}.",
             details={"cmd": argv, "rc": rc},
         )
-    if disk_format.normalise is not None:
+    if format_name in NORMALISERS:
         with open(destination, "r+b") as stream:
-            disk_format.normalise(stream, build_digest, epoch)
+            NORMALISERS[format_name](stream, build_digest, epoch)
 
 
-__all__ = ("FORMATS", "DiskFormat", "convert", "size_problem", "subformat_problem")
+__all__ = ("NORMALISERS", "convert", "size_problem", "subformat_problem")

@@ -16,15 +16,15 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import (
     BEST_RATIO,
-    CODECS,
     CompressedFile,
     compress_file,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import FORMATS, convert
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import convert
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan import ArtifactPlan
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.publish import Staging
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
+from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
@@ -78,8 +78,8 @@ class ArtifactMaker:
         if not plans:
             return {}
         self._check_space(plans)
-        # What takes longest begins first.
-        ordered = sorted(plans, key=lambda plan: (_uses_all_processors(plan), not _is_compact(plan)))
+        # What takes longest begins first: qemu-img compresses on one processor as long as it keeps an order.
+        ordered = sorted(plans, key=lambda plan: (_uses_all_processors(plan), not plan.is_compact))
         alone = sum(not _uses_all_processors(plan) for plan in ordered)
         workers = min(alone, self._workers, len(os.sched_getaffinity(0)))
         # One beside, which mostly waits for its turn.
@@ -92,12 +92,11 @@ class ArtifactMaker:
         needed = 0
         for plan in plans:
             if plan.compression:
-                # And the converted image, for as long as it is compressed.
-                needed += stored // BEST_RATIO + (stored if plan.is_converted else 0)
-            elif plan.is_converted:
-                is_compact = plan.format == "qcow2" or plan.subformat == "streamOptimized"
-                needed += stored // BEST_RATIO if is_compact else stored
-            elif self._is_elsewhere():
+                needed += stored // BEST_RATIO
+            if plan.is_converted:
+                # Also one that is compressed as a whole, for as long as that takes.
+                needed += stored // BEST_RATIO if plan.is_compact else stored
+            elif not plan.compression and self._is_elsewhere():
                 needed += allocated(self._sources[plan.source])
         status = os.statvfs(self._stage.path)
         free = status.f_bavail * status.f_frsize
@@ -193,16 +192,11 @@ def _name_without_compression(plan: ArtifactPlan) -> str:
     """Return the file name that an artifact has before it is compressed."""
     if plan.compression is None:
         raise AssertionError("plan.compression is known here")
-    return plan.name[: -len(CODECS[plan.compression].extension) - 1]
+    return plan.name[: -len(COMPRESSIONS[plan.compression].extension) - 1]
 
 
 def _uses_all_processors(plan: ArtifactPlan) -> bool:
     return plan.compression is not None
-
-
-def _is_compact(plan: ArtifactPlan) -> bool:
-    """Whether the format compresses by itself, which C(qemu-img) does on one processor as long as it keeps an order."""
-    return plan.is_converted and plan.compression is None and bool(FORMATS[plan.format].compact)
 
 
 def write_error(exc: OSError, path: str) -> ArtifactError:

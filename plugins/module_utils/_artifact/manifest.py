@@ -26,7 +26,7 @@ class Artifact:
 
     :ivar name: Its file name.
     :ivar format: A key of C(FORMATS), or C(iso), C(initrd), C(kernel).
-    :ivar compression: A key of C(CODECS), or V(None).
+    :ivar compression: A key of C(COMPRESSIONS), or V(None).
     :ivar level: The level of the compression, or V(None).
     :ivar subformat: The variant of the format; V(None) where it has none.
     """

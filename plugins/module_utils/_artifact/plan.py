@@ -13,15 +13,14 @@ import dataclasses
 import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import CODECS, level_problem
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import FORMATS, subformat_problem
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import level_problem
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import subformat_problem
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
+from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS, RAW
+from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS, compression_name
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError
 from ansible_collections.os_image.composer.plugins.module_utils._image_type import IMAGE_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._template import model
-
-# Names that other tools and the original use for the same thing.
-_COMPRESSION_ALIASES: t.Mapping[t.Optional[str], str] = {"gzip": "gz", "zst": "zstd"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +43,12 @@ class ArtifactPlan:
     @property
     def is_converted(self) -> bool:
         """Whether it is another format than the build directory has."""
-        return self.format in FORMATS and self.format != "raw"
+        return self.format in FORMATS and self.format != RAW
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether the conversion compresses, inside of the format."""
+        return self.is_converted and FORMATS[self.format].is_compact(self.subformat, is_last=self.compression is None)
 
     @property
     def described(self) -> str:
@@ -54,7 +58,7 @@ class ArtifactPlan:
             words.append(str(self.subformat))
         if self.compression:
             words.append(self.compression)
-            if self.level != CODECS[self.compression].default_level:
+            if self.level != COMPRESSIONS[self.compression].default_level:
                 words.append(f"level {self.level}")
         return ", ".join(words)
 
@@ -84,16 +88,16 @@ def plan_artifacts(base_name: str, wanted: t.Sequence[model.Artifact]) -> list[A
     """
     check_base_name(base_name)
     plans: t.Dict[str, ArtifactPlan] = {}
-    for entry in wanted or [model.Artifact.from_data({"type": "raw"})]:
+    for entry in wanted or [model.Artifact.from_data({"type": RAW})]:
         kind = entry.type
-        compression = _COMPRESSION_ALIASES.get(entry.compression, entry.compression)
+        compression = compression_name(entry.compression) if entry.compression else None
         if kind not in FORMATS:
             raise ArtifactError(
                 f"The artifact type {kind!r} is not supported.", remedy=f"Use one of: {', '.join(FORMATS)}."
             )
-        if compression is not None and compression not in CODECS:
+        if compression is not None and compression not in COMPRESSIONS:
             raise ArtifactError(
-                f"The compression {compression!r} is not supported.", remedy=f"Use one of: {', '.join(CODECS)}."
+                f"The compression {compression!r} is not supported.", remedy=f"Use one of: {', '.join(COMPRESSIONS)}."
             )
         problem = subformat_problem(kind, entry.subformat) or level_problem(compression, entry.level)
         if problem:
@@ -101,8 +105,8 @@ def plan_artifacts(base_name: str, wanted: t.Sequence[model.Artifact]) -> list[A
         name = f"{base_name}.{FORMATS[kind].extension}"
         level = None
         if compression is not None:
-            name = f"{name}.{CODECS[compression].extension}"
-            level = CODECS[compression].default_level if entry.level is None else entry.level
+            name = f"{name}.{COMPRESSIONS[compression].extension}"
+            level = COMPRESSIONS[compression].default_level if entry.level is None else entry.level
         subformat = entry.subformat or FORMATS[kind].default_subformat
         plans[name] = ArtifactPlan(name, kind, compression, level=level, subformat=subformat)
     return list(plans.values())

@@ -18,31 +18,32 @@ import subprocess
 import tempfile
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.console import Console
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.monitor import Monitor
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.screenshot import png_of_pixmap
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, ToolMissingError
 from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import UEFI_FIRMWARE, install_remedy
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 
 #: QEMU's name of each disk format by the suffix of the image's file name. An initrd is no disk, but the kernel's.
-DISK_FORMATS: t.Mapping[str, str] = {
-    ".img": "raw",
-    ".initrd": "initrd",
-    ".iso": "raw",
-    ".qcow2": "qcow2",
-    ".raw": "raw",
-    ".vdi": "vdi",
-    ".vhd": "vpc",
-    ".vhdx": "vhdx",
-    ".vmdk": "vmdk",
-}
+DISK_FORMATS: t.Mapping[str, str] = dict(
+    sorted(
+        {
+            **{f".{entry.extension}": entry.driver for entry in FORMATS.values()},
+            ".img": "raw",
+            ".iso": "raw",
+            ".initrd": "initrd",
+        }.items()
+    )
+)
 
 #: How an image can be given to the machine.
 ATTACHMENTS: t.Tuple[str, ...] = ("disk", "cdrom", "usb")
 
-_COMPRESSED = (".gz", ".xz", ".zst")
+_COMPRESSED = tuple(f".{entry.extension}" for entry in COMPRESSIONS.values())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ import os
 import stat
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import RAW
 from ansible_collections.os_image.composer.plugins.module_utils._checks.catalogue import ADVICE, RULES
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
@@ -255,7 +256,7 @@ def _complete(template: LocatedMapping) -> None:
     if template["target"]["imageType"] == "raw" and not template["disk"]["artifacts"]:
         origin = template["disk"].origin
         artifact = LocatedMapping(origin)
-        artifact.put("type", "raw", origin)
+        artifact.put("type", RAW, origin)
         t.cast(LocatedList, template["disk"]["artifacts"]).add(artifact, origin)
     for item in template["systemConfig"]["additionalFiles"]:
         # Part of the document, so that changing the permissions of a file changes the image.

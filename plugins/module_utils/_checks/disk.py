@@ -14,6 +14,8 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import level_problem
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import size_problem, subformat_problem
+from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS
+from ansible_collections.os_image.composer.plugins.module_utils._compression import compression_name
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
     DiskLayout,
     Partition,
@@ -24,7 +26,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import BIOS_BOOT, PARTITION_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
-from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import COMPRESSIONS
 
 SUBJECT = Subject("Disk")
 
@@ -221,7 +222,7 @@ def artifacts_can_be_made(template: LocatedMapping) -> t.Iterator[Finding]:
         if problem:
             yield (*path, "type"), problem
         compression = item.get("compression")
-        problem = level_problem(COMPRESSIONS.get(compression, compression), item.get("level"))
+        problem = level_problem(compression and compression_name(compression), item.get("level"))
         if problem:
             yield (*path, "level"), problem
 
@@ -237,11 +238,11 @@ def artifacts_can_be_made(template: LocatedMapping) -> t.Iterator[Finding]:
 def artifacts_can_be_used_as_they_are(template: LocatedMapping) -> t.Iterator[Finding]:
     """A format that is compressed by itself is not compressed as a whole."""
     for index, item in enumerate(template["disk"]["artifacts"]):
-        if item["type"] == "qcow2" and item.get("compression"):
+        if item.get("compression") and FORMATS[item["type"]].is_compact(item.get("subformat")):
             yield (
                 ("disk", "artifacts", index, "compression"),
-                f"A qcow2 file with {item['compression']} must be unpacked before a machine can start from it. Without "
-                "compression it is compressed inside. Remove compression.",
+                f"A {item['type']} file with {item['compression']} must be unpacked before a machine can start from "
+                "it. Without compression it is compressed inside. Remove compression.",
             )
 
 

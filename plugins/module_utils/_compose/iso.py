@@ -17,7 +17,6 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import (
     BEST_RATIO,
-    CODECS,
     compress_file,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line, security_words
@@ -36,6 +35,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._compose.image_t
 from ansible_collections.os_image.composer.plugins.module_utils._compose.raw import RawImage
 from ansible_collections.os_image.composer.plugins.module_utils._compose.tree_writer import TreeWriter
 from ansible_collections.os_image.composer.plugins.module_utils._compose.workplace import Workplace
+from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure_tree
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import ALIGNMENT, MBR_PRIMARY
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
@@ -257,7 +257,7 @@ class IsoImage(ImageType):
         raw = os.path.join(scratch, "disk.raw")
         composed = RawImage(self.document, target.disk).write(workplace, raw)
         image = self.document.image
-        name = f"install/{image.name}-{image.version}.raw.{CODECS[compression].extension}"
+        name = f"install/{image.name}-{image.version}.raw.{COMPRESSIONS[compression].extension}"
         workplace.progress.milestone("ISO", f"Packing the disk that is installed ({show_size(os.path.getsize(raw))})")
         packed = compress_file(raw, medium.path(name), compression, workers=workplace.workers)
         payload = Payload(name, os.path.getsize(raw), packed.sha256, target, composed.partitions)

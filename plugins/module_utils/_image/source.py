@@ -17,19 +17,14 @@ import subprocess
 import tempfile
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS, RAW
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import write_sparse
 
-# How compressed files begin -> what they are, and the program that unpacks them.
-_COMPRESSIONS: t.Sequence[t.Tuple[bytes, str, str]] = (
-    (b"\x1f\x8b", "gz", "gzip"),
-    (b"\xfd7zXZ\x00", "xz", "xz"),
-    (b"\x28\xb5\x2f\xfd", "zstd", "zstd"),
-)
-
 # What qemu-img calls the formats -> what templates call them.
-_FORMATS: t.Mapping[str, str] = {"vpc": "vhd"}
+_FORMATS = {entry.driver: name for name, entry in FORMATS.items()}
 
 # ECMA-119, 8.4: the first volume descriptor is in sector 16, its name behind one byte.
 _ISO_NAME_AT = 16 * 2048 + 1
@@ -84,10 +79,10 @@ def open_image(path: str, *, temp_dir: str, runner: CommandRunner) -> t.Iterator
         unpacked, compression = stack.enter_context(unpacked_image(path, temp_dir=temp_dir, runner=runner))
         image_format = _probe(unpacked, path, runner)
         raw = unpacked
-        if image_format not in ("raw", "iso"):
+        if image_format not in (RAW, "iso"):
             raw = os.path.join(_temporary_directory(stack, temp_dir), "raw")
             qemu_img = find_tool("qemu-img")
-            driver = next((driver for driver, name in _FORMATS.items() if name == image_format), image_format)
+            driver = FORMATS[image_format].driver if image_format in FORMATS else image_format
             runner.run(
                 [qemu_img, "convert", "-f", driver, "-O", "raw", unpacked, raw], what=f"Reading the image {path}"
             )
@@ -104,14 +99,13 @@ def unpacked_image(path: str, *, temp_dir: str, runner: CommandRunner) -> t.Iter
     """
     with open(path, "rb") as stream:
         begin = stream.read(8)
-    found = next((entry for entry in _COMPRESSIONS if begin.startswith(entry[0])), None)
-    if found is None:
+    compression = next((name for name, entry in COMPRESSIONS.items() if begin.startswith(entry.magic)), None)
+    if compression is None:
         yield path, ""
         return
-    _magic, compression, tool = found
     with tempfile.TemporaryDirectory(dir=temp_dir, prefix=".image-") as directory:
         unpacked = os.path.join(directory, "unpacked")
-        _unpack([find_tool(tool), "-d", "-c", path], unpacked, runner)
+        _unpack([find_tool(COMPRESSIONS[compression].program), "-d", "-c", path], unpacked, runner)
         yield unpacked, compression
 
 

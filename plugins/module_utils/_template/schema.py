@@ -25,11 +25,16 @@ from __future__ import annotations
 import copy
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS
 from ansible_collections.os_image.composer.plugins.module_utils._bootloader import (
     BOOT_TYPES,
     BOOTLOADERS,
     DEFAULT_BOOT_TYPE,
     DEFAULT_BOOTLOADER,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._compression import (
+    COMPRESSIONS,
+    UNSUPPORTED_COMPRESSIONS,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._image_type import IMAGE_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_FLAGS, PARTITION_TYPES
@@ -67,12 +72,17 @@ class _Kind(t.Protocol):
     def aliases(self) -> t.Tuple[str, ...]: ...
 
 
-def _choice_among(kinds: t.Mapping[str, _Kind], description: str, **more: t.Any) -> Schema:
-    """One of a table's names, or of the other words for them, which are told after O(description)."""
+def _choice_among(
+    kinds: t.Mapping[str, _Kind], description: str, *, also: t.Sequence[str] = (), **more: t.Any
+) -> Schema:
+    """One of a table's names, or of the other words for them, which are told after O(description).
+
+    O(also) are names that no table knows.
+    """
     same = [(alias, name) for name, kind in kinds.items() for alias in kind.aliases]
     told = ", ".join(f"{alias} {'' if index else 'is '}the same as {name}" for index, (alias, name) in enumerate(same))
     words = [word for name, kind in kinds.items() for word in (name, *kind.aliases)]
-    return _choice(f"{description}; {told}.", words, **more)
+    return _choice(f"{description}; {told}.", [*words, *also], **more)
 
 
 def _boolean(description: str, **more: t.Any) -> Schema:
@@ -256,27 +266,31 @@ PARTITION = _object(
     oneOf=_one_of("end", "size"),
 )
 
+_LEVELS = [
+    f"{entry.levels[0]} to {entry.levels[-1]} for {name} (by default {entry.default_level})"
+    for name, entry in COMPRESSIONS.items()
+]
+_SUBFORMATS = [
+    f"{' or '.join([f'{entry.subformats[0]} (by default)', *entry.subformats[1:]])} for {name}"
+    for name, entry in FORMATS.items()
+    if entry.subformats
+]
+
 ARTIFACT = _object(
     "A file that the build leaves.",
     {
-        "type": _choice("The format of the image.", ["raw", "qcow2", "vhd", "vhdx", "vmdk", "vdi"]),
-        "compression": _choice(
-            "How the file is compressed; gzip is the same as gz, zst the same as zstd.",
-            ["gz", "gzip", "xz", "zst", "zstd", "bz2"],
-        ),
+        "type": _choice("The format of the image.", list(FORMATS)),
+        "compression": _choice_among(COMPRESSIONS, "How the file is compressed", also=UNSUPPORTED_COMPRESSIONS),
         "level": {
             "type": "integer",
-            "description": (
-                "How hard the compression tries: 1 to 9 for gz (by default 6), 0 to 9 for xz (6), 1 to 19 for zstd (3)."
-            ),
-            "minimum": 0,
-            "maximum": 19,
+            "description": f"How hard the compression tries: {', '.join(_LEVELS)}.",
+            "minimum": min(entry.levels[0] for entry in COMPRESSIONS.values()),
+            "maximum": max(entry.levels[-1] for entry in COMPRESSIONS.values()),
             "examples": [9],
         },
         "subformat": _choice(
-            "The variant of the format: monolithicSparse (by default) or streamOptimized for vmdk, dynamic (by "
-            "default) or fixed for vhd.",
-            ["monolithicSparse", "streamOptimized", "dynamic", "fixed"],
+            f"The variant of the format: {', '.join(_SUBFORMATS)}.",
+            [name for entry in FORMATS.values() for name in entry.subformats],
         ),
     },
     required=["type"],

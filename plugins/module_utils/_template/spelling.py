@@ -15,11 +15,9 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOTLOADERS
+from ansible_collections.os_image.composer.plugins.module_utils._compression import compression_name
 from ansible_collections.os_image.composer.plugins.module_utils._image_type import IMAGE_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedList, LocatedMapping
-
-#: The one name of each compression.
-COMPRESSIONS: t.Mapping[str, str] = {"gz": "gz", "gzip": "gz", "xz": "xz", "zst": "zstd", "zstd": "zstd"}
 
 _IMAGE_TYPES = {alias: name for name, traits in IMAGE_TYPES.items() for alias in traits.aliases}
 
@@ -77,7 +75,8 @@ def normalise(template: LocatedMapping) -> None:
     :param template: A merged template with all defaults.
     """
     for artifact in template["disk"]["artifacts"]:
-        _replace(artifact, "compression", COMPRESSIONS)
+        if "compression" in artifact:
+            artifact["compression"] = compression_name(artifact["compression"])
     config = template["systemConfig"]
     _replace(config["bootloader"], "provider", _BOOTLOADERS)
     _move_secure_boot_keys(config)
@@ -101,4 +100,4 @@ def _move_secure_boot_keys(config: LocatedMapping) -> None:
         new.put("secureBoot", moved, origin)
 
 
-__all__ = ("COMPRESSIONS", "full_unit_name", "normalise", "translate")
+__all__ = ("full_unit_name", "normalise", "translate")

@@ -16,6 +16,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._compression import (
+    COMPRESSIONS,
+    UNSUPPORTED_COMPRESSIONS,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
     LocatedList,
     LocatedMapping,
@@ -37,9 +41,15 @@ class Unsupported:
     remedy: str
 
 
+_COMPRESSIONS = list(COMPRESSIONS)
+
 UNSUPPORTED: t.Tuple[Unsupported, ...] = (
     Unsupported(("target", "arch"), ("armv7hl",), "Use x86_64 or aarch64."),
-    Unsupported(("disk", "artifacts", "*", "compression"), ("bz2",), "Use zstd, xz or gz."),
+    Unsupported(
+        ("disk", "artifacts", "*", "compression"),
+        UNSUPPORTED_COMPRESSIONS,
+        f"Use {', '.join(_COMPRESSIONS[:-1])} or {_COMPRESSIONS[-1]}.",
+    ),
     Unsupported(("systemConfig", "immutability", "enabled"), (True,), "Use false."),
 )
 

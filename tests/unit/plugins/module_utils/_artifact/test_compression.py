@@ -24,6 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.compre
     crc32_combine,
     level_problem,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CancelledError
 
 MIB = 1 << 20
@@ -143,10 +144,10 @@ def test_zeros_are_compressed_only_once(tmp_path: pathlib.Path, monkeypatch: pyt
 def test_a_level_has_its_effect(tmp_path: pathlib.Path, compression: str, low: int, high: int) -> None:
     source = tmp_path / "source"
     source.write_bytes(_content("zeros between"))
-    codec = CODECS[compression]
-    assert (codec.levels[0], codec.levels[-1]) == (low, high)
+    known = COMPRESSIONS[compression]
+    assert (known.levels[0], known.levels[-1]) == (low, high)
     sizes = {}
-    for level in (low, None, codec.default_level, high):
+    for level in (low, None, known.default_level, high):
         packed = tmp_path / f"packed-{level}"
         sizes[level] = compress_file(str(source), str(packed), compression, workers=2, level=level).size
         restored = subprocess.run(
@@ -154,7 +155,7 @@ def test_a_level_has_its_effect(tmp_path: pathlib.Path, compression: str, low: i
         )
         assert restored.stdout == source.read_bytes()
     assert sizes[low] > sizes[high]
-    assert (tmp_path / "packed-None").read_bytes() == (tmp_path / f"packed-{codec.default_level}").read_bytes()
+    assert (tmp_path / "packed-None").read_bytes() == (tmp_path / f"packed-{known.default_level}").read_bytes()
     assert (tmp_path / "packed-None").read_bytes() != (tmp_path / f"packed-{high}").read_bytes()
 
 

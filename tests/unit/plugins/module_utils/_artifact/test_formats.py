@@ -14,10 +14,11 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import (
-    FORMATS,
+    NORMALISERS,
     convert,
     subformat_problem,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CancelledError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
@@ -80,9 +81,7 @@ def test_what_is_left_behind_the_descriptor_of_vmdk_is_removed(
     data[end + 1 : end + 2] = b"\n"
     (tmp_path / "left").write_bytes(data)
     with open(tmp_path / "left", "r+b") as stream:
-        normalise = FORMATS["vmdk"].normalise
-        assert normalise is not None
-        normalise(stream, DIGEST, 1700000000)
+        NORMALISERS["vmdk"](stream, DIGEST, 1700000000)
     assert (tmp_path / "left").read_bytes() == (tmp_path / "image.vmdk").read_bytes()
 
 

@@ -40,6 +40,23 @@ def test_names() -> None:
         plan_artifacts("../a-1", [])
 
 
+@pytest.mark.parametrize(
+    ("entry", "is_compact"),
+    [
+        ({"type": "raw"}, False),
+        ({"type": "qcow2"}, True),
+        # What is compressed as a whole is not compressed inside, unless the variant is that by itself.
+        ({"type": "qcow2", "compression": "xz"}, False),
+        ({"type": "vmdk"}, False),
+        ({"type": "vmdk", "subformat": "streamOptimized"}, True),
+        ({"type": "vmdk", "subformat": "streamOptimized", "compression": "gz"}, True),
+        ({"type": "vhd", "subformat": "fixed"}, False),
+    ],
+)
+def test_formats_that_compress_are_known(entry: dict[str, t.Any], is_compact: bool) -> None:
+    assert [plan.is_compact for plan in plan_artifacts("a-1", [Artifact.from_data(entry)])] == [is_compact]
+
+
 def test_images_that_are_no_disks_have_artifacts_of_their_own() -> None:
     assert [plan.name for plan in plan_image("a-1", "iso", [])] == ["a-1.iso"]
     initrd = plan_image("a-1", "initrd", [Artifact.from_data({"type": "qcow2"})])

@@ -64,6 +64,10 @@ WRONG: list[tuple[Part, str]] = [
         "disk.artifacts[0].type: The format vhd ends at 2040 GiB, but the disk has 3072 GiB. Use vhdx.",
     ),
     ({"disk": {"artifacts": [{"type": "qcow2", "compression": "xz"}]}}, "A qcow2 file with xz must be unpacked"),
+    (
+        {"disk": {"artifacts": [{"type": "vmdk", "subformat": "streamOptimized", "compression": "gz"}]}},
+        "A vmdk file with gz must be unpacked",
+    ),
 ]
 
 RIGHT: Right = {
@@ -95,7 +99,8 @@ RIGHT: Right = {
         {"disk": {"artifacts": [{"type": "vmdk", "subformat": "streamOptimized"}, {"type": "vhd"}]}},
     ],
     "artifacts_can_be_used_as_they_are": [
-        {"disk": {"artifacts": [{"type": "qcow2"}, {"type": "raw", "compression": "xz"}]}}
+        {"disk": {"artifacts": [{"type": "qcow2"}, {"type": "raw", "compression": "xz"}]}},
+        {"disk": {"artifacts": [{"type": "vmdk", "subformat": "monolithicSparse", "compression": "xz"}]}},
     ],
 }
 

@@ -11,7 +11,8 @@ import subprocess
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import compress_file
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import FORMATS, convert
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import convert
+from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._image.source import open_image

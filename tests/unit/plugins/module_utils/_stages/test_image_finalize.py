@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import typing as t
 
 import pytest
@@ -33,6 +34,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     SigningError,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._size import MIB
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
 from ansible_collections.os_image.composer.plugins.module_utils._stages import disk_compose as disk_stage
 from ansible_collections.os_image.composer.plugins.module_utils._stages import image_sign as sign_stage
@@ -499,6 +501,22 @@ def test_too_little_space_is_told_before(finished_build: FinishedBuild, monkeypa
     with pytest.raises(ArtifactError, match=r"need at least \d+ MiB in .*/output, but only 1 MiB are free"):
         _run(finished_build)
     assert os.listdir(finished_build.output_dir) == []
+
+
+def test_a_variant_that_compresses_needs_less_space(
+    finished_build: FinishedBuild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maker_module, "allocated", lambda path: 100 * MIB)
+    needed = {}
+    for subformat in ("monolithicSparse", "streamOptimized"):
+        finished_build.artifacts = [{"type": "vmdk", "subformat": subformat, "compression": "zstd"}]
+        finished_build.write_documents()
+        with monkeypatch.context() as context:
+            context.setattr(maker_module.os, "statvfs", lambda path: types.SimpleNamespace(f_bavail=0, f_frsize=4096))
+            with pytest.raises(ArtifactError) as caught:
+                _run(finished_build)
+        needed[subformat] = caught.value.details["needed_bytes"] // MIB
+    assert needed == {"monolithicSparse": 120, "streamOptimized": 40}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a tmpfs in a private namespace")
