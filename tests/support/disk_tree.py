@@ -26,6 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._compose.image_t
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, disk_layout
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 
 EPOCH = 1_700_000_000
 BUILD_DIGEST = "5e" * 32
@@ -142,7 +143,7 @@ def compose(
     build_digest: str = BUILD_DIGEST,
 ) -> Composed:
     """Compose a disk in C(directory)."""
-    layout = disk_layout(DISK if disk is None else disk)
+    layout = disk_layout(Disk.from_data(DISK if disk is None else disk))
     identity = DiskIdentity.derive(layout, build_digest)
     paths = {name: directory / name for name in ("work", "upper", "overlay")}
     for path in paths.values():

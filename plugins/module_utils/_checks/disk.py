@@ -25,6 +25,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
 )
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import BIOS_BOOT, PARTITION_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
 
 SUBJECT = Subject("Disk")
@@ -53,17 +54,15 @@ def is_bios_boot(partition: t.Mapping[str, t.Any]) -> bool:
     return "bios_grub" in partition.get("flags", ())
 
 
-def planned_disk(template: LocatedMapping) -> t.Mapping[str, t.Any] | None:
+def planned_disk(template: LocatedMapping) -> Disk | None:
     """Return the disk that the image makes, or that its installer does; V(None) when there is none.
 
     How large the disk of the installed machine is need not be known.
     """
-    disk = template["disk"]
+    disk = Disk.from_data(template["disk"])
     if template["target"]["imageType"] == "raw":
-        return t.cast("t.Mapping[str, t.Any]", disk)
-    if not disk["partitions"]:
-        return None
-    return with_any_size(t.cast("t.Mapping[str, t.Any]", disk))
+        return disk
+    return with_any_size(disk) if disk.partitions else None
 
 
 def planned_layout(template: LocatedMapping) -> DiskLayout | None:

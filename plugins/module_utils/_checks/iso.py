@@ -98,7 +98,7 @@ def installer_knows_its_disk(template: LocatedMapping) -> t.Iterator[Finding]:
             ("disk", "partitions"),
             "An installer needs to know the disk's layout. Give disk.partitions, or use iso.type: live.",
         )
-    elif planned_layout(template) is not None and not disk.get("size") and _has_no_size(disk):
+    elif planned_layout(template) is not None and "size" not in disk and _has_no_size(Disk.from_data(disk)):
         yield (
             ("disk", "partitions"),
             "Nothing tells how large the disk must be: its last partition has no end, and cannot grow. Give disk.size, "
@@ -106,9 +106,9 @@ def installer_knows_its_disk(template: LocatedMapping) -> t.Iterator[Finding]:
         )
 
 
-def _has_no_size(disk: LocatedMapping) -> bool:
+def _has_no_size(disk: Disk) -> bool:
     """Tell whether a partition takes the rest of a disk, and has nothing that could grow there."""
-    return growing_partition(disk) is None and any(parse_end(item) == 0 for item in disk["partitions"])
+    return growing_partition(disk) is None and any(parse_end(item) == 0 for item in disk.partitions)
 
 
 @SUBJECT.rule(

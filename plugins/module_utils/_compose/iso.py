@@ -251,7 +251,7 @@ class IsoImage(ImageType):
     def _payload(self, workplace: Workplace, medium: IsoMedium, scratch: str) -> Payload:
         """Make the disk that is installed, pack it, and say what the installing program has to know."""
         with workplace.tree.mounted() as root:
-            target = target_disk(self.document.section("disk"), root)
+            target = target_disk(self.document.disk, root)
             # A live system has gzip; zstd is much faster where it is installed.
             compression = "zstd" if os.path.exists(root + resolve_in_tree(root, "/usr/bin/zstd")) else "gz"
         raw = os.path.join(scratch, "disk.raw")
@@ -277,7 +277,7 @@ class IsoImage(ImageType):
             "SIZE": payload.size,
             "SHA256": payload.sha256,
             "LEAST": payload.least,
-            "TABLE": payload.target.disk.get("partitionTableType") or "gpt",
+            "TABLE": payload.target.disk.partition_table_type,
             "GROWS": payload.target.grows or "",
             "GROWS_FROM": grown["start"] // SECTOR if grown else "",
             "EXTENDED": payload.target.extended or "",

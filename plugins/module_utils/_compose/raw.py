@@ -36,6 +36,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux im
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 
 
 class RawImage(ImageType):
@@ -48,19 +49,19 @@ class RawImage(ImageType):
     tools: t.ClassVar[t.Tuple[str, ...]] = ("sfdisk",)
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("sfdisk",)
 
-    def __init__(self, document: TemplateDocument, disk: t.Mapping[str, t.Any] | None = None) -> None:
+    def __init__(self, document: TemplateDocument, disk: Disk | None = None) -> None:
         super().__init__(document)
-        self.disk = document.section("disk") if disk is None else disk
+        self.disk = document.disk if disk is None else disk
 
     def parts(self) -> t.Sequence[Part]:
         boot = BootOptions.of(self.document)
-        formats = [entry["fsType"] for entry in self.disk["partitions"] if entry.get("fsType")]
+        formats = [entry.fs_type for entry in self.disk.partitions if entry.fs_type]
         return [self, *(file_system(name) for name in formats), bootloader(boot.boot_type, boot.provider)]
 
     def facts(self) -> Facts:
         layout = disk_layout(self.disk)
         return {
-            "disk": _size(layout.size, layout.section.get("size") == CONTENT),
+            "disk": _size(layout.size, layout.section.size == CONTENT),
             "partitions": {
                 partition.id: _describe(partition, unplaced=layout.needs_content) for partition in layout.partitions
             },

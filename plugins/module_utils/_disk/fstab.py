@@ -38,8 +38,7 @@ def fstab(layout: DiskLayout, partition_uuids: t.Mapping[str, str]) -> str:
         )
     for partition in layout.partitions:
         if partition.fs_type and file_system(partition.fs_type).fstab_type == "swap":
-            options = partition.mount_options or "sw"
-            lines.append(f"PARTUUID={partition_uuids[partition.id]} none swap {options} 0 0")
+            lines.append(f"PARTUUID={partition_uuids[partition.id]} none swap {partition.mount_options} 0 0")
     root = layout.root
     if root is not None and file_system(root.fs_type).is_read_only and layout.mounted_at("/tmp") is None:
         # systemd itself works in /tmp when it starts a service that sees only some devices.

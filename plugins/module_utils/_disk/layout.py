@@ -37,6 +37,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._size import (
     parse_size,
     show_size,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._template import model
 
 #: Where partitions are placed when the template leaves it open, in sectors: 1 MiB, which suits every medium.
 ALIGNMENT = MIB // SECTOR
@@ -166,8 +167,8 @@ class DiskLayout:
     table: str
     size: int
     partitions: t.Tuple[Partition, ...]
-    extended: Extended | None = None
-    section: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    extended: Extended | None
+    section: model.Disk = dataclasses.field(repr=False, compare=False)
 
     @property
     def needs_content(self) -> bool:
@@ -212,18 +213,19 @@ def is_below(path: str, directory: str) -> bool:
     return directory == "/" or path == directory or path.startswith(directory + "/")
 
 
-def has_size(disk: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether a disk section says how large the disk is."""
-    return disk.get("size") not in (None, "", CONTENT)
+def given_size(disk: model.Disk) -> int | None:
+    """Return how many bytes a disk section says that the disk has; V(None) when it does not."""
+    return None if disk.size is None or disk.size == CONTENT else parse_size(disk.size)
 
 
-def with_any_size(disk: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+def with_any_size(disk: model.Disk) -> model.Disk:
     """Return a disk section that has a size: its own, or the largest there is."""
-    largest = _ANY_MBR_SIZE if disk.get("partitionTableType") == "mbr" else _ANY_SIZE
-    return dict(disk) if has_size(disk) else {**disk, "size": largest}
+    if disk.size is not None and disk.size != CONTENT:
+        return disk
+    return dataclasses.replace(disk, size=_ANY_MBR_SIZE if disk.partition_table_type == "mbr" else _ANY_SIZE)
 
 
-def disk_layout(disk: t.Mapping[str, t.Any], content: t.Mapping[str, int] | None = None) -> DiskLayout:
+def disk_layout(disk: model.Disk, content: t.Mapping[str, int] | None = None) -> DiskLayout:
     """Lay out the template's disk section.
 
     :param content: Partition id -> bytes, for partitions that become as large as their content.
@@ -237,7 +239,7 @@ def disk_layout(disk: t.Mapping[str, t.Any], content: t.Mapping[str, int] | None
     return layout
 
 
-def layout_problems(disk: t.Mapping[str, t.Any]) -> t.List[LayoutProblem]:
+def layout_problems(disk: model.Disk) -> t.List[LayoutProblem]:
     """Return everything that is wrong with the template's disk section; an empty list when it can be laid out."""
     planner = _Planner(disk)
     planner.plan()
@@ -255,11 +257,11 @@ def show_path(path: PathToValue) -> str:
 class _Planner:
     """One pass over a disk section: collects problems, and goes on with what is left."""
 
-    def __init__(self, disk: t.Mapping[str, t.Any], content: t.Mapping[str, int] | None = None) -> None:
+    def __init__(self, disk: model.Disk, content: t.Mapping[str, int] | None = None) -> None:
         self.disk = disk
         self.content = content or {}
         self.problems: t.List[LayoutProblem] = []
-        self.table = str(disk.get("partitionTableType") or "gpt")
+        self.table = disk.partition_table_type
         self.is_mbr = self.table == "mbr"
         #: The number of the extended partition.
         self.extended: int | None = None
@@ -272,7 +274,7 @@ class _Planner:
                 ("partitionTableType",), f"The partition table {self.table!r} is not supported. Use gpt or mbr."
             )
         size = self._disk_size()
-        entries: t.Sequence[t.Mapping[str, t.Any]] = self.disk.get("partitions") or []
+        entries = self.disk.partitions
         if not entries:
             self._problem(("partitions",), "The disk has no partitions. Give at least one that is mounted at /.")
         numbers = self._mbr_numbers(entries) if self.is_mbr else self._numbers(entries, range(1, 129))
@@ -299,7 +301,7 @@ class _Planner:
                 self._backwards(index, entry, start, end)
             partitions.append(self._partition(index, entry, numbers[index], start, end))
             cursor = max(cursor, end)
-        if size is None and self.disk.get("size") == CONTENT:
+        if size is None and self.disk.size == CONTENT:
             size = align_up(cursor + reserved, ALIGNMENT) * SECTOR
             last = size // SECTOR - reserved
         if size is not None and last is not None:
@@ -315,7 +317,7 @@ class _Planner:
     def _problem(self, path: PathToValue, message: str) -> None:
         self.problems.append(LayoutProblem(("disk", *path), message))
 
-    def _size(self, path: PathToValue, value: t.Any) -> int | None:
+    def _size(self, path: PathToValue, value: str) -> int | None:
         try:
             return parse_size(value)
         except ValueError as exc:
@@ -323,8 +325,8 @@ class _Planner:
             return None
 
     def _disk_size(self) -> int | None:
-        value = self.disk.get("size")
-        if value in (None, ""):
+        value = self.disk.size
+        if value is None:
             self._problem(("size",), "The disk has no size. Give one, for example 4GiB.")
             return None
         if value == CONTENT:
@@ -345,24 +347,24 @@ class _Planner:
             )
 
     def _numbers(
-        self, entries: t.Sequence[t.Mapping[str, t.Any]], usable: t.Sequence[int], taken: t.Collection[int] = ()
+        self, entries: t.Sequence[model.Partition], usable: t.Sequence[int], taken: t.Collection[int] = ()
     ) -> t.List[int]:
         given: t.Dict[int, int] = {}
         for index, entry in enumerate(entries):
-            number = entry.get("index") or 0
-            if number in given and number > 0:
+            number = entry.index
+            if number in given:
                 self._problem(
                     ("partitions", index, "index"),
-                    f"The partition number {number} is given to {entries[given[number]].get('id')!r} already.",
+                    f"The partition number {number} is given to {entries[given[number]].id!r} already.",
                 )
-            elif number > 0:
+            elif number is not None:
                 given[number] = index
         free = (number for number in usable if number not in given and number not in taken)
-        return [entry.get("index") or next(free, usable[-1] + 1) for entry in entries]
+        return [entry.index or next(free, usable[-1] + 1) for entry in entries]
 
-    def _mbr_numbers(self, entries: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[int]:
+    def _mbr_numbers(self, entries: t.Sequence[model.Partition]) -> t.List[int]:
         """Number the partitions of an MBR: up to four primary ones, or three, and logical ones from 5."""
-        given = [entry.get("index") or 0 for entry in entries]
+        given = [entry.index for entry in entries if entry.index is not None]
         if len(entries) <= MBR_PRIMARY and max(given, default=0) <= MBR_PRIMARY:
             return self._numbers(entries, range(1, MBR_PRIMARY + 1))
         free = [number for number in range(1, MBR_PRIMARY + 1) if number not in given]
@@ -394,37 +396,35 @@ class _Planner:
     def _is_logical(self, number: int) -> bool:
         return self.is_mbr and number > MBR_PRIMARY
 
-    def _extent(self, index: int, entry: t.Mapping[str, t.Any]) -> t.Tuple[int | None, int | _Length | None]:
+    def _extent(self, index: int, entry: model.Partition) -> t.Tuple[int | None, int | _Length | None]:
         """Return the wanted first sector (V(None): behind the one before) and end (V(None): the rest of the disk)."""
         path = ("partitions", index)
         start: int | None = None
-        if entry.get("start") not in (None, ""):
-            offset = self._size((*path, "start"), entry["start"])
+        if entry.start is not None:
+            offset = self._size((*path, "start"), entry.start)
             # Rounded up to whole sectors, as the original tool does.
             start = None if offset is None else align_up(offset, SECTOR) // SECTOR
-        end_given = entry.get("end") not in (None, "")
-        size_given = entry.get("size") not in (None, "")
-        if end_given and size_given:
+        if entry.end is not None and entry.size is not None:
             self._problem((*path, "size"), "Give either the size or the end of a partition, not both.")
-        if size_given and entry["size"] == CONTENT:
-            known = self.content.get(str(entry.get("id")), MIB)
+        if entry.size == CONTENT:
+            known = self.content.get(entry.id, MIB)
             return start, _Length(align_up(known, MIB) // SECTOR)
-        if size_given:
-            size = self._size((*path, "size"), entry["size"])
+        if entry.size is not None:
+            size = self._size((*path, "size"), entry.size)
             return start, _Length(align_up(size or SECTOR, SECTOR) // SECTOR)
-        if not end_given:
+        if entry.end is None:
             self._problem((*path, "end"), "The partition has no end. Give one, or '0' for the rest of the disk.")
             return start, None
-        end = self._size((*path, "end"), entry["end"])
+        end = self._size((*path, "end"), entry.end)
         return start, (align_up(end, SECTOR) // SECTOR if end else None)
 
-    def _backwards(self, index: int, entry: t.Mapping[str, t.Any], start: int, end: int) -> None:
+    def _backwards(self, index: int, entry: model.Partition, start: int, end: int) -> None:
         """Note a partition whose end, as the template gives it, is not behind its beginning."""
         self.backwards.add(index)
-        begins = "starts" if entry.get("start") not in (None, "") else "would start, behind those before it,"
+        begins = "starts" if entry.start is not None else "would start, behind those before it,"
         self._problem(
             ("partitions", index, "end"),
-            f"The partition {entry.get('id')!r} ends at {show_size(end * SECTOR)}, but {begins} at "
+            f"The partition {entry.id!r} ends at {show_size(end * SECTOR)}, but {begins} at "
             f"{show_size(start * SECTOR)}. Give it an end behind that.",
         )
 
@@ -434,7 +434,7 @@ class _Planner:
         if following:
             return min(following)
         if last is None:
-            if self.disk.get("size") == CONTENT:
+            if self.disk.size == CONTENT:
                 self._problem(
                     ("partitions", index, "end"),
                     "A disk that ends with its last partition has no rest. Give the partition a size, for example "
@@ -443,11 +443,10 @@ class _Planner:
             return start + ALIGNMENT
         return align_down(last, ALIGNMENT)
 
-    def _partition(self, index: int, entry: t.Mapping[str, t.Any], number: int, start: int, end: int) -> Partition:
+    def _partition(self, index: int, entry: model.Partition, number: int, start: int, end: int) -> Partition:
         path = ("partitions", index)
-        identifier = str(entry.get("id") or f"partition{number}")
-        name = str(entry.get("name") or identifier)
-        if self.is_mbr and entry.get("name"):
+        name = entry.name or entry.id
+        if self.is_mbr and entry.name:
             self._problem((*path, "name"), "An MBR does not hold the names of partitions. Remove the name, or use gpt.")
         elif len(name.encode("utf-16-le")) // 2 > _GPT_NAME_LENGTH:
             self._problem(
@@ -460,8 +459,8 @@ class _Planner:
                 (*path, "name"),
                 f"The partition name {name!r} has a line break or another character that is not printed. Remove it.",
             )
-        mount_point = str(entry.get("mountPoint") or "")
-        fs_type = str(entry.get("fsType") or "")
+        mount_point = entry.mount_point
+        fs_type = entry.fs_type or ""
         mounted: str | None = None
         if mount_point not in _NOT_MOUNTED and not fs_type.endswith("swap"):
             mounted = posixpath.normpath(mount_point)
@@ -469,44 +468,43 @@ class _Planner:
                 self._problem((*path, "mountPoint"), f"The mount point {mount_point!r} is not an absolute path.")
             if not fs_type:
                 self._problem(
-                    (*path, "fsType"), f"The partition {identifier!r} is mounted at {mount_point}, but has no fsType."
+                    (*path, "fsType"), f"The partition {entry.id!r} is mounted at {mount_point}, but has no fsType."
                 )
-        fits_content = entry.get("size") == CONTENT
+        fits_content = entry.size == CONTENT
         if fits_content and (not fs_type or fs_type.endswith("swap")):
             self._problem(
                 (*path, "size"),
-                f"The partition {identifier!r} has no files that it could be as large as. Give it a size.",
+                f"The partition {entry.id!r} has no files that it could be as large as. Give it a size.",
             )
-        if not fs_type and entry.get("mkfsOptions"):
+        if not fs_type and entry.mkfs_options:
             self._problem((*path, "mkfsOptions"), "Without a file system mkfsOptions have no effect. Add fsType.")
         attributes = self._attributes(index, entry)
-        grows = bool(entry.get("growOnBoot"))
-        if grows and _GROW_ATTRIBUTE not in attributes:
+        if entry.grow_on_boot and _GROW_ATTRIBUTE not in attributes:
             attributes.append(_GROW_ATTRIBUTE)
         code = self._mbr_type(index, entry, fs_type) if self.is_mbr else None
         return Partition(
-            id=identifier,
+            id=entry.id,
             number=number,
             name=name,
             start=start,
             sectors=max(end - start, 0),
             type_guid=self._type(index, entry, fs_type, code),
             fs_type=fs_type,
-            fs_label=str(entry.get("fsLabel") or ""),
+            fs_label=entry.fs_label,
             mount_point=mounted,
-            mount_options=str(entry.get("mountOptions") or ""),
+            mount_options=entry.mount_options,
             attributes=() if self.is_mbr else tuple(attributes),
             mbr_type=code,
-            is_active=self.is_mbr and "boot" in (entry.get("flags") or []),
+            is_active=self.is_mbr and "boot" in entry.flags,
             is_logical=self._is_logical(number),
             fits_content=fits_content,
-            grows=grows,
-            mkfs_options=tuple(str(word) for word in entry.get("mkfsOptions") or ()),
+            grows=entry.grow_on_boot,
+            mkfs_options=entry.mkfs_options,
         )
 
-    def _attributes(self, index: int, entry: t.Mapping[str, t.Any]) -> t.List[str]:
+    def _attributes(self, index: int, entry: model.Partition) -> t.List[str]:
         attributes = []
-        for flag_index, flag in enumerate(entry.get("flags") or []):
+        for flag_index, flag in enumerate(entry.flags):
             path = ("partitions", index, "flags", flag_index)
             if flag not in PARTITION_FLAGS:
                 known = ", ".join(sorted(PARTITION_FLAGS))
@@ -518,54 +516,53 @@ class _Planner:
                 attributes.append(str(PARTITION_FLAGS[flag]))
         return attributes
 
-    def _type(self, index: int, entry: t.Mapping[str, t.Any], fs_type: str, code: int | None) -> str:
+    def _type(self, index: int, entry: model.Partition, fs_type: str, code: int | None) -> str:
         if code is not None:
             return ESP if code == MBR_ESP else SWAP if fs_type.endswith("swap") else LINUX
-        if entry.get("mbrType"):
+        if entry.mbr_type:
             self._problem(
                 ("partitions", index, "mbrType"),
                 "mbrType only has an effect on an MBR disk. Use type or typeUUID, or partitionTableType: mbr.",
             )
-        key = "typeUUID" if entry.get("typeUUID") else "type"
-        name = entry.get(key)
+        key = "typeUUID" if entry.type_uuid else "type"
+        name = entry.type_uuid or entry.type
         if name:
             try:
-                return type_guid(str(name))
+                return type_guid(name)
             except ValueError as exc:
                 self._problem(("partitions", index, key), str(exc))
                 return LINUX
-        flags = entry.get("flags") or []
-        if "esp" in flags:
+        if "esp" in entry.flags:
             return ESP
-        if "bios_grub" in flags:
+        if "bios_grub" in entry.flags:
             return BIOS_BOOT
         return SWAP if fs_type.endswith("swap") else LINUX
 
-    def _mbr_type(self, index: int, entry: t.Mapping[str, t.Any], fs_type: str) -> int:
+    def _mbr_type(self, index: int, entry: model.Partition, fs_type: str) -> int:
         path = ("partitions", index)
-        if entry.get("typeUUID"):
+        if entry.type_uuid:
             self._problem(
                 (*path, "typeUUID"), "An MBR knows partition types by numbers. Use type or mbrType, or use gpt."
             )
-        if entry.get("mbrType"):
-            number = re.fullmatch(r"(?:0x)?([0-9A-Fa-f]{1,2})", str(entry["mbrType"]))
+        if entry.mbr_type:
+            number = re.fullmatch(r"(?:0x)?([0-9A-Fa-f]{1,2})", entry.mbr_type)
             # 5, f and 85 would be extended partitions, and 0 none at all.
             if number is None or int(number.group(1), 16) in (0x00, 0x05, 0x0F, 0x85, 0xEE):
                 self._problem(
                     (*path, "mbrType"),
-                    f"{entry['mbrType']!r} is not the type of a partition that holds data. Give two hexadecimal digits "
+                    f"{entry.mbr_type!r} is not the type of a partition that holds data. Give two hexadecimal digits "
                     'such as "83".',
                 )
                 return 0x83
             return int(number.group(1), 16)
         try:
-            return mbr_type(str(entry.get("type") or ""), fs_type, entry.get("flags") or [])
+            return mbr_type(entry.type or "", fs_type, entry.flags)
         except ValueError as exc:
             self._problem((*path, "type"), str(exc))
             return 0x83
 
     def _check_extent(
-        self, index: int, partition: Partition, first: int, last: int, size: int, entry: t.Mapping[str, t.Any]
+        self, index: int, partition: Partition, first: int, last: int, size: int, entry: model.Partition
     ) -> None:
         path = ("partitions", index)
         if partition.start < first:
@@ -577,7 +574,7 @@ class _Planner:
         elif index in self.backwards:
             pass
         elif partition.sectors == 0:
-            key = "start" if entry.get("start") not in (None, "") else "end"
+            key = "start" if entry.start is not None else "end"
             self._problem(
                 (*path, key),
                 f"Nothing of the disk ({show_size(size)}) is left for the partition {partition.id!r}, which would "
@@ -586,7 +583,7 @@ class _Planner:
         elif partition.end > last:
             over = partition.end * SECTOR - align_down(last, ALIGNMENT) * SECTOR
             self._problem(
-                (*path, "size" if entry.get("size") else "end"),
+                (*path, "size" if entry.size else "end"),
                 f"The partition {partition.id!r} ends at {show_size(partition.end * SECTOR)}, {show_size(over)} beyond "
                 f"what the disk of {show_size(size)} has beside its partition table. Use end: '0' for the rest of the "
                 "disk, or enlarge disk.size.",
@@ -697,7 +694,7 @@ __all__ = (
     "LayoutProblem",
     "Partition",
     "disk_layout",
-    "has_size",
+    "given_size",
     "is_below",
     "layout_problems",
     "show_path",

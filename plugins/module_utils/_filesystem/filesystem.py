@@ -170,7 +170,6 @@ class FileSystem(abc.ABC):
 
         :param options: The template's.
         """
-        options = options or "defaults"
         if self.is_read_only and "ro" not in options.split(","):
             return "ro" if options == "defaults" else f"ro,{options}"
         return options

@@ -10,20 +10,20 @@
 from __future__ import annotations
 
 import dataclasses
-import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
     CONTENT,
     Partition,
     disk_layout,
-    has_size,
+    given_size,
     with_any_size,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, SECTOR, align_up, parse_size
+from ansible_collections.os_image.composer.plugins.module_utils._template import model
 
 #: File systems that systemd-growfs enlarges while they are mounted.
 GROWING = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs"))
@@ -46,32 +46,31 @@ class TargetDisk:
     :ivar extended: The number of the extended partition that has to grow before it; V(None) when it lies in none.
     """
 
-    disk: t.Mapping[str, t.Any]
+    disk: model.Disk
     least: int
     grows: int | None
     extended: int | None = None
 
 
-def growing_partition(disk: t.Mapping[str, t.Any]) -> int | None:
+def growing_partition(disk: model.Disk) -> int | None:
     """Return the index of the partition that takes the rest of a machine's disk, whatever size that has."""
     layout = disk_layout(with_any_size(disk))
     last = max(range(len(layout.partitions)), key=lambda index: layout.partitions[index].start, default=None)
     if last is None:
         return None
     partition = layout.partitions[last]
-    ends_with_disk = parse_end(disk["partitions"][last]) == 0
+    ends_with_disk = parse_end(disk.partitions[last]) == 0
     # Without a file system there is nothing in it that has to grow.
     can_grow = partition.fs_type in GROWING if partition.mount_point else not partition.fs_type
     return last if ends_with_disk and can_grow else None
 
 
-def parse_end(entry: t.Mapping[str, t.Any]) -> int | None:
+def parse_end(entry: model.Partition) -> int | None:
     """Return the end of a partition in bytes, 0 for the end of the disk; V(None) when it has a size instead."""
-    end = entry.get("end")
-    return None if end in (None, "") else int(parse_size(end))
+    return None if entry.end is None else parse_size(entry.end)
 
 
-def target_disk(disk: t.Mapping[str, t.Any], tree: str) -> TargetDisk:
+def target_disk(disk: model.Disk, tree: str) -> TargetDisk:
     """Return the disk that an installer writes.
 
     :param disk: The template's disk section.
@@ -80,8 +79,8 @@ def target_disk(disk: t.Mapping[str, t.Any], tree: str) -> TargetDisk:
     """
     index = growing_partition(disk)
     layout = disk_layout(with_any_size(disk))
-    given = parse_size(disk["size"]) if has_size(disk) else 0
-    entries = [dict(entry) for entry in disk["partitions"]]
+    given = given_size(disk) or 0
+    entries = list(disk.partitions)
     if index is None:
         if given:
             return TargetDisk(disk, given, None)
@@ -92,25 +91,27 @@ def target_disk(disk: t.Mapping[str, t.Any], tree: str) -> TargetDisk:
                 remedy="Give disk.size, or the last partition a size.",
             )
         if layout.needs_content:
-            return TargetDisk({**disk, "size": CONTENT}, 0, None)
+            return TargetDisk(dataclasses.replace(disk, size=CONTENT), 0, None)
         end = max(partition.end for partition in layout.partitions) * SECTOR
         size = align_up(end, MIB) + _END
-        return TargetDisk({**disk, "size": f"{size // MIB}MiB"}, size, None)
+        return TargetDisk(dataclasses.replace(disk, size=f"{size // MIB}MiB"), size, None)
     partition = layout.partitions[index]
     extended = layout.extended.number if layout.extended is not None and partition.is_logical else None
     if partition.mount_point:
-        options = [word for word in (entries[index].get("mountOptions") or "defaults").split(",") if word]
-        entries[index]["mountOptions"] = ",".join(dict.fromkeys([*options, "x-systemd.growfs"]))
+        options = [word for word in entries[index].mount_options.split(",") if word]
+        grown = ",".join(dict.fromkeys([*options, "x-systemd.growfs"]))
+        entries[index] = dataclasses.replace(entries[index], mount_options=grown)
     if layout.needs_content:
         # Where the last one begins is only known when the disk is composed.
-        del entries[index]["end"]
-        entries[index]["size"] = CONTENT if partition.fs_type else f"{_UNFORMATTED // MIB}MiB"
-        return TargetDisk({**disk, "size": CONTENT, "partitions": entries}, given, partition.number, extended)
+        least = CONTENT if partition.fs_type else f"{_UNFORMATTED // MIB}MiB"
+        entries[index] = dataclasses.replace(entries[index], end=None, size=least)
+        fitted = dataclasses.replace(disk, size=CONTENT, partitions=tuple(entries))
+        return TargetDisk(fitted, given, partition.number, extended)
     usage = measure(tree, layout)[partition.id] if partition.mount_point else Usage()
     needed = align_up(partition.offset + _needed(partition, usage), MIB) + _END
     # A disk that is too small for its content is an error that tells more when the disk is composed.
     size = min(needed, given) if given else needed
-    fitted = {**disk, "size": f"{size // MIB}MiB", "partitions": entries}
+    fitted = dataclasses.replace(disk, size=f"{size // MIB}MiB", partitions=tuple(entries))
     return TargetDisk(fitted, max(size, given), partition.number, extended)
 
 

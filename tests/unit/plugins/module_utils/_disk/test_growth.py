@@ -18,6 +18,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
     show_path,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 from ansible_collections.os_image.composer.tests.support.disk_judges import check_file_system, extract, partition_table
 from ansible_collections.os_image.composer.tests.support.disk_tree import ESP, ROOT, compose, make_tree
 
@@ -143,13 +144,14 @@ MOUNTED = {"id": "r", "fsType": "ext4", "mountPoint": "/"}
     ],
 )
 def test_what_cannot_grow_is_named(section: t.Mapping[str, t.Any], path: str, message: str) -> None:
-    problems = layout_problems(section)
+    problems = layout_problems(Disk.from_data(section))
     assert [show_path(problem.path) for problem in problems] == [path], problems
     assert message in problems[0].message
 
 
 def test_a_layout_takes_the_sizes_later() -> None:
-    layout = disk_layout({"size": "64MiB", "partitions": [{**MOUNTED, "size": "content"}, {"id": "s", "end": "0"}]})
+    partitions = [{**MOUNTED, "size": "content"}, {"id": "s", "end": "0"}]
+    layout = disk_layout(Disk.from_data({"size": "64MiB", "partitions": partitions}))
     assert layout.needs_content
     placed = layout.with_content({"r": (5 << 20) + 1})
     assert [partition.sectors // 2048 for partition in placed.partitions] == [6, 56]

@@ -23,13 +23,15 @@ from ansible_collections.os_image.composer.plugins.module_utils._partition_type 
     SWAP,
     type_guid,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 
 MIB = (1 << 20) // 512
 GUID = "DEADBEEF-0000-4000-8000-00000000000A"
 
 
-def disk(*partitions: t.Mapping[str, t.Any], size: str = "4GiB") -> t.Dict[str, t.Any]:
-    return {"size": size, "partitions": [{"id": f"p{index}", **part} for index, part in enumerate(partitions, 1)]}
+def disk(*partitions: t.Mapping[str, t.Any], size: str | None = "4GiB", **more: t.Any) -> Disk:
+    numbered = [{"id": f"p{index}", **part} for index, part in enumerate(partitions, 1)]
+    return Disk.from_data({"size": size, "partitions": numbered, **more})
 
 
 @pytest.mark.parametrize(
@@ -126,11 +128,11 @@ PART = {"start": "1MiB", "end": "2MiB"}
     ("section", "path", "message"),
     [
         (disk(PART, size="4GX"), "disk.size", "'4GX' is not a size."),
-        (disk(PART, size=""), "disk.size", "The disk has no size. Give one, for example 4GiB."),
+        (disk(PART, size=None), "disk.size", "The disk has no size. Give one, for example 4GiB."),
         (disk(PART, size="4GB"), "disk.size", "no multiple of 1 MiB. Use 3815MiB, for example."),
         (disk(), "disk.partitions", "The disk has no partitions."),
         (
-            {**disk(PART), "partitionTableType": "atari"},
+            disk(PART, partitionTableType="atari"),
             "disk.partitionTableType",
             "'atari' is not supported. Use gpt or mbr.",
         ),
@@ -221,7 +223,7 @@ PART = {"start": "1MiB", "end": "2MiB"}
         ),
     ],
 )
-def test_what_cannot_be_laid_out_is_named(section: t.Mapping[str, t.Any], path: str, message: str) -> None:
+def test_what_cannot_be_laid_out_is_named(section: Disk, path: str, message: str) -> None:
     problems = layout_problems(section)
     assert [show_path(problem.path) for problem in problems] == [path]
     assert message in problems[0].message

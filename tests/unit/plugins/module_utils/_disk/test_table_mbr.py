@@ -19,18 +19,19 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import ESP, PARTITION_TYPES, mbr_type
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 from ansible_collections.os_image.composer.tests.support.disk_judges import partition_table
 
 MIB = (1 << 20) // 512
 DIGEST = "3c" * 32
 
 
-def disk(*partitions: t.Mapping[str, t.Any], size: str = "64MiB") -> t.Dict[str, t.Any]:
+def disk(*partitions: t.Mapping[str, t.Any], size: str = "64MiB") -> Disk:
     numbered = [{"id": f"p{index}", **part} for index, part in enumerate(partitions, 1)]
-    return {"size": size, "partitionTableType": "mbr", "partitions": numbered}
+    return Disk.from_data({"size": size, "partitionTableType": "mbr", "partitions": numbered})
 
 
-def written(section: t.Mapping[str, t.Any], image: pathlib.Path) -> t.Dict[str, t.Any]:
+def written(section: Disk, image: pathlib.Path) -> t.Dict[str, t.Any]:
     """Write the table and read it back."""
     layout = disk_layout(section)
     identity = DiskIdentity.derive(layout, DIGEST)
@@ -223,13 +224,13 @@ def test_an_esp_is_known_by_its_number() -> None:
             "systemd-repart knows no MBR",
         ),
         (
-            {"size": "4MiB", "partitions": [{"id": "a", "size": "1MiB", "mbrType": "83"}]},
+            Disk.from_data({"size": "4MiB", "partitions": [{"id": "a", "size": "1MiB", "mbrType": "83"}]}),
             "disk.partitions[0].mbrType",
             "mbrType only has an effect on an MBR disk.",
         ),
     ],
 )
-def test_what_an_mbr_cannot_hold_is_named(section: t.Mapping[str, t.Any], path: str, message: str) -> None:
+def test_what_an_mbr_cannot_hold_is_named(section: Disk, path: str, message: str) -> None:
     problems = layout_problems(section)
     assert [show_path(problem.path) for problem in problems] == [path], problems
     assert message in problems[0].message

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import disk_layout
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import growing_partition, target_disk
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 from ansible_collections.os_image.composer.tests.support.disk_tree import ESP, ROOT
 
 MIB = 1 << 20
@@ -28,31 +29,30 @@ def tree(tmp_path: pathlib.Path) -> str:
 
 
 def test_a_disk_that_grows_is_as_large_as_its_content_needs(tree: str) -> None:
-    target = target_disk(GROWING, tree)
+    target = target_disk(Disk.from_data(GROWING), tree)
     layout = disk_layout(target.disk)
     assert target.grows == 2
     assert target.least == layout.size
     assert 100 * MIB < layout.partitions[1].size < 200 * MIB
     # The copy in the partition table's place at the end fits behind it.
     assert layout.partitions[1].offset + layout.partitions[1].size <= layout.size - 34 * 512
-    assert target.disk["partitions"][1]["mountOptions"] == "defaults,x-systemd.growfs"
-    assert "mountOptions" not in GROWING["partitions"][1]
+    assert target.disk.partitions[1].mount_options == "defaults,x-systemd.growfs"
 
 
 def test_the_templates_size_is_the_least_that_the_machine_must_have(tree: str) -> None:
-    target = target_disk({**GROWING, "size": "2GiB"}, tree)
+    target = target_disk(Disk.from_data({**GROWING, "size": "2GiB"}), tree)
     assert target.least == 2048 * MIB
     assert disk_layout(target.disk).size < 300 * MIB
 
 
 def test_a_disk_that_is_too_small_stays_so(tree: str) -> None:
-    target = target_disk({**GROWING, "size": "60MiB"}, tree)
+    target = target_disk(Disk.from_data({**GROWING, "size": "60MiB"}), tree)
     assert disk_layout(target.disk).size == 60 * MIB
 
 
 def test_a_disk_with_ends_is_as_large_as_they_say(tree: str) -> None:
-    target = target_disk({"partitions": [ESP, {**ROOT, "end": "500MiB"}]}, tree)
-    assert (target.disk["size"], target.least, target.grows) == ("501MiB", 501 * MIB, None)
+    target = target_disk(Disk.from_data({"partitions": [ESP, {**ROOT, "end": "500MiB"}]}), tree)
+    assert (target.disk.size, target.least, target.grows) == ("501MiB", 501 * MIB, None)
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,11 @@ def test_a_disk_with_ends_is_as_large_as_they_say(tree: str) -> None:
     ],
 )
 def test_what_grows(last: dict[str, t.Any], grows: int | None) -> None:
-    assert growing_partition({"partitions": [ESP, ROOT, {"id": "last", "start": "80MiB", **last}]}) == grows
+    disk = Disk.from_data({"partitions": [ESP, ROOT, {"id": "last", "start": "80MiB", **last}]})
+    assert growing_partition(disk) == grows
 
 
 def test_nothing_tells_the_size(tree: str) -> None:
+    swap = {"id": "s", "fsType": "swap", "start": "80MiB", "end": "0"}
     with pytest.raises(DiskError, match=r"Nothing tells how large the disk .* Give disk\.size"):
-        target_disk({"partitions": [ESP, ROOT, {"id": "s", "fsType": "swap", "start": "80MiB", "end": "0"}]}, tree)
+        target_disk(Disk.from_data({"partitions": [ESP, ROOT, swap]}), tree)
