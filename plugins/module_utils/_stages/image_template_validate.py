@@ -32,6 +32,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import DOCUMENT, TemplateDocument
 from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import InputStore
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import show_path
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Bootloader, PackageRepository
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider import expand_url
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import DEFAULT_PRIORITY
 from ansible_collections.os_image.composer.plugins.module_utils._template.rendering import as_yaml, diff_result
@@ -197,11 +198,12 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
     hash_passwords(assembly.template)
     template = _plain(assembly.template)
     provider = dict(assembly.provider.data)
-    bootloader = template["systemConfig"]["bootloader"]["provider"]
-    provider["bootloader_packages"] = list(assembly.provider.bootloader_packages.get(bootloader, []))
-    replaced = {item.get("name") for item in template["packageRepositories"]}
+    bootloader = Bootloader.from_data(template["systemConfig"]["bootloader"])
+    provider["bootloader_packages"] = list(assembly.provider.bootloader_packages[bootloader.provider])
+    added = [PackageRepository.from_data(item) for item in template["packageRepositories"]]
+    replaced = {item.name for item in added}
     repositories = [entry for entry in provider["repositories"] if entry["name"] not in replaced]
-    for item in template["packageRepositories"]:
+    for item in added:
         repositories.append(_repository(item, {repository["name"] for repository in repositories}))
     provider["repositories"] = [
         {**entry, "url": expand_url(entry["url"], provider)} if "url" in entry else entry for entry in repositories
@@ -220,31 +222,32 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
     )
 
 
-def _repository(item: Facts, taken: t.Collection[str]) -> Facts:
+def _repository(item: PackageRepository, taken: t.Collection[str]) -> Facts:
     """Return a repository of a template in the form that the provider's have.
 
     :param taken: The names of those before it.
     """
-    name = base = item.get("name") or item["codename"]
+    name = base = item.name or item.codename
     if name in taken:
-        place = urllib.parse.urlsplit(item["url"]).hostname if "url" in item else item.get("mirror", "local")
+        place = urllib.parse.urlsplit(item.url).hostname if item.url else item.mirror or "local"
         name = base = f"{name}-{place}"
     number = 1
     while name in taken:
         number += 1
         name = f"{base}-{number}"
+    places = {"mirror": item.mirror, "url": item.url, "path": item.path}
     return {
         "name": name,
-        **{key: item[key] for key in ("mirror", "url", "path") if key in item},
-        "suite": item["codename"],
-        "components": item["component"].split(),
-        "priority": item["priority"] or DEFAULT_PRIORITY,
-        "allow_packages": item["allowPackages"],
-        "exclude_packages": item["excludePackages"],
-        "gpgcheck": item["gpgcheck"],
-        "repo_gpgcheck": item["repoGpgcheck"],
-        "keys": sorted({*item["pkeys"], *([item["pkey"]] if "pkey" in item else [])}),
-        "fingerprints": sorted(fingerprint.upper() for fingerprint in item["fingerprints"]),
+        **{key: place for key, place in places.items() if place is not None},
+        "suite": item.codename,
+        "components": item.component.split(),
+        "priority": item.priority or DEFAULT_PRIORITY,
+        "allow_packages": list(item.allow_packages),
+        "exclude_packages": list(item.exclude_packages),
+        "gpgcheck": item.gpgcheck,
+        "repo_gpgcheck": item.repo_gpgcheck,
+        "keys": sorted({*item.pkeys, *([item.pkey] if item.pkey else [])}),
+        "fingerprints": sorted(fingerprint.upper() for fingerprint in item.fingerprints),
     }
 
 

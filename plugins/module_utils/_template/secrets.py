@@ -21,6 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.passwo
 REDACTED = "(hidden)"
 
 _OPTIONS: t.Mapping[str, str] = {"sha512": "-6", "sha256": "-5"}
+_DEFAULT_ALGORITHM = "sha512"
 
 
 def derive_salt(image_name: str, user_name: str) -> str:
@@ -35,7 +36,7 @@ def derive_salt(image_name: str, user_name: str) -> str:
     return base64.b64encode(digest, altchars=b"./").decode("ascii")[:16]
 
 
-def hash_password(password: str, *, salt: str, algorithm: str = "sha512") -> str:
+def hash_password(password: str, *, salt: str, algorithm: str = _DEFAULT_ALGORITHM) -> str:
     """Hash a plain password in the form of crypt(3).
 
     :param algorithm: C(sha512) or C(sha256).
@@ -60,7 +61,7 @@ def hash_passwords(template: LocatedMapping) -> None:
             user["password"] = hash_password(
                 password,
                 salt=derive_salt(template["image"]["name"], user["name"]),
-                algorithm=user.get("hash_algo") or "sha512",
+                algorithm=user.get("hash_algo", _DEFAULT_ALGORITHM),
             )
         if "hash_algo" in user:
             user.drop("hash_algo")
