@@ -35,17 +35,16 @@ def check_rpm_signatures(
     :param packages: C(packages) of the lock; their files are in the cache.
     :raises SignatureError: A package is not signed as it should be; the message names it.
     """
-    checked = [entry for entry in document.provider_data["repositories"] if entry.get("gpgcheck", True)]
     wanted = {}
-    for entry in checked:
+    for entry in document.provider.repositories:
+        if not entry.gpgcheck:
+            continue
         repository = with_kept_keys(entry, metadata_dir=document.metadata_dir)
-        signed = SignedRepository(
-            repository["name"], tuple(repository["keys"]), tuple(repository.get("fingerprints") or ())
-        )
+        signed = SignedRepository(repository.name, repository.keys, repository.fingerprints)
         wanted[signed] = {
             f"{package['name']} {package['version']}": os.path.join(document.package_cache, package["filename"])
             for package in packages
-            if package["repository"] == repository["name"]
+            if package["repository"] == repository.name
         }
     return verify_packages(wanted, runner=runner, workers=workers)
 

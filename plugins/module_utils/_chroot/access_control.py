@@ -15,28 +15,28 @@ from __future__ import annotations
 
 import os
 import re
-import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Security
 
 _SELINUX_CONFIG = "/etc/selinux/config"
 _APPARMOR_PARSER = "/sbin/apparmor_parser"
 
 
-def set_up_access_control(files: TreeFiles, security: t.Mapping[str, t.Any]) -> None:
+def set_up_access_control(files: TreeFiles, security: Security) -> None:
     """Set SELinux's mode, and see that what SELinux and AppArmor need is there.
 
     :param security: The template's C(systemConfig.security).
     :raises ChrootError: The policy, or the program that loads profiles, is not in the image.
     """
-    if security.get("apparmor") == "enabled" and not files.is_executable(_APPARMOR_PARSER):
+    if security.apparmor == "enabled" and not files.is_executable(_APPARMOR_PARSER):
         raise ChrootError(
             "systemConfig.security.apparmor is enabled, but nothing in the image loads profiles: "
             f"{_APPARMOR_PARSER} is missing.",
             remedy="Add the package apparmor to systemConfig.packages, or set apparmor to disabled.",
         )
-    mode = security.get("selinux")
+    mode = security.selinux
     if mode == "disabled":
         if files.exists(_SELINUX_CONFIG):
             _set_mode(files, mode)

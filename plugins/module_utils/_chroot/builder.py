@@ -60,14 +60,12 @@ class TreeBuilder:
     def __init__(self, document: TemplateDocument, lock: Facts, stage: Stage) -> None:
         self.chrootenv_reused = False
         self._document = document
+        self._system = document.system
         self._config = document.section("systemConfig")
-        self._documentation: bool = self._config.get("documentation", True)
-        self._image_type = document.section("target")["imageType"]
         self._progress = stage.progress
         self._workers = stage.options.workers
         self._epoch = int(lock["source_date_epoch"])
-        self._family = INSTALLERS[document.provider_data["family"]]
-        self._repositories = document.provider_data["repositories"]
+        self._family = INSTALLERS[document.provider.family]
         cache = document.package_cache
         entries = [(package["layer"], LockedPackage.of(package, cache)) for package in lock["packages"]]
         self._packages = {number: [package for layer, package in entries if layer == number] for number in (0, 1)}
@@ -83,7 +81,7 @@ class TreeBuilder:
         configuration = self._configuration_layer(chrootenv, packages)
         layers = [chrootenv, packages, configuration]
         # An initrd image is unpacked by the kernel itself, and needs no initramfs.
-        if self._image_type != "initrd":
+        if self._document.target.image_type != "initrd":
             initramfs = self._initramfs_layer(chrootenv, packages, configuration)
             if initramfs is not None:
                 layers.append(initramfs)
@@ -108,21 +106,21 @@ class TreeBuilder:
         return self._family(
             root,
             self._sandbox(root, epoch),
-            arch=self._document.provider_data["package_arch"],
+            arch=self._document.provider.package_arch,
             newest=epoch,
             workers=self._workers,
             progress=self._progress,
             repositories=self._usable_repositories(),
-            documentation=self._documentation,
+            documentation=self._system.documentation,
         )
 
     def _usable_repositories(self) -> Repositories:
         metadata_dir = self._document.metadata_dir
-        return [with_kept_keys(entry, metadata_dir=metadata_dir) for entry in self._repositories]
+        return [with_kept_keys(entry, metadata_dir=metadata_dir) for entry in self._document.provider.repositories]
 
     def _layer_inputs(self, packages: t.Sequence[LockedPackage]) -> Facts:
-        inputs = self._family.layer_inputs(self._repositories, packages)
-        if not self._documentation:
+        inputs = self._family.layer_inputs(self._document.provider.repositories, packages)
+        if not self._system.documentation:
             inputs["documentation"] = False
         return t.cast(Facts, self._document.fingerprint(inputs))
 
@@ -150,7 +148,7 @@ class TreeBuilder:
                 "version": LAYER_VERSION,
                 "packages": [[package.name, package.version, package.arch, package.sha256] for package in packages],
                 "date": epoch,
-                "architecture": self._document.provider_data["package_arch"],
+                "architecture": self._document.provider.package_arch,
                 **self._layer_inputs(packages),
             }
         )
@@ -204,7 +202,6 @@ class TreeBuilder:
 
     def _package_layer(self, chrootenv: Layer) -> Layer:
         packages = self._packages[1]
-        scripts = self._config.get("scripts", {}).get("preInstall", [])
         epoch = self._date(self._packages[0], packages)
         digest = digest_of(
             {
@@ -212,7 +209,7 @@ class TreeBuilder:
                 "version": LAYER_VERSION,
                 "below": chrootenv.digest,
                 "packages": [[package.name, package.version, package.arch, package.sha256] for package in packages],
-                "scripts": self._document.fingerprint(scripts),
+                "scripts": self._document.fingerprint(self._config["scripts"]["preInstall"]),
                 "date": epoch,
                 **self._layer_inputs(packages),
             }
@@ -220,7 +217,7 @@ class TreeBuilder:
 
         def build(draft: Draft) -> None:
             self._progress.milestone("Chroot", f"Installing {len(packages)} packages")
-            self._install_packages(draft, chrootenv, packages, scripts, epoch)
+            self._install_packages(draft, chrootenv, packages, epoch)
 
         reusing = f"Reusing the layer of {len(packages)} packages"
         return self._get_or_build("packages", digest, build, newest=epoch, reusing=reusing)[0]
@@ -230,7 +227,6 @@ class TreeBuilder:
         draft: Draft,
         chrootenv: Layer,
         packages: list[LockedPackage],
-        scripts: t.Sequence[t.Mapping[str, t.Any]],
         epoch: int,
     ) -> None:
         for again in (False, True):
@@ -238,6 +234,7 @@ class TreeBuilder:
                 installer = self._installer(root, epoch)
                 installer.verify(packages)
                 with self._family.forbidden_services(root):
+                    scripts = self._system.scripts.pre_install
                     run_scripts(self._sandbox(root, epoch), scripts, moment="preInstall", progress=self._progress)
                 if not packages or self._install(installer, packages, again=again):
                     everything = [*self._packages[0], *packages]
@@ -248,16 +245,16 @@ class TreeBuilder:
             _empty(draft.work)
 
     def _configuration_layer(self, chrootenv: Layer, packages: Layer) -> Layer:
-        settings = {key: self._config.get(key) for key in CONFIGURATION_KEYS}
-        settings["scripts"] = self._config.get("scripts", {}).get("postInstall", [])
+        settings = {key: self._config[key] for key in CONFIGURATION_KEYS}
+        settings["scripts"] = self._config["scripts"]["postInstall"]
         digest = digest_of(
             {
                 "layer": "configuration",
                 "version": LAYER_VERSION,
                 "below": packages.digest,
                 "settings": self._document.fingerprint(settings),
-                "repositories": self._document.fingerprint(self._repositories),
-                "keys": fetched_keys(self._repositories, metadata_dir=self._document.metadata_dir),
+                "repositories": self._document.fingerprint(self._document.provider_data["repositories"]),
+                "keys": fetched_keys(self._document.provider.repositories, metadata_dir=self._document.metadata_dir),
                 "date": self._epoch,
             }
         )
@@ -269,7 +266,7 @@ class TreeBuilder:
                 configure(
                     root,
                     self._sandbox(root, self._epoch),
-                    self._config,
+                    self._system,
                     self._usable_repositories(),
                     family=self._family,
                     progress=self._progress,
@@ -284,20 +281,20 @@ class TreeBuilder:
             files = TreeFiles(root)
             if not kernel_images(root):
                 return None
-            wanted = self._config.get("initramfs", {}).get("generator", "auto")
+            wanted = self._system.initramfs.generator
             if wanted == "auto":
-                wanted = self._document.provider_data.get("initramfs", {}).get("generator", "auto")
-            live = live_system(root, wanted) if self._image_type == "iso" else None
+                wanted = self._document.provider.initramfs.generator
+            live = live_system(root, wanted) if self._document.target.image_type == "iso" else None
             generator = choose_generator(files, live.generator if live else wanted)
         if generator is None:
             self._progress.milestone(
                 "Chroot", "The image has a kernel, but no initramfs: no generator is installed", level="warn"
             )
             return None
-        extra = self._config.get("kernel", {}).get("enableExtraModules", "").split()
+        extra = self._system.kernel.enable_extra_modules.split()
         settings = InitramfsSettings(
             generator.name,
-            root_file_system(self._document.section("disk")),
+            root_file_system(self._document.disk),
             (*(LIVE_MODULES if live else ()), *extra),
             self._family.initramfs_name,
             tuple(live.generator_module.split()) if live else (),

@@ -14,7 +14,7 @@ units and policies; commands and scripts come last.
 
 from __future__ import annotations
 
-import typing as t
+import dataclasses
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.access_control import set_up_access_control
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup import (
@@ -31,8 +31,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.services import set_up_services
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.users import check_shells, create_users
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
-
-SystemConfig = t.Mapping[str, t.Any]
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import SystemConfig
 
 #: The parts of systemConfig that the configuration layer is made from.
 CONFIGURATION_KEYS = (
@@ -51,7 +50,7 @@ CONFIGURATION_KEYS = (
 def configure(
     root: str,
     sandbox: Sandbox,
-    config: SystemConfig,
+    system: SystemConfig,
     repositories: Repositories,
     *,
     family: type[Installer],
@@ -60,7 +59,6 @@ def configure(
     """Apply C(systemConfig) to a tree in which all packages are installed.
 
     :param root: Absolute path of the tree.
-    :param config: The merged template's C(systemConfig).
     :param repositories: The provider's and the template's, as in C(template.json), with keys that are paths.
     :param family: Knows where things are in trees of its packages.
     :raises ChrootError: Something of it cannot be done; the message names it.
@@ -68,30 +66,28 @@ def configure(
     """
     files = TreeFiles(root)
     with family.forbidden_services(root):
-        if config.get("hostname"):
-            for path, content in host_files(config["hostname"]).items():
+        if system.hostname:
+            for path, content in host_files(system.hostname).items():
                 files.write(path, content)
-        set_timezone(files, config.get("timezone", ""), name_file=family.timezone_file)
-        set_locale(files, sandbox, config.get("locale", ""), path=family.locale_file)
-        users = config.get("users", [])
-        create_users(files, sandbox, users)
-        units, warnings = configure_network(files, config.get("network", {}))
+        set_timezone(files, system.timezone, name_file=family.timezone_file)
+        set_locale(files, sandbox, system.locale, path=family.locale_file)
+        create_users(files, sandbox, system.users)
+        units, warnings = configure_network(files, system.network)
         for warning in warnings:
             progress.milestone("Chroot", warning, level="warn")
         family.configure_sources(files, repositories)
-        security = config.get("security", {})
-        harden(files, security.get("hardening", []))
-        install_additional_files(files, config.get("additionalFiles", []))
+        harden(files, system.security.hardening)
+        install_additional_files(files, system.additional_files)
         generate_host_keys_at_boot(files)
-        services = config.get("services", {})
-        unwanted = {*services.get("disable", []), *services.get("mask", [])}
+        services = system.services
+        unwanted = {*services.disable, *services.mask}
         own = [unit for unit in units if unit not in unwanted and unit.partition(".")[0] not in unwanted]
-        set_up_services(files, sandbox, {**services, "enable": [*own, *services.get("enable", [])]})
-        check_shells(files, users)
-        check_hardening(files, security.get("hardening", []))
-        set_up_access_control(files, security)
-        run_configurations(files, sandbox, config.get("configurations", []), progress=progress)
-        run_scripts(sandbox, config.get("scripts", {}).get("postInstall", []), moment="postInstall", progress=progress)
+        set_up_services(files, sandbox, dataclasses.replace(services, enable=(*own, *services.enable)))
+        check_shells(files, system.users)
+        check_hardening(files, system.security.hardening)
+        set_up_access_control(files, system.security)
+        run_configurations(files, sandbox, system.configurations, progress=progress)
+        run_scripts(sandbox, system.scripts.post_install, moment="postInstall", progress=progress)
     clean_up(files, family.leftovers)
 
 

@@ -17,6 +17,7 @@ import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import AdditionalFile
 
 # As many as the kernel follows.
 _MAX_LINKS = 40
@@ -187,22 +188,22 @@ class TreeFiles:
         return None
 
 
-def install_additional_files(files: TreeFiles, entries: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+def install_additional_files(files: TreeFiles, entries: t.Sequence[AdditionalFile]) -> None:
     """Copy the template's additional files into the tree.
 
     :param entries: The template's C(systemConfig.additionalFiles).
     :raises ChrootError: A file is missing, an owner does not exist, or the path cannot be.
     """
     for entry in entries:
-        local, final = entry["local"], entry["final"]
+        local, final = entry.local, entry.final
         try:
             mode = os.stat(local).st_mode
-            uid = files.account_id("passwd", entry.get("owner", "root"))
-            gid = files.account_id("group", entry.get("group", "root"))
-            for kind, number in (("owner", uid), ("group", gid)):
+            uid = files.account_id("passwd", entry.owner)
+            gid = files.account_id("group", entry.group)
+            for kind, account, number in (("owner", entry.owner, uid), ("group", entry.group, gid)):
                 if number is None:
                     raise ChrootError(
-                        f"The additional file {final} shall have the {kind} {entry[kind]!r}, who does not exist in the "
+                        f"The additional file {final} shall have the {kind} {account!r}, who does not exist in the "
                         "image.",
                         remedy="Name the user in systemConfig.users, or install the package that makes the account.",
                     )
@@ -211,7 +212,7 @@ def install_additional_files(files: TreeFiles, entries: t.Sequence[t.Mapping[str
             if gid is None:
                 raise AssertionError("gid is known here")
             # Who may write the original does not matter in the image; whether it is a program does.
-            wanted = int(entry["mode"], 8) if entry.get("mode") else stat.S_IMODE(mode) & 0o755
+            wanted = int(entry.mode, 8) if entry.mode else stat.S_IMODE(mode) & 0o755
             files.copy(local, final, mode=wanted, uid=uid, gid=gid)
         except OSError as exc:
             raise ChrootError(

@@ -25,6 +25,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 
 #: Drivers of the disks that images boot from, and of what stands between them and the processor.
 STORAGE_MODULES: t.Mapping[str, tuple[str, ...]] = {
@@ -286,14 +287,14 @@ def choose_generator(files: TreeFiles, wanted: str) -> type[Generator] | None:
     )
 
 
-def root_file_system(disk: t.Mapping[str, t.Any]) -> str:
+def root_file_system(disk: Disk) -> str:
     """Return the file system of the root partition, whose driver an initramfs needs.
 
-    :param disk: The template's C(disk); without a root partition the default counts.
+    :param disk: The template's; without a root partition, as an ISO has none, the driver is ext4's.
     """
-    for partition in disk.get("partitions", []):
-        if partition.get("mountPoint") == "/":
-            return str(partition.get("fsType") or _DEFAULT_FILE_SYSTEM)
+    for partition in disk.partitions:
+        if partition.mount_point == "/":
+            return partition.fs_type or _DEFAULT_FILE_SYSTEM
     return _DEFAULT_FILE_SYSTEM
 
 

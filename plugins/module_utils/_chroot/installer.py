@@ -20,11 +20,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import Repository
 
 _FETCH_AGAIN = "Run the module os_image.composer.pkg_fetch again."
 _PROBLEMS_SHOWN = 10
 
-Repositories = t.Sequence[t.Mapping[str, t.Any]]
+Repositories = t.Sequence[Repository]
 
 
 class SpoiledTreeError(Exception):
@@ -78,7 +79,7 @@ class Installer(abc.ABC):
     :param sandbox: Runs commands in it.
     :param arch: The packages' architecture in the family's words, for example V(amd64).
     :param newest: Modification times after this time may be cut to it.
-    :param repositories: The provider's and the template's, as in C(template.json).
+    :param repositories: The provider's and the template's, with keys that are paths.
     :param documentation: Whether the packages' documentation is installed.
     """
 

@@ -10,12 +10,10 @@
 from __future__ import annotations
 
 import re
-import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
-
-Interface = t.Mapping[str, t.Any]
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Interface, Network
 
 _NETWORKD = "/usr/lib/systemd/systemd-networkd"
 _RESOLVED = "/usr/lib/systemd/systemd-resolved"
@@ -24,36 +22,41 @@ _STUB = "../run/systemd/resolve/stub-resolv.conf"
 
 def render_network(interface: Interface) -> str:
     """Return the systemd.network(5) file of an interface of the template."""
-    lines = ["[Match]", f"Name={interface.get('name') or interface.get('match')}", "", "[Network]"]
-    dhcp4, dhcp6 = bool(interface.get("dhcp4")), bool(interface.get("dhcp6"))
-    if dhcp4 or dhcp6:
-        lines.append(f"DHCP={'yes' if dhcp4 and dhcp6 else 'ipv4' if dhcp4 else 'ipv6'}")
-    lines += [f"Address={address}" for address in interface.get("addresses", [])]
-    lines += [f"Gateway={interface[key]}" for key in ("gateway4", "gateway6") if interface.get(key)]
-    lines += [f"DNS={server}" for server in interface.get("nameservers", [])]
-    if interface.get("domains"):
-        lines.append(f"Domains={' '.join(interface['domains'])}")
-    for route in interface.get("routes", []):
+    lines = ["[Match]", f"Name={_pattern(interface)}", "", "[Network]"]
+    if interface.dhcp4 or interface.dhcp6:
+        both = interface.dhcp4 and interface.dhcp6
+        lines.append(f"DHCP={'yes' if both else 'ipv4' if interface.dhcp4 else 'ipv6'}")
+    lines += [f"Address={address}" for address in interface.addresses]
+    lines += [f"Gateway={gateway}" for gateway in (interface.gateway4, interface.gateway6) if gateway]
+    lines += [f"DNS={server}" for server in interface.nameservers]
+    if interface.domains:
+        lines.append(f"Domains={' '.join(interface.domains)}")
+    for route in interface.routes:
         lines += ["", "[Route]"]
-        if route["to"] != "default":
-            lines.append(f"Destination={route['to']}")
-        lines.append(f"Gateway={route['via']}")
+        if route.to != "default":
+            lines.append(f"Destination={route.to}")
+        lines.append(f"Gateway={route.via}")
     return "\n".join(lines) + "\n"
 
 
 def network_file_name(index: int, interface: Interface) -> str:
     """Return the name of an interface's file; those of the template come before those of packages, in its order."""
-    name = re.sub(r"[^A-Za-z0-9]+", "-", interface.get("name") or interface.get("match") or "").strip("-") or "all"
+    name = re.sub(r"[^A-Za-z0-9]+", "-", _pattern(interface)).strip("-") or "all"
     return f"{10 + index:02d}-{name}.network"
 
 
-def configure_network(files: TreeFiles, network: t.Mapping[str, t.Any]) -> tuple[list[str], list[str]]:
+def _pattern(interface: Interface) -> str:
+    """Return which interfaces of the machine are meant: a name, or a pattern of names."""
+    return interface.name or interface.match or ""
+
+
+def configure_network(files: TreeFiles, network: Network) -> tuple[list[str], list[str]]:
     """Write the network's files; returns the units to enable, and warnings.
 
     :param network: The template's C(systemConfig.network).
     :raises ChrootError: systemd-networkd is not in the image.
     """
-    interfaces = network.get("interfaces", [])
+    interfaces = network.interfaces
     if not interfaces:
         return [], []
     if not files.exists(_NETWORKD):
@@ -70,14 +73,14 @@ def configure_network(files: TreeFiles, network: t.Mapping[str, t.Any]) -> tuple
         files.link("/etc/resolv.conf", _STUB)
         units.append("systemd-resolved.service")
     else:
-        servers = [server for interface in interfaces for server in interface.get("nameservers", [])]
-        domains = [domain for interface in interfaces for domain in interface.get("domains", [])]
+        servers = [server for interface in interfaces for server in interface.nameservers]
+        domains = [domain for interface in interfaces for domain in interface.domains]
         if servers:
             lines = [f"nameserver {server}" for server in dict.fromkeys(servers)]
             if domains:
                 lines.insert(0, f"search {' '.join(dict.fromkeys(domains))}")
             files.write("/etc/resolv.conf", "\n".join(lines) + "\n")
-        elif any(interface.get("dhcp4") or interface.get("dhcp6") for interface in interfaces):
+        elif any(interface.dhcp4 or interface.dhcp6 for interface in interfaces):
             warnings.append(
                 "Host names will not be resolved in the image: nothing takes the DNS servers from DHCP. "
                 "Add the package systemd-resolved, or name servers in systemConfig.network.interfaces[].nameservers"

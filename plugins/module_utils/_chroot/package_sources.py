@@ -22,8 +22,9 @@ import urllib.parse
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import armored_keys, with_kept_keys
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import Repository
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import DEFAULT_PRIORITY
 
-_DEFAULT_PRIORITY = 500
 # The highest of the priorities with which apt takes nothing.
 _NEVER = -1
 # What dnf takes where nothing is said; there the lowest number wins.
@@ -34,46 +35,44 @@ _NO_SOURCES = (
 )
 
 
-def public_repositories(repositories: t.Sequence[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
+def public_repositories(repositories: t.Sequence[Repository]) -> list[Repository]:
     """Return the repositories that the image can use itself."""
-    return [entry for entry in repositories if str(entry.get("url", "")).startswith(("http://", "https://"))]
+    return [entry for entry in repositories if entry.url and entry.url.startswith(("http://", "https://"))]
 
 
-def fetched_keys(repositories: t.Sequence[t.Mapping[str, t.Any]], *, metadata_dir: str) -> dict[str, str]:
+def fetched_keys(repositories: t.Sequence[Repository], *, metadata_dir: str) -> dict[str, str]:
     """Return the digests of the keys that the image gets from the network, by URL, as far as they have been fetched."""
     digests = {}
     for repository in public_repositories(repositories):
         local = with_kept_keys(repository, metadata_dir=metadata_dir)
-        for key, path in zip(repository.get("keys") or (), local["keys"]):
+        for key, path in zip(repository.keys, local.keys):
             if path != key and os.path.exists(path):
                 digests[key] = sha256_file(path)
     return digests
 
 
-def render_sources(repository: t.Mapping[str, t.Any], keyring: str | None) -> str:
+def render_sources(repository: Repository, keyring: str | None) -> str:
     """Return the deb822 sources file (sources.list(5)) of a repository."""
-    lines = ["Types: deb", f"URIs: {repository['url']}", f"Suites: {repository['suite']}"]
-    if not repository["suite"].endswith("/"):
-        lines.append(f"Components: {' '.join(repository.get('components') or ['main'])}")
+    lines = ["Types: deb", f"URIs: {repository.url}", f"Suites: {repository.suite}"]
+    if not repository.suite.endswith("/"):
+        lines.append(f"Components: {' '.join(repository.components or ['main'])}")
     if keyring:
         lines.append(f"Signed-By: {keyring}")
-    elif not repository.get("gpgcheck", True):
+    elif not repository.gpgcheck:
         lines.append("Trusted: yes")
     return "\n".join(lines) + "\n"
 
 
-def render_preferences(repository: t.Mapping[str, t.Any]) -> str:
+def render_preferences(repository: Repository) -> str:
     """Return the pins (apt_preferences(5)) of a repository; empty when it is like any other.
 
     Of several records that name a package the first one counts, and all of them before the one that names all.
     """
-    priority = repository.get("priority", _DEFAULT_PRIORITY)
-    excluded, allowed = (repository.get(key) or [] for key in ("exclude_packages", "allow_packages"))
-    pins = [(excluded, _NEVER), (allowed, priority)]
-    general = _NEVER if allowed else priority
-    if general != _DEFAULT_PRIORITY:
-        pins.append((["*"], general))
-    origin = urllib.parse.urlsplit(repository["url"]).hostname or ""
+    pins = [(repository.exclude_packages, _NEVER), (repository.allow_packages, repository.priority)]
+    general = _NEVER if repository.allow_packages else repository.priority
+    if general != DEFAULT_PRIORITY:
+        pins.append((("*",), general))
+    origin = urllib.parse.urlsplit(repository.url or "").hostname or ""
     return "\n".join(
         f"Package: {' '.join(packages)}\nPin: origin {origin}\nPin-Priority: {pin}\n"
         for packages, pin in pins
@@ -81,7 +80,7 @@ def render_preferences(repository: t.Mapping[str, t.Any]) -> str:
     )
 
 
-def configure_apt(files: TreeFiles, repositories: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+def configure_apt(files: TreeFiles, repositories: t.Sequence[Repository]) -> None:
     """Write the image's package sources; does nothing in an image without apt.
 
     :param repositories: The provider's and the template's, as in C(template.json), with keys that are paths.
@@ -93,7 +92,7 @@ def configure_apt(files: TreeFiles, repositories: t.Sequence[t.Mapping[str, t.An
     for repository in public:
         name = _file_name(repository)
         keyring = None
-        if repository.get("gpgcheck", True) and repository.get("keys"):
+        if repository.gpgcheck and repository.keys:
             keyring = f"/etc/apt/keyrings/{name}.asc"
             files.write(keyring, "".join(armored_keys(repository)))
         files.write(f"/etc/apt/sources.list.d/{name}.sources", render_sources(repository, keyring))
@@ -108,30 +107,28 @@ def configure_apt(files: TreeFiles, repositories: t.Sequence[t.Mapping[str, t.An
         files.write("/etc/apt/sources.list", _NO_SOURCES)
 
 
-def render_repo(repository: t.Mapping[str, t.Any], keyring: str | None) -> str:
+def render_repo(repository: Repository, keyring: str | None) -> str:
     """Return the section of a .repo file (dnf.conf(5), tdnf.conf(5)) of a repository."""
-    checked = bool(repository.get("gpgcheck", True))
     lines = [
         f"[{_file_name(repository)}]",
-        f"name={repository['name']}",
-        f"baseurl={repository['url']}",
+        f"name={repository.name}",
+        f"baseurl={repository.url}",
         "enabled=1",
-        f"gpgcheck={int(checked)}",
-        f"repo_gpgcheck={int(checked and repository.get('repo_gpgcheck', True))}",
+        f"gpgcheck={int(repository.gpgcheck)}",
+        f"repo_gpgcheck={int(repository.gpgcheck and repository.repo_gpgcheck)}",
     ]
     if keyring:
         lines.append(f"gpgkey=file://{keyring}")
-    priority = repository.get("priority", _DEFAULT_PRIORITY)
-    if priority != _DEFAULT_PRIORITY:
-        lines.append(f"priority={max(1, _DNF_PRIORITY + _DEFAULT_PRIORITY - priority)}")
-    if repository.get("allow_packages"):
-        lines.append(f"includepkgs={' '.join(repository['allow_packages'])}")
-    if repository.get("exclude_packages"):
-        lines.append(f"excludepkgs={' '.join(repository['exclude_packages'])}")
+    if repository.priority != DEFAULT_PRIORITY:
+        lines.append(f"priority={max(1, _DNF_PRIORITY + DEFAULT_PRIORITY - repository.priority)}")
+    if repository.allow_packages:
+        lines.append(f"includepkgs={' '.join(repository.allow_packages)}")
+    if repository.exclude_packages:
+        lines.append(f"excludepkgs={' '.join(repository.exclude_packages)}")
     return "\n".join(lines) + "\n"
 
 
-def configure_dnf(files: TreeFiles, repositories: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+def configure_dnf(files: TreeFiles, repositories: t.Sequence[Repository]) -> None:
     """Write the image's package sources, for dnf and tdnf; does nothing in an image with neither.
 
     :param repositories: The provider's and the template's, as in C(template.json).
@@ -141,14 +138,14 @@ def configure_dnf(files: TreeFiles, repositories: t.Sequence[t.Mapping[str, t.An
     for repository in public_repositories(repositories):
         name = _file_name(repository)
         keyring = None
-        if repository.get("gpgcheck", True) and repository.get("keys"):
+        if repository.gpgcheck and repository.keys:
             keyring = f"/etc/pki/rpm-gpg/RPM-GPG-KEY-{name}"
             files.write(keyring, "".join(armored_keys(repository)))
         files.write(f"/etc/yum.repos.d/{name}.repo", render_repo(repository, keyring))
 
 
-def _file_name(repository: t.Mapping[str, t.Any]) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", repository["name"])
+def _file_name(repository: Repository) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", repository.name)
 
 
 __all__ = (

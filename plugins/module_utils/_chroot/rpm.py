@@ -123,8 +123,8 @@ class RpmInstaller(Installer):
         used = _used(repositories, packages)
         # The keys get into the database, and rpm decides by them.
         return {
-            "keys": [[entry.get("keys", []), entry.get("fingerprints", [])] for entry in used if _is_checked(entry)],
-            "all signed": all(map(_is_checked, used)),
+            "keys": [[list(entry.keys), list(entry.fingerprints)] for entry in used if entry.gpgcheck],
+            "all signed": all(entry.gpgcheck for entry in used),
         }
 
     @staticmethod
@@ -146,7 +146,7 @@ class RpmInstaller(Installer):
         used = _used(self._repositories, packages)
         self._import_keys(used)
         # Without this rpm takes unsigned packages.
-        level = "all" if all(map(_is_checked, used)) else "digest"
+        level = "all" if all(entry.gpgcheck for entry in used) else "digest"
         options = ["--noplugins", "--define", f"_pkgverify_level {level}"]
         options += ["--define", f"_netsharedpath {':'.join(_FOREIGN_DIRECTORIES)}"]
         options += ["--define", f"_install_script_path {_STUBS}:/usr/sbin:/usr/bin:/sbin:/bin"]
@@ -205,8 +205,9 @@ class RpmInstaller(Installer):
 
     def _import_keys(self, repositories: Repositories) -> None:
         keys: list[str] = []
-        for repository in filter(_is_checked, repositories):
-            keys += (key for key in armored_keys(repository) if key not in keys)
+        for repository in repositories:
+            if repository.gpgcheck:
+                keys += (key for key in armored_keys(repository) if key not in keys)
         if not keys:
             return
         files = {f"{_KEYS}/{number}.asc": key for number, key in enumerate(keys)}
@@ -379,14 +380,10 @@ class RpmInstaller(Installer):
         return found
 
 
-def _used(repositories: Repositories, packages: t.Sequence[LockedPackage]) -> list[t.Mapping[str, t.Any]]:
+def _used(repositories: Repositories, packages: t.Sequence[LockedPackage]) -> Repositories:
     """Return the repositories that packages come from."""
     names = {package.repository for package in packages}
-    return [repository for repository in repositories if repository["name"] in names]
-
-
-def _is_checked(repository: t.Mapping[str, t.Any]) -> bool:
-    return bool(repository.get("gpgcheck", True))
+    return [repository for repository in repositories if repository.name in names]
 
 
 def _failures(text: str) -> t.Iterator[tuple[str, str, str, str]]:

@@ -16,12 +16,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.files im
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Configuration, Script
 
 _SCRIPT = "/run/script"
 
 
 def run_configurations(
-    files: TreeFiles, sandbox: Sandbox, entries: t.Sequence[t.Mapping[str, t.Any]], *, progress: Progress
+    files: TreeFiles, sandbox: Sandbox, entries: t.Sequence[Configuration], *, progress: Progress
 ) -> None:
     """Run the commands of C(systemConfig.configurations) in their order.
 
@@ -30,36 +31,32 @@ def run_configurations(
     shell = "/bin/bash" if files.is_executable("/bin/bash") else "/bin/sh"
     for index, entry in enumerate(entries):
         progress.milestone("Chroot", f"Running configuration command {index + 1}/{len(entries)}")
-        sandbox.run(
-            [shell, "-c", entry["cmd"]], what=f"The command systemConfig.configurations[{index}] ({entry['cmd']})"
-        )
+        sandbox.run([shell, "-c", entry.cmd], what=f"The command systemConfig.configurations[{index}] ({entry.cmd})")
 
 
-def run_scripts(
-    sandbox: Sandbox, entries: t.Sequence[t.Mapping[str, t.Any]], *, moment: str, progress: Progress
-) -> None:
+def run_scripts(sandbox: Sandbox, entries: t.Sequence[Script], *, moment: str, progress: Progress) -> None:
     """Run the scripts of the template.
 
     :param moment: V(preInstall) or V(postInstall).
     :raises CommandError: One failed; the message names it.
     """
     for index, entry in enumerate(entries):
-        name = entry.get("name") or os.path.basename(entry.get("file") or "") or f"number {index + 1}"
+        name = entry.name or os.path.basename(entry.file or "") or f"number {index + 1}"
         progress.milestone("Chroot", f"Running script {name}")
-        if entry.get("file"):
+        if entry.file:
             try:
-                with open(entry["file"], encoding="utf-8") as stream:
+                with open(entry.file, encoding="utf-8") as stream:
                     content = stream.read()
             except (OSError, ValueError) as exc:
-                raise ChrootError(f"The script {entry['file']} cannot be read: {exc}.") from exc
+                raise ChrootError(f"The script {entry.file} cannot be read: {exc}.") from exc
         else:
-            content = entry["inline"]
+            content = entry.inline or ""
         if not content.startswith("#!"):
             content = f"#!/bin/sh\n{content}"
         sandbox.run(
             [_SCRIPT],
             files={_SCRIPT: content},
-            network=bool(entry.get("network")),
+            network=entry.network,
             what=f"The script systemConfig.scripts.{moment}[{index}] ({name})",
         )
 

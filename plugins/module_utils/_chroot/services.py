@@ -12,11 +12,11 @@ from __future__ import annotations
 import difflib
 import os
 import shlex
-import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Services
 
 _UNIT_DIRECTORIES = (
     "/etc/systemd/system",
@@ -60,15 +60,16 @@ def _is_there(files: TreeFiles, path: str) -> bool:
     return os.path.lexists(files.real(path, follow_last=False))
 
 
-def set_up_services(files: TreeFiles, sandbox: Sandbox, services: t.Mapping[str, t.Sequence[str]]) -> None:
+def set_up_services(files: TreeFiles, sandbox: Sandbox, services: Services) -> None:
     """Enable, disable and mask units.
 
-    :param services: The template's C(systemConfig.services): C(enable), C(disable), C(mask).
+    :param services: The template's C(systemConfig.services).
     :raises ChrootError: A unit does not exist.
     """
     commands = []
-    for verb in ("enable", "disable", "mask"):
-        units = [unit_name(name) for name in dict.fromkeys(services.get(verb, []))]
+    verbs = {"enable": services.enable, "disable": services.disable, "mask": services.mask}
+    for verb, names in verbs.items():
+        units = [unit_name(name) for name in dict.fromkeys(names)]
         for unit in units:
             if not unit_exists(files, unit):
                 raise _unknown(files, verb, unit)

@@ -17,8 +17,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
-
-User = t.Mapping[str, t.Any]
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import User
 
 # The groups whose members may use sudo, by distribution: Debian's first, then that of Fedora and SUSE.
 _SUDO_GROUPS = ("sudo", "wheel")
@@ -27,7 +26,12 @@ _DEFAULT_SHELL = "/bin/bash"
 
 def shell_of(user: User) -> str | None:
     """Return the program that runs when the user logs in, as the template says; V(None) when it says nothing."""
-    return user.get("startupScript") or user.get("shell") or None
+    return user.startup_script or user.shell or None
+
+
+def home_of(user: User) -> str:
+    """Return the home directory of an account that is made."""
+    return user.home or f"/home/{user.name}"
 
 
 def account_commands(
@@ -46,34 +50,35 @@ def account_commands(
     commands = []
     known = set(groups)
     for user in users:
-        for group in user.get("groups", []):
-            if group not in known and group != user["name"]:
+        for group in user.groups:
+            if group not in known and group != user.name:
                 known.add(group)
                 commands.append(f"groupadd -- {shlex.quote(group)}")
     for user in users:
-        name = user["name"]
+        name = user.name
         options: list[str] = []
-        wanted = list(user.get("groups", []))
-        if user.get("sudo") and name != "root" and sudo_group:
+        wanted = list(user.groups)
+        if user.sudo and name != "root" and sudo_group:
             wanted.append(sudo_group)
         if name in existing:
             if wanted:
                 options += ["--append", "--groups", ",".join(dict.fromkeys(wanted))]
-            if user.get("home"):
-                options += ["--home", user["home"]]
-            if shell_of(user):
-                options += ["--shell", str(shell_of(user))]
+            if user.home:
+                options += ["--home", user.home]
+            shell = shell_of(user)
+            if shell:
+                options += ["--shell", shell]
             if options:
                 commands.append(shlex.join(["usermod", *options, "--", name]))
         else:
-            options += ["--create-home", "--home-dir", user.get("home") or f"/home/{name}"]
+            options += ["--create-home", "--home-dir", home_of(user)]
             options += ["--shell", shell_of(user) or _DEFAULT_SHELL]
             options += ["--gid", name] if name in known else ["--user-group"]
             if wanted:
                 options += ["--groups", ",".join(dict.fromkeys(wanted))]
             commands.append(shlex.join(["useradd", *options, "--", name]))
-        if user.get("passwordMaxAge") is not None:
-            commands.append(shlex.join(["chage", "--maxdays", str(user["passwordMaxAge"]), "--", name]))
+        if user.password_max_age is not None:
+            commands.append(shlex.join(["chage", "--maxdays", str(user.password_max_age), "--", name]))
     return commands
 
 
@@ -85,8 +90,8 @@ def create_users(files: TreeFiles, sandbox: Sandbox, users: t.Sequence[User]) ->
     """
     if not users:
         return
-    if any(user.get("sudo") for user in users) and not files.is_executable("/usr/bin/sudo"):
-        name = next(user["name"] for user in users if user.get("sudo"))
+    if any(user.sudo for user in users) and not files.is_executable("/usr/bin/sudo"):
+        name = next(user.name for user in users if user.sudo)
         raise ChrootError(
             f"The user {name} shall be allowed to use sudo, but sudo is not installed in the image.",
             remedy="Add the package sudo to systemConfig.packages, or take sudo: true away.",
@@ -94,10 +99,10 @@ def create_users(files: TreeFiles, sandbox: Sandbox, users: t.Sequence[User]) ->
     existing = _accounts(files, "passwd")
     groups = _accounts(files, "group")
     for user in users:
-        files.make_directory(os.path.dirname(user.get("home") or f"/home/{user['name']}"))
+        files.make_directory(os.path.dirname(home_of(user)))
     sudo_group = _sudo_group(files, groups)
     commands = account_commands(users, existing=existing, groups=groups, sudo_group=sudo_group)
-    passwords = [f"{user['name']}:{user['password']}\n" for user in users if user.get("password")]
+    passwords = [f"{user.name}:{user.password}\n" for user in users if user.password]
     if passwords:
         # Hashes come through standard input: arguments are for everybody to see.
         commands.append("chpasswd --encrypted")
@@ -129,29 +134,29 @@ def check_shells(files: TreeFiles, users: t.Sequence[User]) -> None:
     for user in users:
         shell = shell_of(user)
         if shell and not files.is_executable(shell):
-            key = "startupScript" if user.get("startupScript") else "shell"
+            key = "startupScript" if user.startup_script else "shell"
             raise ChrootError(
-                f"The {key} {shell} of the user {user['name']} is not an executable file of the image.",
+                f"The {key} {shell} of the user {user.name} is not an executable file of the image.",
                 remedy="Install the package that has it, or bring it by systemConfig.additionalFiles with mode 0755.",
             )
 
 
 def _authorize_keys(files: TreeFiles, user: User) -> None:
-    keys = [key.strip() for key in user.get("sshKeys", []) if key.strip()]
+    keys = [key.strip() for key in user.ssh_keys if key.strip()]
     if not keys:
         return
-    uid, gid, home = _identity(files, user["name"])
+    uid, gid, home = _identity(files, user.name)
     files.make_directory(f"{home}/.ssh", mode=0o700, uid=uid, gid=gid)
     content = "".join(f"{key}\n" for key in keys)
     files.write(f"{home}/.ssh/authorized_keys", content, mode=0o600, uid=uid, gid=gid)
 
 
 def _allow_sudo(files: TreeFiles, user: User, *, in_group: bool) -> None:
-    name = user["name"]
-    if not user.get("sudo") or name == "root":
+    name = user.name
+    if not user.sudo or name == "root":
         return
     rule = None
-    if not user.get("password"):
+    if not user.password:
         # Who logs in by key alone has no password to give.
         rule = f"{name} ALL=(ALL:ALL) NOPASSWD: ALL\n"
     elif not in_group:

@@ -32,7 +32,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.repo
     Listed,
     Release,
     Repository,
-    RepositoryConfig,
     WantedIndex,
     quote_path,
     validators_of,
@@ -41,6 +40,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.sign
     SignedContent,
     verify_clearsigned,
     verify_detached,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import (
+    Repository as RepositoryConfig,
 )
 
 # The largest Release files of today have 0.3 MB; more than this is an attack or an error.
@@ -78,9 +80,9 @@ class LooseDebs:
 
     def check(self, config: RepositoryConfig) -> None:
         """Demand that the template gives up signatures: such packages have none of their own."""
-        if config.get("gpgcheck", True):
+        if config.gpgcheck:
             raise SignatureError(
-                f"The packages in the directory {config['path']} of the repository {config['name']!r} have no "
+                f"The packages in the directory {config.path} of the repository {config.name!r} have no "
                 "signatures that could be checked.",
                 remedy="Set gpgcheck: false for this repository to trust the directory, or publish it as a signed "
                 "repository.",
@@ -120,7 +122,7 @@ class DebRepository(Repository[DebRelease]):
 
     def __init__(self, config: RepositoryConfig, *, metadata_dir: str, mirrors: Mirrors) -> None:
         super().__init__(config, metadata_dir=metadata_dir, mirrors=mirrors)
-        if not config.get("repo_gpgcheck", True):
+        if not config.repo_gpgcheck:
             raise RepositoryError(
                 f"repoGpgcheck: false has no meaning for the {self.shown}: DEB packages have no signatures of their "
                 "own, so that nothing would be left to trust.",

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import typing as t
 
@@ -18,6 +19,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.publ
     read_keyring,
     read_public_keys,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import Repository
 
 
 def is_url(key: str) -> bool:
@@ -34,24 +36,22 @@ def kept_key(url: str, fingerprints: t.Iterable[str], *, metadata_dir: str) -> s
     return os.path.join(metadata_dir, "keys", f"{name}.asc")
 
 
-def with_kept_keys(repository: t.Mapping[str, t.Any], *, metadata_dir: str) -> t.Dict[str, t.Any]:
-    """Return a repository of C(template.json) with all keys as paths; those of URLs need not have been fetched."""
-    pinned = repository.get("fingerprints") or ()
-    keys = [
-        kept_key(key, pinned, metadata_dir=metadata_dir) if is_url(key) else key for key in repository.get("keys") or ()
-    ]
-    return {**repository, "keys": keys}
+def with_kept_keys(repository: Repository, *, metadata_dir: str) -> Repository:
+    """Return a repository with all keys as paths; those of URLs need not have been fetched."""
+    pinned = repository.fingerprints
+    keys = [kept_key(key, pinned, metadata_dir=metadata_dir) if is_url(key) else key for key in repository.keys]
+    return dataclasses.replace(repository, keys=tuple(keys))
 
 
-def armored_keys(repository: t.Mapping[str, t.Any]) -> list[str]:
+def armored_keys(repository: Repository) -> list[str]:
     """Return the keys that may sign for a repository, each as an armored block, and no other that its files hold.
 
     :param repository: See :func:`with_kept_keys`.
     :raises SignatureError: A file cannot be read, or none of its keys is good.
     """
-    what = f"the repository {repository['name']!r}"
-    pinned = normalised(repository.get("fingerprints") or ())
-    keys = read_public_keys(read_keyring(repository.get("keys") or (), what=what))
+    what = f"the repository {repository.name!r}"
+    pinned = normalised(repository.fingerprints)
+    keys = read_public_keys(read_keyring(repository.keys, what=what))
     good = [key for key in keys if not key.problem and (not pinned or pinned & key.fingerprints)]
     if not good:
         raise SignatureError(

@@ -32,8 +32,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import (
     LoosePackages,
-    RepositoryConfig,
     read_json,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import (
+    Repository as RepositoryConfig,
 )
 
 
@@ -46,7 +48,9 @@ def loose_repository(
     :raises RepositoryError: There is no such directory, it is empty, or a file in it is no package, or has a name that
         cannot be written down.
     """
-    name, directory = config["name"], os.path.normpath(config["path"])
+    if config.path is None:
+        raise AssertionError("config.path is known here")
+    name, directory = config.name, os.path.normpath(config.path)
     kind.check(config)
     files = _files(directory, kind.suffix)
     if not files:
@@ -81,12 +85,12 @@ def loose_repository(
     return RepositoryMetadata(
         name=name,
         base_url="file://" + urllib.parse.quote(directory),
-        suite=config.get("suite") or "",
+        suite=config.suite,
         components=(),
-        priority=config.get("priority", 500),
-        allow_packages=tuple(config.get("allow_packages") or ()),
-        exclude_packages=tuple(config.get("exclude_packages") or ()),
-        gpgcheck=config.get("gpgcheck", True),
+        priority=config.priority,
+        allow_packages=config.allow_packages,
+        exclude_packages=config.exclude_packages,
+        gpgcheck=config.gpgcheck,
         signed_by=(),
         metadata_digest=digest_of([index.sha256 for index in indexes]),
         # When the files were copied to this host says nothing about the packages.

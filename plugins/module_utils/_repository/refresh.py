@@ -34,9 +34,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import (
     Candidate,
     Repository,
-    RepositoryConfig,
     WantedIndex,
     day,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import (
+    Repository as RepositoryConfig,
 )
 
 
@@ -67,26 +69,24 @@ def refresh_repositories(
     """
     known = mirrors if isinstance(mirrors, Mirrors) else Mirrors(mirrors)
     moment = int(time.time()) if now is None else now
-    items = [
-        kind(config, metadata_dir=metadata_dir, mirrors=known) for config in repositories if not config.get("path")
-    ]
+    items = [kind(config, metadata_dir=metadata_dir, mirrors=known) for config in repositories if not config.path]
     if progress is not None:
         where = "from the cache" if offline else "from the repositories"
         progress.milestone("Packages", f"Refreshing package metadata {where} ({len(repositories)} repositories)")
     os.makedirs(metadata_dir, exist_ok=True)
     if progress is not None:
         for config in repositories:
-            if not config.get("gpgcheck", True):
+            if not config.gpgcheck:
                 progress.milestone(
                     "Packages",
-                    f"The signature of the repository {config['name']!r} is not checked, as the template says "
+                    f"The signature of the repository {config.name!r} is not checked, as the template says "
                     "(gpgcheck: false)",
                     level="warn",
                 )
-            elif not config.get("repo_gpgcheck", True):
+            elif not config.repo_gpgcheck:
                 progress.milestone(
                     "Packages",
-                    f"The metadata of the repository {config['name']!r} is not signed (repoGpgcheck: false); only its "
+                    f"The metadata of the repository {config.name!r} is not signed (repoGpgcheck: false); only its "
                     "packages are verified",
                     level="warn",
                 )
@@ -106,7 +106,7 @@ def refresh_repositories(
         )
         return [
             loose_repository(kind.loose, config, package_arch=package_arch, metadata_dir=metadata_dir)
-            if config.get("path")
+            if config.path
             else next(accepted)
             for config in repositories
         ]

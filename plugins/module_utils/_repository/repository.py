@@ -33,11 +33,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.keys
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
 from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import read_keyring
 from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import SignedContent
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import (
+    Repository as RepositoryConfig,
+)
 
 _STATE_SCHEMA = 1
 _CLOCK_TOLERANCE = 3600
-
-RepositoryConfig = t.Mapping[str, t.Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,19 +135,19 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
     loose: t.ClassVar[LoosePackages]
 
     def __init__(self, config: RepositoryConfig, *, metadata_dir: str, mirrors: Mirrors) -> None:
-        self.name: str = config["name"]
-        self.suite: str = config.get("suite") or ""
-        self.components: tuple[str, ...] = tuple(config.get("components") or ())
-        self.priority: int = config.get("priority", 500)
-        self.allow_packages: tuple[str, ...] = tuple(config.get("allow_packages") or ())
-        self.exclude_packages: tuple[str, ...] = tuple(config.get("exclude_packages") or ())
-        self.gpgcheck: bool = config.get("gpgcheck", True)
+        self.name = config.name
+        self.suite = config.suite
+        self.components = config.components
+        self.priority = config.priority
+        self.allow_packages = config.allow_packages
+        self.exclude_packages = config.exclude_packages
+        self.gpgcheck = config.gpgcheck
         #: Whether the metadata has to be signed; where it is not, the packages' own signatures have to do.
-        self.signed_metadata: bool = self.gpgcheck and config.get("repo_gpgcheck", True)
-        self.keys: tuple[str, ...] = tuple(config.get("keys") or ())
-        self.fingerprints: tuple[str, ...] = tuple(config.get("fingerprints") or ())
-        self._mirror: str | None = config.get("mirror")
-        self._url: str | None = config.get("url")
+        self.signed_metadata = config.gpgcheck and config.repo_gpgcheck
+        self.keys = config.keys
+        self.fingerprints = config.fingerprints
+        self._mirror = config.mirror
+        self._url = config.url
         self._mirrors = mirrors
         # Not the mirror's URL: another mirror of the same archive must not be older than this one was.
         identity = {"place": f"mirror:{self._mirror}" if self._mirror else self._url, "suite": self.suite}
@@ -476,7 +477,6 @@ __all__ = (
     "Release",
     "ReleaseT",
     "Repository",
-    "RepositoryConfig",
     "WantedIndex",
     "day",
     "quote_path",

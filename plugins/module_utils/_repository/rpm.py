@@ -31,7 +31,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.repo
     Listed,
     Release,
     Repository,
-    RepositoryConfig,
     WantedIndex,
     quote_path,
     validators_of,
@@ -39,6 +38,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.repo
 from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import (
     SignedContent,
     verify_detached,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import (
+    Repository as RepositoryConfig,
 )
 
 # A repomd.xml has 10 kB; more than this is an attack or an error.

@@ -28,9 +28,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
     RepositoryMetadata,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.solv_cache import SolvCache
-
-#: What a repository gets that states no priority, as in apt's pins.
-DEFAULT_PRIORITY = 500
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import DEFAULT_PRIORITY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -296,4 +294,4 @@ def _any_of(patterns: t.Iterable[str]) -> t.Callable[[str], bool]:
     return lambda name: any(expression.match(name) for expression in expressions)
 
 
-__all__ = ("DEFAULT_PRIORITY", "Alternative", "Clause", "Package", "PackagePool", "Source")
+__all__ = ("Alternative", "Clause", "Package", "PackagePool", "Source")

@@ -17,6 +17,8 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import PackagePool
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import SystemConfig
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import Provider
 
 #: Why a package is in the image; of several reasons the first in this order is told.
 REASONS: t.Tuple[str, ...] = ("essential", "kernel", "bootloader", "system", "dependency")
@@ -76,39 +78,29 @@ def best_reason(*reasons: str) -> str:
     return min(reasons, key=REASONS.index)
 
 
-def requests_of(provider: t.Mapping[str, t.Any], template: t.Mapping[str, t.Any], pool: PackagePool) -> list[Request]:
-    """Return everything that goes into an image, the provider's part first.
-
-    :param provider: C(provider) of C(template.json).
-    :param template: C(template) of C(template.json).
-    """
-    essential = provider.get("essential") or {}
+def requests_of(provider: Provider, system: SystemConfig, pool: PackagePool) -> list[Request]:
+    """Return everything that goes into an image, the provider's part first."""
     names = pool.marked("essential")
-    for priority in essential.get("priorities") or ():
+    for priority in provider.essential.priorities:
         names.extend(pool.marked(priority))
-    names.extend(essential.get("packages") or ())
+    names.extend(provider.essential.packages)
     return [
         *(Request(name, "essential") for name in dict.fromkeys(names)),
-        *template_requests(provider, template, kernel_prefix=pool.kernel_prefix),
+        *template_requests(provider, system, kernel_prefix=pool.kernel_prefix),
     ]
 
 
-def template_requests(
-    provider: t.Mapping[str, t.Any], template: t.Mapping[str, t.Any], *, kernel_prefix: str
-) -> list[Request]:
+def template_requests(provider: Provider, system: SystemConfig, *, kernel_prefix: str) -> list[Request]:
     """Return what the template and its bootloader ask for, without the provider's essential packages.
 
     :param kernel_prefix: How the names of those packages begin that C(systemConfig.kernel.version) is about.
     """
-    system = template.get("systemConfig") or {}
-    kernel = system.get("kernel") or {}
-    version = str(kernel.get("version") or "") or None
+    version = system.kernel.version or None
     requests = [
-        Request(name, "kernel", version if name.startswith(kernel_prefix) else None)
-        for name in kernel.get("packages") or ()
+        Request(name, "kernel", version if name.startswith(kernel_prefix) else None) for name in system.kernel.packages
     ]
-    requests.extend(Request(name, "bootloader") for name in provider.get("bootloader_packages") or ())
-    requests.extend(Request(name, "system") for name in system.get("packages") or ())
+    requests.extend(Request(name, "bootloader") for name in provider.bootloader_packages)
+    requests.extend(Request(name, "system") for name in system.packages)
     return list(dict.fromkeys(requests))
 
 

@@ -27,13 +27,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import quote_path
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import (
-    DEFAULT_PRIORITY,
     Alternative,
     Clause,
     Package,
     PackagePool,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.solv_cache import Beside
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import DEFAULT_PRIORITY
 
 # The files that every primary index names (createrepo_c's cr_is_primary).
 _PRIMARY_FILE = re.compile(r"/etc/|(?=.*bin/)|/usr/lib/sendmail$")

@@ -47,24 +47,24 @@ class ChrootConfigure(Stage):
 
     def inputs(self) -> Facts:
         document, lock = self._documents()
-        config = document.section("systemConfig")
+        system, config = document.system, document.section("systemConfig")
         packages = lock["packages"]
-        tools = _tool_versions(INSTALLERS[document.provider_data["family"]])
+        tools = _tool_versions(INSTALLERS[document.provider.family])
         return {
             "package lock": {_key(package): package["version"] for package in packages},
             "package files": digest_of([[package["sha256"], package["layer"]] for package in packages]),
             "systemConfig": {
-                **{key: document.fingerprint(config.get(key)) for key in CONFIGURATION_KEYS},
-                "documentation": config.get("documentation", True),
-                "scripts": document.fingerprint(config.get("scripts")),
-                "initramfs": config.get("initramfs", {}).get("generator", "auto"),
-                "kernel.enableExtraModules": config.get("kernel", {}).get("enableExtraModules", ""),
+                **{key: document.fingerprint(config[key]) for key in CONFIGURATION_KEYS},
+                "documentation": system.documentation,
+                "scripts": document.fingerprint(config["scripts"]),
+                "initramfs": system.initramfs.generator,
+                "kernel.enableExtraModules": system.kernel.enable_extra_modules,
             },
-            "file system of the root partition": root_file_system(document.section("disk")),
-            "image type": document.section("target")["imageType"],
+            "file system of the root partition": root_file_system(document.disk),
+            "image type": document.target.image_type,
             "package repositories": document.fingerprint(document.provider_data["repositories"]),
             "repository keys from the network": fetched_keys(
-                document.provider_data["repositories"], metadata_dir=document.metadata_dir
+                document.provider.repositories, metadata_dir=document.metadata_dir
             ),
             "provider": {key: document.provider_data[key] for key in ("family", "package_arch")},
             **({"host tools": tools} if tools else {}),
@@ -86,7 +86,7 @@ class ChrootConfigure(Stage):
     def execute(self, decision: Decision) -> Outcome:
         document, lock = self._documents()
         document.require_support()
-        require_emulation(document.provider_data["arch"], directory=self.build.path)
+        require_emulation(document.provider.arch, directory=self.build.path)
         enter_mount_namespace()
         work = TreeBuilder(document, lock, self)
         layers = work.build()

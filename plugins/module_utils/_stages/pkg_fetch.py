@@ -63,7 +63,7 @@ class PackageFetch(Stage):
         packages = lock["packages"]
         document = TemplateDocument.read(self.build)
         signatures: Facts = {}
-        if document.provider_data["family"] in SIGNATURE_CHECKS:
+        if document.provider.family in SIGNATURE_CHECKS:
             keys = [[entry.get(key) for key in _KEY_SETTINGS] for entry in document.provider_data["repositories"]]
             signatures = {"keys of the repositories": digest_of(document.fingerprint(keys))}
         return {
@@ -112,7 +112,7 @@ class PackageFetch(Stage):
         document = TemplateDocument.read(self.build)
         document.require_support()
         # Nothing is fetched in vain.
-        require_emulation(document.provider_data["arch"], directory=self.build.path)
+        require_emulation(document.provider.arch, directory=self.build.path)
         lock = self.build.read_document("packages.lock.json")
         packages: dict[CachedFile, Facts] = {_cached_file(package): package for package in lock["packages"]}
         cache = PackageCache(self._cache_directory())
@@ -129,7 +129,7 @@ class PackageFetch(Stage):
                 )
             received = self._download(cache, wanted, packages, lock["provider_id"])
             cache.record(wanted)
-            check = SIGNATURE_CHECKS.get(document.provider_data["family"])
+            check = SIGNATURE_CHECKS.get(document.provider.family)
             if check is not None:
                 runner = CommandRunner(log=self.progress)
                 count = check(document, lock["packages"], runner=runner, workers=self.options.workers)

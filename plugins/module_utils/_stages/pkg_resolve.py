@@ -73,14 +73,12 @@ def resolve(
         repository where indexes do not tell when packages were made.
     :raises ResolveError: Packages are missing, or in conflict.
     """
-    resolver: Resolver = RESOLVERS[document.provider_data["family"]](
-        arch=document.provider_data["package_arch"],
-        cache_dir=cache_dir,
-        weak=bool(document.template.get("systemConfig", {}).get("weakDependencies")),
+    resolver: Resolver = RESOLVERS[document.provider.family](
+        arch=document.provider.package_arch, cache_dir=cache_dir, weak=document.system.weak_dependencies
     )
     pool = resolver.pool
     pool.load(repositories)
-    requests = requests_of(document.provider_data, document.template, pool)
+    requests = requests_of(document.provider, document.system, pool)
     selection = resolver.select(requests)
     chosen = resolver.solve(selection)
     graph = DependencyGraph(pool, chosen, selection.solvables)
@@ -149,11 +147,11 @@ class PackageResolve(Stage):
 
     @property
     def _resolver(self) -> t.Type[Resolver]:
-        return RESOLVERS[self.document.provider_data["family"]]
+        return RESOLVERS[self.document.provider.family]
 
     def _template_requests(self) -> list[Request]:
         prefix = self._resolver.pool_type.kernel_prefix
-        return template_requests(self.document.provider_data, self.document.template, kernel_prefix=prefix)
+        return template_requests(self.document.provider, self.document.system, kernel_prefix=prefix)
 
     def repositories(self) -> list[RepositoryMetadata]:
         """Return the verified metadata; refreshed once in the life of the stage."""
@@ -162,8 +160,8 @@ class PackageResolve(Stage):
             with Downloader(workers=self.options.workers, proxies=known.proxies, log=self.progress.debug) as downloader:
                 self._repositories = refresh_repositories(
                     self._resolver.repository_type,
-                    self.document.provider_data["repositories"],
-                    package_arch=self.document.provider_data["package_arch"],
+                    self.document.provider.repositories,
+                    package_arch=self.document.provider.package_arch,
                     metadata_dir=self.document.metadata_dir,
                     mirrors=known,
                     downloader=downloader,
@@ -182,8 +180,8 @@ class PackageResolve(Stage):
                 f"{request.text} ({request.reason}{f' {request.version}' if request.version else ''})"
                 for request in asked
             ],
-            "essential packages": document.provider_data.get("essential") or {},
-            "weak dependencies": bool(document.template.get("systemConfig", {}).get("weakDependencies")),
+            "essential packages": document.provider_data["essential"],
+            "weak dependencies": document.system.weak_dependencies,
             "dependency graph file": self.dot_file or "",
         }
         if self.lock_file is not None:

@@ -86,18 +86,18 @@ def oracle(dist: str) -> Oracle:
     with Downloader() as downloader:
         repositories = refresh_repositories(
             DebRepository,
-            document.provider_data["repositories"],
-            package_arch=document.provider_data["package_arch"],
+            document.provider.repositories,
+            package_arch=document.provider.package_arch,
             metadata_dir=metadata_dir,
             mirrors=None,
             downloader=downloader,
             offline=True,
         )
-    pool = DebPool(arch=document.provider_data["package_arch"], cache_dir=os.path.join(metadata_dir, "solv"))
+    pool = DebPool(arch=document.provider.package_arch, cache_dir=os.path.join(metadata_dir, "solv"))
     pool.load(repositories)
     essential = [
         request.text
-        for request in requests_of(document.provider_data, document.template, pool)
+        for request in requests_of(document.provider, document.system, pool)
         if request.reason == "essential"
     ]
     return Oracle(pool, tuple(essential), lay_out_for_apt(STATE / "apt" / dist, repositories))

@@ -21,6 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.refr
 from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm import RpmRepository
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm import RpmResolver
+from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 from ansible_collections.os_image.composer.tests.support.dnf_oracle import Chosen, dnf_answers
 from ansible_collections.os_image.composer.tests.support.rpm_distribution.distribution import rpm_distribution
 from ansible_collections.os_image.composer.tests.support.rpm_distribution.provider import (
@@ -145,10 +146,10 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Oracle]:
         )
         runs = pipeline.run(until="pkg_resolve")
         build_dir = pathlib.Path(str(runs["image_template_validate"].result["build_dir"]))
-        document = json.loads((build_dir / "template.json").read_text())
+        document = TemplateDocument.from_data(json.loads((build_dir / "template.json").read_text()))
         repositories = refresh_repositories(
             RpmRepository,
-            document["provider"]["repositories"],
+            document.provider.repositories,
             package_arch="x86_64",
             metadata_dir=str(directory / "metadata"),
             mirrors=Mirrors({MIRROR: server.url}),

@@ -45,7 +45,16 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.users im
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, CommandError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import read_keyring
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import (
+    Configuration,
+    Interface,
+    Network,
+    Script,
+    Services,
+    User,
+)
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
+from ansible_collections.os_image.composer.tests.support.template_data import repositories
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 pytestmark = needs_root
@@ -82,11 +91,16 @@ def recorder() -> tuple[Recorder, Sandbox]:
 # Accounts
 
 
+def accounts(*users: dict[str, t.Any]) -> list[User]:
+    """Read systemConfig.users."""
+    return [User.from_data(user) for user in users]
+
+
 def test_new_accounts_in_the_order_of_the_template() -> None:
-    users = [
+    users = accounts(
         {"name": "zoe", "groups": ["adm", "new"], "sudo": True, "shell": "/bin/sh", "passwordMaxAge": 90},
         {"name": "adam", "home": "/srv/adam"},
-    ]
+    )
     assert account_commands(users, existing={"root": 0}, groups=["root", "adm"], sudo_group="sudo") == [
         "groupadd -- new",
         "useradd --create-home --home-dir /home/zoe --shell /bin/sh --user-group --groups adm,new,sudo -- zoe",
@@ -96,20 +110,20 @@ def test_new_accounts_in_the_order_of_the_template() -> None:
 
 
 def test_accounts_of_packages_are_changed_and_not_made() -> None:
-    users = [{"name": "www-data", "groups": ["adm"], "shell": "/bin/sh"}, {"name": "root", "sudo": True}]
+    users = accounts({"name": "www-data", "groups": ["adm"], "shell": "/bin/sh"}, {"name": "root", "sudo": True})
     assert account_commands(users, existing={"www-data": 33, "root": 0}, groups=["adm"], sudo_group="sudo") == [
         "usermod --append --groups adm --shell /bin/sh -- www-data"
     ]
 
 
 def test_a_group_of_the_users_own_name_is_used() -> None:
-    commands = account_commands([{"name": "app"}], existing={}, groups=["app"])
+    commands = account_commands(accounts({"name": "app"}), existing={}, groups=["app"])
     assert commands == ["useradd --create-home --home-dir /home/app --shell /bin/bash --gid app -- app"]
 
 
 def test_hashes_go_through_standard_input_alone(files: TreeFiles) -> None:
     made, sandbox = recorder()
-    create_users(files, sandbox, [{"name": "root", "password": "$6$salt$hash"}])
+    create_users(files, sandbox, accounts({"name": "root", "password": "$6$salt$hash"}))
     assert made.commands == ["chpasswd --encrypted"]
     assert made.data == b"root:$6$salt$hash\n"
 
@@ -119,10 +133,10 @@ def test_keys_and_sudo(files: TreeFiles) -> None:
     files.write("/etc/passwd", "a:x:1000:1001::/home/a:/bin/sh\nb:x:1002:1002::/home/b:/bin/sh\n")
     _made, sandbox = recorder()
     files.write("/etc/sudoers", "Defaults env_reset\n%sudo\tALL=(ALL:ALL) ALL\n")
-    users = [
+    users = accounts(
         {"name": "a", "sudo": True, "sshKeys": ["ssh-ed25519 AAAA a@b\n", "ssh-rsa BBBB"]},
         {"name": "b", "sudo": True, "password": "$6$x$y"},
-    ]
+    )
     create_users(files, sandbox, users)
     keys = pathlib.Path(files.real("/home/a/.ssh/authorized_keys"))
     assert keys.read_text() == "ssh-ed25519 AAAA a@b\nssh-rsa BBBB\n"
@@ -146,25 +160,30 @@ def test_who_is_in_no_group_of_sudoers_gets_a_rule(files: TreeFiles, path: str, 
     files.write("/etc/group", "root:x:0:\nsudo:x:27:\nwheel:x:10:\n")
     files.write(path, f"{line}\n")
     made, sandbox = recorder()
-    create_users(files, sandbox, [{"name": "b", "sudo": True, "password": "$6$x$y"}])
+    create_users(files, sandbox, accounts({"name": "b", "sudo": True, "password": "$6$x$y"}))
     assert (f"--groups {group} --" in made.commands[0]) if group else ("--groups" not in made.commands[0])
     assert files.read("/etc/sudoers.d/90-b") == ("" if group else "b ALL=(ALL:ALL) ALL\n")
 
 
 def test_sudo_must_be_installed(files: TreeFiles) -> None:
     with pytest.raises(ChrootError, match="The user admin shall be allowed to use sudo, but sudo is not installed"):
-        create_users(files, recorder()[1], [{"name": "admin", "sudo": True}])
+        create_users(files, recorder()[1], accounts({"name": "admin", "sudo": True}))
 
 
 @pytest.mark.parametrize("key", ["shell", "startupScript"])
 def test_a_shell_that_is_not_there(files: TreeFiles, key: str) -> None:
     with pytest.raises(ChrootError, match=f"The {key} /bin/fish of the user admin is not an executable file"):
-        check_shells(files, [{"name": "admin", key: "/bin/fish"}])
+        check_shells(files, accounts({"name": "admin", key: "/bin/fish"}))
     files.write("/bin/fish", "", mode=0o755)
-    check_shells(files, [{"name": "admin", key: "/bin/fish"}])
+    check_shells(files, accounts({"name": "admin", key: "/bin/fish"}))
 
 
 # Network
+
+
+def network(*interfaces: dict[str, t.Any]) -> Network:
+    """Read systemConfig.network."""
+    return Network.from_data({"interfaces": list(interfaces)})
 
 
 @pytest.mark.parametrize(
@@ -189,7 +208,7 @@ def test_a_shell_that_is_not_there(files: TreeFiles, key: str) -> None:
     ],
 )
 def test_network_files(interface: dict[str, t.Any], text: str) -> None:
-    assert render_network(interface) == text
+    assert render_network(Interface.from_data(interface)) == text
 
 
 @pytest.mark.parametrize(
@@ -201,25 +220,25 @@ def test_network_files(interface: dict[str, t.Any], text: str) -> None:
     ],
 )
 def test_names_of_network_files(index: int, interface: dict[str, t.Any], name: str) -> None:
-    assert network_file_name(index, interface) == name
+    assert network_file_name(index, Interface.from_data(interface)) == name
 
 
 def test_the_network_needs_networkd(files: TreeFiles) -> None:
     with pytest.raises(ChrootError, match="systemd-networkd, which is not installed in the image"):
-        configure_network(files, {"interfaces": [{"name": "eth0", "dhcp4": True}]})
-    assert configure_network(files, {"interfaces": []}) == ([], [])
+        configure_network(files, network({"name": "eth0", "dhcp4": True}))
+    assert configure_network(files, network()) == ([], [])
 
 
 def test_names_are_resolved_by_resolved_where_it_is(files: TreeFiles) -> None:
     files.write("/usr/lib/systemd/systemd-networkd", "")
     interface = {"name": "eth0", "dhcp4": True}
-    units, warnings = configure_network(files, {"interfaces": [interface]})
+    units, warnings = configure_network(files, network(interface))
     assert units == ["systemd-networkd.service"]
     assert "Add the package systemd-resolved" in warnings[0]
-    configure_network(files, {"interfaces": [{**interface, "nameservers": ["192.0.2.1"], "domains": ["x.org"]}]})
+    configure_network(files, network({**interface, "nameservers": ["192.0.2.1"], "domains": ["x.org"]}))
     assert files.read("/etc/resolv.conf") == "search x.org\nnameserver 192.0.2.1\n"
     files.write("/usr/lib/systemd/systemd-resolved", "")
-    assert configure_network(files, {"interfaces": [interface]})[0] == [
+    assert configure_network(files, network(interface))[0] == [
         "systemd-networkd.service",
         "systemd-resolved.service",
     ]
@@ -262,20 +281,20 @@ def test_a_unit_that_does_not_exist_is_named_with_its_like(files: TreeFiles) -> 
         r"Similar units are nginx.service. Correct the name, or add the package"
     )
     with pytest.raises(ChrootError, match=message):
-        set_up_services(files, recorder()[1], {"enable": ["ngnix"]})
+        set_up_services(files, recorder()[1], Services.from_data({"enable": ["ngnix"]}))
 
 
 def test_services(files: TreeFiles) -> None:
     for name in ("a", "b", "c"):
         files.write(f"/usr/lib/systemd/system/{name}.service", "")
     made, sandbox = recorder()
-    set_up_services(files, sandbox, {"enable": ["a", "a"], "disable": ["b.service"], "mask": ["c"]})
+    set_up_services(files, sandbox, Services.from_data({"enable": ["a", "a"], "disable": ["b.service"], "mask": ["c"]}))
     assert made.commands == [
         "systemctl --quiet enable -- a.service",
         "systemctl --quiet disable -- b.service",
         "systemctl --quiet mask -- c.service",
     ]
-    set_up_services(files, sandbox, {"enable": []})
+    set_up_services(files, sandbox, Services.from_data({}))
     assert len(made.commands) == 3
 
 
@@ -349,7 +368,7 @@ def test_repositories_with_a_url_stay_with_their_keys(files: TreeFiles, keys: Ke
     binary = tmp_path / "archive.gpg"
     binary.write_bytes(read_keyring([keys.archive.public], what="a test"))
     pinned = {"keys": [str(binary), keys.stranger.public], "fingerprints": [keys.archive.fingerprint]}
-    configure_apt(files, [{**PUBLIC, **pinned}, MIRROR])
+    configure_apt(files, repositories({**PUBLIC, **pinned}, MIRROR))
     assert files.read("/etc/apt/sources.list.d/extra.sources") == (
         "Types: deb\nURIs: https://packages.example.com/debian\nSuites: stable\nComponents: main contrib\n"
         "Signed-By: /etc/apt/keyrings/extra.asc\n"
@@ -367,7 +386,7 @@ def test_a_key_that_was_not_fetched(files: TreeFiles) -> None:
     with pytest.raises(
         SignatureError, match=r"The key file /gone\.asc of the repository 'extra' cannot be read: No such file"
     ):
-        configure_apt(files, [{**PUBLIC, "keys": ["/gone.asc"]}])
+        configure_apt(files, repositories({**PUBLIC, "keys": ["/gone.asc"]}))
 
 
 @pytest.mark.parametrize(
@@ -384,21 +403,21 @@ def test_a_key_that_was_not_fetched(files: TreeFiles) -> None:
     ],
 )
 def test_apt_takes_the_same_packages(repository: dict[str, t.Any], pins: list[tuple[str, int]]) -> None:
-    text = render_preferences({**PUBLIC, "priority": 500, **repository})
+    text = render_preferences(*repositories({**PUBLIC, "priority": 500, **repository}))
     assert text == "\n".join(
         f"Package: {names}\nPin: origin packages.example.com\nPin-Priority: {priority}\n" for names, priority in pins
     )
 
 
 def test_unsigned_repositories_say_so() -> None:
-    assert render_sources({**PUBLIC, "gpgcheck": False}, None).endswith("Trusted: yes\n")
+    assert render_sources(*repositories({**PUBLIC, "gpgcheck": False}), None).endswith("Trusted: yes\n")
 
 
 def test_mirrors_never_reach_the_image(files: TreeFiles) -> None:
-    configure_apt(files, [MIRROR])
+    configure_apt(files, repositories(MIRROR))
     assert not files.exists("/etc/apt")
     files.make_directory("/etc/apt")
-    configure_apt(files, [MIRROR])
+    configure_apt(files, repositories(MIRROR))
     lines = files.read("/etc/apt/sources.list").splitlines()
     assert lines
     assert all(line.startswith("#") for line in lines)
@@ -409,10 +428,10 @@ def test_dnf_gets_the_same_repositories(files: TreeFiles, keys: Keys) -> None:
     public["exclude_packages"] = ["bash-doc", "kernel-debug*"]
     public.update(keys=[keys.archive.public, keys.stranger.public], fingerprints=[keys.archive.fingerprint])
     loose = {"name": "loose one", "url": "https://x.example.com", "gpgcheck": False, "priority": 500, "keys": []}
-    configure_dnf(files, [public, MIRROR, loose])
+    configure_dnf(files, repositories(public, MIRROR, loose))
     assert not files.exists("/etc/yum.repos.d")
     files.write("/usr/bin/tdnf", "", mode=0o755)
-    configure_dnf(files, [public, MIRROR, loose])
+    configure_dnf(files, repositories(public, MIRROR, loose))
     assert files.glob("/etc/yum.repos.d", "*") == ["/etc/yum.repos.d/extra.repo", "/etc/yum.repos.d/loose-one.repo"]
     assert files.read("/etc/yum.repos.d/extra.repo") == (
         "[extra]\nname=extra\nbaseurl=https://packages.example.com/azl3/$basearch\nenabled=1\ngpgcheck=1\n"
@@ -491,20 +510,21 @@ def test_the_distributions_own_unit_is_overridden(files: TreeFiles) -> None:
 
 
 def test_commands_run_in_the_tree(tree: pathlib.Path, sandbox: Sandbox) -> None:
-    entries = [{"cmd": "echo one > /etc/x"}, {"cmd": "echo 'two  $HOME' >> /etc/x"}]
+    entries = [Configuration("echo one > /etc/x"), Configuration("echo 'two  $HOME' >> /etc/x")]
     run_configurations(TreeFiles(str(tree)), sandbox, entries, progress=Progress("test"))
     assert (tree / "etc/x").read_text() == "one\ntwo  $HOME\n"
     with pytest.raises(
         CommandError, match=r"The command systemConfig.configurations\[0\] \(false\) ended with status 1"
     ):
-        run_configurations(TreeFiles(str(tree)), sandbox, [{"cmd": "false"}], progress=Progress("test"))
+        run_configurations(TreeFiles(str(tree)), sandbox, [Configuration("false")], progress=Progress("test"))
 
 
 def test_scripts_run_in_the_tree(tree: pathlib.Path, sandbox: Sandbox, tmp_path: pathlib.Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/bin/sh -e\nfalse\necho not reached\n")
-    entries: list[dict[str, t.Any]] = [{"inline": "echo inline > /etc/y", "network": True}]
+    entries = [Script.from_data({"inline": "echo inline > /etc/y", "network": True})]
     run_scripts(sandbox, entries, moment="postInstall", progress=Progress("test"))
     assert (tree / "etc/y").read_text() == "inline\n"
     with pytest.raises(CommandError, match=r"The script systemConfig.scripts.preInstall\[0\] \(script\) ended with"):
-        run_scripts(sandbox, [{"file": str(script)}], moment="preInstall", progress=Progress("test"))
+        entries = [Script.from_data({"file": str(script)})]
+        run_scripts(sandbox, entries, moment="preInstall", progress=Progress("test"))

@@ -17,6 +17,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.files im
     resolve_in_tree,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import AdditionalFile
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 
@@ -125,7 +126,9 @@ def test_modes_and_owners(
     source = tmp_path / "source"
     source.write_bytes(b"\0data")
     source.chmod(source_mode)
-    install_additional_files(TreeFiles(root), [{"local": str(source), "final": "/opt/new/file", **entry}])
+    install_additional_files(
+        TreeFiles(root), [AdditionalFile.from_data({"local": str(source), "final": "/opt/new/file", **entry})]
+    )
     target = pathlib.Path(root, "opt/new/file")
     assert target.read_bytes() == b"\0data"
     assert target.stat().st_mode & 0o7777 == mode
@@ -146,4 +149,6 @@ def test_messages(root: str, tmp_path: pathlib.Path, entry: dict[str, t.Any], me
     source = tmp_path / "source"
     source.write_text("x")
     with pytest.raises(ChrootError, match=message):
-        install_additional_files(TreeFiles(root), [{"local": str(source), "final": "/etc/new", **entry}])
+        install_additional_files(
+            TreeFiles(root), [AdditionalFile.from_data({"local": str(source), "final": "/etc/new", **entry})]
+        )

@@ -34,6 +34,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import C
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.tests.support.rpm_repository import sign_package
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
+from ansible_collections.os_image.composer.tests.support.template_data import repositories
 from ansible_collections.os_image.composer.tests.support.tiny_debian import EPOCH, copy_programs, needs_root
 from ansible_collections.os_image.composer.tests.support.tiny_rpm import Rpm
 
@@ -81,7 +82,7 @@ class Bench:
             newest=EPOCH,
             workers=2,
             progress=self.progress,
-            repositories=self.repositories,
+            repositories=repositories(*self.repositories),
             documentation=self.documentation,
         )
 
@@ -363,11 +364,11 @@ def test_rpm_itself_checks_signatures(bench: Bench, keys: Keys, kind: str) -> No
 
 def test_keys_are_part_of_a_layer_where_they_decide(bench: Bench, keys: Keys) -> None:
     packages = signed(bench, keys, DAEMON)
-    inputs = RpmInstaller.layer_inputs(bench.repositories, packages)
+    inputs = RpmInstaller.layer_inputs(repositories(*bench.repositories), packages)
     assert inputs == {"keys": [[[keys.archive.public], [keys.archive.fingerprint]]], "all signed": True}
-    both = RpmInstaller.layer_inputs(bench.repositories, [bench.base, *packages])
+    both = RpmInstaller.layer_inputs(repositories(*bench.repositories), [bench.base, *packages])
     assert both == {**inputs, "all signed": False}
-    assert RpmInstaller.layer_inputs(bench.repositories, [bench.base])["keys"] == []
+    assert RpmInstaller.layer_inputs(repositories(*bench.repositories), [bench.base])["keys"] == []
 
 
 # What must not run while packages are installed

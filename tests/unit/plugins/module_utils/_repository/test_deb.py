@@ -31,6 +31,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.refr
 from ansible_collections.os_image.composer.tests.support.deb_repository import DebRepository
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer, make_certificate
 from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys, SigningKey
+from ansible_collections.os_image.composer.tests.support.template_data import repositories
 
 PACKAGES = "dists/stable/main/binary-amd64/Packages"
 
@@ -66,7 +67,7 @@ class Site:
         with Downloader(workers=4, attempts=2, backoff=0.01, timeouts=Timeouts(connect=2, read=2)) as downloader:
             return refresh_repositories(
                 deb.DebRepository,
-                configs,
+                repositories(*configs),
                 package_arch="amd64",
                 metadata_dir=str(self.metadata_dir),
                 mirrors=mirrors,
@@ -659,7 +660,7 @@ def test_the_mirrors_of_the_host_may_be_shared(site: Site) -> None:
     with Downloader() as downloader:
         result = refresh_repositories(
             deb.DebRepository,
-            [{**site.config, "url": None, "mirror": "mine"}],
+            repositories({**site.config, "url": None, "mirror": "mine"}),
             package_arch="amd64",
             metadata_dir=str(site.metadata_dir),
             mirrors=Mirrors({"mine": site.server.url}),

@@ -18,6 +18,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.key_
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import kept_key, with_kept_keys
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys, SigningKey
+from ansible_collections.os_image.composer.tests.support.template_data import repositories
 
 
 class Site:
@@ -75,8 +76,9 @@ def test_a_key_is_fetched_once_and_kept_without_the_others_that_lie_there(site: 
     assert site.server.paths() == ["/keys.asc"]
     local = keys.stranger.public
     assert site.get(keys.archive, keys=[local, site.url]) == [local, path]
-    repository = {"name": "x", "keys": [local, site.url], "fingerprints": [keys.archive.fingerprint]}
-    assert with_kept_keys(repository, metadata_dir=site.metadata_dir)["keys"] == [local, path]
+    data = {"name": "x", "keys": [local, site.url], "fingerprints": [keys.archive.fingerprint]}
+    (repository,) = repositories(data)
+    assert with_kept_keys(repository, metadata_dir=site.metadata_dir).keys == (local, path)
 
 
 def test_a_binary_key_becomes_an_armored_one(site: Site, keys: Keys) -> None:

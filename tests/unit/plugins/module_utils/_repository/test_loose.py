@@ -31,6 +31,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm im
 from ansible_collections.os_image.composer.tests.support.deb_repository import DebRepository
 from ansible_collections.os_image.composer.tests.support.rpm_repository import build_package, sign_package
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
+from ansible_collections.os_image.composer.tests.support.template_data import repositories
 
 
 class Loose:
@@ -63,7 +64,7 @@ class Loose:
         with Downloader(workers=1) as downloader:
             (metadata,) = refresh_repositories(
                 self.kind.repository_type,
-                [{**self.config, **changes}],
+                repositories({**self.config, **changes}),
                 package_arch=self.arch,
                 metadata_dir=str(self.metadata_dir),
                 mirrors=None,

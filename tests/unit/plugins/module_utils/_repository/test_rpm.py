@@ -28,6 +28,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm 
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer
 from ansible_collections.os_image.composer.tests.support.rpm_repository import BUILT, RpmRepository
 from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys
+from ansible_collections.os_image.composer.tests.support.template_data import repositories
 
 REPOMD = "/repodata/repomd.xml"
 
@@ -61,7 +62,7 @@ class Site:
         with Downloader(workers=4, attempts=2, backoff=0.01, timeouts=Timeouts(connect=2, read=2)) as downloader:
             return refresh_repositories(
                 rpm.RpmRepository,
-                configs,
+                repositories(*configs),
                 package_arch="x86_64",
                 metadata_dir=str(self.metadata_dir),
                 mirrors=mirrors,

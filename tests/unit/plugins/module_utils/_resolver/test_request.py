@@ -13,7 +13,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import R
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_request import DebFinder
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request, requests_of
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import SystemConfig
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import Provider
 from ansible_collections.os_image.composer.tests.support.package_index import pool_of, repository
+from ansible_collections.os_image.composer.tests.support.template_data import whole_provider
 
 STABLE = """
     base
@@ -176,17 +179,14 @@ def test_a_kernel_version_that_nobody_has_is_explained(pool: DebPool) -> None:
 
 
 def test_everything_of_provider_and_template_is_requested_in_order(pool: DebPool) -> None:
-    provider = {
-        "essential": {"priorities": ["required"], "packages": ["openssl"]},
-        "bootloader_packages": ["exim"],
+    provider = whole_provider(
+        essential={"priorities": ["required"], "packages": ["openssl"]}, bootloader_packages=["exim"]
+    )
+    system = {
+        "packages": ["postfix", "openssl"],
+        "kernel": {"version": "6.1", "packages": ["linux-headers", "firmware-one"]},
     }
-    template = {
-        "systemConfig": {
-            "packages": ["postfix", "openssl"],
-            "kernel": {"version": "6.1", "packages": ["linux-headers", "firmware-one"]},
-        }
-    }
-    assert requests_of(provider, template, pool) == [
+    assert requests_of(Provider.from_data(provider), SystemConfig.from_data(system), pool) == [
         Request("base", "essential"),
         Request("tar", "essential"),
         Request("openssl", "essential"),

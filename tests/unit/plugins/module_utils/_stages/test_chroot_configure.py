@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import pathlib
 import shutil
@@ -29,6 +28,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import St
 from ansible_collections.os_image.composer.plugins.module_utils._stages.chroot_configure import ChrootConfigure
 from ansible_collections.os_image.composer.tests.support.build_state import leave
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
+from ansible_collections.os_image.composer.tests.support.template_data import whole_provider, whole_template
 from ansible_collections.os_image.composer.tests.support.tiny_debian import EPOCH, PYTHON_ENVIRONMENT, Deb, needs_root
 
 pytestmark = needs_root
@@ -73,19 +73,10 @@ class Image:
 
     def prepare(self) -> None:
         """Leave what the earlier stages leave."""
-        provider = {
-            **{"os": "debian", "dist": "debian12", "arch": "x86_64", "package_arch": "amd64", "family": "deb"},
-            "repositories": self.repositories,
-        }
-        template: Facts = {
-            "target": {"imageType": "raw"},
-            "systemConfig": copy.deepcopy(self.config),
-            "disk": {"partitions": []},
-        }
         content: Facts = {
             "provider_id": "debian-debian12-x86_64",
-            "provider": provider,
-            "template": template,
+            "provider": whole_provider(repositories=self.repositories),
+            "template": whole_template(systemConfig=self.config),
             "files": self.files,
             "directories": {
                 "cache_dir": str(self.directory / "cache"),

@@ -36,6 +36,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_fetc
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer
 from ansible_collections.os_image.composer.tests.support.rpm_repository import sign_package
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys, SigningKey
+from ansible_collections.os_image.composer.tests.support.template_data import whole_provider
 from ansible_collections.os_image.composer.tests.support.tiny_rpm import Rpm
 
 PROVIDER = "debian-debian12-x86_64"
@@ -64,7 +65,7 @@ class Site:
     """A repository with packages, and a build directory with a lock of them."""
 
     def __init__(self, server: FileServer, root: pathlib.Path, provider: Facts | None = None) -> None:
-        self.provider = {"arch": os.uname().machine, **(provider or {"family": "deb", "repositories": []})}
+        self.provider = whole_provider(**{"arch": os.uname().machine, **(provider or {})})
         self.server = server
         self.root = root
         self.build = BuildDirectory(str(root / "build"))

@@ -24,6 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stages import p
 from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_resolve import PackageResolve
 from ansible_collections.os_image.composer.tests.support.build_state import leave
 from ansible_collections.os_image.composer.tests.support.package_index import repository
+from ansible_collections.os_image.composer.tests.support.template_data import whole_provider, whole_template
 
 INDEX = """
     base
@@ -64,22 +65,11 @@ class Build:
     def run(self, *, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         """Run the stage."""
         build = BuildDirectory(str(self.directory / "build"))
-        template = {
-            "systemConfig": {
-                "packages": self.packages,
-                "kernel": {"packages": ["linux-image-amd64"]},
-            }
-        }
+        system = {"packages": self.packages, "kernel": {"packages": ["linux-image-amd64"]}}
         document = {
             "provider_id": "debian-debian12-x86_64",
-            "provider": {
-                "family": "deb",
-                "package_arch": "amd64",
-                "essential": {"priorities": [], "packages": []},
-                "bootloader_packages": ["boot"],
-                "repositories": [],
-            },
-            "template": template,
+            "provider": whole_provider(bootloader_packages=["boot"]),
+            "template": whole_template(systemConfig=system),
             "files": {},
             "directories": {"cache_dir": str(self.directory / "cache"), "work_dir": "/w", "config_dir": "/c"},
             "sources": [],

@@ -22,6 +22,7 @@ from ansible_collections.os_image.composer.tests.support.build_state import leav
 from ansible_collections.os_image.composer.tests.support.http_server import FileServer
 from ansible_collections.os_image.composer.tests.support.rpm_repository import BUILT, RpmRepository
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
+from ansible_collections.os_image.composer.tests.support.template_data import whole_provider, whole_template
 
 PROVIDER = "toy-toy1-x86_64"
 
@@ -53,14 +54,14 @@ class Build:
         system = {"packages": self.packages, "kernel": {"version": "6.6", "packages": ["kernel"]}, **self.system}
         document = {
             "provider_id": PROVIDER,
-            "provider": {
-                "family": "rpm",
-                "package_arch": "x86_64",
-                "essential": {"priorities": [], "packages": ["filesystem", "bash"]},
-                "bootloader_packages": ["boot"],
-                "repositories": [self.repository],
-            },
-            "template": {"systemConfig": system},
+            "provider": whole_provider(
+                family="rpm",
+                package_arch="x86_64",
+                essential={"packages": ["filesystem", "bash"]},
+                bootloader_packages=["boot"],
+                repositories=[self.repository],
+            ),
+            "template": whole_template(systemConfig=system),
             "files": {},
             "directories": {"cache_dir": str(self.directory / "cache"), "work_dir": "/w", "config_dir": "/c"},
             "sources": [],
