@@ -165,7 +165,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.os_image.composer.plugins.module_utils._argspec import BUILD_DIR, stage_argument_spec
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._stage_module import run_stage_module
+from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
 from ansible_collections.os_image.composer.plugins.module_utils._stages.image_finalize import ImageFinalize
+from ansible_collections.os_image.composer.plugins.module_utils._stages.image_sign import ImageSign
 
 
 def main() -> None:
@@ -186,6 +188,7 @@ def main() -> None:
             BuildDirectory(params["build_dir"]),
             options,
             output_dir=params["output_dir"],
+            image_stages=(DiskCompose, ImageSign),
             keep_workspace=params["keep_workspace"],
         ),
     )

@@ -103,6 +103,8 @@ class ImageFinalize(Stage):
     """Converts, compresses, describes and publishes the image.
 
     :param output_dir: The directory for the finished files.
+    :param image_stages: The stages that make the image, in their order: they make it again when it was removed to save
+        space, and is needed after all.
     :param keep_workspace: Keep the image in the build directory.
     """
 
@@ -111,10 +113,17 @@ class ImageFinalize(Stage):
     version = 1
 
     def __init__(
-        self, build: BuildDirectory, options: StageOptions, *, output_dir: str, keep_workspace: bool = True
+        self,
+        build: BuildDirectory,
+        options: StageOptions,
+        *,
+        output_dir: str,
+        image_stages: t.Sequence[t.Callable[[BuildDirectory, StageOptions], Stage]],
+        keep_workspace: bool = True,
     ) -> None:
         super().__init__(build, options)
         self.output_dir = os.path.abspath(output_dir)
+        self.image_stages = image_stages
         self.keep_workspace = keep_workspace
 
     def inputs(self) -> Facts:
@@ -263,12 +272,9 @@ class ImageFinalize(Stage):
             raise DocumentError(
                 f"The image {image} is missing.", remedy="Run the module os_image.composer.disk_compose again."
             )
-        # Imported here, as all else of this stage does without them.
-        from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
-        from ansible_collections.os_image.composer.plugins.module_utils._stages.image_sign import ImageSign
-
         self.progress.milestone("Artifacts", "Composing the image again, as keep_workspace was false")
-        for stage in (DiskCompose(self.build, self.options), ImageSign(self.build, self.options)):
+        for make in self.image_stages:
+            stage = make(self.build, self.options)
             stage.progress = self.progress
             restore_outputs(stage)
         return _Build.read(self.build)

@@ -27,6 +27,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.checks
 )
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan import ArtifactPlan
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     ArtifactError,
     CancelledError,
@@ -35,9 +36,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import (
 )
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB
-from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
-from ansible_collections.os_image.composer.plugins.module_utils._stages import disk_compose as disk_stage
-from ansible_collections.os_image.composer.plugins.module_utils._stages import image_sign as sign_stage
+from ansible_collections.os_image.composer.plugins.module_utils._stage import Stage, StageOptions, run_stage
 from ansible_collections.os_image.composer.plugins.module_utils._stages.image_finalize import ImageFinalize
 from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
 from ansible_collections.os_image.composer.tests.support.finished_build import FinishedBuild
@@ -61,11 +60,18 @@ DOCUMENTS = {
 }
 
 
-def _run(build: FinishedBuild, *, keep_workspace: bool = True, **options: t.Any) -> dict[str, t.Any]:
+def _run(
+    build: FinishedBuild,
+    *,
+    keep_workspace: bool = True,
+    image_stages: t.Sequence[t.Callable[[BuildDirectory, StageOptions], Stage]] = (),
+    **options: t.Any,
+) -> dict[str, t.Any]:
     stage = ImageFinalize(
         build.directory,
         StageOptions(**options),
         output_dir=str(build.output_dir),
+        image_stages=image_stages,
         keep_workspace=keep_workspace,
     )
     return run_stage(stage)
@@ -478,7 +484,8 @@ def test_killed_run(finished_build: FinishedBuild) -> None:
         "    open(destination, 'wb').write(b'half')\n"
         "    os.kill(os.getpid(), 9)\n"
         "maker.compress_file = killed\n"
-        "run_stage(ImageFinalize(BuildDirectory(sys.argv[1]), StageOptions(), output_dir=sys.argv[2]))\n"
+        "build, options = BuildDirectory(sys.argv[1]), StageOptions()\n"
+        "run_stage(ImageFinalize(build, options, output_dir=sys.argv[2], image_stages=()))\n"
     )
     arguments = [sys.executable, "-c", program, finished_build.directory.path, str(finished_build.output_dir)]
     killed = subprocess.run(arguments, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, check=False)
@@ -545,7 +552,8 @@ def test_full_disk(finished_build: FinishedBuild, kind: dict[str, str]) -> None:
         "from ansible_collections.os_image.composer.plugins.module_utils._stage import *\n"
         "maker.ArtifactMaker._check_space = lambda self, plans: None\n"
         "try:\n"
-        "    run_stage(ImageFinalize(BuildDirectory(sys.argv[1]), StageOptions(), output_dir=sys.argv[2]))\n"
+        "    build, options = BuildDirectory(sys.argv[1]), StageOptions()\n"
+        "    run_stage(ImageFinalize(build, options, output_dir=sys.argv[2], image_stages=()))\n"
         "except ComposerError as exc:\n"
         "    print(exc)\n"
         "print(os.listdir(sys.argv[2]))\n"
@@ -567,9 +575,7 @@ def test_full_disk(finished_build: FinishedBuild, kind: dict[str, str]) -> None:
 # --- keep_workspace -----------------------------------------------------------------------------------------------
 
 
-def test_the_workspace_is_removed_and_not_missed(
-    finished_build: FinishedBuild, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_workspace_is_removed_and_not_missed(finished_build: FinishedBuild) -> None:
     content = finished_build.image.read_bytes()
     result = _run(finished_build, keep_workspace=False)
     assert result["changed"] is True
@@ -581,10 +587,8 @@ def test_the_workspace_is_removed_and_not_missed(
 
     # When it is needed after all, it is composed again.
     writer = finished_build.stage_that_writes(content)
-    monkeypatch.setattr(disk_stage, "DiskCompose", writer)
-    monkeypatch.setattr(sign_stage, "ImageSign", writer)
     os.unlink(result["artifacts"][0]["path"])
-    again = _run(finished_build, keep_workspace=True)
+    again = _run(finished_build, keep_workspace=True, image_stages=(writer, writer))
     assert again["artifacts"] == result["artifacts"]
     assert finished_build.image.exists()
     assert _run(finished_build, keep_workspace=True)["changed"] is False

@@ -1,0 +1,33 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module image_finalize."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions
+from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
+from ansible_collections.os_image.composer.plugins.module_utils._stages.image_finalize import ImageFinalize
+from ansible_collections.os_image.composer.plugins.module_utils._stages.image_sign import ImageSign
+from ansible_collections.os_image.composer.plugins.modules import image_finalize
+
+
+def test_an_image_that_was_removed_is_made_by_its_stages_in_their_order(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = {"build_dir": str(tmp_path), "output_dir": str(tmp_path), "keep_workspace": False}
+    stages: list[ImageFinalize] = []
+
+    def run(module: object, make: t.Callable[[dict[str, t.Any], StageOptions], ImageFinalize]) -> None:
+        stages.append(make(params, StageOptions()))
+
+    monkeypatch.setattr(image_finalize, "AnsibleModule", lambda **arguments: None)
+    monkeypatch.setattr(image_finalize, "run_stage_module", run)
+    image_finalize.main()
+    assert [stage.image_stages for stage in stages] == [(DiskCompose, ImageSign)]
+    assert not stages[0].keep_workspace
