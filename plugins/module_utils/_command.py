@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -124,6 +125,17 @@ def _tail(data: bytes) -> str:
     lines = data.decode("utf-8", errors="replace").replace("\r", "\n").strip().splitlines()
     usage = next((index for index, line in enumerate(lines) if index and _USAGE.match(line)), None)
     return "\n".join(lines[:usage][-_TAIL_LINES:])
+
+
+@contextlib.contextmanager
+def killed_on_error(process: subprocess.Popen[bytes]) -> t.Iterator[None]:
+    """Kill a program when the block that feeds it, reads from it or waits for it does not come to its end."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
 
 
 class CommandRunner:
@@ -257,4 +269,12 @@ def _decode(data: bytes) -> str:
     return data.decode("utf-8", errors="replace")
 
 
-__all__ = ("CommandLog", "CommandRunner", "CompletedCommand", "find_tool", "has_tool", "tool_version")
+__all__ = (
+    "CommandLog",
+    "CommandRunner",
+    "CompletedCommand",
+    "find_tool",
+    "has_tool",
+    "killed_on_error",
+    "tool_version",
+)

@@ -25,7 +25,11 @@ import typing as t
 import uuid
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._command import (
+    CommandRunner,
+    find_tool,
+    killed_on_error,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
 from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
@@ -207,17 +211,13 @@ def convert(
     argv += [*disk_format.arguments(subformat), *(disk_format.compact if compact else ()), source, destination]
     with tempfile.TemporaryFile() as errors:
         process = runner.start(argv, stdout=errors, stderr=errors)
-        try:
+        with killed_on_error(process):
             while True:
                 try:
                     rc = process.wait(timeout=_POLL_SECONDS)
                     break
                 except subprocess.TimeoutExpired:
                     stop_if(stop)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
         errors.seek(0)
         output = errors.read().decode("utf-8", errors="replace").strip()
     if rc != 0:

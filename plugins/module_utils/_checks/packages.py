@@ -39,6 +39,12 @@ def _lists(template: LocatedMapping) -> t.Iterator[t.Tuple[Path, t.Sequence[str]
     yield ("systemConfig", "kernel", "packages"), config["kernel"]["packages"]
 
 
+def _names(template: LocatedMapping) -> t.Iterator[t.Tuple[Path, str]]:
+    for path, packages in _lists(template):
+        for index, value in enumerate(packages):
+            yield (*path, index), value
+
+
 @SUBJECT.rule(
     "systemConfig.packages",
     "systemConfig.kernel",
@@ -79,13 +85,9 @@ def packages_are_named_once(template: LocatedMapping) -> t.Iterator[Finding]:
 )
 def package_patterns_are_whole(template: LocatedMapping) -> t.Iterator[Finding]:
     """Brackets of a glob come in pairs."""
-    for path, packages in _lists(template):
-        for index, value in enumerate(packages):
-            if not re.match(r"[^\[\]]*(\[[^\[\]]+\][^\[\]]*)*\Z", value):
-                yield (
-                    (*path, index),
-                    f"The brackets of {value!r} do not belong together. Write a glob such as lib[ab]*.",
-                )
+    for path, value in _names(template):
+        if not re.match(r"[^\[\]]*(\[[^\[\]]+\][^\[\]]*)*\Z", value):
+            yield path, f"The brackets of {value!r} do not belong together. Write a glob such as lib[ab]*."
 
 
 @SUBJECT.advice(
@@ -99,14 +101,10 @@ def package_patterns_are_whole(template: LocatedMapping) -> t.Iterator[Finding]:
 )
 def package_patterns_are_narrow(template: LocatedMapping) -> t.Iterator[Finding]:
     """A glob says enough about the packages that are meant."""
-    for path, packages in _lists(template):
-        for index, value in enumerate(packages):
-            prefix = re.split(r"[*?\[]", value)[0]
-            if prefix != value and len(prefix) < _LEAST_PREFIX:
-                yield (
-                    (*path, index),
-                    f"{value!r} asks for every package whose name begins with {prefix!r}. Write more of the name.",
-                )
+    for path, value in _names(template):
+        prefix = re.split(r"[*?\[]", value)[0]
+        if prefix != value and len(prefix) < _LEAST_PREFIX:
+            yield path, f"{value!r} asks for every package whose name begins with {prefix!r}. Write more of the name."
 
 
 __all__ = ("SUBJECT", "has_package")

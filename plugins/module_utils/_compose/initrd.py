@@ -24,7 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel imp
 )
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles, resolve_in_tree
-from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool, killed_on_error
 from ansible_collections.os_image.composer.plugins.module_utils._compose.cpio import CpioWriter
 from ansible_collections.os_image.composer.plugins.module_utils._compose.image_type import (
     ComposedBoot,
@@ -121,7 +121,7 @@ def _pack(root: str, path: str, workplace: Workplace) -> t.Dict[str, t.List[str]
         if process.stdin is None or process.stderr is None:
             raise AssertionError("both are pipes")
         writer = CpioWriter(t.cast(t.BinaryIO, process.stdin), epoch=workplace.epoch)
-        try:
+        with killed_on_error(process):
             try:
                 # The kernel starts this program of an initrd, and nothing else.
                 writer.add_tree(root, without=lambda name: bool(_NOT_NEEDED.fullmatch(name)) or name == "init")
@@ -132,10 +132,6 @@ def _pack(root: str, path: str, workplace: Workplace) -> t.Dict[str, t.List[str]
                 # zstd says why.
                 pass
             said = process.stderr.read().decode("utf-8", errors="replace").strip()
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
         if process.wait() != 0:
             raise CommandError(f"Packing the initrd failed: zstd ended with status {process.returncode}: {said}.")
     return writer.lost

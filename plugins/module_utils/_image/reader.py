@@ -219,26 +219,41 @@ def reader_for(name: str) -> t.Type[FileReader] | None:
 
 
 class _Split:
-    """Takes the content of several files, one behind the other, apart by their sizes."""
+    """Takes the content of several files, one behind the other, apart by their sizes.
 
-    def __init__(self, stream: t.IO[bytes]) -> None:
-        self._stream = stream
+    :param process: Writes them to its standard output.
+    :param program: What messages call it.
+    """
 
-    def take(self, size: int) -> t.Iterator[bytes]:
-        """Give the next bytes in pieces.
+    def __init__(self, process: subprocess.Popen[bytes], program: str) -> None:
+        self._process = process
+        self._program = program
+        self._stream = t.cast(t.IO[bytes], process.stdout)
 
-        :raises EOFError: There are not so many.
+    def hand_on(self, file: Entry, sink: t.Callable[[Entry, bytes], None], *, heading: bytes = b"") -> None:
+        """Hand the content of the next file on in pieces, of which there is at least one.
+
+        :param heading: The line that stands before it.
+        :raises CommandError: There is less of it.
         """
+        try:
+            if heading and self._stream.readline() != heading:
+                raise EOFError
+            if not file.size:
+                sink(file, b"")
+            for data in self._take(file.size):
+                sink(file, data)
+        except EOFError as exc:
+            self._process.kill()
+            raise CommandError(f"The file {file.path} of the image cannot be read by {self._program}.") from exc
+
+    def _take(self, size: int) -> t.Iterator[bytes]:
         while size:
             data = self._stream.read(min(size, _CHUNK))
             if not data:
                 raise EOFError
             size -= len(data)
             yield data
-
-    def line(self) -> bytes:
-        """Return the next line."""
-        return self._stream.readline()
 
 
 @reads("ext2", "ext3", "ext4")
@@ -319,18 +334,9 @@ class ExtReader(FileReader):
                 self._command, stdin=requests, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
             with process:
-                split = _Split(t.cast(t.IO[bytes], process.stdout))
+                split = _Split(process, "debugfs")
                 for line, file in zip(lines, files):
-                    try:
-                        if split.line() != b"debugfs: " + line:
-                            raise EOFError
-                        if not file.size:
-                            sink(file, b"")
-                        for data in split.take(file.size):
-                            sink(file, data)
-                    except EOFError as exc:
-                        process.kill()
-                        raise CommandError(f"The file {file.path} of the image cannot be read by debugfs.") from exc
+                    split.hand_on(file, sink, heading=b"debugfs: " + line)
 
 
 def _ext_entry(parent: str, fields: t.Sequence[str]) -> Entry:
@@ -390,16 +396,9 @@ class SquashfsReader(FileReader):
                 self._command("-cat", self.place.raw, *names), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
             with process:
-                split = _Split(t.cast(t.IO[bytes], process.stdout))
+                split = _Split(process, "unsquashfs")
                 for file in chosen:
-                    try:
-                        if not file.size:
-                            sink(file, b"")
-                        for data in split.take(file.size):
-                            sink(file, data)
-                    except EOFError as exc:
-                        process.kill()
-                        raise CommandError(f"The file {file.path} of the image cannot be read by unsquashfs.") from exc
+                    split.hand_on(file, sink)
 
 
 class ExtractedReader(FileReader):

@@ -18,7 +18,11 @@ import tempfile
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS, RAW
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._command import (
+    CommandRunner,
+    find_tool,
+    killed_on_error,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import write_sparse
@@ -116,15 +120,11 @@ def _temporary_directory(stack: contextlib.ExitStack, temp_dir: str) -> str:
 def _unpack(argv: t.Sequence[str], destination: str, runner: CommandRunner) -> None:
     with tempfile.TemporaryFile() as errors:
         process = runner.start(argv, stdout=subprocess.PIPE, stderr=errors)
-        try:
+        with killed_on_error(process):
             if process.stdout is None:
                 raise AssertionError("stdout is a pipe")
             write_sparse(t.cast(t.BinaryIO, process.stdout), destination)
             rc = process.wait()
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
         errors.seek(0)
         message = errors.read().decode("utf-8", errors="replace").strip()
     if rc != 0:

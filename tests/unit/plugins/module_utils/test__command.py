@@ -19,6 +19,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
     CommandRunner,
     find_tool,
     has_tool,
+    killed_on_error,
     tool_version,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, ToolMissingError
@@ -141,3 +142,13 @@ def test_tool_version() -> None:
     assert tool_version("tar").startswith("tar (GNU tar)")
     # Each is asked in its own way.
     assert tool_version("mke2fs").startswith("mke2fs ")
+
+
+def test_a_started_program_ends_with_the_block_that_fails() -> None:
+    process = CommandRunner().start(["sleep", "60"])
+    with pytest.raises(RuntimeError, match="enough"), killed_on_error(process):
+        raise RuntimeError("enough")
+    assert process.returncode == -signal.SIGKILL
+    finished = CommandRunner().start(["true"])
+    with killed_on_error(finished):
+        assert finished.wait() == 0

@@ -14,89 +14,30 @@ import pathlib
 import re
 import shutil
 import time
-import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
-from ansible_collections.os_image.composer.plugins.module_utils._download.model import Timeouts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
-from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._repository import rpm
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
-from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
 from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm import XmlGuard
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer
+from ansible_collections.os_image.composer.tests.support.repository_site import RepositorySite
 from ansible_collections.os_image.composer.tests.support.rpm_repository import BUILT, RpmRepository
 from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys
-from ansible_collections.os_image.composer.tests.support.template_data import repositories
 
 REPOMD = "/repodata/repomd.xml"
 
 
-class Site:
-    """A repository on a server, and a build host that uses it."""
+class Site(RepositorySite):
+    """A repository of the RPM family."""
 
-    def __init__(self, server: FileServer, keys: Keys, tmp_path: pathlib.Path) -> None:
-        self.server = server
-        self.keys = keys
+    kind = rpm.RpmRepository
+    package_arch = "x86_64"
+    unverified = (".part", ".download")
+
+    def __init__(self, server: FileServer, keys: Keys, directory: pathlib.Path) -> None:
+        super().__init__(server, keys, directory)
         self.repository = RpmRepository(server.root)
-        self.metadata_dir = tmp_path / "metadata"
-        self.build_log = tmp_path / "build.log"
-        self.config: dict[str, t.Any] = {
-            "name": "test",
-            "url": server.url,
-            "priority": 500,
-            "allow_packages": [],
-            "gpgcheck": True,
-            "keys": [keys.archive.public],
-            "fingerprints": [keys.archive.fingerprint],
-        }
-
-    def refresh_all(
-        self,
-        *configs: t.Mapping[str, t.Any],
-        offline: bool = False,
-        now: int | None = None,
-        mirrors: t.Mapping[str, str] | None = None,
-    ) -> list[RepositoryMetadata]:
-        with Downloader(workers=4, attempts=2, backoff=0.01, timeouts=Timeouts(connect=2, read=2)) as downloader:
-            return refresh_repositories(
-                rpm.RpmRepository,
-                repositories(*configs),
-                package_arch="x86_64",
-                metadata_dir=str(self.metadata_dir),
-                mirrors=mirrors,
-                downloader=downloader,
-                offline=offline,
-                progress=Progress("pkg_resolve", build_log=str(self.build_log)),
-                now=now,
-            )
-
-    def refresh(self, *, offline: bool = False, now: int | None = None, **changes: t.Any) -> RepositoryMetadata:
-        return self.refresh_all({**self.config, **changes}, offline=offline, now=now)[0]
-
-    def refused(self, *, offline: bool = False, now: int | None = None, **changes: t.Any) -> str:
-        """Refresh, which must fail and leave what was there; return the message."""
-        before = self.snapshot()
-        with pytest.raises(RepositoryError) as caught:
-            self.refresh(offline=offline, now=now, **changes)
-        after = self.snapshot()
-        assert {name: data for name, data in after.items() if name in before} == before
-        # Nothing that was not verified has got a name by which it would be used.
-        left = [name for name in after if name not in before and not name.endswith((".part", ".download"))]
-        assert left == []
-        return str(caught.value)
-
-    def snapshot(self) -> dict[str, bytes]:
-        return {
-            str(path.relative_to(self.metadata_dir)): path.read_bytes()
-            for path in self.metadata_dir.rglob("*")
-            if path.is_file() and path.name != ".lock"
-        }
-
-    def log(self) -> list[str]:
-        lines = self.build_log.read_text().splitlines()
-        return [line.partition("pkg_resolve ")[2] for line in lines]
 
 
 @pytest.fixture(scope="module")
