@@ -26,6 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, ToolMissingError
 from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import UEFI_FIRMWARE, install_remedy
+from ansible_collections.os_image.composer.plugins.module_utils._image_type import INITRD_SUFFIX, KERNEL_SUFFIX
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 
 #: QEMU's name of each disk format by the suffix of the image's file name. An initrd is no disk, but the kernel's.
@@ -158,7 +159,7 @@ def disk_format(image: str, wanted: str = "auto") -> str:
     """
     if wanted != "auto":
         return DISK_FORMATS[f".{wanted}"]
-    if image.lower().endswith(".initrd.img"):
+    if image.lower().endswith(f".{INITRD_SUFFIX}"):
         return "initrd"
     suffix = os.path.splitext(image)[1].lower()
     try:
@@ -181,7 +182,7 @@ def kernel_beside(initrd: str) -> str:
     base = initrd
     for suffix in (".img", ".initrd"):
         base = base[: -len(suffix)] if base.lower().endswith(suffix) else base
-    return f"{base}.vmlinuz"
+    return f"{base}.{KERNEL_SUFFIX}"
 
 
 def machine_argv(spec: MachineSpec, *, console: int, monitor: int) -> list[str]:

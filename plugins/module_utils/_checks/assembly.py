@@ -16,6 +16,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import RAW
 from ansible_collections.os_image.composer.plugins.module_utils._checks.catalogue import ADVICE, RULES
+from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import image_traits
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.inheritance import fold, load_levels
@@ -253,7 +254,7 @@ def _name_configuration(merged: LocatedMapping, default: LocatedMapping) -> None
 
 def _complete(template: LocatedMapping) -> None:
     """Say, in place, what follows from the rest of a valid template."""
-    if template["target"]["imageType"] == "raw" and not template["disk"]["artifacts"]:
+    if image_traits(template).is_disk and not template["disk"]["artifacts"]:
         origin = template["disk"].origin
         artifact = LocatedMapping(origin)
         artifact.put("type", RAW, origin)

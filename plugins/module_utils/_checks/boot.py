@@ -22,6 +22,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._bootloader impo
     bootloaders_that,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import (
+    image_traits,
     is_bios_boot,
     is_mbr,
     partitions,
@@ -79,7 +80,7 @@ def bootloader_traits(template: LocatedMapping) -> BootloaderTraits:
 def kernel_is_named(template: LocatedMapping) -> t.Iterator[Finding]:
     """What boots by itself has a kernel."""
     # An initrd may be made for a kernel that comes from elsewhere.
-    if not template["systemConfig"]["kernel"]["packages"] and template["target"]["imageType"] != "initrd":
+    if not template["systemConfig"]["kernel"]["packages"] and image_traits(template).starts_by_itself:
         yield (
             ("systemConfig", "kernel"),
             "No kernel package is named. Add one to systemConfig.kernel.packages, for example linux-image-amd64.",
@@ -325,11 +326,11 @@ def initramfs_generator_is_installed(template: LocatedMapping) -> t.Iterator[Fin
 )
 def installer_belongs_to_an_iso(template: LocatedMapping) -> t.Iterator[Finding]:
     """Only an ISO image has an installer, with an initrd of its own."""
-    kind = template["target"]["imageType"]
-    if "template" in template["systemConfig"]["initramfs"] and kind != "iso":
+    if "template" in template["systemConfig"]["initramfs"] and not image_traits(template).is_medium:
         yield (
             ("systemConfig", "initramfs", "template"),
-            f"An image of the type {kind} has no installer, whose initrd initramfs.template describes. Remove the key.",
+            f"An image of the type {template['target']['imageType']} has no installer, whose initrd "
+            "initramfs.template describes. Remove the key.",
         )
 
 

@@ -23,6 +23,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
     layout_problems,
     with_any_size,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._image_type import IMAGE_TYPES, ImageTypeTraits
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import BIOS_BOOT, PARTITION_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
@@ -54,13 +55,18 @@ def is_bios_boot(partition: t.Mapping[str, t.Any]) -> bool:
     return "bios_grub" in partition.get("flags", ())
 
 
+def image_traits(template: LocatedMapping) -> ImageTypeTraits:
+    """Return what is known of the template's image type."""
+    return IMAGE_TYPES[template["target"]["imageType"]]
+
+
 def planned_disk(template: LocatedMapping) -> Disk | None:
     """Return the disk that the image makes, or that its installer does; V(None) when there is none.
 
     How large the disk of the installed machine is need not be known.
     """
     disk = Disk.from_data(template["disk"])
-    if template["target"]["imageType"] == "raw":
+    if image_traits(template).is_disk:
         return disk
     return with_any_size(disk) if disk.partitions else None
 
@@ -110,15 +116,15 @@ def disk_can_be_laid_out(template: LocatedMapping) -> t.Iterator[Finding]:
 )
 def disk_fits_the_image_type(template: LocatedMapping) -> t.Iterator[Finding]:
     """An initrd has no disk; only a raw image has artifacts; only an installer has a disk to write to."""
-    kind, disk = template["target"]["imageType"], template["disk"]
-    if kind == "initrd" and disk["partitions"]:
-        yield ("disk", "partitions"), "An initrd has no disk, so partitions have no effect. Remove them."
-    if kind != "raw" and disk["artifacts"]:
+    kind, traits, disk = template["target"]["imageType"], image_traits(template), template["disk"]
+    if not traits.can_hold_disk and disk["partitions"]:
+        yield ("disk", "partitions"), f"An {kind} has no disk, so partitions have no effect. Remove them."
+    if not traits.is_disk and disk["artifacts"]:
         yield (
             ("disk", "artifacts"),
             f"An image of the type {kind} is one file; artifacts have no effect. Remove them, or use imageType: raw.",
         )
-    if kind != "iso" and "path" in disk:
+    if not traits.is_medium and "path" in disk:
         yield ("disk", "path"), "disk.path is where an installer ISO writes to. Remove it, or use imageType: iso."
 
 
@@ -211,7 +217,7 @@ def artifacts_are_unique(template: LocatedMapping) -> t.Iterator[Finding]:
 def artifacts_can_be_made(template: LocatedMapping) -> t.Iterator[Finding]:
     """A variant belongs to its format, a level to its compression, and the disk is not too large for them."""
     # Of other images it would be another disk.
-    layout = planned_layout(template) if template["target"]["imageType"] == "raw" else None
+    layout = planned_layout(template) if image_traits(template).is_disk else None
     for index, item in enumerate(template["disk"]["artifacts"]):
         path = ("disk", "artifacts", index)
         problem = subformat_problem(item["type"], item.get("subformat"))
@@ -247,6 +253,7 @@ def artifacts_can_be_used_as_they_are(template: LocatedMapping) -> t.Iterator[Fi
 
 __all__ = (
     "SUBJECT",
+    "image_traits",
     "is_bios_boot",
     "is_mbr",
     "partitions",

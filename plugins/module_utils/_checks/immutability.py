@@ -13,7 +13,11 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._bootloader import bootloaders_that
 from ansible_collections.os_image.composer.plugins.module_utils._checks.boot import bootloader_traits
-from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import partitions, planned_layout
+from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import (
+    image_traits,
+    partitions,
+    planned_layout,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._checks.partitions import is_mounted
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
@@ -84,7 +88,7 @@ def verity_has_its_hash_partition(template: LocatedMapping) -> t.Iterator[Findin
     """A protected root file system has one partition for its hash tree."""
     if not _is_enabled(template):
         return
-    if template["target"]["imageType"] == "initrd":
+    if not image_traits(template).can_hold_disk:
         yield (
             ("systemConfig", "immutability", "enabled"),
             "An initrd has no root file system on a disk that could be protected. Use enabled: false.",

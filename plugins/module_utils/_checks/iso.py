@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import planned_layout
+from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import image_traits, planned_layout
 from ansible_collections.os_image.composer.plugins.module_utils._iso.options import iso_type
 from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import growing_partition, parse_end
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
@@ -23,7 +23,7 @@ SUBJECT = Subject("ISO and installer")
 
 def _iso_type(template: LocatedMapping) -> str | None:
     """Return what kind of ISO a template asks for; V(None) when the image is none."""
-    if template["target"]["imageType"] != "iso":
+    if not image_traits(template).is_medium:
         return None
     return iso_type(
         Iso.from_data(template["iso"]),
@@ -47,7 +47,7 @@ def is_live_iso(template: LocatedMapping) -> bool:
 )
 def iso_settings_have_an_effect(template: LocatedMapping) -> t.Iterator[Finding]:
     """The iso section belongs to ISO images."""
-    if template["target"]["imageType"] == "iso":
+    if image_traits(template).is_medium:
         return
     for key in ("type", "volumeId"):
         if key in template["iso"]:
@@ -127,15 +127,11 @@ def _has_no_size(disk: Disk) -> bool:
 )
 def only_disks_are_signed(template: LocatedMapping) -> t.Iterator[Finding]:
     """Secure Boot keys sign the boot chain of a disk; that of an ISO or an initrd begins outside of it."""
-    kind = template["target"]["imageType"]
-    if kind != "raw" and "secureBoot" in template["systemConfig"]["signing"]:
-        what = {
-            "iso": "an ISO starts by GRUB, which cannot start a kernel that is signed with them",
-            "initrd": "an initrd is started by a boot loader that is not part of it",
-        }[kind]
+    why = image_traits(template).why_unsigned
+    if why and "secureBoot" in template["systemConfig"]["signing"]:
         yield (
             ("systemConfig", "signing", "secureBoot", "key"),
-            f"Secure Boot keys are configured, but {what}. Remove them, or use imageType: raw.",
+            f"Secure Boot keys are configured, but {why}. Remove them, or use imageType: raw.",
         )
 
 
@@ -153,7 +149,7 @@ def only_disks_are_signed(template: LocatedMapping) -> t.Iterator[Finding]:
 def installer_is_built_from_the_image(template: LocatedMapping) -> t.Iterator[Finding]:
     """The installer runs in the image's own live system, so that it is not built from another template."""
     name = template["systemConfig"]["initramfs"].get("template")
-    if template["target"]["imageType"] == "iso" and name is not None:
+    if image_traits(template).is_medium and name is not None:
         yield (
             ("systemConfig", "initramfs", "template"),
             f"The installer runs in the image's own live system, and nothing is built from {name}. Say iso.type: "

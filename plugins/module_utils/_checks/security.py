@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import access_control_words, word_name
 from ansible_collections.os_image.composer.plugins.module_utils._checks.boot import kernel_words
+from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import image_traits
 from ansible_collections.os_image.composer.plugins.module_utils._checks.iso import is_live_iso
 from ansible_collections.os_image.composer.plugins.module_utils._checks.packages import has_package
 from ansible_collections.os_image.composer.plugins.module_utils._checks.users import users
@@ -91,8 +92,8 @@ def security_modules_have_their_policies(template: LocatedMapping) -> t.Iterator
 )
 def files_can_have_labels(template: LocatedMapping) -> t.Iterator[Finding]:
     """SELinux is not asked for in an initrd, whose files have no labels, nor enforced by a live system."""
-    path, kind = ("systemConfig", "security", "selinux"), template["target"]["imageType"]
-    if kind == "initrd" and _is_on(template, "selinux"):
+    path = ("systemConfig", "security", "selinux")
+    if not image_traits(template).keeps_attributes and _is_on(template, "selinux"):
         yield (
             path,
             "An initrd is an archive that holds no SELinux labels, so that a policy would know none of its files. "

@@ -45,6 +45,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._image_type import IMAGE_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import with_kept_keys
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Stage
@@ -80,8 +81,8 @@ class TreeBuilder:
         packages = self._package_layer(chrootenv)
         configuration = self._configuration_layer(chrootenv, packages)
         layers = [chrootenv, packages, configuration]
-        # An initrd image is unpacked by the kernel itself, and needs no initramfs.
-        if self._document.target.image_type != "initrd":
+        # An initrd is unpacked by the kernel itself, and needs no initramfs.
+        if IMAGE_TYPES[self._document.target.image_type].starts_by_itself:
             initramfs = self._initramfs_layer(chrootenv, packages, configuration)
             if initramfs is not None:
                 layers.append(initramfs)
@@ -284,7 +285,7 @@ class TreeBuilder:
             wanted = self._system.initramfs.generator
             if wanted == "auto":
                 wanted = self._document.provider.initramfs.generator
-            live = live_system(root, wanted) if self._document.target.image_type == "iso" else None
+            live = live_system(root, wanted) if IMAGE_TYPES[self._document.target.image_type].is_medium else None
             generator = choose_generator(files, live.generator if live else wanted)
         if generator is None:
             self._progress.milestone(
