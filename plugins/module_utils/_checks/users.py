@@ -83,6 +83,32 @@ def users_are_unique(template: LocatedMapping) -> t.Iterator[Finding]:
 
 @SUBJECT.rule(
     "systemConfig.users",
+    example="""
+    systemConfig:
+      users:
+        - {name: admin, uid: 1500}
+        - {name: kiosk, uid: 1500}
+    """,
+)
+def each_user_has_its_uid(template: LocatedMapping) -> t.Iterator[Finding]:
+    """Each account has a number of its own; that of root is 0."""
+    owners = {0: "root"}
+    for path, user in users(template):
+        uid, name = user.get("uid"), user["name"]
+        if uid is None:
+            continue
+        if name == "root" and uid != 0:
+            yield (*path, "uid"), "The uid of root is 0 in every system. Remove uid."
+        elif owners.setdefault(uid, name) != name:
+            yield (
+                (*path, "uid"),
+                f"The uid {uid} is that of {owners[uid]!r} already, so that both would be one for the system. "
+                "Give each user its own.",
+            )
+
+
+@SUBJECT.rule(
+    "systemConfig.users",
     "systemConfig.packages",
     example="""
     systemConfig:

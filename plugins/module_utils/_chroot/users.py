@@ -41,7 +41,9 @@ def account_commands(
     groups: t.Collection[str],
     sudo_group: str | None = None,
 ) -> list[str]:
-    """Return shell commands that make the accounts; numbers are given in the order of the template.
+    """Return shell commands that make the accounts.
+
+    Numbers that the template names are taken first; the others are given in its order.
 
     :param existing: The users that packages have made, with their numbers.
     :param groups: The groups that exist.
@@ -54,7 +56,7 @@ def account_commands(
             if group not in known and group != user.name:
                 known.add(group)
                 commands.append(f"groupadd -- {shlex.quote(group)}")
-    for user in users:
+    for user in sorted(users, key=lambda user: user.uid is None):
         name = user.name
         options: list[str] = []
         wanted = list(user.groups)
@@ -71,6 +73,8 @@ def account_commands(
             if options:
                 commands.append(shlex.join(["usermod", *options, "--", name]))
         else:
+            if user.uid is not None:
+                options += ["--uid", str(user.uid)]
             options += ["--create-home", "--home-dir", home_of(user)]
             options += ["--shell", shell_of(user) or _DEFAULT_SHELL]
             options += ["--gid", name] if name in known else ["--user-group"]
@@ -99,6 +103,13 @@ def create_users(files: TreeFiles, sandbox: Sandbox, users: t.Sequence[User]) ->
     existing = _accounts(files, "passwd")
     groups = _accounts(files, "group")
     for user in users:
+        number = existing.get(user.name, user.uid)
+        if user.uid not in (None, number):
+            raise ChrootError(
+                f"The user {user.name} shall have the uid {user.uid}, but a package has made it with the uid {number}, "
+                "and may have files that belong to that.",
+                remedy="Remove uid from the user, or use another name.",
+            )
         files.make_directory(os.path.dirname(home_of(user)))
     sudo_group = _sudo_group(files, groups)
     commands = account_commands(users, existing=existing, groups=groups, sudo_group=sudo_group)

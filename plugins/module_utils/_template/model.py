@@ -149,6 +149,7 @@ class User(Part):
     password_max_age: t.Optional[int]
     groups: t.Tuple[str, ...]
     sudo: bool
+    uid: t.Optional[int]
     home: t.Optional[str]
     shell: t.Optional[str]
     ssh_keys: t.Tuple[str, ...]

@@ -420,6 +420,14 @@ USER = _object(
             _string("A group.", pattern=_USER, form=_USER_FORM),
         ),
         "sudo": _boolean("Whether the user may run everything by sudo.", default=False),
+        "uid": {
+            "type": "integer",
+            "description": "The user's number; by default the next free one. Accounts of packages keep theirs.",
+            "minimum": 0,
+            # The one behind it is (uid_t)-1, which stands for no user.
+            "maximum": 4294967294,
+            "examples": [1500],
+        },
         "home": _string("The home directory; by default /home/name.", pattern=_ABSOLUTE, form=_ABSOLUTE_FORM),
         "shell": _string("The login shell; by default /bin/bash.", pattern=_ABSOLUTE, form=_ABSOLUTE_FORM),
         "sshKeys": _list(

@@ -23,6 +23,14 @@ FILE = {"local": "f", "final": "/bin/kiosk", "mode": "0600"}
 WRONG: list[tuple[Part, str]] = [
     (config(users=[{"name": "a"}, {"name": "a"}]), "systemConfig.users[1].name: The user 'a' is there twice."),
     (user(groups=["x", "x"]), "The user 'a' has this group twice."),
+    (
+        config(users=[{"name": "a", "uid": 1500}, {"name": "b", "uid": 1500}]),
+        "systemConfig.users[1].uid: The uid 1500 is that of 'a' already",
+    ),
+    (user(uid=0), "systemConfig.users[0].uid: The uid 0 is that of 'root' already"),
+    (config(users=[{"name": "root", "uid": 1}]), "The uid of root is 0 in every system."),
+    (user(uid=4294967295), "4294967295 is too large; the greatest value is 4294967294."),
+    (user(uid=-1), "-1 is too small; the least value is 0."),
     (user(sshKeys=[KEY, KEY]), "The user 'a' has this key twice."),
     (user(sudo=True), "sudo needs the package sudo."),
     (user(shell="/bin/sh", startupScript="/bin/kiosk"), "startupScript takes the place of the login shell."),
@@ -66,6 +74,11 @@ WRONG: list[tuple[Part, str]] = [
 
 RIGHT: Right = {
     "users_are_unique": [config(users=[{"name": "a", "sshKeys": [KEY]}, {"name": "b", "sshKeys": [KEY]}])],
+    "each_user_has_its_uid": [
+        config(users=[{"name": "a", "uid": 1500}, {"name": "b", "uid": 1501}, {"name": "c"}, {"name": "d"}]),
+        config(users=[{"name": "root", "uid": 0}]),
+        user(uid=4294967294),
+    ],
     "user_settings_have_effect": [
         config(packages=["sudo"], users=[{"name": "a", "sudo": True}]),
         config(users=[{"name": "root", "sudo": True}]),

@@ -121,6 +121,26 @@ def test_a_group_of_the_users_own_name_is_used() -> None:
     assert commands == ["useradd --create-home --home-dir /home/app --shell /bin/bash --gid app -- app"]
 
 
+def test_numbers_that_are_named_are_taken_first() -> None:
+    users = accounts({"name": "next"}, {"name": "named", "uid": 1000})
+    assert account_commands(users, existing={}, groups=[]) == [
+        "useradd --uid 1000 --create-home --home-dir /home/named --shell /bin/bash --user-group -- named",
+        "useradd --create-home --home-dir /home/next --shell /bin/bash --user-group -- next",
+    ]
+
+
+def test_accounts_of_packages_keep_their_numbers(files: TreeFiles) -> None:
+    files.write("/etc/passwd", "www-data:x:33:33::/var/www:/usr/sbin/nologin\n")
+    made, sandbox = recorder()
+    create_users(files, sandbox, accounts({"name": "www-data", "uid": 33, "groups": ["adm"]}))
+    assert made.commands[-1] == "usermod --append --groups adm -- www-data"
+    message = (
+        r"www-data shall have the uid 1500, but a package has made it with the uid 33, .* Remove uid from the user"
+    )
+    with pytest.raises(ChrootError, match=message):
+        create_users(files, sandbox, accounts({"name": "www-data", "uid": 1500}))
+
+
 def test_hashes_go_through_standard_input_alone(files: TreeFiles) -> None:
     made, sandbox = recorder()
     create_users(files, sandbox, accounts({"name": "root", "password": "$6$salt$hash"}))
