@@ -15,6 +15,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
+
 
 @dataclasses.dataclass(frozen=True)
 class ArtifactFormat:
@@ -78,4 +80,28 @@ FORMATS: t.Mapping[str, ArtifactFormat] = {
 }
 
 
-__all__ = ("FORMATS", "RAW", "ArtifactFormat")
+def subformat_problem(format_name: str, subformat: str | None) -> str | None:
+    """Tell in words why a format has no such variant; V(None) when it has.
+
+    :param format_name: A key of C(FORMATS).
+    """
+    known = FORMATS[format_name].subformats
+    if subformat is None or subformat in known:
+        return None
+    remedy = f"Use one of: {', '.join(known)}." if known else "Remove the key."
+    return f"The format {format_name} has no subformat {subformat!r}. {remedy}"
+
+
+def size_problem(format_name: str, size: int) -> str | None:
+    """Tell in words why a disk is too large for a format; V(None) when it is not.
+
+    :param format_name: A key of C(FORMATS).
+    :param size: Bytes.
+    """
+    biggest = FORMATS[format_name].biggest
+    if biggest is None or size <= biggest:
+        return None
+    return f"The format {format_name} ends at {show_size(biggest)}, but the disk has {show_size(size)}. Use vhdx."
+
+
+__all__ = ("FORMATS", "RAW", "ArtifactFormat", "size_problem", "subformat_problem")

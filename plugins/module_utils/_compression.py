@@ -55,4 +55,19 @@ def compression_name(word: str) -> str:
     return _NAMES.get(word, word)
 
 
-__all__ = ("COMPRESSIONS", "UNSUPPORTED_COMPRESSIONS", "Compression", "compression_name")
+def level_problem(compression: str | None, level: int | None) -> str | None:
+    """Tell in words why a compression has no such level; V(None) when it has.
+
+    :param compression: A key of C(COMPRESSIONS), or V(None) when nothing is compressed; of others nothing is known.
+    """
+    if level is None or (compression is not None and compression not in COMPRESSIONS):
+        return None
+    if compression is None:
+        return f"The level {level} is one of a compression, and none is asked for. Add compression, or remove level."
+    levels = COMPRESSIONS[compression].levels
+    if level in levels:
+        return None
+    return f"The compression {compression} has no level {level}. Use one from {levels[0]} to {levels[-1]}."
+
+
+__all__ = ("COMPRESSIONS", "UNSUPPORTED_COMPRESSIONS", "Compression", "compression_name", "level_problem")

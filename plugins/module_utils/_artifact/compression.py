@@ -372,21 +372,6 @@ class ZstdCodec(Codec):
 CODECS: t.Mapping[str, type[Codec]] = {"gz": GzipCodec, "xz": XzCodec, "zstd": ZstdCodec}
 
 
-def level_problem(compression: str | None, level: int | None) -> str | None:
-    """Tell in words why a compression has no such level; V(None) when it has.
-
-    :param compression: A key of C(COMPRESSIONS), or V(None) when nothing is compressed; of others nothing is known.
-    """
-    if level is None or (compression is not None and compression not in COMPRESSIONS):
-        return None
-    if compression is None:
-        return f"The level {level} is one of a compression, and none is asked for. Add compression, or remove level."
-    levels = COMPRESSIONS[compression].levels
-    if level in levels:
-        return None
-    return f"The compression {compression} has no level {level}. Use one from {levels[0]} to {levels[-1]}."
-
-
 @dataclasses.dataclass(frozen=True)
 class CompressedFile:
     """A compressed file as it was written.
@@ -503,6 +488,5 @@ __all__ = (
     "Piece",
     "compress_file",
     "crc32_combine",
-    "level_problem",
     "thread_count",
 )

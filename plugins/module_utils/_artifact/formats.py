@@ -32,7 +32,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
-from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import stop_if
 
 _POLL_SECONDS = 0.1
@@ -160,30 +159,6 @@ NORMALISERS: t.Mapping[str, Normaliser] = {
 }
 
 
-def subformat_problem(format_name: str, subformat: str | None) -> str | None:
-    """Tell in words why a format has no such variant; V(None) when it has.
-
-    :param format_name: A key of C(FORMATS).
-    """
-    known = FORMATS[format_name].subformats
-    if subformat is None or subformat in known:
-        return None
-    remedy = f"Use one of: {', '.join(known)}." if known else "Remove the key."
-    return f"The format {format_name} has no subformat {subformat!r}. {remedy}"
-
-
-def size_problem(format_name: str, size: int) -> str | None:
-    """Tell in words why a disk is too large for a format; V(None) when it is not.
-
-    :param format_name: A key of C(FORMATS).
-    :param size: Bytes.
-    """
-    biggest = FORMATS[format_name].biggest
-    if biggest is None or size <= biggest:
-        return None
-    return f"The format {format_name} ends at {show_size(biggest)}, but the disk has {show_size(size)}. Use vhdx."
-
-
 def convert(
     source: str,
     destination: str,
@@ -230,4 +205,4 @@ def convert(
             NORMALISERS[format_name](stream, build_digest, epoch)
 
 
-__all__ = ("NORMALISERS", "convert", "size_problem", "subformat_problem")
+__all__ = ("NORMALISERS", "convert")

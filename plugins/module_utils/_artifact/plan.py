@@ -13,11 +13,13 @@ import dataclasses
 import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import level_problem
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import subformat_problem
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
-from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS, RAW
-from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS, compression_name
+from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS, RAW, subformat_problem
+from ansible_collections.os_image.composer.plugins.module_utils._compression import (
+    COMPRESSIONS,
+    compression_name,
+    level_problem,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError
 from ansible_collections.os_image.composer.plugins.module_utils._image_type import IMAGE_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._template import model

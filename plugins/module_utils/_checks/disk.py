@@ -12,10 +12,12 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import level_problem
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import size_problem, subformat_problem
-from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS
-from ansible_collections.os_image.composer.plugins.module_utils._compression import compression_name
+from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import (
+    FORMATS,
+    size_problem,
+    subformat_problem,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._compression import compression_name, level_problem
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
     DiskLayout,
     Partition,

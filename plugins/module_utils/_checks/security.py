@@ -17,7 +17,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.disk imp
 from ansible_collections.os_image.composer.plugins.module_utils._checks.iso import is_live_iso
 from ansible_collections.os_image.composer.plugins.module_utils._checks.packages import has_package
 from ansible_collections.os_image.composer.plugins.module_utils._checks.users import users
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardening import BLOCKED_MODULES
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.blocked_modules import BLOCKED_MODULES
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Security
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.blocked_modules import BLOCKED_MODULES
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 
@@ -93,39 +94,6 @@ _SYSCTL: t.Tuple[Setting, ...] = (
         ("net.ipv4.icmp_echo_ignore_broadcasts = 1", "net.ipv4.icmp_ignore_bogus_error_responses = 1"),
     ),
 )
-
-#: Modules that cannot be loaded, with what they are for. What containers, cloud images and live systems need is not
-#: among them: overlay, squashfs, udf, iso9660, llc, vsock; nor is USB storage, nor CAN.
-BLOCKED_MODULES: t.Mapping[str, str] = {
-    "adfs": "The file system of Acorn's computers.",
-    "affs": "The file system of the Amiga.",
-    "befs": "The file system of BeOS.",
-    "bfs": "The boot file system of UnixWare.",
-    "cramfs": "An old compressed file system.",
-    "efs": "The file system of old SGI computers.",
-    "freevxfs": "The file system of VERITAS.",
-    "hfs": "The file system of the classic Mac OS.",
-    "hfsplus": "The file system of Mac OS X before APFS.",
-    "hpfs": "The file system of OS/2.",
-    "jffs2": "An old file system for raw flash memory.",
-    "jfs": "The journalled file system of IBM.",
-    "minix": "The file system of Minix.",
-    "nilfs2": "A log-structured file system.",
-    "omfs": "The file system of some music players.",
-    "qnx4": "The file system of QNX 4.",
-    "qnx6": "The file system of QNX 6.",
-    "sysv": "The file system of System V.",
-    "ufs": "The file system of BSD and Solaris.",
-    "appletalk": "AppleTalk.",
-    "ax25": "Amateur packet radio.",
-    "dccp": "The datagram congestion control protocol.",
-    "netrom": "NET/ROM, amateur packet radio.",
-    "rds": "Reliable datagram sockets, for clusters of databases.",
-    "rose": "ROSE, amateur packet radio.",
-    "sctp": "The stream control transmission protocol. Mobile networks and some services of Kubernetes need it.",
-    "tipc": "Transparent inter-process communication, for clusters.",
-    "x25": "X.25.",
-}
 
 _CORE_SYSCTL: t.Tuple[Setting, ...] = (
     ("Programs that have changed their privileges leave no core dump.", ("fs.suid_dumpable = 0",)),
@@ -211,4 +179,4 @@ def check_hardening(files: TreeFiles, sets: t.Collection[str]) -> None:
     raise ChrootError(f"{path} of the image does not include {_SSHD_FILE}, so that it has no effect.", remedy=remedy)
 
 
-__all__ = ("BLOCKED_MODULES", "check_hardening", "harden")
+__all__ = ("check_hardening", "harden")

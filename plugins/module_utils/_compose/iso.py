@@ -15,10 +15,7 @@ import shlex
 import shutil
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import (
-    BEST_RATIO,
-    compress_file,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import BEST_RATIO, compress_file
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line, security_words
 from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import default_kernel_first, find_kernels

@@ -22,7 +22,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.compre
     Piece,
     compress_file,
     crc32_combine,
-    level_problem,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CancelledError
@@ -163,22 +162,6 @@ def test_the_highest_presets_of_xz_see_as_far_as_they_can() -> None:
     assert CODECS["xz"](9).part_size == 128 * MIB
     assert CODECS["xz"](9).memory > 674 * MIB
     assert CODECS["xz"](6).part_size == CODECS["xz"].part_size
-
-
-@pytest.mark.parametrize(
-    ("compression", "level", "problem"),
-    [
-        (None, None, None),
-        ("gz", 9, None),
-        ("xz", 0, None),
-        ("bz2", 1, None),
-        ("gz", 0, "The compression gz has no level 0. Use one from 1 to 9."),
-        ("zstd", 20, "The compression zstd has no level 20. Use one from 1 to 19."),
-        (None, 3, "The level 3 is one of a compression, and none is asked for. Add compression, or remove level."),
-    ],
-)
-def test_levels_that_are_none(compression: str | None, level: int | None, problem: str | None) -> None:
-    assert level_problem(compression, level) == problem
 
 
 def test_stopped(tmp_path: pathlib.Path) -> None:

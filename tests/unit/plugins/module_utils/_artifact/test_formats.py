@@ -13,11 +13,7 @@ import threading
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import (
-    NORMALISERS,
-    convert,
-    subformat_problem,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import NORMALISERS, convert
 from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CancelledError, CommandError
@@ -94,16 +90,6 @@ def test_variants_differ_in_what_they_are_for(tmp_path: pathlib.Path, sparse_ima
     data = (tmp_path / "fixed.vhd").read_bytes()
     assert data[:-512] == sparse_image.read_bytes()
     assert data[-512:-504] == b"conectix"
-
-
-def test_a_variant_of_another_format_is_refused() -> None:
-    assert subformat_problem("vhd", "fixed") is None
-    assert subformat_problem("qcow2", None) is None
-    assert (
-        subformat_problem("vmdk", "fixed")
-        == "The format vmdk has no subformat 'fixed'. Use one of: monolithicSparse, streamOptimized."
-    )
-    assert subformat_problem("raw", "fixed") == "The format raw has no subformat 'fixed'. Remove the key."
 
 
 def test_qcow2_is_compressed_with_zstd(tmp_path: pathlib.Path, sparse_image: pathlib.Path) -> None:

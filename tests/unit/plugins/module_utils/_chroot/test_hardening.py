@@ -12,12 +12,9 @@ import re
 import subprocess
 
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.blocked_modules import BLOCKED_MODULES
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardening import (
-    BLOCKED_MODULES,
-    check_hardening,
-    harden,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardening import check_hardening, harden
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
