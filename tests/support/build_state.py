@@ -92,5 +92,5 @@ def leave_tree(build: BuildDirectory, tree: str, *, digest: str = "a" * 64) -> N
     leave(
         build,
         "chroot_configure",
-        result={"root": tree, "layers": [{"name": "chrootenv", "digest": digest, "path": tree}]},
+        result={"layers": [{"name": "chrootenv", "digest": digest, "path": tree}]},
     )

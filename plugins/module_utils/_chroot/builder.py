@@ -62,6 +62,7 @@ class TreeBuilder:
         self.chrootenv_reused = False
         self._document = document
         self._system = document.system
+        # As it is written: for the digests of layers.
         self._config = document.section("systemConfig")
         self._progress = stage.progress
         self._workers = stage.options.workers
@@ -223,13 +224,7 @@ class TreeBuilder:
         reusing = f"Reusing the layer of {len(packages)} packages"
         return self._get_or_build("packages", digest, build, newest=epoch, reusing=reusing)[0]
 
-    def _install_packages(
-        self,
-        draft: Draft,
-        chrootenv: Layer,
-        packages: list[LockedPackage],
-        epoch: int,
-    ) -> None:
+    def _install_packages(self, draft: Draft, chrootenv: Layer, packages: list[LockedPackage], epoch: int) -> None:
         for again in (False, True):
             with RootTree([chrootenv.root]).mounted(upper=draft.root, work=draft.work) as root:
                 installer = self._installer(root, epoch)

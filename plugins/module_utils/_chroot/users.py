@@ -29,11 +29,6 @@ def shell_of(user: User) -> str | None:
     return user.startup_script or user.shell or None
 
 
-def home_of(user: User) -> str:
-    """Return the home directory of an account that is made."""
-    return user.home or f"/home/{user.name}"
-
-
 def account_commands(
     users: t.Sequence[User],
     *,
@@ -75,7 +70,7 @@ def account_commands(
         else:
             if user.uid is not None:
                 options += ["--uid", str(user.uid)]
-            options += ["--create-home", "--home-dir", home_of(user)]
+            options += ["--create-home", "--home-dir", _home(user)]
             options += ["--shell", shell_of(user) or _DEFAULT_SHELL]
             options += ["--gid", name] if name in known else ["--user-group"]
             if wanted:
@@ -110,7 +105,7 @@ def create_users(files: TreeFiles, sandbox: Sandbox, users: t.Sequence[User]) ->
                 "and may have files that belong to that.",
                 remedy="Remove uid from the user, or use another name.",
             )
-        files.make_directory(os.path.dirname(home_of(user)))
+        files.make_directory(os.path.dirname(_home(user)))
     sudo_group = _sudo_group(files, groups)
     commands = account_commands(users, existing=existing, groups=groups, sudo_group=sudo_group)
     passwords = [f"{user.name}:{user.password}\n" for user in users if user.password]
@@ -150,6 +145,11 @@ def check_shells(files: TreeFiles, users: t.Sequence[User]) -> None:
                 f"The {key} {shell} of the user {user.name} is not an executable file of the image.",
                 remedy="Install the package that has it, or bring it by systemConfig.additionalFiles with mode 0755.",
             )
+
+
+def _home(user: User) -> str:
+    """Return the home directory of an account that is made."""
+    return user.home or f"/home/{user.name}"
 
 
 def _authorize_keys(files: TreeFiles, user: User) -> None:

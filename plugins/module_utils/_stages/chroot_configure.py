@@ -66,7 +66,7 @@ class ChrootConfigure(Stage):
             "repository keys from the network": fetched_keys(
                 document.provider.repositories, metadata_dir=document.metadata_dir
             ),
-            "provider": {key: document.provider_data[key] for key in ("family", "package_arch")},
+            "provider": {"family": document.provider.family, "package_arch": document.provider.package_arch},
             **({"host tools": tools} if tools else {}),
             "source date epoch": lock["source_date_epoch"],
             "layer version": LAYER_VERSION,

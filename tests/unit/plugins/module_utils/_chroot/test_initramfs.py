@@ -16,10 +16,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramf
     choose_generator,
     make_initramfs,
     relevant_content,
+    root_file_system,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 pytestmark = needs_root
@@ -35,6 +37,19 @@ def test_the_root_file_system_and_the_templates_modules_are_in() -> None:
     modules = InitramfsSettings("dracut", "btrfs", ("dm_crypt", "nvme")).modules()
     assert {"btrfs", "dm_crypt", "virtio_blk", "nvme", "usb_storage"} <= set(modules)
     assert len(modules) == len(set(modules))
+
+
+@pytest.mark.parametrize(
+    ("partitions", "name"),
+    [
+        ([{"id": "boot", "fsType": "vfat", "mountPoint": "/boot"}, {"id": "root", "fsType": "xfs"}], "ext4"),
+        ([{"id": "boot", "fsType": "vfat"}, {"id": "root", "fsType": "xfs", "mountPoint": "/"}], "xfs"),
+        ([{"id": "root", "mountPoint": "/"}], "ext4"),
+        ([], "ext4"),
+    ],
+)
+def test_the_file_system_of_the_root_partition(partitions: list[dict[str, str]], name: str) -> None:
+    assert root_file_system(Disk.from_data({"partitions": partitions})) == name
 
 
 def test_the_generator_is_the_one_that_is_there(files: TreeFiles) -> None:
