@@ -94,32 +94,28 @@ MBR_FLAGS = frozenset(("boot", "esp", "swap", "root"))
 
 #: The type of an EFI system partition on an MBR disk.
 MBR_ESP = 0xEF
+#: That of swap space.
+MBR_SWAP = 0x82
+#: That of everything that has none of its own.
+MBR_LINUX = 0x83
 
-# Type name -> number on an MBR disk; all others are 83, Linux.
+# Type name -> number on an MBR disk; all others are Linux.
 _MBR_TYPES: t.Mapping[str, int] = {
     "esp": MBR_ESP,
     "xbootldr": 0xEA,
-    "linux-swap": 0x82,
-    "swap": 0x82,
+    "linux-swap": MBR_SWAP,
+    "swap": MBR_SWAP,
     "linux-lvm": 0x8E,
     "linux-raid": 0xFD,
     "linux-luks": 0xE8,
 }
-# File system -> number, where no type is given.
-_MBR_FILE_SYSTEMS: t.Mapping[str, int] = {
-    "fat32": 0x0C,
-    "vfat": 0x0C,
-    "fat16": 0x0E,
-    "linux-swap": 0x82,
-    "swap": 0x82,
-}
-_MBR_LINUX = 0x83
 
 
-def mbr_type(name: str, fs_type: str, flags: t.Collection[str]) -> int:
+def mbr_type(name: str, flags: t.Collection[str], default: int) -> int:
     """Return the number that a type name has on an MBR disk.
 
-    :param name: Empty when the template names none: then the flags and the file system tell.
+    :param name: Empty when the template names none: then the flags tell.
+    :param default: What it is when they do not.
     :raises ValueError: An MBR has nothing of that kind; the message is for the user.
     """
     if name in ("bios", "bios-boot"):
@@ -127,10 +123,10 @@ def mbr_type(name: str, fs_type: str, flags: t.Collection[str]) -> int:
             "An MBR disk has no BIOS boot partition: GRUB lies before the first partition. Remove the partition."
         )
     if name:
-        return _MBR_TYPES.get(name, _MBR_LINUX)
+        return _MBR_TYPES.get(name, MBR_LINUX)
     if "esp" in flags:
         return MBR_ESP
-    return _MBR_FILE_SYSTEMS.get(fs_type, _MBR_LINUX)
+    return default
 
 
 def type_guid(name: str) -> str:
@@ -154,6 +150,8 @@ __all__ = (
     "LINUX",
     "MBR_ESP",
     "MBR_FLAGS",
+    "MBR_LINUX",
+    "MBR_SWAP",
     "PARTITION_FLAGS",
     "PARTITION_TYPES",
     "SWAP",

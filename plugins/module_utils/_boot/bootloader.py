@@ -31,6 +31,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.files im
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 
 _OS_RELEASE = re.compile(r"""^([A-Z_]+)=(["']?)(.*)\2$""")
 
@@ -207,7 +208,7 @@ def _require_esp(context: BootContext, title: str) -> None:
             f"The bootloader {title} needs an EFI system partition, but disk.partitions has none.",
             remedy="Add a partition with type: esp and fsType: fat32, for example from 1MiB to 513MiB.",
         )
-    if esp.fs_type not in ("fat32", "fat16", "vfat"):
+    if not (esp.fs_type and file_system(esp.fs_type).is_read_by_firmware):
         raise BootError(
             f"The EFI system partition {esp.id!r} has the fsType {esp.fs_type!r}, which firmware cannot read.",
             remedy="Set its fsType to fat32.",

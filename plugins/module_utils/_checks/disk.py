@@ -25,6 +25,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
     layout_problems,
     with_any_size,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import FileSystem
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._image_type import IMAGE_TYPES, ImageTypeTraits
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import BIOS_BOOT, PARTITION_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
@@ -42,6 +44,12 @@ _PARTITION_DEVICE = re.compile(
 def partitions(template: LocatedMapping) -> t.List[t.Tuple[Path, LocatedMapping]]:
     """Return all partitions with their YAML paths."""
     return [(("disk", "partitions", index), item) for index, item in enumerate(template["disk"]["partitions"])]
+
+
+def file_system_of(partition: t.Mapping[str, t.Any]) -> FileSystem | None:
+    """Return the file system of a partition; V(None) when it is left empty."""
+    name = partition.get("fsType")
+    return file_system(name) if name else None
 
 
 def is_mbr(template: LocatedMapping) -> bool:
@@ -255,6 +263,7 @@ def artifacts_can_be_used_as_they_are(template: LocatedMapping) -> t.Iterator[Fi
 
 __all__ = (
     "SUBJECT",
+    "file_system_of",
     "image_traits",
     "is_bios_boot",
     "is_mbr",

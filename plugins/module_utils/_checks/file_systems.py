@@ -9,69 +9,36 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import (
+    file_system_of,
     is_bios_boot,
     partitions,
     sized_partitions,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._checks.partitions import FAT, SWAP, is_mounted
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.ext import LEAST_WITH_JOURNAL
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import BIGGEST_FAT16
-from ansible_collections.os_image.composer.plugins.module_utils._size import KIB, MIB, show_size
+from ansible_collections.os_image.composer.plugins.module_utils._checks.partitions import is_mounted
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import FILE_SYSTEMS, file_system
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import Fat16, Fat32
+from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_TYPES, SWAP
+from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
 SUBJECT = Subject("File systems")
 
-_COMPRESSED = frozenset(("squashfs", "erofs"))
+# What partition types call swap space.
+_SWAP_TYPES = tuple(name for name, guid in PARTITION_TYPES.items() if guid == SWAP)
 
-# FAT32 begins at 65525 clusters of one sector. The others: what their mkfs asks for.
-_LEAST_SIZES: t.Mapping[str, int] = {
-    "fat32": 33 * MIB,
-    "vfat": 33 * MIB,
-    "fat16": 5 * MIB,
-    "ext2": MIB,
-    "ext3": LEAST_WITH_JOURNAL,
-    "ext4": LEAST_WITH_JOURNAL,
-    "xfs": 300 * MIB,
-    "btrfs": 110 * MIB,
-    "linux-swap": 40 * KIB,
-    "swap": 40 * KIB,
-}
 # A root file system below this holds no system.
 _LEAST_ROOT = 256 * MIB
 _LEAST_COMPRESSED_ROOT = 32 * MIB
 
-# Bytes.
-_LABEL_LENGTHS: t.Mapping[str, int] = {
-    **dict.fromkeys(FAT, 11),
-    **dict.fromkeys(SWAP, 15),
-    "xfs": 12,
-    "erofs": 0,
-    "squashfs": 0,
+# Mount option -> the file systems that know it, where not all do.
+_OWNERS: t.Mapping[str, t.Sequence[str]] = {
+    option: sorted(name for name, kind in FILE_SYSTEMS.items() if option in kind.own_mount_options)
+    for option in frozenset().union(*(kind.own_mount_options for kind in FILE_SYSTEMS.values()))
 }
-_LABEL_LENGTH = 16
-
-# Options that only some file systems know, as mount(8) and the kernel's documentation of them tell. An option that a
-# file system does not know keeps the kernel from mounting it.
-_EXT = frozenset(("ext2", "ext3", "ext4"))
-_OPTIONS: t.Mapping[str, t.FrozenSet[str]] = {
-    **dict.fromkeys(("uid", "gid", "umask", "dmask", "fmask", "iocharset", "codepage", "shortname", "flush"), FAT),
-    **dict.fromkeys(("compress", "compress-force", "subvol", "subvolid", "autodefrag"), frozenset(("btrfs",))),
-    **dict.fromkeys(("inode64", "inode32", "largeio", "logbufs", "logbsize", "allocsize"), frozenset(("xfs",))),
-    **dict.fromkeys(("delalloc", "nodelalloc", "journal_checksum"), frozenset(("ext4",))),
-    **dict.fromkeys(("stripe", "init_itable"), _EXT),
-    "data": _EXT - {"ext2"},
-    "commit": (_EXT - {"ext2"}) | {"btrfs"},
-    "errors": _EXT | FAT | {"squashfs"},
-    "discard": _EXT | FAT | {"xfs", "btrfs"},
-}
-# What leads to the uppermost subvolume: option -> value.
-_SUBVOLUMES: t.Mapping[str, str] = {"subvol": "/", "subvolid": "5"}
 
 _OPPOSITES = (
     ("ro", "rw"),
@@ -98,23 +65,23 @@ _OPPOSITES = (
 def file_systems_fit_their_use(template: LocatedMapping) -> t.Iterator[Finding]:
     """Swap is not mounted; types and file systems agree; GRUB has its partition for itself."""
     for path, item in partitions(template):
-        kind, purpose = item.get("fsType"), item.get("type")
-        if kind is None:
+        fs, purpose = file_system_of(item), item.get("type")
+        if fs is None:
             if item["fsLabel"]:
                 yield (*path, "fsLabel"), "A label without a file system has no effect. Add fsType, or remove fsLabel."
         elif is_bios_boot(item):
             yield (
                 (*path, "fsType"),
-                f"GRUB itself is written to the BIOS boot partition {item['id']!r}, which cannot hold {kind} beside. "
-                "Remove fsType.",
+                f"GRUB itself is written to the BIOS boot partition {item['id']!r}, which cannot hold {fs.name} "
+                "beside. Remove fsType.",
             )
-        elif kind in SWAP:
+        elif not fs.holds_files:
             if is_mounted(item):
                 yield (*path, "mountPoint"), "Swap cannot be mounted. Remove the mountPoint."
-            if purpose not in (None, "linux-swap", "swap"):
+            if purpose is not None and purpose not in _SWAP_TYPES:
                 yield (*path, "type"), f"A swap partition must have the type linux-swap, not {purpose}."
-        elif purpose in ("linux-swap", "swap"):
-            yield (*path, "fsType"), f"A partition of the type {purpose} cannot hold {kind}. Use fsType: linux-swap."
+        elif purpose in _SWAP_TYPES:
+            yield (*path, "fsType"), f"A partition of the type {purpose} cannot hold {fs.name}. Use fsType: linux-swap."
 
 
 @SUBJECT.rule(
@@ -130,29 +97,11 @@ def file_systems_fit_their_use(template: LocatedMapping) -> t.Iterator[Finding]:
 def labels_fit_their_file_systems(template: LocatedMapping) -> t.Iterator[Finding]:
     """Labels have the length and the characters that the file system can store."""
     for path, item in partitions(template):
-        label, kind = item["fsLabel"], item.get("fsType")
-        if not label or kind is None:
-            continue
-        limit = _LABEL_LENGTHS.get(kind, _LABEL_LENGTH)
-        if not limit:
-            yield (*path, "fsLabel"), f"A file system of the type {kind} gets no label. Remove fsLabel."
-        elif len(label.encode("utf-8")) > limit:
-            yield (
-                (*path, "fsLabel"),
-                f"The label {label!r} is longer than the {limit} bytes that {kind} can store. Shorten it.",
-            )
-        elif kind in FAT and not re.match(r"[A-Za-z0-9_ -]+\Z", label):
-            yield (
-                (*path, "fsLabel"),
-                f"The label {label!r} of a FAT file system may only have letters, which are stored as capitals, "
-                "digits, blanks, - and _.",
-            )
-        elif not re.match(r"[!-~ ]+\Z", label):
-            yield (*path, "fsLabel"), f"The label {label!r} may only have printable ASCII characters."
-        else:
-            problem = file_system(kind).check_label(label)
-            if problem:
-                yield (*path, "fsLabel"), f"{problem} Change fsLabel."
+        fs = file_system_of(item)
+        problem = fs.check_label(item["fsLabel"]) if fs is not None and item["fsLabel"] else None
+        if fs is not None and problem:
+            remedy = "Change" if fs.label_length else "Remove"
+            yield (*path, "fsLabel"), f"{problem} {remedy} fsLabel."
 
 
 @SUBJECT.rule(
@@ -170,11 +119,11 @@ def labels_fit_their_file_systems(template: LocatedMapping) -> t.Iterator[Findin
 def fat16_ends_at_2_gib(template: LocatedMapping) -> t.Iterator[Finding]:
     """FAT16 counts no more clusters than fill 2 GiB."""
     for partition, path in sized_partitions(template):
-        if partition.fs_type == "fat16" and partition.size > BIGGEST_FAT16:
+        if partition.fs_type == Fat16.names[0] and partition.size > Fat16.biggest_size:
             yield (
                 path,
                 f"The partition {partition.id!r} has {partition.size // MIB} MiB, but FAT16 ends at "
-                f"{BIGGEST_FAT16 // MIB} MiB. Set its fsType to fat32.",
+                f"{Fat16.biggest_size // MIB} MiB. Set its fsType to {Fat32.names[0]}.",
             )
 
 
@@ -193,10 +142,12 @@ def fat16_ends_at_2_gib(template: LocatedMapping) -> t.Iterator[Finding]:
 def partitions_are_large_enough(template: LocatedMapping) -> t.Iterator[Finding]:
     """File systems have at least the size that they can be made with."""
     for partition, path in sized_partitions(template):
-        needs = [(_LEAST_SIZES.get(partition.fs_type, 0), f"a file system of the type {partition.fs_type}")]
+        if not partition.fs_type:
+            continue
+        fs = file_system(partition.fs_type)
+        needs = [(fs.least_size, f"a file system of the type {fs.name}")]
         if partition.mount_point == "/":
-            least = _LEAST_COMPRESSED_ROOT if partition.fs_type in _COMPRESSED else _LEAST_ROOT
-            needs.append((least, "a root file system"))
+            needs.append((_LEAST_COMPRESSED_ROOT if fs.is_compressed else _LEAST_ROOT, "a root file system"))
         least, what = max(needs)
         if partition.size < least:
             yield (
@@ -219,8 +170,8 @@ def partitions_are_large_enough(template: LocatedMapping) -> t.Iterator[Finding]
 def mkfs_options_leave_the_build_its_own(template: LocatedMapping) -> t.Iterator[Finding]:
     """Options for the program that makes a file system are not those that the build itself gives."""
     for path, item in partitions(template):
-        options = item.get("mkfsOptions")
-        problem = file_system(item["fsType"]).check_options(options) if options and item.get("fsType") else None
+        fs = file_system_of(item)
+        problem = fs.check_options(item.get("mkfsOptions", ())) if fs is not None else None
         if problem:
             yield (*path, "mkfsOptions"), f"{problem} Change mkfsOptions."
 
@@ -238,7 +189,8 @@ def mkfs_options_leave_the_build_its_own(template: LocatedMapping) -> t.Iterator
 def compressed_file_systems_are_read_only(template: LocatedMapping) -> t.Iterator[Finding]:
     """squashfs and erofs are written once, by the build, and are not mounted to be written."""
     for path, item in partitions(template):
-        if item.get("fsType") in _COMPRESSED and "rw" in item["mountOptions"].split(","):
+        fs = file_system_of(item)
+        if fs is not None and fs.is_read_only and "rw" in item["mountOptions"].split(","):
             yield (
                 (*path, "mountOptions"),
                 f"{item['fsType']} cannot be written, so it cannot be mounted with rw. Remove the option.",
@@ -259,22 +211,18 @@ def compressed_file_systems_are_read_only(template: LocatedMapping) -> t.Iterato
 def mount_options_belong_to_their_file_system(template: LocatedMapping) -> t.Iterator[Finding]:
     """Mount options are those of the file system, which otherwise is not mounted; Btrfs has one subvolume."""
     for path, item in partitions(template):
-        kind = item.get("fsType")
-        for option in item["mountOptions"].split(",") if kind is not None and is_mounted(item) else ():
-            name, _sign, value = option.partition("=")
-            owners = _OPTIONS.get(name)
-            if owners is not None and kind not in owners:
-                yield (
-                    (*path, "mountOptions"),
-                    f"The mount option {option} is one of {', '.join(sorted(owners))}; with it {kind} would not be "
-                    "mounted. Remove it.",
+        fs = file_system_of(item)
+        if fs is None or not is_mounted(item):
+            continue
+        for option in item["mountOptions"].split(","):
+            owners = _OWNERS.get(option.partition("=")[0], (fs.name,))
+            problem = fs.check_mount_option(option)
+            if fs.name not in owners:
+                problem = (
+                    f"The mount option {option} is one of {', '.join(owners)}; with it {fs.name} would not be mounted."
                 )
-            elif _SUBVOLUMES.get(name, value) != value:
-                yield (
-                    (*path, "mountOptions"),
-                    f"The mount option {option} names a subvolume, but the build makes none beside the uppermost one. "
-                    "Remove it.",
-                )
+            if problem:
+                yield (*path, "mountOptions"), f"{problem} Remove it."
 
 
 @SUBJECT.rule(
@@ -310,7 +258,9 @@ def mount_options_do_not_conflict(template: LocatedMapping) -> t.Iterator[Findin
 def mount_options_have_effect(template: LocatedMapping) -> t.Iterator[Finding]:
     """Mount options are given where something is mounted."""
     for path, item in partitions(template):
-        if item["mountOptions"] != "defaults" and not is_mounted(item) and item.get("fsType") not in SWAP:
+        fs = file_system_of(item)
+        is_swap = fs is not None and not fs.holds_files
+        if item["mountOptions"] != "defaults" and not is_mounted(item) and not is_swap:
             yield (
                 (*path, "mountOptions"),
                 f"The partition {item['id']!r} is not mounted, so its mountOptions have no effect. "

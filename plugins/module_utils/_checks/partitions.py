@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOT_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import (
+    file_system_of,
     is_bios_boot,
     is_mbr,
     partitions,
@@ -32,9 +33,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.locate
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
 
 SUBJECT = Subject("Partitions")
-
-FAT = frozenset(("fat32", "fat16", "vfat"))
-SWAP = frozenset(("linux-swap", "swap"))
 
 _NOT_MOUNTED = ("", "none")
 
@@ -81,6 +79,12 @@ def is_mounted(partition: t.Mapping[str, t.Any]) -> bool:
     return partition["mountPoint"] not in _NOT_MOUNTED
 
 
+def _stored_label(partition: t.Mapping[str, t.Any]) -> str:
+    """Return the label as the file system keeps it."""
+    fs = file_system_of(partition)
+    return fs.stored_label(partition["fsLabel"]) if fs is not None else str(partition["fsLabel"])
+
+
 @SUBJECT.rule(
     "disk",
     example="""
@@ -94,9 +98,8 @@ def is_mounted(partition: t.Mapping[str, t.Any]) -> bool:
 def partition_names_are_unique(template: LocatedMapping) -> t.Iterator[Finding]:
     """GPT names and labels occur once."""
     for key, what in (("name", "name"), ("fsLabel", "file system label")):
-        # FAT stores labels as capitals.
         values = [
-            ((*path, key), item[key].upper() if key == "fsLabel" and item.get("fsType") in FAT else item[key])
+            ((*path, key), _stored_label(item) if key == "fsLabel" else item[key])
             for path, item in partitions(template)
         ]
         for path, value in doubles(values):
@@ -124,7 +127,8 @@ def root_exists_once(template: LocatedMapping) -> t.Iterator[Finding]:
             f"The partition {item['id']!r} is a second one with the mountPoint /. Change one of the two.",
         )
     for path, item in roots[:1]:
-        if item.get("fsType") is not None and item["fsType"] in FAT | SWAP:
+        fs = file_system_of(item)
+        if fs is not None and not fs.keeps_owners:
             yield (
                 (*path, "fsType"),
                 f"The root file system cannot be {item['fsType']}, which keeps no owners and permissions. Use ext4.",
@@ -230,7 +234,8 @@ def efi_has_its_partition(template: LocatedMapping) -> t.Iterator[Finding]:
     for path, item in esps[1:]:
         yield (*path, "type"), f"The partition {item['id']!r} is a second EFI system partition. Keep one."
     for path, item in esps:
-        if item.get("fsType") not in FAT:
+        fs = file_system_of(item)
+        if fs is None or not fs.is_read_by_firmware:
             yield (
                 path,
                 f"The EFI system partition {item['id']!r} must have a FAT file system. Use fsType: fat32.",
@@ -321,4 +326,4 @@ def partitions_are_aligned(template: LocatedMapping) -> t.Iterator[Finding]:
             )
 
 
-__all__ = ("FAT", "SUBJECT", "SWAP", "is_esp", "is_mounted")
+__all__ = ("SUBJECT", "is_esp", "is_mounted")

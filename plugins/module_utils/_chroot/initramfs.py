@@ -24,6 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.files im
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 
@@ -83,18 +84,6 @@ done
 """
 
 _DEFAULT_FILE_SYSTEM = "ext4"
-
-# The modules of a file system; those that are part of the kernel are skipped.
-_FILE_SYSTEM_MODULES: t.Mapping[str, tuple[str, ...]] = {
-    "ext2": ("ext4",),
-    "ext3": ("ext4",),
-    "ext4": ("ext4",),
-    "btrfs": ("btrfs",),
-    "xfs": ("xfs",),
-    "squashfs": ("squashfs", "overlay", "loop"),
-    "erofs": ("erofs", "overlay", "loop"),
-    "vfat": ("vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"),
-}
 
 #: Where configuration, and whatever else of the tree gets into an initramfs, is looked for in a layer. A change in
 #: another place does not make a new initramfs.
@@ -156,7 +145,8 @@ class InitramfsSettings:
     def modules(self) -> list[str]:
         """Return the names of the modules, without duplicates."""
         names = [name for group in STORAGE_MODULES.values() for name in group]
-        names += _FILE_SYSTEM_MODULES.get(self.root_fs_type, (self.root_fs_type,))
+        # Those that are part of the kernel are skipped.
+        names += file_system(self.root_fs_type).kernel_modules
         return list(dict.fromkeys([*names, *self.extra_modules]))
 
 

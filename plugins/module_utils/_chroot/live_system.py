@@ -19,20 +19,17 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.squashfs import Squashfs
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import Fat16
 
 #: What the initramfs of a live system has to have beside the drivers of disks: the medium's, and those of its file
 #: systems. Modules that a kernel has built in are skipped.
 LIVE_MODULES: t.Tuple[str, ...] = (
     "isofs",
-    "squashfs",
-    "overlay",
-    "loop",
+    *Squashfs.kernel_modules,
     "cdrom",
     "sr_mod",
-    "vfat",
-    "nls_cp437",
-    "nls_ascii",
-    "nls_iso8859_1",
+    *Fat16.kernel_modules,
     "ohci_pci",
 )
 

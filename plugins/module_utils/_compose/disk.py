@@ -37,9 +37,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux im
 from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import Source, Volume, too_small
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Source, Volume, too_small
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex, derive_uuid
 from ansible_collections.os_image.composer.plugins.module_utils._namespace import bind, unmount
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress

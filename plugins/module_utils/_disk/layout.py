@@ -18,14 +18,16 @@ import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import FileSystem
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import FILE_SYSTEMS
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import (
     BIOS_BOOT,
     ESP,
     LINUX,
     MBR_ESP,
     MBR_FLAGS,
+    MBR_LINUX,
     PARTITION_FLAGS,
-    SWAP,
     mbr_type,
     type_guid,
 )
@@ -63,8 +65,6 @@ CONTENT = "content"
 _ANY_SIZE = "1024TiB"
 _ANY_MBR_SIZE = "2TiB"
 
-# What systemd-growfs can enlarge; see systemd-growfs(8).
-_GROWING_FILE_SYSTEMS = ("ext4", "xfs", "btrfs")
 _GROW_ATTRIBUTE = "GUID:59"
 
 _NOT_MOUNTED = ("", "none")
@@ -135,6 +135,17 @@ class Partition:
     def end(self) -> int:
         """The first sector behind it."""
         return self.start + self.sectors
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether its mount options let nobody write to it."""
+        return "ro" in self.mount_options.split(",")
+
+    @property
+    def can_grow(self) -> bool:
+        """Whether the running system can enlarge its file system, for which that has to be mounted and written to."""
+        grows_online = FILE_SYSTEMS.get(self.fs_type, FileSystem).grows_online
+        return grows_online and self.mount_point is not None and not self.is_read_only
 
     @property
     def is_esp(self) -> bool:
@@ -462,7 +473,9 @@ class _Planner:
         mount_point = entry.mount_point
         fs_type = entry.fs_type or ""
         mounted: str | None = None
-        if mount_point not in _NOT_MOUNTED and not fs_type.endswith("swap"):
+        # One that is not known is another check's business.
+        kind = FILE_SYSTEMS.get(fs_type, FileSystem)
+        if mount_point not in _NOT_MOUNTED and kind.holds_files:
             mounted = posixpath.normpath(mount_point)
             if not mount_point.startswith("/") or ".." in mount_point.split("/"):
                 self._problem((*path, "mountPoint"), f"The mount point {mount_point!r} is not an absolute path.")
@@ -471,7 +484,7 @@ class _Planner:
                     (*path, "fsType"), f"The partition {entry.id!r} is mounted at {mount_point}, but has no fsType."
                 )
         fits_content = entry.size == CONTENT
-        if fits_content and (not fs_type or fs_type.endswith("swap")):
+        if fits_content and not (fs_type and kind.holds_files):
             self._problem(
                 (*path, "size"),
                 f"The partition {entry.id!r} has no files that it could be as large as. Give it a size.",
@@ -481,14 +494,14 @@ class _Planner:
         attributes = self._attributes(index, entry)
         if entry.grow_on_boot and _GROW_ATTRIBUTE not in attributes:
             attributes.append(_GROW_ATTRIBUTE)
-        code = self._mbr_type(index, entry, fs_type) if self.is_mbr else None
+        code = self._mbr_type(index, entry, kind) if self.is_mbr else None
         return Partition(
             id=entry.id,
             number=number,
             name=name,
             start=start,
             sectors=max(end - start, 0),
-            type_guid=self._type(index, entry, fs_type, code),
+            type_guid=self._type(index, entry, kind, code),
             fs_type=fs_type,
             fs_label=entry.fs_label,
             mount_point=mounted,
@@ -516,9 +529,9 @@ class _Planner:
                 attributes.append(str(PARTITION_FLAGS[flag]))
         return attributes
 
-    def _type(self, index: int, entry: model.Partition, fs_type: str, code: int | None) -> str:
+    def _type(self, index: int, entry: model.Partition, kind: t.Type[FileSystem], code: int | None) -> str:
         if code is not None:
-            return ESP if code == MBR_ESP else SWAP if fs_type.endswith("swap") else LINUX
+            return ESP if code == MBR_ESP else kind.partition_type
         if entry.mbr_type:
             self._problem(
                 ("partitions", index, "mbrType"),
@@ -536,9 +549,9 @@ class _Planner:
             return ESP
         if "bios_grub" in entry.flags:
             return BIOS_BOOT
-        return SWAP if fs_type.endswith("swap") else LINUX
+        return kind.partition_type
 
-    def _mbr_type(self, index: int, entry: model.Partition, fs_type: str) -> int:
+    def _mbr_type(self, index: int, entry: model.Partition, kind: t.Type[FileSystem]) -> int:
         path = ("partitions", index)
         if entry.type_uuid:
             self._problem(
@@ -553,13 +566,13 @@ class _Planner:
                     f"{entry.mbr_type!r} is not the type of a partition that holds data. Give two hexadecimal digits "
                     'such as "83".',
                 )
-                return 0x83
+                return MBR_LINUX
             return int(number.group(1), 16)
         try:
-            return mbr_type(entry.type or "", fs_type, entry.flags)
+            return mbr_type(entry.type or "", entry.flags, kind.mbr_type)
         except ValueError as exc:
             self._problem((*path, "type"), str(exc))
-            return 0x83
+            return MBR_LINUX
 
     def _check_extent(
         self, index: int, partition: Partition, first: int, last: int, size: int, entry: model.Partition
@@ -659,13 +672,14 @@ class _Planner:
                 continue
             if self.is_mbr:
                 self._problem(path, "systemd-repart knows no MBR, so that nothing can grow at boot. Use gpt.")
-            if partition.fs_type not in _GROWING_FILE_SYSTEMS or partition.mount_point is None:
+            growing = [name for name, kind in FILE_SYSTEMS.items() if kind.grows_online]
+            if partition.fs_type not in growing or partition.mount_point is None:
                 self._problem(
                     path,
                     f"The partition {partition.id!r} cannot grow at boot: that needs a mountPoint, and one of the file "
-                    f"systems {', '.join(_GROWING_FILE_SYSTEMS)}.",
+                    f"systems {', '.join(growing)}.",
                 )
-            if "ro" in partition.mount_options.split(","):
+            if partition.is_read_only:
                 self._problem(
                     path,
                     f"The partition {partition.id!r} cannot grow at boot, as a file system that is mounted with ro "

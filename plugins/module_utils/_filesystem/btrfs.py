@@ -13,25 +13,39 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import Volume
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.mounted import MountedFileSystem
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Volume
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB
+
+# What leads to the uppermost subvolume: option -> value.
+_UPPERMOST: t.Mapping[str, str] = {"subvol": "/", "subvolid": "5"}
 
 
 class Btrfs(MountedFileSystem):
     """Btrfs: one device, everything in the top-level subvolume."""
 
     names = ("btrfs",)
+    fstab_type = "btrfs"
     tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.btrfs", "mount")
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.btrfs",)
     # Btrfs itself takes 255 bytes; templates at most what this says.
     label_length = 16
+    own_mount_options = frozenset(
+        ("compress", "compress-force", "subvol", "subvolid", "autodefrag", "commit", "discard")
+    )
+    kernel_modules = ("btrfs",)
     grub_modules = ("btrfs",)
     # With two copies of the metadata; see btrfs_min_dev_size().
     least_size = 110 * MIB
     mkfs_options = ("-O", "-R", "-d", "-m", "-n", "--checksum", "--csum")
     filling_options = ("compress", "compress-force")
+
+    def check_mount_option(self, option: str) -> str | None:
+        name, _sign, value = option.partition("=")
+        if _UPPERMOST.get(name, value) == value:
+            return None
+        return f"The mount option {option} names a subvolume, but the build makes none beside the uppermost one."
 
     def required_size(self, size: int, usage: Usage) -> int:
         # Two copies of the metadata (an inode, its names and its extents), in chunks of a tenth of a small disk.

@@ -12,17 +12,20 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import Volume
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.packed import PackedFileSystem
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Volume
 
 
 class Erofs(PackedFileSystem):
     """EROFS with lz4; all files get the image's time."""
 
     names = ("erofs",)
+    fstab_type = "erofs"
     tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.erofs",)
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.erofs",)
     mkfs_options = ("-C", "-E", "-z", "--max-extent-bytes")
+    # As a root it lies under a layer that can be written to.
+    kernel_modules = ("erofs", "overlay", "loop")
 
     def pack(self, directory: str, path: str, volume: Volume, runner: CommandRunner) -> None:
         compression = [] if any(option.startswith("-z") for option in volume.options) else ["-zlz4"]

@@ -21,25 +21,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import (
     FileSystem,
-    Source,
-    Volume,
-    too_small,
     with_suboptions,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import BLOCK, Usage
-from ansible_collections.os_image.composer.plugins.module_utils._size import align_down, align_up
-
-# Every feature is named, so that neither the build host's mke2fs.conf nor a newer mke2fs changes an image. Left out
-# are those that the bootloaders and kernels of the supported distributions cannot all read (orphan_file,
-# metadata_csum_seed).
-_FEATURES: t.Mapping[str, str] = {
-    "ext2": "none,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file",
-    "ext3": "none,has_journal,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file",
-    "ext4": (
-        "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,"
-        "huge_file,dir_nlink,extra_isize,metadata_csum"
-    ),
-}
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Source, Volume, too_small
+from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, align_down, align_up
 
 _CONFIGURATION = """[defaults]
 \tblocksize = 4096
@@ -60,8 +46,8 @@ _INODE_SIZE = 256
 _INODE_RATIO = 16384
 _BLOCKS_PER_GROUP = 8 * BLOCK
 
-#: Bytes below which mke2fs makes no journal, without a word: of ext3 that leaves ext2, which is not mounted as ext3.
-LEAST_WITH_JOURNAL = 2048 * BLOCK
+# Bytes below which mke2fs makes no journal, without a word: of ext3 that leaves ext2, which is not mounted as ext3.
+_LEAST_WITH_JOURNAL = 2048 * BLOCK
 
 # ext2fs_default_journal_size(): blocks of the file system -> blocks of its journal.
 _JOURNALS: t.Sequence[t.Tuple[int, int]] = (
@@ -80,12 +66,20 @@ _FULL = re.compile(rb"Could not allocate (block|inode)|No space|no space|ENOSPC|
 
 
 class Ext(FileSystem):
-    """ext2, ext3, ext4."""
+    """What ext2, ext3 and ext4 have in common."""
 
-    names = ("ext2", "ext3", "ext4")
+    #: All its features: neither the build host's mke2fs.conf nor a newer mke2fs changes an image. Left out are those
+    #: that the bootloaders and kernels of the supported distributions cannot all read (orphan_file,
+    #: metadata_csum_seed).
+    features: t.ClassVar[t.Tuple[str, ...]]
+    #: Bytes of a group's descriptor.
+    descriptor_size: t.ClassVar[int] = 32
+
     tools: t.ClassVar[t.Tuple[str, ...]] = ("mke2fs", "debugfs", "e2fsck")
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("mke2fs",)
-    label_length = 16
+    own_mount_options = frozenset(("stripe", "init_itable", "errors", "discard"))
+    # The driver of ext4 mounts all three.
+    kernel_modules = ("ext4",)
     grub_modules = ("ext2",)
     is_staged = False
     own_directories = ("lost+found",)
@@ -99,23 +93,10 @@ class Ext(FileSystem):
         "-O": ("journal_dev", "meta_bg", "mmp"),
     }
 
-    def check_options(self, options: t.Sequence[str]) -> str | None:
-        problem = super().check_options(options)
-        if problem or self.name == "ext4":
-            return problem
-        # What is mounted as ext2 or ext3 may not have more than that.
-        known = _FEATURES[self.name].split(",")
-        for feature in self.suboptions("-O", options):
-            if feature == "^has_journal" and self.name == "ext3":
-                return "Without its journal ext3 would be ext2."
-            if not feature.startswith("^") and feature not in known:
-                return f"{self.name} has no feature {feature}: nothing could mount it as {self.name}."
-        return None
-
     def required_size(self, size: int, usage: Usage) -> int:
-        overhead = _overhead(size, _inodes(size, usage), self.name)
+        overhead = self._overhead(size, _inodes(size, usage))
         # Extent trees and directories grow a little beyond the plain count of blocks.
-        least = 0 if self.name == "ext2" else LEAST_WITH_JOURNAL
+        least = _LEAST_WITH_JOURNAL if "has_journal" in self.features else 0
         return max((usage.blocks + usage.blocks // 200 + overhead) * BLOCK, least)
 
     def write(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
@@ -134,6 +115,13 @@ class Ext(FileSystem):
         _fix_inodes(volume, source, runner)
         self._finish(volume, runner)
 
+    def _foreign_feature(self, options: t.Sequence[str]) -> str | None:
+        """What is mounted as ext2 or ext3 may not have more than that: tell which feature of mkfsOptions is more."""
+        for feature in self.suboptions("-O", options):
+            if not feature.startswith("^") and feature not in self.features:
+                return f"{self.name} has no feature {feature}: nothing could mount it as {self.name}."
+        return None
+
     def _make(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
         extended, given = with_suboptions(
             "-E",
@@ -148,7 +136,7 @@ class Ext(FileSystem):
             },
             volume.options,
         )
-        features, given = with_suboptions("-O", dict.fromkeys(_FEATURES[self.name].split(","), ""), given)
+        features, given = with_suboptions("-O", dict.fromkeys(("none", *self.features), ""), given)
         command = [find_tool("mke2fs"), "-q", "-F", "-t", self.name, "-O", features]
         command += ["-b", str(BLOCK), "-I", str(_INODE_SIZE), "-N", str(_inodes(volume.size, source.usage)), "-m", "0"]
         command += ["-U", volume.identifier, "-E", extended]
@@ -176,6 +164,76 @@ class Ext(FileSystem):
         if done.rc not in (0, 1):
             raise CommandError(f"{what} ended with status {done.rc}: {done.text.strip()}")
 
+    def _overhead(self, size: int, inodes: int) -> int:
+        """Return how many blocks the file system takes for itself."""
+        blocks = size // BLOCK
+        groups = max(1, -(-blocks // _BLOCKS_PER_GROUP))
+        descriptor_blocks = -(-groups * self.descriptor_size // BLOCK)
+        # resize_inode reserves descriptors for a file system that is 1024 times as big, up to one block of pointers.
+        reserved = min(BLOCK // 4, max(0, -(-groups * 1024 * self.descriptor_size // BLOCK) - descriptor_blocks))
+        supers = sum(1 for group in range(groups) if _has_super(group))
+        journal = next((length for limit, length in _JOURNALS if blocks < limit), _BIGGEST_JOURNAL)
+        if "has_journal" not in self.features:
+            journal = 0
+        tables = groups * align_up(align_up(inodes, groups) // groups * _INODE_SIZE, BLOCK) // BLOCK
+        return supers * (1 + descriptor_blocks + reserved) + groups * 2 + tables + journal + 8
+
+
+class Ext2(Ext):
+    """ext2: without a journal."""
+
+    names = ("ext2",)
+    fstab_type = "ext2"
+    features = ("ext_attr", "resize_inode", "dir_index", "filetype", "sparse_super", "large_file")
+    least_size = MIB
+
+    def check_options(self, options: t.Sequence[str]) -> str | None:
+        return super().check_options(options) or self._foreign_feature(options)
+
+
+class Ext3(Ext):
+    """ext3: ext2 with a journal."""
+
+    names = ("ext3",)
+    fstab_type = "ext3"
+    features = ("has_journal", *Ext2.features)
+    least_size = _LEAST_WITH_JOURNAL
+    grows_online = True
+    own_mount_options = Ext.own_mount_options | {"data", "commit"}
+
+    def check_options(self, options: t.Sequence[str]) -> str | None:
+        problem = super().check_options(options)
+        if problem is None and "^has_journal" in self.suboptions("-O", options):
+            return "Without its journal ext3 would be ext2."
+        return problem or self._foreign_feature(options)
+
+
+class Ext4(Ext):
+    """ext4: with extents and checksums of its metadata."""
+
+    names = ("ext4",)
+    fstab_type = "ext4"
+    features = (
+        "has_journal",
+        "ext_attr",
+        "resize_inode",
+        "dir_index",
+        "filetype",
+        "extent",
+        "64bit",
+        "flex_bg",
+        "sparse_super",
+        "large_file",
+        "huge_file",
+        "dir_nlink",
+        "extra_isize",
+        "metadata_csum",
+    )
+    descriptor_size = 64
+    least_size = _LEAST_WITH_JOURNAL
+    grows_online = True
+    own_mount_options = Ext3.own_mount_options | {"delalloc", "nodelalloc", "journal_checksum"}
+
 
 def _address(volume: Volume) -> str:
     return f"{volume.image}?offset={volume.offset}"
@@ -184,22 +242,6 @@ def _address(volume: Volume) -> str:
 def _inodes(size: int, usage: Usage) -> int:
     """Return how many inodes to make: as many as usual, and always room for as many files again as there are."""
     return max(size // _INODE_RATIO, usage.inodes * 2 + 64)
-
-
-def _overhead(size: int, inodes: int, name: str) -> int:
-    """Return how many blocks the file system takes for itself."""
-    blocks = size // BLOCK
-    groups = max(1, -(-blocks // _BLOCKS_PER_GROUP))
-    descriptor = 64 if name == "ext4" else 32
-    descriptor_blocks = -(-groups * descriptor // BLOCK)
-    # resize_inode reserves descriptors for a file system that is 1024 times as big, up to one block of pointers.
-    reserved = min(BLOCK // 4, max(0, -(-groups * 1024 * descriptor // BLOCK) - descriptor_blocks))
-    supers = sum(1 for group in range(groups) if _has_super(group))
-    journal = next((length for limit, length in _JOURNALS if blocks < limit), _BIGGEST_JOURNAL)
-    if name == "ext2":
-        journal = 0
-    tables = groups * align_up(align_up(inodes, groups) // groups * _INODE_SIZE, BLOCK) // BLOCK
-    return supers * (1 + descriptor_blocks + reserved) + groups * 2 + tables + journal + 8
 
 
 def _has_super(group: int) -> bool:
@@ -312,4 +354,4 @@ def _fix_inodes(volume: Volume, source: Source, runner: CommandRunner) -> None:
         raise CommandError(f"{what} failed: {' '.join(problems[:5])}")
 
 
-__all__ = ("LEAST_WITH_JOURNAL", "Ext")
+__all__ = ("Ext", "Ext2", "Ext3", "Ext4")

@@ -13,62 +13,14 @@ A new file system is a subclass of :class:`FileSystem` in a file of its own, and
 from __future__ import annotations
 
 import abc
-import dataclasses
-import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Source, Volume
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
-from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, align_up, show_size
-
-
-@dataclasses.dataclass(frozen=True)
-class Volume:
-    """Where a file system is written, and what it is called.
-
-    :ivar name: The partition's id.
-    :ivar image: The image file, already of its full size.
-    :ivar offset: The partition's first byte in the image.
-    :ivar size: The partition's bytes.
-    :ivar identifier: As :meth:`FileSystem.identifier` gave it.
-    :ivar seed: A UUID for what else has to be fixed (hash seeds).
-    :ivar epoch: All times in the file system, as seconds since 1970.
-    :ivar scratch: A directory for temporary files.
-    :ivar options: More arguments for the program that makes it.
-    :ivar mount_options: The words of its mount options.
-    """
-
-    name: str
-    image: str
-    offset: int
-    size: int
-    label: str
-    identifier: str
-    seed: str
-    epoch: int
-    scratch: str
-    options: t.Tuple[str, ...] = ()
-    mount_options: t.Tuple[str, ...] = ()
-
-    def scratch_file(self, suffix: str) -> str:
-        """A path for a temporary file of this volume."""
-        return os.path.join(self.scratch, f"{self.name}.{suffix}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """What is put into a file system.
-
-    :ivar directory: A directory whose content becomes the root of the file system; V(None) for an empty one.
-    :ivar files: More files: path in the file system (without a leading slash) -> file on the host.
-    :ivar usage: How big all of it is.
-    """
-
-    directory: str | None
-    files: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
-    usage: Usage = dataclasses.field(default_factory=Usage)
+from ansible_collections.os_image.composer.plugins.module_utils._partition_type import LINUX, MBR_LINUX
+from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, align_up
 
 
 class FileSystem(abc.ABC):
@@ -77,30 +29,17 @@ class FileSystem(abc.ABC):
     :param name: The template's fsType, one of :attr:`names`.
     """
 
-    #: What templates may call it.
+    #: What templates call it (fsType).
     names: t.ClassVar[t.Tuple[str, ...]] = ()
+    #: The word that mount, fstab and blkid have for it.
+    fstab_type: t.ClassVar[str] = ""
+
+    # How it is made.
+
     #: Host tools that are needed.
     tools: t.ClassVar[t.Tuple[str, ...]] = ()
     #: Those of them whose versions shape the file system.
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ()
-    #: How many bytes a label may have.
-    label_length: t.ClassVar[int] = 16
-    #: Whether it is checked at boot (the sixth field of fstab).
-    is_checked: t.ClassVar[bool] = True
-    #: GRUB's modules to read it; none when GRUB cannot.
-    grub_modules: t.ClassVar[t.Tuple[str, ...]] = ()
-    #: Whether nothing can be written to it in the running system.
-    is_read_only: t.ClassVar[bool] = False
-    #: Whether the same content gives the same bytes.
-    is_reproducible: t.ClassVar[bool] = True
-    #: Whether it is made as a file of its own before it comes into the image.
-    is_staged: t.ClassVar[bool] = True
-    #: Directories that it has by itself, below its root.
-    own_directories: t.ClassVar[t.Tuple[str, ...]] = ()
-    #: Whether holes of files take no space.
-    keeps_holes: t.ClassVar[bool] = True
-    #: The least bytes that it can be made with.
-    least_size: t.ClassVar[int] = 0
     #: What mkfsOptions may hold: options of the program that makes it, other than those that the build gives it.
     mkfs_options: t.ClassVar[t.Tuple[str, ...]] = ()
     #: Beside these, which have a value: those that have none.
@@ -109,14 +48,51 @@ class FileSystem(abc.ABC):
     has_getopt: t.ClassVar[bool] = True
     #: Option -> suboptions that mkfsOptions may not hold.
     fixed_suboptions: t.ClassVar[t.Mapping[str, t.Tuple[str, ...]]] = {}
+    #: Whether it is made as a file of its own before it comes into the image.
+    is_staged: t.ClassVar[bool] = True
+    #: Whether the same content gives the same bytes.
+    is_reproducible: t.ClassVar[bool] = True
+    #: The least bytes that it can be made with.
+    least_size: t.ClassVar[int] = 0
+
+    # What it can hold.
+
+    #: Whether it holds files, and so can be mounted.
+    holds_files: t.ClassVar[bool] = True
+    #: Whether files keep their owners and permissions.
+    keeps_owners: t.ClassVar[bool] = True
+    #: Whether holes of files take no space.
+    keeps_holes: t.ClassVar[bool] = True
+    #: Whether files take less space in it than in the tree.
+    is_compressed: t.ClassVar[bool] = False
+    #: Directories that it has by itself, below its root.
+    own_directories: t.ClassVar[t.Tuple[str, ...]] = ()
+    #: How many bytes a label may have; 0 when it has none.
+    label_length: t.ClassVar[int] = 16
+
+    # How it is used.
+
+    #: Whether nothing can be written to it in the running system.
+    is_read_only: t.ClassVar[bool] = False
+    #: Whether it is checked at boot (the sixth field of fstab).
+    is_checked: t.ClassVar[bool] = True
+    #: Whether systemd-growfs(8) enlarges it while it is mounted.
+    grows_online: t.ClassVar[bool] = False
+    #: Mount options that not every file system knows, but this one does; see mount(8) and the kernel's documentation.
+    #: One that a file system does not know keeps the kernel from mounting it.
+    own_mount_options: t.ClassVar[t.FrozenSet[str]] = frozenset()
+    #: Modules of the kernel that an initramfs needs to mount it as the root file system.
+    kernel_modules: t.ClassVar[t.Tuple[str, ...]] = ()
+    #: GRUB's modules to read it; none when GRUB cannot.
+    grub_modules: t.ClassVar[t.Tuple[str, ...]] = ()
+    #: Whether UEFI firmware reads it.
+    is_read_by_firmware: t.ClassVar[bool] = False
+    #: The type of a partition of which the template names none: on a GPT disk, and on an MBR one.
+    partition_type: t.ClassVar[str] = LINUX
+    mbr_type: t.ClassVar[int] = MBR_LINUX
 
     def __init__(self, name: str) -> None:
         self.name = name
-
-    @property
-    def fstab_type(self) -> str:
-        """The word that mount and fstab have for it."""
-        return self.name
 
     def identifier(self, build_digest: str, purpose: str) -> str:
         """The file system's own identifier, in the form in which blkid shows it."""
@@ -124,10 +100,22 @@ class FileSystem(abc.ABC):
 
     def check_label(self, label: str) -> str | None:
         """Tell in words what is wrong with a label; V(None) when it can be used."""
+        if not self.label_length:
+            return f"A file system of the type {self.name} gets no label."
         if len(label.encode("utf-8")) > self.label_length:
-            return f"The label {label!r} is too long for {self.name}: it may have {self.label_length} bytes."
+            return f"The label {label!r} is longer than the {self.label_length} bytes that {self.name} can store."
+        if not all(" " <= char <= "~" for char in label):
+            return f"The label {label!r} may only have printable ASCII characters."
         if label != label.strip():
             return f"The label {label!r} begins or ends with a blank."
+        return None
+
+    def stored_label(self, label: str) -> str:
+        """Return a label as the file system keeps it."""
+        return label
+
+    def check_mount_option(self, option: str) -> str | None:
+        """Tell in words why the file system cannot be mounted with one of its own options; V(None) when it can."""
         return None
 
     def check_options(self, options: t.Sequence[str]) -> str | None:
@@ -176,7 +164,7 @@ class FileSystem(abc.ABC):
 
     def content_size(self, usage: Usage) -> int:
         """Return how many bytes a partition gets that is as large as its content: a tenth more than that needs."""
-        size = max(self.least_size, MIB)
+        size = MIB
         for _step in range(8):
             size = align_up(max(self.required_size(size, usage) * 11 // 10 + 16 * MIB, self.least_size), MIB)
         return size
@@ -218,27 +206,4 @@ def with_suboptions(option: str, ours: t.Mapping[str, str], given: t.Sequence[st
     return ",".join(f"{name}={value}" if value else name for name, value in merged.items() if name), rest
 
 
-def too_small(volume: Volume, required: int, usage: Usage) -> DiskError:
-    """Make the error for a partition that cannot hold its content."""
-    message = f"The partition {volume.name!r} is too small: "
-    if required > volume.size:
-        message += (
-            f"its content needs about {show_size(required)}, but it has {show_size(volume.size)}, "
-            f"{show_size(required - volume.size)} too little."
-        )
-    else:
-        message += f"its content should fit into its {show_size(volume.size)}, but does not."
-    biggest = ", ".join(f"{path} ({show_size(size)})" for path, size in usage.biggest())
-    if biggest:
-        message += f" Its biggest directories are {biggest}."
-    instead = ", or leave out its mkfsOptions" if volume.options else ""
-    return DiskError(message, remedy=f"Enlarge the partition and, if need be, disk.size, or install less{instead}.")
-
-
-__all__ = (
-    "FileSystem",
-    "Source",
-    "Volume",
-    "too_small",
-    "with_suboptions",
-)
+__all__ = ("FileSystem", "with_suboptions")

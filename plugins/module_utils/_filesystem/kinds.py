@@ -14,16 +14,16 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.btrfs import Btrfs
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.erofs import Erofs
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.ext import Ext
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.ext import Ext2, Ext3, Ext4
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import FileSystem
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.squashfs import Squashfs
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.swap import Swap
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import Vfat
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import Fat16, Fat32
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.xfs import Xfs
 
-_CLASSES: t.Tuple[t.Type[FileSystem], ...] = (Vfat, Ext, Xfs, Btrfs, Squashfs, Erofs, Swap)
+_CLASSES: t.Tuple[t.Type[FileSystem], ...] = (Fat32, Fat16, Ext2, Ext3, Ext4, Xfs, Btrfs, Squashfs, Erofs, Swap)
 
-#: Name -> class, in the order of the schema.
+#: Name -> class.
 FILE_SYSTEMS: t.Mapping[str, t.Type[FileSystem]] = {name: cls for cls in _CLASSES for name in cls.names}
 
 

@@ -22,13 +22,9 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import (
-    FileSystem,
-    Source,
-    Volume,
-    too_small,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import FileSystem
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import BLOCK
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Source, Volume, too_small
 from ansible_collections.os_image.composer.plugins.module_utils._namespace import mount_point
 from ansible_collections.os_image.composer.plugins.module_utils._size import align_down, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
@@ -40,6 +36,7 @@ class MountedFileSystem(FileSystem):
     """A file system that is filled by the kernel."""
 
     is_checked = False
+    grows_online = True
     # Identifiers, times and the order of allocation are the kernel's own.
     is_reproducible = False
     #: Mount options of the running system that already hold while the file system is filled.

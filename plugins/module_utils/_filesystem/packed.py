@@ -13,13 +13,9 @@ import abc
 import os
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import (
-    FileSystem,
-    Source,
-    Volume,
-    too_small,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import FileSystem
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Source, Volume, too_small
 from ansible_collections.os_image.composer.plugins.module_utils._size import KIB
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
 
@@ -29,9 +25,8 @@ class PackedFileSystem(FileSystem):
 
     is_checked = False
     is_read_only = True
-
-    def check_label(self, label: str) -> str | None:
-        return f"{self.name} has no label."
+    is_compressed = True
+    label_length = 0
 
     def required_size(self, size: int, usage: Usage) -> int:
         return 16 * KIB

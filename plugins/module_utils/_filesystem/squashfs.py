@@ -12,19 +12,23 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import Volume
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.packed import PackedFileSystem
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Volume
 
 
 class Squashfs(PackedFileSystem):
     """SquashFS, by default with zstd, which kernels read since 4.14."""
 
     names = ("squashfs",)
+    fstab_type = "squashfs"
     tools: t.ClassVar[t.Tuple[str, ...]] = ("mksquashfs",)
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("mksquashfs",)
     mkfs_options = ("-Xbcj", "-Xcompression-level", "-Xdict-size", "-b", "-comp")
     mkfs_switches = ("-Xhc", "-no-fragments", "-no-xattrs")
     has_getopt = False
+    own_mount_options = frozenset(("errors",))
+    # As a root it lies under a layer that can be written to.
+    kernel_modules = ("squashfs", "overlay", "loop")
 
     def identifier(self, build_digest: str, purpose: str) -> str:
         return ""

@@ -13,8 +13,10 @@ import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import FileSystem, Source, Volume
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import FileSystem
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Source, Volume
+from ansible_collections.os_image.composer.plugins.module_utils._partition_type import MBR_SWAP, SWAP
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
 
 
@@ -22,18 +24,20 @@ class Swap(FileSystem):
     """Swap space."""
 
     names = ("linux-swap", "swap")
+    fstab_type = "swap"
     tools: t.ClassVar[t.Tuple[str, ...]] = ("mkswap",)
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("mkswap",)
+    # mkswap refuses fewer than ten pages.
+    least_size = 10 * 4096
+    holds_files = False
+    keeps_owners = False
     label_length = 15
     is_checked = False
-
-    @property
-    def fstab_type(self) -> str:
-        return "swap"
+    partition_type = SWAP
+    mbr_type = MBR_SWAP
 
     def required_size(self, size: int, usage: Usage) -> int:
-        # mkswap refuses fewer than ten pages.
-        return 10 * 4096
+        return self.least_size
 
     def write(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
         path = volume.scratch_file("swap")

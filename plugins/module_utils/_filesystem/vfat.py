@@ -11,37 +11,31 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import stat
 import struct
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import (
-    FileSystem,
-    Source,
-    Volume,
-    too_small,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import FileSystem
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Source, Volume, too_small
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
 
 # Fewer clusters are FAT16 for every reader, whatever the boot sector says.
 _LEAST_FAT32_CLUSTERS = 65525
-_SMALLEST_FAT32 = 33 * MIB
-# As many clusters of one sector as FAT16 can count; below the first it would be FAT12.
-_SMALLEST_FAT16 = 4 * MIB
+# As many clusters of one sector as FAT16 can count.
 _BIGGEST_FAT16_OF_SECTORS = 31 * MIB
-#: Bytes, of the largest clusters that every system reads.
-BIGGEST_FAT16 = 2048 * MIB
 
 _NO_LABEL = "NO NAME"
 
 # From the FAT specification; control characters are refused as well.
 _FORBIDDEN = frozenset('"*/:<>?\\|')
-_LABEL_FORBIDDEN = _FORBIDDEN | frozenset("+,.;=[]")
+# What every system shows as it is.
+_LABEL = re.compile(r"[A-Za-z0-9_ -]+\Z")
 
 # Names of devices, with which mcopy ends without a word.
 _RESERVED = frozenset(
@@ -56,43 +50,53 @@ _BATCH = 200
 
 
 class Vfat(FileSystem):
-    """FAT16 and FAT32, with long file names."""
+    """What FAT16 and FAT32 have in common: long file names, and neither owners nor holes."""
 
-    names = ("fat32", "fat16", "vfat")
+    #: How many bits count its clusters.
+    width: t.ClassVar[int]
+
+    fstab_type = "vfat"
     tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.vfat", "mcopy", "mmd")
-    keeps_holes = False
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.vfat", "mcopy")
-    label_length = 11
-    grub_modules = ("fat",)
     mkfs_options = ("-R", "-f", "-r", "-s")
     mkfs_switches = ("-a",)
-
-    @property
-    def fstab_type(self) -> str:
-        return "vfat"
+    keeps_owners = False
+    keeps_holes = False
+    label_length = 11
+    own_mount_options = frozenset(
+        ("codepage", "discard", "dmask", "errors", "flush", "fmask", "gid", "iocharset", "shortname", "uid", "umask")
+    )
+    kernel_modules = ("vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1")
+    grub_modules = ("fat",)
+    is_read_by_firmware = True
 
     def identifier(self, build_digest: str, purpose: str) -> str:
         serial = derive_hex(build_digest, purpose, 8).upper()
         return f"{serial[:4]}-{serial[4:]}"
 
     def check_label(self, label: str) -> str | None:
-        bad = sorted({char for char in label if char in _LABEL_FORBIDDEN or not 32 <= ord(char) < 127})
-        if bad:
-            return f"The label {label!r} has characters that FAT does not allow: {' '.join(bad)}"
-        if label.upper() == _NO_LABEL:
+        problem = super().check_label(label)
+        if problem is None and not _LABEL.match(label):
+            return (
+                f"The label {label!r} of a FAT file system may only have letters, which are stored as capitals, "
+                "digits, blanks, - and _."
+            )
+        if problem is None and label.upper() == _NO_LABEL:
             return f"{_NO_LABEL} is what FAT has in place of a label."
-        return super().check_label(label)
+        return problem
+
+    def stored_label(self, label: str) -> str:
+        return label.upper()
 
     def content_size(self, usage: Usage) -> int:
-        least = _SMALLEST_FAT16 if self.name == "fat16" else _SMALLEST_FAT32
-        return max(super().content_size(usage), least + MIB)
+        return max(super().content_size(usage), self.least_size + MIB)
 
     def required_size(self, size: int, usage: Usage) -> int:
         overhead = self._fats(size) + 64 * 1024
         return usage.size + overhead
 
     def write(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
-        width = self._width(volume)
+        self._check_size(volume)
         files = _list_files(volume, source)
         path = volume.scratch_file("vfat")
         with open(path, "xb") as stream:
@@ -108,13 +112,13 @@ class Vfat(FileSystem):
         )
         what = f"the FAT file system on the partition {volume.name!r}"
         # --invariant fixes the times, and brings a serial number that -i behind it replaces.
-        command = [find_tool("mkfs.vfat"), "--invariant", "-F", str(width)]
-        label = volume.label.upper() if volume.label else _NO_LABEL
-        if width == 16 and volume.size <= _BIGGEST_FAT16_OF_SECTORS:
+        command = [find_tool("mkfs.vfat"), "--invariant", "-F", str(self.width)]
+        label = self.stored_label(volume.label) or _NO_LABEL
+        if self.width == 16 and volume.size <= _BIGGEST_FAT16_OF_SECTORS:
             command += ["-s", "1"]
         command += ["-i", volume.identifier.replace("-", ""), "-n", label, *volume.options, path]
         runner.run(command, what=f"Making {what}")
-        _check_clusters(path, width, volume)
+        _check_clusters(path, self.width, volume)
         try:
             _fill(path, files, runner, what=f"Filling {what}")
         except CommandError as exc:
@@ -122,28 +126,50 @@ class Vfat(FileSystem):
         copy_into(path, volume.image, volume.offset)
         os.unlink(path)
 
-    def _width(self, volume: Volume) -> int:
-        is_fat16 = self.name == "fat16" or (self.name == "vfat" and volume.size < _SMALLEST_FAT32)
-        kind, least, other = ("FAT16", _SMALLEST_FAT16, None) if is_fat16 else ("FAT32", _SMALLEST_FAT32, "fat16")
-        if volume.size < least:
-            instead = f", or set its fsType to {other}" if other else ""
+    def _check_size(self, volume: Volume) -> None:
+        if volume.size < self.least_size:
+            instead = "" if self.width == 16 else f", or set its fsType to {Fat16.names[0]}"
             raise DiskError(
-                f"The partition {volume.name!r} has {show_size(volume.size)}, but {kind} needs at least "
-                f"{show_size(least)}.",
+                f"The partition {volume.name!r} has {show_size(volume.size)}, but FAT{self.width} needs at least "
+                f"{show_size(self.least_size)}.",
                 remedy=f"Enlarge the partition{instead}.",
             )
-        if is_fat16 and volume.size > BIGGEST_FAT16:
-            raise DiskError(
-                f"The partition {volume.name!r} has {show_size(volume.size)}, but FAT16 ends at "
-                f"{show_size(BIGGEST_FAT16)}.",
-                remedy="Set its fsType to fat32.",
-            )
-        return 16 if is_fat16 else 32
 
     def _fats(self, size: int) -> int:
         """Return the bytes of both allocation tables for the usual cluster sizes."""
         cluster = 512 if size <= 260 * MIB else 4096 if size <= 8192 * MIB else 8192
         return 2 * 4 * (size // cluster)
+
+
+class Fat16(Vfat):
+    """FAT16."""
+
+    names = ("fat16",)
+    width = 16
+    # Below that it would be FAT12.
+    least_size = 4 * MIB
+    #: The most bytes that it can have, of the largest clusters that every system reads.
+    biggest_size: t.ClassVar[int] = 2048 * MIB
+    mbr_type = 0x0E
+
+    def _check_size(self, volume: Volume) -> None:
+        super()._check_size(volume)
+        if volume.size > self.biggest_size:
+            raise DiskError(
+                f"The partition {volume.name!r} has {show_size(volume.size)}, but FAT16 ends at "
+                f"{show_size(self.biggest_size)}.",
+                remedy=f"Set its fsType to {Fat32.names[0]}.",
+            )
+
+
+class Fat32(Vfat):
+    """FAT32."""
+
+    names = ("fat32", "vfat")
+    width = 32
+    # It begins at 65525 clusters of one sector.
+    least_size = 33 * MIB
+    mbr_type = 0x0C
 
 
 def _check_clusters(path: str, width: int, volume: Volume) -> None:
@@ -187,33 +213,48 @@ def name_problem(name: str) -> str | None:
 def _list_files(volume: Volume, source: Source) -> t.Dict[str, str | None]:
     """Return everything that goes into the file system: path -> file on the host, or V(None) for a directory."""
     listed: t.Dict[str, str | None] = {}
-    owned = any(word.startswith(("uid=", "gid=")) for word in volume.mount_options)
     if source.directory is not None:
-        for parent, directories, names in os.walk(source.directory):
-            directories.sort()
-            relative = os.path.relpath(parent, source.directory)
-            prefix = "" if relative == "." else relative + "/"
-            for name in [*directories, *names]:
-                path = os.path.join(parent, name)
-                status = os.lstat(path)
-                mode = status.st_mode
-                if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-                    raise DiskError(
-                        f"FAT cannot hold {prefix + name!r} of the partition {volume.name!r}, which is neither a file "
-                        "nor a directory.",
-                        remedy="Remove it from the tree, or give the partition another fsType.",
-                    )
-                if (status.st_uid or status.st_gid) and not owned:
-                    raise DiskError(
-                        f"FAT keeps no owners, but {prefix + name!r} of the partition {volume.name!r} belongs to the "
-                        f"user {status.st_uid} and the group {status.st_gid}.",
-                        remedy="Give the partition another fsType, or say by uid= and gid= in its mountOptions who "
-                        "owns all its files.",
-                    )
-                listed[prefix + name] = path if stat.S_ISREG(mode) else None
+        listed.update(_tree_files(volume, source.directory))
+    _add_files(listed, source.files)
+    _check_files(volume, listed)
+    return listed
+
+
+def _tree_files(volume: Volume, directory: str) -> t.Iterator[t.Tuple[str, str | None]]:
+    """Yield what a directory holds.
+
+    :raises DiskError: FAT cannot hold something of it.
+    """
+    owned = any(word.startswith(("uid=", "gid=")) for word in volume.mount_options)
+    for parent, directories, names in os.walk(directory):
+        directories.sort()
+        relative = os.path.relpath(parent, directory)
+        prefix = "" if relative == "." else relative + "/"
+        for name in [*directories, *names]:
+            path = os.path.join(parent, name)
+            status = os.lstat(path)
+            is_file = stat.S_ISREG(status.st_mode)
+            if not is_file and not stat.S_ISDIR(status.st_mode):
+                raise DiskError(
+                    f"FAT cannot hold {prefix + name!r} of the partition {volume.name!r}, which is neither a file "
+                    "nor a directory.",
+                    remedy="Remove it from the tree, or give the partition another fsType.",
+                )
+            if (status.st_uid or status.st_gid) and not owned:
+                raise DiskError(
+                    f"FAT keeps no owners, but {prefix + name!r} of the partition {volume.name!r} belongs to the "
+                    f"user {status.st_uid} and the group {status.st_gid}.",
+                    remedy="Give the partition another fsType, or say by uid= and gid= in its mountOptions who "
+                    "owns all its files.",
+                )
+            yield prefix + name, path if is_file else None
+
+
+def _add_files(listed: t.Dict[str, str | None], files: t.Mapping[str, str]) -> None:
+    """Add more files, and the directories that they need, in place of what has the same name."""
     # FAT takes upper and lower case for the same, and keeps the spelling of what came first.
     spelled = {path.upper(): path for path in listed}
-    for path, host_path in source.files.items():
+    for path, host_path in files.items():
         for parent in _parents(path):
             if parent.upper() not in spelled:
                 spelled[parent.upper()] = parent
@@ -222,8 +263,15 @@ def _list_files(volume: Volume, source: Source) -> t.Dict[str, str | None]:
         if listed.get(spelled.get(path.upper(), "")) is not None:
             del listed[spelled[path.upper()]]
         listed[path] = host_path
+
+
+def _check_files(volume: Volume, listed: t.Mapping[str, str | None]) -> None:
+    """Check that FAT can hold all names, tell them from each other, and hold what they stand for.
+
+    :raises DiskError: It cannot.
+    """
     seen: t.Dict[str, str] = {}
-    for path in sorted(listed):
+    for path, file in sorted(listed.items()):
         problem = name_problem(os.path.basename(path))
         other = seen.setdefault(path.upper(), path)
         if other != path:
@@ -233,7 +281,6 @@ def _list_files(volume: Volume, source: Source) -> t.Dict[str, str | None]:
                 f"The name {path!r} cannot be used on the partition {volume.name!r}: {problem}.",
                 remedy="Rename the file.",
             )
-        file = listed[path]
         size = os.path.getsize(file) if file else 0
         if size > _BIGGEST_FILE:
             # mcopy leaves it out, and ends with status 0.
@@ -241,7 +288,6 @@ def _list_files(volume: Volume, source: Source) -> t.Dict[str, str | None]:
                 f"The file {path!r} of the partition {volume.name!r} has {show_size(size)}, but FAT ends at 4 GiB.",
                 remedy="Give the partition another fsType, or make the file smaller.",
             )
-    return listed
 
 
 def _explained(exc: CommandError, volume: Volume, source: Source) -> DiskError | CommandError:
@@ -297,4 +343,4 @@ def _batches(items: t.Sequence[str]) -> t.Iterator[t.Sequence[str]]:
         yield items[start : start + _BATCH]
 
 
-__all__ = ("BIGGEST_FAT16", "Vfat", "name_problem")
+__all__ = ("Fat16", "Fat32", "Vfat", "name_problem")

@@ -12,9 +12,10 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import Volume, with_suboptions
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import with_suboptions
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.mounted import MountedFileSystem
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Volume
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB
 
 
@@ -22,9 +23,12 @@ class Xfs(MountedFileSystem):
     """XFS."""
 
     names = ("xfs",)
+    fstab_type = "xfs"
     tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.xfs", "mount")
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("mkfs.xfs",)
     label_length = 12
+    own_mount_options = frozenset(("inode64", "inode32", "largeio", "logbufs", "logbsize", "allocsize", "discard"))
+    kernel_modules = ("xfs",)
     grub_modules = ("xfs",)
     # mkfs.xfs refuses less since version 5.19.
     least_size = 300 * MIB

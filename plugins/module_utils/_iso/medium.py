@@ -15,9 +15,9 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure_tree
 from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import Source, Volume
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import Vfat
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import Fat16
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Source, Volume
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._iso.menu import GrubFiles
@@ -110,8 +110,7 @@ class IsoMedium:
 
 def _make_esp(grub: GrubFiles, scratch: str, *, build_digest: str, epoch: int, runner: CommandRunner) -> str:
     path = os.path.join(scratch, "esp.img")
-    # FAT16 begins at 4 MiB.
-    size = max(align_up(os.path.getsize(grub.efi) + MIB, MIB), 5 * MIB)
+    size = max(align_up(os.path.getsize(grub.efi) + MIB, MIB), Fat16.least_size + MIB)
     with open(path, "xb") as stream:
         stream.truncate(size)
     serial = derive_hex(build_digest, "iso/esp", 8).upper()
@@ -126,7 +125,7 @@ def _make_esp(grub: GrubFiles, scratch: str, *, build_digest: str, epoch: int, r
         epoch=epoch,
         scratch=scratch,
     )
-    Vfat("fat16").write(volume, Source(None, {grub.efi_path: grub.efi}, Usage()), runner)
+    Fat16("fat16").write(volume, Source(None, {grub.efi_path: grub.efi}, Usage()), runner)
     return path
 
 

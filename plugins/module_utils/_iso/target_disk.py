@@ -25,9 +25,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usag
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, SECTOR, align_up, parse_size
 from ansible_collections.os_image.composer.plugins.module_utils._template import model
 
-#: File systems that systemd-growfs enlarges while they are mounted.
-GROWING = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs"))
-
 # What the running system writes before anybody has enlarged anything: logs, keys, caches.
 _SLACK = 64 * MIB
 # Of a partition that grows and holds nothing yet.
@@ -61,7 +58,7 @@ def growing_partition(disk: model.Disk) -> int | None:
     partition = layout.partitions[last]
     ends_with_disk = parse_end(disk.partitions[last]) == 0
     # Without a file system there is nothing in it that has to grow.
-    can_grow = partition.fs_type in GROWING if partition.mount_point else not partition.fs_type
+    can_grow = partition.can_grow or not (partition.mount_point or partition.fs_type)
     return last if ends_with_disk and can_grow else None
 
 
@@ -126,4 +123,4 @@ def _needed(partition: Partition, usage: Usage) -> int:
     return int(size)
 
 
-__all__ = ("GROWING", "TargetDisk", "growing_partition", "parse_end", "target_disk")
+__all__ = ("TargetDisk", "growing_partition", "parse_end", "target_disk")

@@ -36,6 +36,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._compression imp
     COMPRESSIONS,
     UNSUPPORTED_COMPRESSIONS,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import FILE_SYSTEMS
 from ansible_collections.os_image.composer.plugins.module_utils._image_type import IMAGE_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_FLAGS, PARTITION_TYPES
 
@@ -59,6 +60,16 @@ def _string(description: str, *, pattern: str | None = None, form: str | None = 
     if form is not None:
         schema["patternErrorMessage"] = form
     return {**schema, **more}
+
+
+def _file_systems(junction: str, **facts: bool) -> str:
+    """Name the file systems for which something holds: C(ext3, ext4, xfs or btrfs)."""
+    names = [
+        name
+        for name, kind in FILE_SYSTEMS.items()
+        if all(getattr(kind, fact) is value for fact, value in facts.items())
+    ]
+    return f"{', '.join(names[:-1])} {junction} {names[-1]}"
 
 
 def _choice(description: str, choices: t.Sequence[str], **more: t.Any) -> Schema:
@@ -201,22 +212,13 @@ PARTITION = _object(
         ),
         "fsType": _choice(
             "The file system; without one the partition is left empty. fat32 and vfat are the same.",
-            [
-                "fat32",
-                "fat16",
-                "vfat",
-                "ext2",
-                "ext3",
-                "ext4",
-                "xfs",
-                "btrfs",
-                "squashfs",
-                "erofs",
-                "linux-swap",
-                "swap",
-            ],
+            list(FILE_SYSTEMS),
         ),
-        "fsLabel": _string("The label of the file system.", maxLength=16, default=""),
+        "fsLabel": _string(
+            "The label of the file system.",
+            maxLength=max(kind.label_length for kind in FILE_SYSTEMS.values()),
+            default="",
+        ),
         "start": _string(
             "Where the partition begins, from the beginning of the disk; by default behind the one before it.",
             pattern=SIZE_PATTERN,
@@ -231,13 +233,14 @@ PARTITION = _object(
         ),
         "size": _string(
             "The size of the partition, in place of its end; content makes it a tenth larger than its files need, "
-            "for squashfs and erofs before they are compressed.",
+            f"for {_file_systems('and', is_compressed=True)} before they are compressed.",
             pattern=_CONTENT_PATTERN,
             form="content, or " + _SIZE_FORM,
             examples=["1GiB", "content"],
         ),
         "growOnBoot": _boolean(
-            "Let the partition, the last one of a GPT disk, and its ext4, xfs or btrfs fill the disk at boot; "
+            f"Let the partition, the last one of a GPT disk, and its {_file_systems('or', grows_online=True)} fill "
+            "the disk at boot; "
             "systemd-repart in the image does that.",
             default=False,
         ),

@@ -59,6 +59,7 @@ WRONG: list[tuple[Part, str]] = [
         disk(SHORT_ESP, {"id": "x", "fsType": "fat16", "start": "200MiB", "end": "2249MiB"}, START_ROOT, size="4GiB"),
         "disk.partitions[1].end: The partition 'x' has 2049 MiB, but FAT16 ends at 2048 MiB. Set its fsType to fat32.",
     ),
+    (between(fsType="fat16", end="203MiB"), "a file system of the type fat16 needs at least 4 MiB"),
     (between(fsType="btrfs"), "of the type btrfs needs at least 110 MiB"),
     (disk(ESP, SMALL_ROOT, data(end="1025MiB")), "The partition 'data' has 1 MiB, but a file system of the type ext4"),
     (disk(ESP, {**ROOT, "fsType": "squashfs", "mountOptions": "rw"}), "squashfs cannot be written"),
@@ -82,6 +83,7 @@ RIGHT: Right = {
     "fat16_ends_at_2_gib": [
         disk(SHORT_ESP, {"id": "x", "fsType": "fat16", "start": "200MiB", "end": "2248MiB"}, START_ROOT, size="4GiB"),
         between(fsType="fat16"),
+        between(fsType="fat16", end="204MiB"),
     ],
     "partitions_are_large_enough": [
         disk({**ESP, "end": "34MiB"}, {**ROOT, "start": "34MiB", "end": "290MiB"}),

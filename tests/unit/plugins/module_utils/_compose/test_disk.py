@@ -262,7 +262,7 @@ ANYWHERE = {key: value for key, value in ROOT.items() if key not in ("start", "e
             disk_with({**ESP, "fsLabel": "way too long"}, {**ANYWHERE, "size": "64MiB"}),
             {},
             DiskError,
-            r"'boot' cannot be made\. The label 'way too long' is too long for fat32: it may have 11 bytes\.",
+            r"'boot' cannot be made\. The label 'way too long' is longer than the 11 bytes that fat32 can store\.",
             id="label",
         ),
         pytest.param(

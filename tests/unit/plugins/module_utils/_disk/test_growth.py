@@ -126,7 +126,7 @@ MOUNTED = {"id": "r", "fsType": "ext4", "mountPoint": "/"}
         (
             {"size": "8MiB", "partitions": [{**MOUNTED, "fsType": "ext2", "size": "1MiB", "growOnBoot": True}]},
             "disk.partitions[0].growOnBoot",
-            "one of the file systems ext4, xfs, btrfs.",
+            "one of the file systems ext3, ext4, xfs, btrfs.",
         ),
         (
             {
@@ -147,6 +147,14 @@ def test_what_cannot_grow_is_named(section: t.Mapping[str, t.Any], path: str, me
     problems = layout_problems(Disk.from_data(section))
     assert [show_path(problem.path) for problem in problems] == [path], problems
     assert message in problems[0].message
+
+
+@pytest.mark.parametrize("kind", ["ext3", "ext4", "xfs", "btrfs"])
+def test_what_can_grow_may(kind: str) -> None:
+    partitions = [{**MOUNTED, "fsType": kind, "size": "1MiB", "growOnBoot": True}]
+    section = Disk.from_data({"size": "8MiB", "partitions": partitions})
+    assert layout_problems(section) == []
+    assert disk_layout(section).partitions[0].can_grow
 
 
 def test_a_layout_takes_the_sizes_later() -> None:

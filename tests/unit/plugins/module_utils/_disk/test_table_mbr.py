@@ -18,7 +18,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
     show_path,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
-from ansible_collections.os_image.composer.plugins.module_utils._partition_type import ESP, PARTITION_TYPES, mbr_type
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
+from ansible_collections.os_image.composer.plugins.module_utils._partition_type import (
+    ESP,
+    MBR_LINUX,
+    PARTITION_TYPES,
+    mbr_type,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 from ansible_collections.os_image.composer.tests.support.disk_judges import partition_table
 
@@ -135,16 +141,17 @@ def test_partition_uuids_are_those_of_the_kernel() -> None:
     ],
 )
 def test_type_numbers(name: str, fs_type: str, flags: t.Sequence[str], number: int) -> None:
-    assert mbr_type(name, fs_type, flags) == number
+    default = file_system(fs_type).mbr_type if fs_type else MBR_LINUX
+    assert mbr_type(name, flags, default) == number
 
 
 def test_every_type_name_has_a_number_or_a_reason() -> None:
     for name in PARTITION_TYPES:
         if name in ("bios", "bios-boot"):
             with pytest.raises(ValueError, match="no BIOS boot partition"):
-                mbr_type(name, "", ())
+                mbr_type(name, (), MBR_LINUX)
         else:
-            assert 0 < mbr_type(name, "", ()) < 0xFF
+            assert 0 < mbr_type(name, (), MBR_LINUX) < 0xFF
 
 
 def test_an_esp_is_known_by_its_number() -> None:

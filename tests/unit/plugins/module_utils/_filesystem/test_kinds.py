@@ -14,7 +14,7 @@ import typing as t
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import with_suboptions
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import FILE_SYSTEMS, file_system
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes, sha256_file
 from ansible_collections.os_image.composer.tests.support.disk_judges import (
@@ -155,8 +155,8 @@ def test_no_loop_device_and_no_mount_is_left(tree: pathlib.Path, tmp_path: pathl
             r"'rootfs' is too small: its content needs about .*biggest directories",
         ),
         ({"fsType": "erofs", "size": "1MiB"}, r"'rootfs' is too small: its content needs about "),
-        ({"fsType": "squashfs", "fsLabel": "x"}, r"squashfs has no label\. Change its fsLabel\."),
-        ({"fsType": "xfs", "fsLabel": "thirteen_byte"}, r"too long for xfs: it may have 12 bytes"),
+        ({"fsType": "squashfs", "fsLabel": "x"}, r"type squashfs gets no label\. Change its fsLabel\."),
+        ({"fsType": "xfs", "fsLabel": "thirteen_byte"}, r"longer than the 12 bytes that xfs can store"),
         ({"fsType": "xfs", "fsLabel": "a b"}, r"A label of xfs cannot have blanks\."),
         (
             {"fsType": "xfs", "mkfsOptions": ["-L", "x"]},
@@ -288,6 +288,36 @@ def test_compression_of_the_mount_options_holds_while_btrfs_is_filled(
         return os.stat(composed.image).st_blocks
 
     assert used("plain", "noatime") - used("packed", "noatime,compress-force=zstd:3") > (2 << 20) // 512
+
+
+@pytest.mark.parametrize("name", FILE_SYSTEMS)
+def test_each_kind_says_what_others_ask(name: str) -> None:
+    fs = file_system(name)
+    assert fs.name == name
+    assert fs.fstab_type == {"fat16": "vfat", "fat32": "vfat", "linux-swap": "swap"}.get(name, name)
+    assert set(fs.shaping_tools) <= set(fs.tools)
+    # What is not mounted has no use for the rest.
+    assert bool(fs.kernel_modules) is fs.holds_files
+    assert not (fs.own_mount_options and not fs.holds_files)
+    assert not (fs.grows_online and fs.is_read_only)
+
+
+@pytest.mark.parametrize(
+    ("kind", "label", "problem"),
+    [
+        ("fat16", "EFI#1", "may only have letters, which are stored as capitals, digits, blanks, - and _."),
+        ("fat32", "no name", "NO NAME is what FAT has in place of a label."),
+        ("ext4", "r\u00f6\u00f6t", "may only have printable ASCII characters."),
+        ("ext4", "seventeen letters", "is longer than the 16 bytes that ext4 can store."),
+        ("linux-swap", "sixteen_letters_", "is longer than the 15 bytes that linux-swap can store."),
+        ("erofs", "x", "A file system of the type erofs gets no label."),
+        ("xfs", "the_root", None),
+        ("vfat", "Esp 1", None),
+    ],
+)
+def test_labels_are_those_that_can_be_stored(kind: str, label: str, problem: str | None) -> None:
+    found = file_system(kind).check_label(label)
+    assert found is None if problem is None else problem in str(found)
 
 
 def test_suboptions_are_merged() -> None:

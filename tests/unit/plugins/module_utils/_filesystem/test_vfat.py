@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import name_problem
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import Fat16, name_problem
 from ansible_collections.os_image.composer.tests.support.disk_judges import check_image, judge
 from ansible_collections.os_image.composer.tests.support.disk_tree import ESP, ROOT, Composed, compose, make_tree
 
@@ -43,6 +43,11 @@ def listed(composed: Composed) -> set[str]:
         text=True,
     )
     return set(done.stdout.split("\n"))
+
+
+@needs_root
+def test_the_least_fat16_can_be_made(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    assert "::/tool/data" in listed(put_on_fat(tree, tmp_path, size=f"{Fat16.least_size >> 20}MiB"))
 
 
 @needs_root

@@ -59,6 +59,9 @@ def test_a_disk_with_ends_is_as_large_as_they_say(tree: str) -> None:
     ("last", "grows"),
     [
         ({"fsType": "ext4", "mountPoint": "/srv", "end": "0"}, 2),
+        ({"fsType": "ext3", "mountPoint": "/srv", "end": "0"}, 2),
+        ({"fsType": "ext2", "mountPoint": "/srv", "end": "0"}, None),
+        ({"fsType": "ext4", "mountPoint": "/srv", "mountOptions": "noatime,ro", "end": "0"}, None),
         ({"fsType": "ext4", "mountPoint": "/srv", "size": "1GiB"}, None),
         ({"fsType": "ext4", "end": "0"}, None),
         ({"fsType": "swap", "end": "0"}, None),
