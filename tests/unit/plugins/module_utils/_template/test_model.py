@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[5]
 PARTS: t.Sequence[t.Type[Part]] = [
     getattr(module, name) for module in (model, provider_model) for name in module.__all__
 ]
-SECTIONS = {
+SECTIONS: t.Mapping[str, t.Type[Part]] = {
     "image": model.Image,
     "target": model.Target,
     "disk": model.Disk,
