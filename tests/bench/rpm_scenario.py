@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request
 from ansible_collections.os_image.composer.tests.bench.measure import Sample, Target, measure, median
 from ansible_collections.os_image.composer.tests.bench.scenario import Bench, Samples, read_json, total
+from ansible_collections.os_image.composer.tests.support.install_root import MOUNTS
 from ansible_collections.os_image.composer.tests.support.rpm_distribution.distribution import RpmDistribution
 from ansible_collections.os_image.composer.tests.support.rpm_distribution.provider import (
     MIRROR,
@@ -41,15 +42,9 @@ _PACKAGES = ["core-packages-base-image", "dnf", "openssh-server", "sudo"]
 # What dnf finds in the new root; it has no option for the macros of rpm. See Debian's /usr/lib/rpm/macros for the
 # database in the home directory.
 _MACROS = "%_dbpath /var/lib/rpm\n%_netsharedpath /sys:/proc:/dev\n%_pkgverify_level all\n"
-_INSTALL = r"""
+_INSTALL = f"""\
 root=$1; shift
-mount --make-rprivate / && mkdir -p "$root"/dev "$root"/proc "$root"/run "$root"/sys &&
-mount -t proc proc "$root/proc" && mount -t sysfs -o ro sysfs "$root/sys" &&
-mount -t tmpfs tmpfs "$root/run" && mount -t tmpfs tmpfs "$root/dev" || exit
-for name in null zero full random urandom tty; do
-    touch "$root/dev/$name" && mount --bind "/dev/$name" "$root/dev/$name" || exit
-done
-ln -s /proc/self/fd "$root/dev/fd"
+{MOUNTS}
 exec dnf --quiet --assumeyes --installroot "$root" "$@"
 """
 

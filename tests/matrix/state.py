@@ -27,6 +27,7 @@ from ansible_collections.os_image.composer.tests.matrix.cells import (
     Cell,
     Refused,
 )
+from ansible_collections.os_image.composer.tests.support.page import LICENSE
 from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT
 
 #: The steps of a cell, in their order.
@@ -43,11 +44,6 @@ _FAILED = " failed"
 Record = t.Dict[str, str]
 
 _HEAD = """\
-<!--
-Copyright (c) 2026 The os_image.composer authors
-GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-SPDX-License-Identifier: GPL-3.0-or-later
--->
 <!-- Written by make matrix. Do not edit. -->
 
 # What is built, checked and booted
@@ -161,7 +157,7 @@ class MatrixState:
         return self._records.setdefault(name, {})
 
     def _page(self) -> str:
-        lines = [_HEAD, _BOOTED]
+        lines = [LICENSE + _HEAD, _BOOTED]
         lines += [self._row(boot.name) for boot in BOOTS]
         lines += ["\n", _WHOLE, *(self._row(whole.name) for whole in WHOLE)]
         lines += ["\n", _COMPOSED]

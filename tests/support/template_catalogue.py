@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import Assembly, assemble
 from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_resolve import RESOLVERS
 from ansible_collections.os_image.composer.plugins.module_utils._template.support import unsupported
+from ansible_collections.os_image.composer.tests.support.page import LICENSE
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"
@@ -61,11 +62,6 @@ PACKAGE_COUNTS: t.Mapping[str, int] = {
 _TRIED = ("debian",)
 
 _HEADER = """\
-<!--
-Copyright (c) 2026 The os_image.composer authors
-GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-SPDX-License-Identifier: GPL-3.0-or-later
--->
 
 # The image templates
 
@@ -172,7 +168,7 @@ def _tables() -> t.Iterator[str]:
 
 def catalogue_text() -> str:
     """Return the content of the catalogue."""
-    return _HEADER.replace("@RELEASES@", "\n".join(_releases())) + "\n".join(_tables())
+    return LICENSE + _HEADER.replace("@RELEASES@", "\n".join(_releases())) + "\n".join(_tables())
 
 
 __all__ = (

@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._checks.catalogue import RULES, SUBJECTS
 from ansible_collections.os_image.composer.plugins.module_utils._template import merge, schema, support
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Rule
+from ansible_collections.os_image.composer.tests.support.page import LICENSE
 from ansible_collections.os_image.composer.tests.support.template_catalogue import CATALOGUE_FILE, catalogue_text
 from ansible_collections.os_image.composer.tests.support.template_laboratory import findings_of_example
 
@@ -24,15 +25,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA_FILE = ROOT / "docs" / "schema" / "os-image-template.schema.json"
 REFERENCE_FILE = ROOT / "docs" / "template-reference.md"
 CHECKS_FILE = ROOT / "docs" / "template-checks.md"
-
-_LICENSE = """\
-<!--
-Copyright (c) 2026 The os_image.composer authors
-GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-SPDX-License-Identifier: GPL-3.0-or-later
--->
-
-"""
 
 _HEADER = """\
 # Image templates
@@ -214,13 +206,13 @@ def schema_text() -> str:
 def reference_text() -> str:
     """Return the content of the reference page."""
     assert set(merge.SECTION_RULES) == set(schema.SECTIONS)
-    header = _LICENSE + _HEADER.replace("@SCHEMA@", schema.SCHEMA_ID)
+    header = LICENSE + "\n" + _HEADER.replace("@SCHEMA@", schema.SCHEMA_ID)
     return header + _MERGE + "\n".join([*_sections(), *_more()]) + "\n"
 
 
 def checks_text() -> str:
     """Return the content of the page with all rules."""
-    return _LICENSE + _CHECKS + "\n".join(_checks())
+    return LICENSE + "\n" + _CHECKS + "\n".join(_checks())
 
 
 def main() -> None:

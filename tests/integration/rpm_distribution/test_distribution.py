@@ -14,6 +14,7 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.tests.support.dnf_oracle import Chosen, dnf_answers
+from ansible_collections.os_image.composer.tests.support.install_root import MOUNTS
 from ansible_collections.os_image.composer.tests.support.rpm_distribution.distribution import (
     RpmDistribution,
     fetch_debian_packages,
@@ -36,18 +37,11 @@ _KNOWN = re.compile(
     r"|Created symlink .*"
 )
 
-# proc and sysfs as scriptlets expect them; nothing is left of the mounts when the shell ends.
-_INSTALL = r"""
+_INSTALL = f"""\
 root=$1; key=$2; shift 2
-mount --make-rprivate / && mkdir -p "$root"/dev "$root"/proc "$root"/run "$root"/sys &&
-mount -t proc proc "$root/proc" && mount -t sysfs -o ro sysfs "$root/sys" &&
-mount -t tmpfs tmpfs "$root/run" && mount -t tmpfs tmpfs "$root/dev" || exit
-for name in null zero full random urandom tty; do
-    touch "$root/dev/$name" && mount --bind "/dev/$name" "$root/dev/$name" || exit
-done
-ln -s /proc/self/fd "$root/dev/fd"
+{MOUNTS}
 rpmkeys --root "$root" --dbpath /var/lib/rpm --import "$key" &&
-exec rpm --root "$root" --dbpath /var/lib/rpm --define '_pkgverify_level all' \
+exec rpm --root "$root" --dbpath /var/lib/rpm --define '_pkgverify_level all' \\
     --define '_netsharedpath /sys:/proc:/dev' --noplugins -U "$@"
 """
 
