@@ -280,10 +280,7 @@ class _Planner:
         self.backwards: t.Set[int] = set()
 
     def plan(self) -> DiskLayout:
-        if self.table not in ("gpt", "mbr"):
-            self._problem(
-                ("partitionTableType",), f"The partition table {self.table!r} is not supported. Use gpt or mbr."
-            )
+        self._check_table()
         size = self._disk_size()
         entries = self.disk.partitions
         if not entries:
@@ -291,29 +288,9 @@ class _Planner:
         numbers = self._mbr_numbers(entries) if self.is_mbr else self._numbers(entries, range(1, 129))
         first, reserved = (1, 0) if self.is_mbr else (_GPT_FIRST, _GPT_LAST)
         last = None if size is None else size // SECTOR - reserved
-        wanted = [self._extent(index, entry) for index, entry in enumerate(entries)]
-        # Where the partitions begin whose place is given; a logical one needs the room before it, too.
-        begins = [
-            start - (ALIGNMENT if self._is_logical(number) else 0)
-            for number, (start, _end) in zip(numbers, wanted)
-            if start is not None
-        ]
-        partitions: t.List[Partition] = []
-        cursor = ALIGNMENT
-        for index, entry in enumerate(entries):
-            start, end = wanted[index]
-            if start is None:
-                start = align_up(cursor, ALIGNMENT) + (ALIGNMENT if self._is_logical(numbers[index]) else 0)
-            if isinstance(end, _Length):
-                end = start + end.sectors
-            elif end is None:
-                end = self._rest(index, start, last, begins)
-            elif end <= start:
-                self._backwards(index, entry, start, end)
-            partitions.append(self._partition(index, entry, numbers[index], start, end))
-            cursor = max(cursor, end)
+        partitions, end = self._partitions(numbers, last)
         if size is None and self.disk.size == CONTENT:
-            size = align_up(cursor + reserved, ALIGNMENT) * SECTOR
+            size = align_up(end + reserved, ALIGNMENT) * SECTOR
             last = size // SECTOR - reserved
         if size is not None and last is not None:
             self._check_disk(size)
@@ -324,6 +301,43 @@ class _Planner:
         self._check_unique(partitions)
         self._check_growth(partitions)
         return DiskLayout(self.table, size or 0, tuple(partitions), extended, self.disk)
+
+    def _partitions(self, numbers: t.Sequence[int], last: int | None) -> t.Tuple[t.List[Partition], int]:
+        """Return the partitions, and the first sector behind all of them.
+
+        :param last: The end of what the disk has for partitions; V(None) when it is not known.
+        """
+        entries = self.disk.partitions
+        wanted = [self._extent(index, entry) for index, entry in enumerate(entries)]
+        # Where the partitions begin whose place is given; a logical one needs the room before it, too.
+        begins = [
+            start - self._room_before(number) for number, (start, _end) in zip(numbers, wanted) if start is not None
+        ]
+        partitions: t.List[Partition] = []
+        cursor = ALIGNMENT
+        for index, entry in enumerate(entries):
+            start, end = wanted[index]
+            if start is None:
+                start = align_up(cursor, ALIGNMENT) + self._room_before(numbers[index])
+            if isinstance(end, _Length):
+                end = start + end.sectors
+            elif end is None:
+                end = self._rest(index, start, last, begins)
+            elif end <= start:
+                self._backwards(index, entry, start, end)
+            partitions.append(self._partition(index, entry, numbers[index], start, end))
+            cursor = max(cursor, end)
+        return partitions, cursor
+
+    def _room_before(self, number: int) -> int:
+        """Return the sectors that a partition needs before itself: a logical one for the sector that describes it."""
+        return ALIGNMENT if self._is_logical(number) else 0
+
+    def _check_table(self) -> None:
+        if self.table not in ("gpt", "mbr"):
+            self._problem(
+                ("partitionTableType",), f"The partition table {self.table!r} is not supported. Use gpt or mbr."
+            )
 
     def _problem(self, path: PathToValue, message: str) -> None:
         self.problems.append(LayoutProblem(("disk", *path), message))
@@ -455,54 +469,20 @@ class _Planner:
         return align_down(last, ALIGNMENT)
 
     def _partition(self, index: int, entry: model.Partition, number: int, start: int, end: int) -> Partition:
-        path = ("partitions", index)
-        name = entry.name or entry.id
-        if self.is_mbr and entry.name:
-            self._problem((*path, "name"), "An MBR does not hold the names of partitions. Remove the name, or use gpt.")
-        elif len(name.encode("utf-16-le")) // 2 > _GPT_NAME_LENGTH:
-            self._problem(
-                (*path, "name"),
-                f"The partition name {name!r} is longer than {_GPT_NAME_LENGTH} characters, of which those beyond "
-                "U+FFFF count twice. Shorten it.",
-            )
-        elif not name.isprintable():
-            self._problem(
-                (*path, "name"),
-                f"The partition name {name!r} has a line break or another character that is not printed. Remove it.",
-            )
-        mount_point = entry.mount_point
-        fs_type = entry.fs_type or ""
-        mounted: str | None = None
-        # One that is not known is another check's business.
-        kind = FILE_SYSTEMS.get(fs_type, FileSystem)
-        if mount_point not in _NOT_MOUNTED and kind.holds_files:
-            mounted = posixpath.normpath(mount_point)
-            if not mount_point.startswith("/") or ".." in mount_point.split("/"):
-                self._problem((*path, "mountPoint"), f"The mount point {mount_point!r} is not an absolute path.")
-            if not fs_type:
-                self._problem(
-                    (*path, "fsType"), f"The partition {entry.id!r} is mounted at {mount_point}, but has no fsType."
-                )
-        fits_content = entry.size == CONTENT
-        if fits_content and not (fs_type and kind.holds_files):
-            self._problem(
-                (*path, "size"),
-                f"The partition {entry.id!r} has no files that it could be as large as. Give it a size.",
-            )
-        if not fs_type and entry.mkfs_options:
-            self._problem((*path, "mkfsOptions"), "Without a file system mkfsOptions have no effect. Add fsType.")
+        self._check_name(index, entry)
+        mounted = self._mounted(index, entry)
+        self._check_content(index, entry)
         attributes = self._attributes(index, entry)
-        if entry.grow_on_boot and _GROW_ATTRIBUTE not in attributes:
-            attributes.append(_GROW_ATTRIBUTE)
+        kind = _kind(entry)
         code = self._mbr_type(index, entry, kind) if self.is_mbr else None
         return Partition(
             id=entry.id,
             number=number,
-            name=name,
+            name=entry.name or entry.id,
             start=start,
             sectors=max(end - start, 0),
             type_guid=self._type(index, entry, kind, code),
-            fs_type=fs_type,
+            fs_type=entry.fs_type or "",
             fs_label=entry.fs_label,
             mount_point=mounted,
             mount_options=entry.mount_options,
@@ -510,10 +490,52 @@ class _Planner:
             mbr_type=code,
             is_active=self.is_mbr and "boot" in entry.flags,
             is_logical=self._is_logical(number),
-            fits_content=fits_content,
+            fits_content=entry.size == CONTENT,
             grows=entry.grow_on_boot,
             mkfs_options=entry.mkfs_options,
         )
+
+    def _check_name(self, index: int, entry: model.Partition) -> None:
+        """Check that the partition table holds a partition's name."""
+        path = ("partitions", index, "name")
+        name = entry.name or entry.id
+        if self.is_mbr and entry.name:
+            self._problem(path, "An MBR does not hold the names of partitions. Remove the name, or use gpt.")
+        elif len(name.encode("utf-16-le")) // 2 > _GPT_NAME_LENGTH:
+            self._problem(
+                path,
+                f"The partition name {name!r} is longer than {_GPT_NAME_LENGTH} characters, of which those beyond "
+                "U+FFFF count twice. Shorten it.",
+            )
+        elif not name.isprintable():
+            self._problem(
+                path,
+                f"The partition name {name!r} has a line break or another character that is not printed. Remove it.",
+            )
+
+    def _mounted(self, index: int, entry: model.Partition) -> str | None:
+        """Return where a partition is mounted; V(None) when it is not."""
+        path, mount_point = ("partitions", index), entry.mount_point
+        if mount_point in _NOT_MOUNTED or not _kind(entry).holds_files:
+            return None
+        if not mount_point.startswith("/") or ".." in mount_point.split("/"):
+            self._problem((*path, "mountPoint"), f"The mount point {mount_point!r} is not an absolute path.")
+        if not entry.fs_type:
+            self._problem(
+                (*path, "fsType"), f"The partition {entry.id!r} is mounted at {mount_point}, but has no fsType."
+            )
+        return posixpath.normpath(mount_point)
+
+    def _check_content(self, index: int, entry: model.Partition) -> None:
+        """Check that what is said about a file system is said of one."""
+        path = ("partitions", index)
+        if entry.size == CONTENT and not (entry.fs_type and _kind(entry).holds_files):
+            self._problem(
+                (*path, "size"),
+                f"The partition {entry.id!r} has no files that it could be as large as. Give it a size.",
+            )
+        if not entry.fs_type and entry.mkfs_options:
+            self._problem((*path, "mkfsOptions"), "Without a file system mkfsOptions have no effect. Add fsType.")
 
     def _attributes(self, index: int, entry: model.Partition) -> t.List[str]:
         attributes = []
@@ -527,6 +549,8 @@ class _Planner:
                 self._problem(path, f"An MBR has no flag {flag}: {instead}, or use partitionTableType: gpt.")
             elif PARTITION_FLAGS[flag] is not None:
                 attributes.append(str(PARTITION_FLAGS[flag]))
+        if entry.grow_on_boot and _GROW_ATTRIBUTE not in attributes:
+            attributes.append(_GROW_ATTRIBUTE)
         return attributes
 
     def _type(self, index: int, entry: model.Partition, kind: t.Type[FileSystem], code: int | None) -> str:
@@ -697,6 +721,11 @@ class _Planner:
 @dataclasses.dataclass(frozen=True)
 class _Length:
     sectors: int
+
+
+def _kind(entry: model.Partition) -> t.Type[FileSystem]:
+    # One that is not known is another check's business.
+    return FILE_SYSTEMS.get(entry.fs_type or "", FileSystem)
 
 
 __all__ = (
