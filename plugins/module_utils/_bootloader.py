@@ -74,9 +74,6 @@ BOOTLOADERS: t.Mapping[str, BootloaderTraits] = {
     GRUB: BootloaderTraits("GRUB", (EFI, LEGACY), aliases=("grub2",), signed_for=(EFI,), has_bios_core=True),
 }
 
-DEFAULT_BOOT_TYPE = EFI
-DEFAULT_BOOTLOADER = SYSTEMD_BOOT
-
 
 def bootloaders_that(can: t.Callable[[BootloaderTraits], bool]) -> str:
     """Return the bootloaders that can do something, for the remedy of a message."""
@@ -86,8 +83,6 @@ def bootloaders_that(can: t.Callable[[BootloaderTraits], bool]) -> str:
 __all__ = (
     "BOOTLOADERS",
     "BOOT_TYPES",
-    "DEFAULT_BOOTLOADER",
-    "DEFAULT_BOOT_TYPE",
     "EFI",
     "GRUB",
     "LEGACY",

@@ -29,8 +29,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact_format
 from ansible_collections.os_image.composer.plugins.module_utils._bootloader import (
     BOOT_TYPES,
     BOOTLOADERS,
-    DEFAULT_BOOT_TYPE,
-    DEFAULT_BOOTLOADER,
+    EFI,
+    SYSTEMD_BOOT,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._compression import (
     COMPRESSIONS,
@@ -377,10 +377,8 @@ KERNEL = _object(
 BOOTLOADER = _object(
     "The bootloader.",
     {
-        "bootType": _choice(
-            "The firmware that boots the image; legacy is a BIOS.", list(BOOT_TYPES), default=DEFAULT_BOOT_TYPE
-        ),
-        "provider": _choice_among(BOOTLOADERS, "The bootloader", default=DEFAULT_BOOTLOADER),
+        "bootType": _choice("The firmware that boots the image; legacy is a BIOS.", list(BOOT_TYPES), default=EFI),
+        "provider": _choice_among(BOOTLOADERS, "The bootloader", default=SYSTEMD_BOOT),
         "signed": _boolean(
             "Boot with the distribution's signed shim and GRUB, which Secure Boot accepts with the keys of most "
             "machines.",

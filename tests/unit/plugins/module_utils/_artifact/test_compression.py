@@ -158,6 +158,10 @@ def test_a_level_has_its_effect(tmp_path: pathlib.Path, compression: str, low: i
     assert (tmp_path / "packed-None").read_bytes() != (tmp_path / f"packed-{high}").read_bytes()
 
 
+def test_every_compression_has_its_codec() -> None:
+    assert list(CODECS) == list(COMPRESSIONS)
+
+
 def test_the_highest_presets_of_xz_see_as_far_as_they_can() -> None:
     assert CODECS["xz"](9).part_size == 128 * MIB
     assert CODECS["xz"](9).memory > 674 * MIB
