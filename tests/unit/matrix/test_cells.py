@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import pathlib
 import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.tests.matrix.cells import BOOTS, LOADERS, WHOLE, Boot
+from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT
 from ansible_collections.os_image.composer.tests.support.turn import TURNS
 
 _KINDS: t.Mapping[str, t.Callable[[Boot], bool]] = {
@@ -25,6 +27,11 @@ _KINDS: t.Mapping[str, t.Callable[[Boot], bool]] = {
 def test_every_boot_has_its_turn() -> None:
     assert {boot.turn for boot in BOOTS} == set(TURNS)
     assert {whole.turn for whole in WHOLE} - {None} == set(TURNS)
+
+
+def test_every_cell_is_named_by_an_end_to_end_test() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in pathlib.Path(ROOT, "tests/e2e").glob("test_*.py"))
+    assert [whole.name for whole in WHOLE if f'"{whole.name}"' not in text] == []
 
 
 def test_every_bootloader_is_booted() -> None:
