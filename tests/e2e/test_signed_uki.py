@@ -66,8 +66,9 @@ def test_every_efi_binary_is_signed(signed_image: BuiltImage, keys: str, tmp_pat
 
 def test_private_key_is_nowhere(signed_image: BuiltImage, keys: str, workspace: Workspace) -> None:
     secret = pathlib.Path(keys, "db.key").read_text(encoding="ascii").splitlines()[5]
-    # Other builds make and remove files meanwhile.
-    found = call("grep", "-rlsF", secret, signed_image.output_dir, workspace.work_dir, check=False)
+    # What layers hold is in the raw image, too. Other builds make and remove files meanwhile.
+    quick = ("--exclude-dir=chrootenv", "--exclude-dir=matrix-*", "--no-messages")
+    found = call("grep", "-rlF", *quick, secret, signed_image.output_dir, workspace.work_dir, check=False)
     assert found == ""
 
 
