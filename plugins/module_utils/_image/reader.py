@@ -200,24 +200,6 @@ class FileReader(abc.ABC):
         return self._stack.enter_context(directory)
 
 
-_READERS: t.Dict[str, t.Type[FileReader]] = {}
-
-
-def reads(*names: str) -> t.Callable[[t.Type[FileReader]], t.Type[FileReader]]:
-    """Register a class for file systems, by their names in blkid."""
-
-    def register(kind: t.Type[FileReader]) -> t.Type[FileReader]:
-        _READERS.update(dict.fromkeys(names, kind))
-        return kind
-
-    return register
-
-
-def reader_for(name: str) -> t.Type[FileReader] | None:
-    """Return the class that reads a file system; V(None) when none can."""
-    return _READERS.get(name)
-
-
 class _Split:
     """Takes the content of several files, one behind the other, apart by their sizes.
 
@@ -256,7 +238,6 @@ class _Split:
             yield data
 
 
-@reads("ext2", "ext3", "ext4")
 class ExtReader(FileReader):
     """ext2, ext3, ext4, by debugfs, which is given many requests at once and tells each before its answer."""
 
@@ -366,7 +347,6 @@ def _mode_of(text: str) -> int:
     return mode
 
 
-@reads("squashfs")
 class SquashfsReader(FileReader):
     """squashfs, by unsquashfs."""
 
@@ -445,7 +425,6 @@ class ExtractedReader(FileReader):
         return {path: sha256_file(self.directory + path) for path in paths}
 
 
-@reads("vfat")
 class FatReader(ExtractedReader):
     """FAT, by mtools."""
 
@@ -455,7 +434,6 @@ class FatReader(ExtractedReader):
         FatVolume(self.place.raw, self.place.offset, self.runner).read_all(directory)
 
 
-@reads("iso9660")
 class IsoReader(ExtractedReader):
     """ISO 9660 with Rock Ridge, by xorriso."""
 
@@ -473,7 +451,6 @@ class IsoReader(ExtractedReader):
         return _own_file(self.place, self._temporary_directory)
 
 
-@reads("erofs")
 class ErofsReader(ExtractedReader):
     """erofs, by fsck.erofs; owners are the image's own only when root takes the files out."""
 
@@ -500,4 +477,21 @@ def _own_file(place: Place, make_directory: t.Callable[[], str]) -> str:
     return path
 
 
-__all__ = ("Entry", "FileReader", "Place", "reader_for", "reads")
+# blkid's names of the file systems that can be read -> their readers.
+_READERS: t.Mapping[str, t.Type[FileReader]] = {
+    "ext2": ExtReader,
+    "ext3": ExtReader,
+    "ext4": ExtReader,
+    "squashfs": SquashfsReader,
+    "vfat": FatReader,
+    "iso9660": IsoReader,
+    "erofs": ErofsReader,
+}
+
+
+def reader_for(name: str) -> t.Type[FileReader] | None:
+    """Return the class that reads a file system, by blkid's name for it; V(None) when none can."""
+    return _READERS.get(name)
+
+
+__all__ = ("Entry", "FileReader", "Place", "reader_for")
