@@ -39,8 +39,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.table impo
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Source, Volume, too_small
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex, derive_uuid
+from ansible_collections.os_image.composer.plugins.module_utils._mkfs.kinds import maker
+from ansible_collections.os_image.composer.plugins.module_utils._mkfs.volume import Source, Volume, too_small
 from ansible_collections.os_image.composer.plugins.module_utils._namespace import bind, unmount
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, show_size
@@ -346,7 +347,7 @@ class DiskComposer:
         what = f"{partition.id} ({partition.fs_type}, {show_size(partition.size)})"
         self.progress.milestone("Disk", f"Writing partition {partition.number}: {what}")
         try:
-            file_system(partition.fs_type).write(self._volume(partition, image), source, self.runner)
+            maker(partition.fs_type).write(self._volume(partition, image), source, self.runner)
         except CommandError as exc:
             if not partition.mkfs_options:
                 raise

@@ -5,17 +5,14 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Btrfs: made by mkfs.btrfs, and filled by the kernel."""
+"""Btrfs."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.mounted import MountedFileSystem
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Volume
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB
 
 # What leads to the uppermost subvolume: option -> value.
@@ -39,7 +36,6 @@ class Btrfs(MountedFileSystem):
     # With two copies of the metadata; see btrfs_min_dev_size().
     least_size = 110 * MIB
     mkfs_options = ("-O", "-R", "-d", "-m", "-n", "--checksum", "--csum")
-    filling_options = ("compress", "compress-force")
 
     def check_mount_option(self, option: str) -> str | None:
         name, _sign, value = option.partition("=")
@@ -52,23 +48,6 @@ class Btrfs(MountedFileSystem):
         metadata = 2 * (usage.inodes * 1024 + usage.size // 500)
         chunks = 2 * min(256 * MIB, max(32 * MIB, size // 10))
         return max(self.least_size, usage.size + usage.size // 100 + max(metadata, chunks) + 32 * MIB)
-
-    def make(self, path: str, volume: Volume, runner: CommandRunner) -> None:
-        label = ["-L", volume.label] if volume.label else []
-        command = [find_tool("mkfs.btrfs"), "-q", "-f", "-K", "-U", volume.identifier, *label]
-        what = f"Making the btrfs file system on the partition {volume.name!r}"
-        # It refuses a UUID that a device of the host has. The host's notes on devices that are gone do not count.
-        runner = runner.with_environment({"BLKID_FILE": volume.scratch_file("blkid")})
-        try:
-            runner.run([*command, *volume.options, path], what=what)
-        except CommandError as exc:
-            if "non-unique UUID" not in str(exc):
-                raise
-            raise DiskError(
-                f"A disk of the build host has the btrfs file system that the partition {volume.name!r} gets, with the "
-                f"UUID {volume.identifier}; the kernel would take them for one.",
-                remedy="Unmount or detach that copy of the image, or build on another host.",
-            ) from exc
 
 
 __all__ = ("Btrfs",)

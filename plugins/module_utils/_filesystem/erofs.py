@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.packed import PackedFileSystem
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Volume
 
 
 class Erofs(PackedFileSystem):
@@ -26,12 +24,6 @@ class Erofs(PackedFileSystem):
     mkfs_options = ("-C", "-E", "-z", "--max-extent-bytes")
     # As a root it lies under a layer that can be written to.
     kernel_modules = ("erofs", "overlay", "loop")
-
-    def pack(self, directory: str, path: str, volume: Volume, runner: CommandRunner) -> None:
-        compression = [] if any(option.startswith("-z") for option in volume.options) else ["-zlz4"]
-        command = [find_tool("mkfs.erofs"), "-d1", f"-T{volume.epoch}", f"-U{volume.identifier}"]
-        what = f"Making the erofs file system on the partition {volume.name!r}"
-        runner.run([*command, *compression, *volume.options, path, directory], what=what)
 
 
 __all__ = ("Erofs",)

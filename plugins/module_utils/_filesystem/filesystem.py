@@ -5,9 +5,9 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""A file system: everything that is known about one, and how it is written into an image.
+"""A file system: everything that is known about one. How it is written into an image is told in :mod:`_mkfs`.
 
-A new file system is a subclass of :class:`FileSystem` in a file of its own, and a line in L(kinds.py).
+To add one: a subclass of :class:`FileSystem` in a file of its own, and its line in L(kinds.py).
 """
 
 from __future__ import annotations
@@ -15,16 +15,14 @@ from __future__ import annotations
 import abc
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Source, Volume
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_uuid
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import LINUX, MBR_LINUX
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, align_up
 
 
 class FileSystem(abc.ABC):
-    """A file system that can be written into a part of an image file.
+    """A file system.
 
     :param name: The template's fsType, one of :attr:`names`.
     """
@@ -174,16 +172,6 @@ class FileSystem(abc.ABC):
         """Estimate how many bytes a partition needs to hold the content.
 
         :param size: The bytes that the partition has; what the file system needs for itself may depend on it.
-        """
-
-    @abc.abstractmethod
-    def write(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
-        """Write the file system with its content.
-
-        What it mounts, it mounts in this process's own mount namespace, and unmounts again.
-
-        :raises DiskError: It cannot hold the content.
-        :raises CommandError: A program failed.
         """
 
 

@@ -5,19 +5,13 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Compressed file systems that are never written to: made from a directory by their own programs, without a mount."""
+"""Compressed file systems that are never written to: how large they become shows when they are made."""
 
 from __future__ import annotations
 
-import abc
-import os
-
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import FileSystem
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Source, Volume, too_small
 from ansible_collections.os_image.composer.plugins.module_utils._size import KIB
-from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
 
 
 class PackedFileSystem(FileSystem):
@@ -34,24 +28,6 @@ class PackedFileSystem(FileSystem):
     def content_size(self, usage: Usage) -> int:
         """Return the size without compression: the other one is not known before the disk is laid out."""
         return usage.size + usage.inodes * 256 + usage.size // 100
-
-    @abc.abstractmethod
-    def pack(self, directory: str, path: str, volume: Volume, runner: CommandRunner) -> None:
-        """Make the file system C(path) from a directory."""
-
-    def write(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
-        directory = source.directory
-        if directory is None:
-            directory = volume.scratch_file("empty")
-            os.mkdir(directory, 0o755)
-            os.utime(directory, (volume.epoch, volume.epoch))
-        path = volume.scratch_file(self.name)
-        self.pack(directory, path, volume, runner)
-        size = os.stat(path).st_size
-        if size > volume.size:
-            raise too_small(volume, size, source.usage)
-        copy_into(path, volume.image, volume.offset)
-        os.unlink(path)
 
 
 __all__ = ("PackedFileSystem",)

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.packed import PackedFileSystem
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Volume
 
 
 class Squashfs(PackedFileSystem):
@@ -32,17 +30,6 @@ class Squashfs(PackedFileSystem):
 
     def identifier(self, build_digest: str, purpose: str) -> str:
         return ""
-
-    def pack(self, directory: str, path: str, volume: Volume, runner: CommandRunner) -> None:
-        # Higher levels take many times as long for a few per cent.
-        options = [] if "-comp" in volume.options else ["-comp", "zstd", "-Xcompression-level", "3"]
-        if "-Xcompression-level" in volume.options:
-            options = options[:2]
-        command = [find_tool("mksquashfs"), directory, path, "-noappend", "-no-progress"]
-        # The variable limits all times; -all-time beside it would be an error.
-        runner = runner.with_environment({"SOURCE_DATE_EPOCH": str(volume.epoch)})
-        what = f"Making the squashfs file system on the partition {volume.name!r}"
-        runner.run([*command, "-quiet", *options, *volume.options], what=what)
 
 
 __all__ = ("Squashfs",)

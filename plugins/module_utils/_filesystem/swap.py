@@ -5,19 +5,15 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Swap space: made by mkswap, and never mounted."""
+"""Swap space: never mounted."""
 
 from __future__ import annotations
 
-import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import FileSystem
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Source, Volume
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import MBR_SWAP, SWAP
-from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into
 
 
 class Swap(FileSystem):
@@ -38,18 +34,6 @@ class Swap(FileSystem):
 
     def required_size(self, size: int, usage: Usage) -> int:
         return self.least_size
-
-    def write(self, volume: Volume, source: Source, runner: CommandRunner) -> None:
-        path = volume.scratch_file("swap")
-        # mkswap wants a file that only root can read.
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.truncate(volume.size)
-        label = ["--label", volume.label] if volume.label else []
-        # The page size of the machines that the image is for, not of the build host.
-        command = [find_tool("mkswap"), "--uuid", volume.identifier, "--pagesize", "4096", *label]
-        runner.run([*command, path], what=f"Making swap space on the partition {volume.name!r}")
-        copy_into(path, volume.image, volume.offset)
-        os.unlink(path)
 
 
 __all__ = ("Swap",)

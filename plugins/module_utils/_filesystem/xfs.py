@@ -5,17 +5,14 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""XFS: made by mkfs.xfs, and filled by the kernel."""
+"""XFS."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import with_suboptions
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.mounted import MountedFileSystem
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Volume
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB
 
 
@@ -32,8 +29,6 @@ class Xfs(MountedFileSystem):
     grub_modules = ("xfs",)
     # mkfs.xfs refuses less since version 5.19.
     least_size = 300 * MIB
-    # A mounted copy of the same image would be in the way.
-    mount_options = (*MountedFileSystem.mount_options, "nouuid")
     mkfs_options = ("-d", "-i", "-l", "-m", "-n")
     fixed_suboptions: t.ClassVar[t.Mapping[str, t.Tuple[str, ...]]] = {
         # Files and devices of the build host.
@@ -51,17 +46,6 @@ class Xfs(MountedFileSystem):
         log = max(64 * MIB, size // 2048)
         inodes = usage.inodes * 640
         return max(self.least_size, usage.size + usage.size // 100 + inodes + log + 34 * MIB + size // 100)
-
-    def make(self, path: str, volume: Volume, runner: CommandRunner) -> None:
-        # Named, so that a newer mkfs.xfs does not choose what GRUB 2.06 or the kernel of the image cannot read.
-        metadata = {name: "1" for name in ("crc", "finobt", "reflink", "bigtime", "inobtcount")}
-        metadata.update(rmapbt="0", uuid=volume.identifier)
-        features, given = with_suboptions("-m", metadata, volume.options)
-        inodes, given = with_suboptions("-i", {"sparse": "1", "nrext64": "0"}, given)
-        label = ["-L", volume.label] if volume.label else []
-        command = [find_tool("mkfs.xfs"), "-q", "-f", "-K", "-m", features, "-i", inodes, *label]
-        what = f"Making the xfs file system on the partition {volume.name!r}"
-        runner.run([*command, *given, path], what=what)
 
 
 __all__ = ("Xfs",)

@@ -17,10 +17,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.content im
 from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import Fat16
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.volume import Source, Volume
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._iso.menu import GrubFiles
+from ansible_collections.os_image.composer.plugins.module_utils._mkfs.vfat import VfatMaker
+from ansible_collections.os_image.composer.plugins.module_utils._mkfs.volume import Source, Volume
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import ESP
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, align_up
 
@@ -125,7 +126,7 @@ def _make_esp(grub: GrubFiles, scratch: str, *, build_digest: str, epoch: int, r
         epoch=epoch,
         scratch=scratch,
     )
-    Fat16("fat16").write(volume, Source(None, {grub.efi_path: grub.efi}, Usage()), runner)
+    VfatMaker(Fat16(Fat16.names[0])).write(volume, Source(None, {grub.efi_path: grub.efi}, Usage()), runner)
     return path
 
 

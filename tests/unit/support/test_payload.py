@@ -17,7 +17,7 @@ MODULE_UTILS = ROOT / "plugins" / "module_utils"
 # in a file of its own.
 LIMITS = {
     "build_host_info": 70,
-    "chroot_configure": 520,
+    "chroot_configure": 460,
     "disk_compose": 630,
     "image_boot_test": 150,
     "image_compare": 190,
@@ -26,8 +26,8 @@ LIMITS = {
     "image_sign": 650,
     "image_template_copy": 30,
     "image_template_validate": 670,
-    "pkg_fetch": 380,
-    "pkg_resolve": 570,
+    "pkg_fetch": 330,
+    "pkg_resolve": 510,
 }
 
 

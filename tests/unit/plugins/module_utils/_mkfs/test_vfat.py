@@ -13,7 +13,8 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
-from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import Fat16, name_problem
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import Fat16
+from ansible_collections.os_image.composer.plugins.module_utils._mkfs.vfat import name_problem
 from ansible_collections.os_image.composer.tests.support.disk_judges import check_image, judge
 from ansible_collections.os_image.composer.tests.support.disk_tree import ESP, ROOT, Composed, compose, make_tree
 
