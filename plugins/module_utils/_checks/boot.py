@@ -227,10 +227,12 @@ def signed_programs_exist(template: LocatedMapping) -> t.Iterator[Finding]:
     """Distributions sign GRUB for UEFI, with the shim before it, and no other bootloader."""
     loader = template["systemConfig"]["bootloader"]
     if loader["signed"] and loader["bootType"] not in bootloader_traits(template).signed_for:
+        signed = [(name, traits, kind) for name, traits in BOOTLOADERS.items() for kind in traits.signed_for]
+        which = " and ".join(f"{traits.title} for {BOOT_TYPES[kind].firmware}" for _name, traits, kind in signed)
+        instead = " or ".join(f"provider: {name} and bootType: {kind}" for name, _traits, kind in signed)
         yield (
             ("systemConfig", "bootloader", "signed"),
-            "Only GRUB for UEFI comes signed from the distributions. Use provider: grub and bootType: efi, or "
-            "signed: false.",
+            f"Only {which} comes signed from the distributions. Use {instead}, or signed: false.",
         )
 
 
