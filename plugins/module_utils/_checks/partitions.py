@@ -151,37 +151,31 @@ def root_exists_once(template: LocatedMapping) -> t.Iterator[Finding]:
 def mount_points_are_sound(template: LocatedMapping) -> t.Iterator[Finding]:
     """Mount points are normal paths, not virtual or behind links, and do not have what is needed to mount them."""
     for path, item in partitions(template):
-        value = item["mountPoint"]
-        if value in _NOT_MOUNTED:
-            continue
-        link = enclosing(value, LINKS)
-        if not is_normal(value):
-            yield (
-                (*path, "mountPoint"),
-                f"The mountPoint {value} must be written without //, . and .., and without a / at its end.",
-            )
-        elif enclosing(value, VIRTUAL):
-            yield (
-                (*path, "mountPoint"),
-                f"The mountPoint {value} belongs to a virtual file system. Use another directory.",
-            )
-        elif link:
-            yield (
-                (*path, "mountPoint"),
-                f"The mountPoint {value} lies behind the symbolic link {link}. Use {LINKS[link]}{value[len(link) :]}.",
-            )
-        elif value in ("/etc", "/etc/systemd"):
-            yield (
-                (*path, "mountPoint"),
-                f"{value} cannot be a partition of its own: what shall be mounted is read from there. "
-                "Leave it on the root file system.",
-            )
-        elif _PROGRAMS.match(value):
-            yield (
-                (*path, "mountPoint"),
-                f"{value} cannot be a partition of its own: it has the programs that mount it. Only the whole of /usr "
-                "is mounted before they run. Use /usr, or leave it where it is.",
-            )
+        problem = "" if item["mountPoint"] in _NOT_MOUNTED else _mount_point_problem(item["mountPoint"])
+        if problem:
+            yield (*path, "mountPoint"), problem
+
+
+def _mount_point_problem(value: str) -> str:
+    """Return why nothing can be mounted at a path, and what to do; nothing when it can."""
+    link = enclosing(value, LINKS)
+    if not is_normal(value):
+        return f"The mountPoint {value} must be written without //, . and .., and without a / at its end."
+    if enclosing(value, VIRTUAL):
+        return f"The mountPoint {value} belongs to a virtual file system. Use another directory."
+    if link:
+        return f"The mountPoint {value} lies behind the symbolic link {link}. Use {LINKS[link]}{value[len(link) :]}."
+    if value in ("/etc", "/etc/systemd"):
+        return (
+            f"{value} cannot be a partition of its own: what shall be mounted is read from there. "
+            "Leave it on the root file system."
+        )
+    if _PROGRAMS.match(value):
+        return (
+            f"{value} cannot be a partition of its own: it has the programs that mount it. Only the whole of /usr "
+            "is mounted before they run. Use /usr, or leave it where it is."
+        )
+    return ""
 
 
 @SUBJECT.rule(
