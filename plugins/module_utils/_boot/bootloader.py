@@ -60,10 +60,10 @@ class BootContext:
     kernels: t.Sequence[Kernel]
     cmdline: str
     use_uki: bool
+    use_signed: bool
+    timeout: int | None
     runner: CommandRunner
     scratch: str
-    use_signed: bool = False
-    timeout: int | None = None
 
     def path(self, path: str) -> str:
         """Return the host's path of a file in the tree; no link leads out of it."""

@@ -105,11 +105,11 @@ class BootOptions:
     cmdline: str
     kernel_version: str
     use_uki: bool
-    keep_fstab: bool = False
-    security_words: t.Sequence[str] = ()
-    use_signed: bool = False
-    timeout: int | None = None
-    default: str = ""
+    keep_fstab: bool
+    security_words: t.Sequence[str]
+    use_signed: bool
+    timeout: int | None
+    default: str
 
     @classmethod
     def of(cls, document: TemplateDocument) -> BootOptions:
