@@ -423,14 +423,16 @@ def test_a_key_that_was_not_fetched(files: TreeFiles) -> None:
     ],
 )
 def test_apt_takes_the_same_packages(repository: dict[str, t.Any], pins: list[tuple[str, int]]) -> None:
-    text = render_preferences(*repositories({**PUBLIC, "priority": 500, **repository}))
+    (asked,) = repositories({**PUBLIC, "priority": 500, **repository})
+    text = render_preferences(asked)
     assert text == "\n".join(
         f"Package: {names}\nPin: origin packages.example.com\nPin-Priority: {priority}\n" for names, priority in pins
     )
 
 
 def test_unsigned_repositories_say_so() -> None:
-    assert render_sources(*repositories({**PUBLIC, "gpgcheck": False}), None).endswith("Trusted: yes\n")
+    (repository,) = repositories({**PUBLIC, "gpgcheck": False})
+    assert render_sources(repository, None).endswith("Trusted: yes\n")
 
 
 def test_mirrors_never_reach_the_image(files: TreeFiles) -> None:
