@@ -203,7 +203,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._argspec import 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._image.comparison import VOLATILE_FILES, compare_images
 from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import inspect_image
-from ansible_collections.os_image.composer.plugins.module_utils._image.report import shorten, write_report
+from ansible_collections.os_image.composer.plugins.module_utils._image.report_module import exit_with_report
 from ansible_collections.os_image.composer.plugins.module_utils._lease import cancellable
 from ansible_collections.os_image.composer.plugins.module_utils._module import failing
 
@@ -221,7 +221,6 @@ def main() -> None:
     )
     params = module.params
     temp_dir = params["temp_dir"]
-    changed = False
     with failing(module):
         runner = CommandRunner()
         with (
@@ -232,10 +231,7 @@ def main() -> None:
             comparison = compare_images(first, second, volatile_files=params["volatile_files"])
             images = [image.source.as_facts() for image in (first, second)]
         report = {"images": images, **comparison.as_facts()}
-        if params["report_file"]:
-            changed = write_report(params["report_file"], report, check_mode=module.check_mode)
-    shortened, left_out = shorten(report)
-    module.exit_json(changed=changed, msg=comparison.in_words, left_out=left_out, **shortened)
+    exit_with_report(module, report, msg=comparison.in_words)
 
 
 if __name__ == "__main__":

@@ -303,7 +303,7 @@ left_out:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.os_image.composer.plugins.module_utils._argspec import REPORT_OPTIONS
 from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import inspect_image
-from ansible_collections.os_image.composer.plugins.module_utils._image.report import shorten, write_report
+from ansible_collections.os_image.composer.plugins.module_utils._image.report_module import exit_with_report
 from ansible_collections.os_image.composer.plugins.module_utils._lease import cancellable
 from ansible_collections.os_image.composer.plugins.module_utils._module import failing
 
@@ -315,17 +315,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    changed = False
-    with failing(module):
-        with (
-            cancellable("image_info", lease_file=None, lease_timeout=0),
-            inspect_image(params["image"], temp_dir=params["temp_dir"]) as inspection,
-        ):
-            report = inspection.as_facts()
-        if params["report_file"]:
-            changed = write_report(params["report_file"], report, check_mode=module.check_mode)
-    shortened, left_out = shorten(report)
-    module.exit_json(changed=changed, left_out=left_out, **shortened)
+    with (
+        failing(module),
+        cancellable("image_info", lease_file=None, lease_timeout=0),
+        inspect_image(params["image"], temp_dir=params["temp_dir"]) as inspection,
+    ):
+        report = inspection.as_facts()
+    exit_with_report(module, report)
 
 
 if __name__ == "__main__":
