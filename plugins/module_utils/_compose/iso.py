@@ -48,8 +48,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._iso.menu import
     require_grub,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._iso.options import IsoOptions
-from ansible_collections.os_image.composer.plugins.module_utils._iso.squashfs import make_squashfs
 from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import TargetDisk, target_disk
+from ansible_collections.os_image.composer.plugins.module_utils._mkfs.squashfs import make_squashfs
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import ESP
 from ansible_collections.os_image.composer.plugins.module_utils._size import SECTOR, show_size
 
@@ -189,12 +189,16 @@ class IsoImage(ImageType):
             workplace.progress.milestone("ISO", "Labelling the files for SELinux")
             set_labels(root, contexts)
         workplace.progress.milestone("ISO", "Writing the root file system of the live system")
+        squashfs = medium.path(live.squashfs)
+        os.makedirs(os.path.dirname(squashfs), exist_ok=True)
+        processors = max(1, min(workplace.workers, len(os.sched_getaffinity(0))))
         make_squashfs(
             root,
-            medium.path(live.squashfs),
+            squashfs,
+            ["-processors", str(processors)],
             epoch=workplace.epoch,
-            workers=workplace.workers,
             runner=workplace.runner,
+            what="Writing the root file system of the live system",
         )
         entries = self._entries(live, payload, contexts)
         mark = f".disk/{derive_hex(workplace.build_digest, 'iso/mark', 32)}"

@@ -27,7 +27,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._image.differenc
 )
 from ansible_collections.os_image.composer.plugins.module_utils._image.efi import EfiProgram
 from ansible_collections.os_image.composer.plugins.module_utils._image.identifiers import Identifiers, sbom_content
-from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import Inspection, Volume
+from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import (
+    WITHOUT_FILES,
+    Inspection,
+    Volume,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._image.reader import Entry, FileReader
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import CELL, extents, sha256_sparse
 
@@ -51,8 +55,6 @@ VOLATILE_FILES: t.Tuple[str, ...] = (
 _LONGEST_TEXT = 4 << 20
 # Of an MBR, what is in front of the disk's identifier and the table.
 _BOOT_CODE = 440
-# Their content follows from that of other partitions, or there is none.
-_FOLLOWING = ("swap", "DM_verity_hash")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +194,8 @@ class _Comparer:
                 # Times, the order of files, free space.
                 self._add("partitions", Difference(name, CHANGED, ("file system's own data",), volatile=True))
         else:
-            volatile = kinds[0] == kinds[1] and kinds[0] in _FOLLOWING
+            # Their content follows from that of other partitions, or there is none.
+            volatile = kinds[0] == kinds[1] and kinds[0] in WITHOUT_FILES
             self._add("partitions", Difference(name, CHANGED, ("content",), volatile))
 
     # --- files ---

@@ -55,8 +55,8 @@ _OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 _GRUB_DIRECTORIES = ("/boot/grub", "/boot/grub2", "/grub", "/grub2")
 # Where live systems keep their root file system in an ISO.
 _LIVE_ROOTS = ("/live/*.squashfs", "/casper/*.squashfs", "/LiveOS/squashfs.img", "/LiveOS/*.img")
-# What blkid finds and has no files in it.
-_WITHOUT_FILES = ("swap", "DM_verity_hash")
+#: What blkid finds and has no files in it.
+WITHOUT_FILES = ("swap", "DM_verity_hash")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Inspection:
             place = dataclasses.replace(place, name=f"{name} of {self.source.path}")
             reader = kind(place, self._runner)
             self._stack.callback(reader.close)
-        elif facts is not None and facts.type not in _WITHOUT_FILES:
+        elif facts is not None and facts.type not in WITHOUT_FILES:
             self.notes.append(
                 f"The file system {facts.type} on {name} cannot be read without mounting it. What is in it is unknown."
             )
@@ -386,4 +386,4 @@ def inspect_image(path: str, *, temp_dir: str, runner: CommandRunner | None = No
         yield Inspection(source, temp_dir=temp_dir, runner=runner, stack=stack)
 
 
-__all__ = ("FileSystemFacts", "Inspection", "Volume", "inspect_image", "probe_file_system")
+__all__ = ("WITHOUT_FILES", "FileSystemFacts", "Inspection", "Volume", "inspect_image", "probe_file_system")
