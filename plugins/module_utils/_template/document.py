@@ -164,7 +164,10 @@ class TemplateDocument:
         return kind.from_data(self.template.get(section, {}))
 
     def section(self, *names: str) -> t.Any:
-        """Return a part of the merged template, for example C(section("systemConfig", "users"))."""
+        """Return a part of the merged template as it is written, for example C(section("systemConfig", "users")).
+
+        It is for fingerprints and for what is published; whoever acts on it reads the typed properties.
+        """
         value: t.Any = self.template
         for name in names:
             value = value[name]
