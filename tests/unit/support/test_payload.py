@@ -17,17 +17,17 @@ MODULE_UTILS = ROOT / "plugins" / "module_utils"
 # in a file of its own.
 LIMITS = {
     "build_host_info": 70,
-    "chroot_configure": 460,
-    "disk_compose": 630,
+    "chroot_configure": 480,
+    "disk_compose": 610,
     "image_boot_test": 150,
     "image_compare": 190,
-    "image_finalize": 750,
+    "image_finalize": 710,
     "image_info": 170,
-    "image_sign": 650,
+    "image_sign": 630,
     "image_template_copy": 30,
-    "image_template_validate": 670,
+    "image_template_validate": 550,
     "pkg_fetch": 330,
-    "pkg_resolve": 510,
+    "pkg_resolve": 530,
 }
 
 
