@@ -17,7 +17,12 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot import sandbox_init
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, CompletedCommand
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.seccomp import system_call_filter
+from ansible_collections.os_image.composer.plugins.module_utils._command import (
+    CommandRunner,
+    CompletedCommand,
+    find_tool,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._namespace import enter_mount_namespace
 
@@ -42,6 +47,13 @@ ENVIRONMENT: t.Mapping[str, str] = {
 _HOST_PATHS = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/etc/ld.so.cache")
 
 _STUB = "#!/bin/sh\nexit 0\n"
+
+#: What a sandbox with a network does not reach beside the host itself: link-local addresses, and where clouds tell
+#: machines who they are, keys among it (AWS, GCP, Azure, OpenStack: link-local; Azure's wire server; Alibaba; Oracle).
+UNREACHABLE = ("169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32")
+
+# Where slirp4netns answers questions for names, from the host's resolver.
+_RESOLVER = "10.0.2.3"
 
 
 class Sandbox:
@@ -89,7 +101,8 @@ class Sandbox:
         :param outside: It is a program of the build host, which finds the tree at C(sandbox_init.TREE), and of the
             host its programs and C(binds) alone. What it runs itself with the tree as its root directory sees neither.
         :param data: Bytes for its standard input.
-        :param network: Let it use the host's network; otherwise there is only a loopback device.
+        :param network: Let it reach what the host reaches, but nothing of the host itself, nor what only hosts should
+            ask (see :data:`UNREACHABLE`); otherwise there is only a loopback device.
         :param binds: Paths of the host by paths of the tree, which are shown there read-only; beside the tree for a
             program of the host.
         :param stubs: Programs of the tree (absolute paths) that do nothing and succeed meanwhile, where they exist.
@@ -115,19 +128,20 @@ class Sandbox:
                 contents[".stub"] = _STUB
                 mounts.append(("/run/.stub", target, True))
         made = self._share_resolver(contents, mounts) if network else None
-        spec = {
+        spec: dict[str, t.Any] = {
             "root": self.root,
             "hostname": "localhost",
-            "network": network,
+            "network": _connection() if network else None,
             "environment": {**self._environment, **(environment or {})},
             "binds": mounts,
             "outside": beside,
             "files": contents,
-            "no_sync": True,
             "directory": "/",
         }
         program = _in_memory("sandbox", inspect.getsource(sandbox_init).encode("utf-8"))
+        spec["filter"] = _in_memory("filter", system_call_filter())
         specification = _in_memory("specification", json.dumps(spec).encode("utf-8"))
+        descriptors = (program, spec["filter"], specification)
         try:
             done = self._runner.run(
                 [sys.executable, "-I", "-S", f"/dev/fd/{program}", str(specification), "--", *argv],
@@ -136,12 +150,12 @@ class Sandbox:
                 merge_output=merge_output,
                 log_output=log_output,
                 timeout=timeout,
-                pass_fds=(program, specification),
+                pass_fds=descriptors,
                 what=what or f"The command {os.path.basename(argv[0])!r}",
             )
         finally:
-            os.close(program)
-            os.close(specification)
+            for descriptor in descriptors:
+                os.close(descriptor)
             if made is not None:
                 os.unlink(made)
         if done.rc == sandbox_init.SANDBOX_FAILED:
@@ -154,15 +168,11 @@ class Sandbox:
         return done
 
     def _share_resolver(self, files: dict[str, str], mounts: list[tuple[str, str, bool]]) -> str | None:
-        """Let names be resolved as on the host, whatever the tree's /etc/resolv.conf is.
+        """Let names be resolved by the host's resolver, whatever the tree's /etc/resolv.conf is.
 
         Returns the path of a file that was made only to be covered, and has to go afterwards.
         """
-        try:
-            with open("/etc/resolv.conf", encoding="utf-8") as stream:
-                content = stream.read()
-        except OSError:
-            return None
+        content = f"nameserver {_RESOLVER}\n"
         target = resolve_in_tree(self.root, "/etc/resolv.conf")
         if target.startswith("/run/"):
             files[target[len("/run/") :]] = content
@@ -174,6 +184,20 @@ class Sandbox:
         os.makedirs(os.path.dirname(self.root + target), exist_ok=True)
         with open(self.root + target, "xb"):
             return self.root + target
+
+
+def _connection() -> dict[str, t.Any]:
+    """Return how a sandbox is connected, see :class:`sandbox_init.Network`.
+
+    slirp4netns makes all connections as a process without rights of its own, so no interface, route or packet filter of
+    the host changes.
+    """
+    options = ["--configure", "--mtu=65520", "--disable-host-loopback", "--enable-sandbox", "--enable-seccomp"]
+    return {
+        "connect": [find_tool("slirp4netns"), *options],
+        "ip": find_tool("ip"),
+        "blocked": UNREACHABLE,
+    }
 
 
 def _in_memory(name: str, content: bytes) -> int:

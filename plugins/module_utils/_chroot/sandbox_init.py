@@ -8,18 +8,21 @@
 """The first process of a sandbox; a program of its own, which needs the standard library alone.
 
 The sandbox starts it as C(python3 -I -S THIS SPEC_FD -- COMMAND...). It makes the namespaces and the mounts, detaches
-the host's root, and stays as process 1 while the command runs: when process 1 ends, for whatever reason, the kernel
-kills everything else in the namespace. It never changes its credentials, which would make the kernel forget that it
-has to die with its parent, and never becomes the command itself, which might.
+the host's root, gives up all capabilities but :data:`CAPABILITIES`, and stays as process 1 while the command runs: when
+process 1 ends, for whatever reason, the kernel kills everything else in the namespace. It never changes its user, and
+only loses capabilities, as anything else would make the kernel forget that it has to die with its parent; and it never
+becomes the command itself, which might.
 
-The specification is JSON: C(root), C(hostname), C(network), C(environment), C(binds) [[source, target, read-only]],
-C(files) {path below /run: content}, C(no_sync), C(directory). Targets are paths in the tree without symbolic links.
+The specification is JSON: C(root), C(hostname), C(environment), C(binds) [[source, target, read-only]], C(files) {path
+below /run: content}, C(filter) (descriptor of a seccomp filter), C(directory), and C(network) [program, arguments...]
+of what connects a network namespace with the outside, or null. Targets are paths in the tree without symbolic links.
 With C(outside) [[source, target]] the command is one of the host: it gets a root directory of its own with nothing but
 what is named there, read-only, and with the tree at :data:`TREE`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -34,7 +37,9 @@ import sys
 import typing as t
 
 # <linux/sched.h>
+CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWPID = 0x20000000
@@ -52,6 +57,10 @@ MNT_DETACH = 0x2
 # <linux/prctl.h>
 PR_SET_PDEATHSIG = 1
 PR_SET_SECCOMP = 22
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
 SECCOMP_MODE_FILTER = 2
 
 #: Where a program of the host finds the tree.
@@ -66,13 +75,48 @@ DEVICE_LINKS = {
     "stdout": "/proc/self/fd/1",
 }
 
-# What counts is the host's machine, also for programs of another one: their emulator makes the host's system calls.
-# machine: (AUDIT_ARCH of <linux/audit.h>, numbers of pivot_root, and of fsync, fdatasync, msync, sync, syncfs,
-# sync_file_range)
-SYSTEM_CALLS: dict[str, tuple[int, int, tuple[int, ...]]] = {
-    "x86_64": (0xC000003E, 155, (74, 75, 26, 162, 306, 277)),
-    "aarch64": (0xC00000B7, 41, (82, 83, 227, 81, 267, 84)),
+# pivot_root(2), which libraries do not have, by the host's machine.
+PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+
+#: What root may do in the sandbox: what container runtimes give by default, without MKNOD and NET_RAW. The numbers are
+#: those of <linux/capability.h>.
+CAPABILITIES = {
+    "CHOWN": 0,
+    "DAC_OVERRIDE": 1,
+    "FOWNER": 3,
+    "FSETID": 4,
+    "KILL": 5,
+    "SETGID": 6,
+    "SETUID": 7,
+    "SETPCAP": 8,
+    "NET_BIND_SERVICE": 10,
+    "SYS_CHROOT": 18,
+    "AUDIT_WRITE": 29,
+    "SETFCAP": 31,
 }
+# <linux/capability.h>: _LINUX_CAPABILITY_VERSION_3
+CAPABILITY_VERSION = 0x20080522
+
+# Of /proc and /sys: what cannot be written to, and what cannot be seen, as container runtimes have it.
+READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+MASKED_PATHS = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/kmsg",
+    "/proc/kpagecgroup",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -109,7 +153,7 @@ def directory(path: str) -> str:
 
 def fill_dev(path: str) -> None:
     """Make a /dev with nothing of the host but what cannot do any harm."""
-    mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64m")
+    mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=64m")
     for name in DEVICES:
         os.close(os.open(f"{path}/{name}", os.O_CREAT | os.O_WRONLY, 0o666))
         mount(f"/dev/{name}", f"{path}/{name}", "", MS_BIND)
@@ -121,15 +165,36 @@ def fill_dev(path: str) -> None:
     os.chmod(f"{path}/shm", 0o1777)
 
 
+def fill_proc(root: str) -> None:
+    """Mount /proc of the own PID namespace; what of it is the whole machine's is read-only, or out of sight."""
+    mount("proc", directory(f"{root}/proc"), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    for path in READ_ONLY_PATHS:
+        if os.path.exists(root + path):
+            mount(root + path, root + path, "", MS_BIND | MS_REC)
+            mount("none", root + path, "", MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mask(root)
+
+
+def mask(root: str) -> None:
+    """Cover what is nobody's business in a sandbox, as far as it is there."""
+    for path in MASKED_PATHS:
+        if os.path.isdir(root + path):
+            mount("tmpfs", root + path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "size=0,mode=0555")
+        elif os.path.exists(root + path):
+            mount("/dev/null", root + path, "", MS_BIND)
+
+
 def make_mounts(spec: dict[str, t.Any]) -> None:
     """Mount everything that the command shall see."""
     root = spec["root"]
-    # pivot_root wants a mount point, and the tree may be a plain directory.
+    # pivot_root wants a mount point, and the tree may be a plain directory. A device node that a package has made is
+    # of no use to anybody here.
     mount(root, root, "", MS_BIND | MS_REC)
+    mount("none", root, "", MS_BIND | MS_REMOUNT | MS_NODEV)
     fill_dev(directory(f"{root}/dev"))
-    mount("proc", directory(f"{root}/proc"), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     # A writable one lets a package change the host's devices.
     mount("sysfs", directory(f"{root}/sys"), "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
+    fill_proc(root)
     mount("tmpfs", directory(f"{root}/run"), "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
     os.mkdir(f"{root}/run/lock")
     os.chmod(f"{root}/run/lock", 0o1777)
@@ -171,7 +236,7 @@ def make_outside(spec: dict[str, t.Any]) -> str:
         if source:
             mount("none", root + target, "", MS_BIND | MS_REMOUNT | MS_RDONLY)
         os.close(descriptor)
-    mount("proc", directory(f"{root}/proc"), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    fill_proc(root)
     os.chmod(directory(f"{root}/tmp"), 0o1777)
     return root
 
@@ -179,7 +244,7 @@ def make_outside(spec: dict[str, t.Any]) -> str:
 def enter_root(root: str) -> None:
     """Make the tree the root, and detach the old one, so that nothing can find its way back."""
     os.chdir(root)
-    check(libc.syscall(ctypes.c_long(SYSTEM_CALLS[os.uname().machine][1]), b".", b"."), f"pivot_root to {root}")
+    check(libc.syscall(ctypes.c_long(PIVOT_ROOT[os.uname().machine]), b".", b"."), f"pivot_root to {root}")
     check(libc.umount2(b".", MNT_DETACH), "detach the host's root")
     os.chdir("/")
 
@@ -197,29 +262,31 @@ class SockFprog(ctypes.Structure):
     _fields_: t.ClassVar = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
-def ignore_sync() -> None:
-    """Let all calls that wait for the disk succeed at once: a tree that a crash cuts short is thrown away anyway.
+def give_up_capabilities() -> None:
+    """Keep :data:`CAPABILITIES` alone, for this process and for whatever it starts, as whoever that runs."""
+    kept = sum(1 << number for number in CAPABILITIES.values())
+    with open("/proc/sys/kernel/cap_last_cap", "rb") as stream:
+        last = int(stream.read())
+    for number in range(last + 1):
+        if not kept >> number & 1:
+            check(libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(number), 0, 0, 0), f"give up the capability {number}")
+    check(libc.prctl(PR_CAP_AMBIENT, ctypes.c_ulong(PR_CAP_AMBIENT_CLEAR_ALL), 0, 0, 0), "give up capabilities")
+    header = struct.pack("=II", CAPABILITY_VERSION, 0)
+    # Effective, permitted and inheritable, first of the lower 32 capabilities, then of the others.
+    data = struct.pack("=6I", kept, kept, 0, 0, 0, 0)
+    check(libc.capset(header, data), "give up capabilities")
 
-    Where the kernel does not allow the filter everything works as well, only slower.
-    """
-    machine = SYSTEM_CALLS.get(os.uname().machine)
-    if machine is None:
-        return
-    architecture, _pivot_root, calls = machine
 
-    def instruction(code: int, true: int, false: int, value: int) -> bytes:
-        return struct.pack("HBBI", code, true, false, value)
-
-    load, jump_equal, leave = 0x20, 0x15, 0x06
-    program = [instruction(load, 0, 0, 4), instruction(jump_equal, 0, len(calls) + 1, architecture)]
-    program.append(instruction(load, 0, 0, 0))
-    program += [instruction(jump_equal, len(calls) - index, 0, call) for index, call in enumerate(calls)]
-    # SECCOMP_RET_ALLOW, and SECCOMP_RET_ERRNO with 0, which is success
-    program += [instruction(leave, 0, 0, 0x7FFF0000), instruction(leave, 0, 0, 0x00050000)]
-    code = b"".join(program)
-    filters = SockFprog(len(program), code)
-    # No no_new_privs: root may set a filter without it, and setuid programs keep working.
-    libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.byref(filters), 0, 0)
+def filter_system_calls(descriptor: int) -> None:
+    """Install the seccomp filter, struct sock_filter one after another, that a descriptor holds."""
+    with os.fdopen(descriptor, "rb") as stream:
+        code = stream.read()
+    filters = SockFprog(len(code) // 8, code)
+    check(libc.prctl(PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0), "set no_new_privs")
+    check(
+        libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.byref(filters), 0, 0),
+        "filter system calls",
+    )
 
 
 def die_with(parent: int) -> None:
@@ -231,18 +298,36 @@ def die_with(parent: int) -> None:
         os._exit(137)
 
 
+def execute(argv: list[str], environment: dict[str, str]) -> t.NoReturn:
+    """Become the command, found as a shell finds it.
+
+    Not by os.execvpe, which imports modules of the host's Python, whose root is out of reach by now.
+    """
+    places = [""] if "/" in argv[0] else [f"{place}/" for place in environment.get("PATH", "").split(":")]
+    reason = os.strerror(errno.ENOENT)
+    for place in places:
+        try:
+            os.execve(place + argv[0], argv, environment)  # noqa: S606
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as exc:
+            reason = os.strerror(exc.errno or errno.EIO)
+            if exc.errno != errno.EACCES:
+                break
+    os.write(2, f"{argv[0]}: {reason}\n".encode())
+    os._exit(127)
+
+
 def run(argv: list[str], spec: dict[str, t.Any]) -> int:
     """Run the command as a child of process 1, and reap whatever else is left to it."""
     child = os.fork()
     if child == 0:
+        # Without a terminal that it could type on.
+        os.setsid()
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         os.chdir(spec["directory"])
-        try:
-            os.execvpe(argv[0], argv, spec["environment"])  # noqa: S606
-        except OSError as exc:
-            sys.stderr.write(f"{argv[0]}: {exc.strerror}\n")
-            os._exit(127)
+        execute(argv, spec["environment"])
     while True:
         pid, status = os.waitpid(-1, 0)
         if pid == child:
@@ -254,34 +339,110 @@ def exit_code(status: int) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
+class Network:
+    """What connects the network namespace of the sandbox with the outside, as a process beside it.
+
+    :param spec: C(connect), the program and those of its arguments that this class does not know; C(ip), the program
+        that sets routes; C(blocked), networks that cannot be reached.
+    """
+
+    def __init__(self, spec: dict[str, t.Any]) -> None:
+        self._spec = spec
+        go, self._go = os.pipe()
+        self._ready, ready = os.pipe()
+        # Another process watches that this one lives.
+        alive, self._alive = os.pipe()
+        parent = os.getpid()
+        self._child = os.fork()
+        if self._child == 0:
+            for descriptor in (self._go, self._ready, self._alive):
+                os.close(descriptor)
+            die_with(alive)
+            # Closed without a word: there is no sandbox.
+            if not os.read(go, 1):
+                os._exit(1)
+            os.set_inheritable(ready, True)
+            name, *options = spec["connect"]
+            command = [name, *options, f"--ready-fd={ready}", "--netns-type=path", f"/proc/{parent}/ns/net", "tap0"]
+            # Its own words would be among those of the command.
+            null = os.open("/dev/null", os.O_RDWR)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            os.execv(name, command)  # noqa: S606
+        for descriptor in (go, ready, alive):
+            os.close(descriptor)
+
+    def connect(self) -> None:
+        """Connect this process's network namespace, from which nothing is reachable yet."""
+        os.write(self._go, b".")
+        if not os.read(self._ready, 1):
+            raise OSError(errno.ENETUNREACH, f"{os.path.basename(self._spec['connect'][0])} connects no network")
+        for network in self._spec["blocked"]:
+            command = [self._spec["ip"], "route", "add", "prohibit", network]
+            if os.spawnv(os.P_WAIT, command[0], command) != 0:  # noqa: S606
+                raise OSError(errno.ENETUNREACH, f"{' '.join(command)} failed")
+
+    def close(self) -> None:
+        """End the process."""
+        os.kill(self._child, signal.SIGKILL)
+        os.waitpid(self._child, 0)
+
+
+def keep_to_itself() -> None:
+    """Let no descriptor of this process but its standard streams reach the command."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            # That of the listing itself is closed by now.
+            with contextlib.suppress(OSError):
+                os.set_inheritable(int(name), False)
+
+
 def main() -> t.NoReturn:
     """Make the sandbox and run the command in it."""
     with os.fdopen(int(sys.argv[1])) as stream:
         spec = json.load(stream)
     argv = sys.argv[3:]
     os.umask(0o022)
-    namespaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC
-    check(libc.unshare(namespaces | (0 if spec["network"] else CLONE_NEWNET)), "create namespaces")
-    mount("none", "/", "", MS_PRIVATE | MS_REC)
+    keep_to_itself()
+    network = Network(spec["network"]) if spec["network"] else None
+    try:
+        namespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP
+        check(libc.unshare(namespaces), "create namespaces")
+        mount("none", "/", "", MS_PRIVATE | MS_REC)
+        raise_loopback()
+        if network is not None:
+            network.connect()
+        # These two are entered by the next child alone. Not every kernel has clocks that could differ (CONFIG_TIME_NS).
+        libc.unshare(CLONE_NEWTIME)
+        check(libc.unshare(CLONE_NEWPID), "create a PID namespace")
+    except OSError as exc:
+        fail(exc)
     reader, writer = os.pipe()
     first = os.fork()
     if first:
         os.close(reader)
-        os._exit(exit_code(os.waitpid(first, 0)[1]))
+        status = os.waitpid(first, 0)[1]
+        if network is not None:
+            network.close()
+        os._exit(exit_code(status))
     os.close(writer)
     try:
         die_with(reader)
         socket.sethostname(spec["hostname"])
-        if not spec["network"]:
-            raise_loopback()
         make_mounts(spec)
         enter_root(make_outside(spec) if spec["outside"] else spec["root"])
-        if spec["no_sync"]:
-            ignore_sync()
+        give_up_capabilities()
+        filter_system_calls(spec["filter"])
     except OSError as exc:
-        sys.stderr.write(f"The sandbox cannot be made: {exc}\n")
-        os._exit(SANDBOX_FAILED)
+        fail(exc)
     os._exit(run(argv, spec))
+
+
+def fail(exc: OSError) -> t.NoReturn:
+    """End, because there is no sandbox."""
+    sys.stderr.write(f"The sandbox cannot be made: {exc}\n")
+    sys.stderr.flush()
+    os._exit(SANDBOX_FAILED)
 
 
 #: The exit status that says that the command was not even tried; no program of a package uses it.

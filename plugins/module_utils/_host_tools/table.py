@@ -135,6 +135,7 @@ HOST_TOOLS: t.Mapping[str, HostTool] = {
             other_names=("grub2-mkimage",),
         ),
         HostTool("gzip", HostPackage("gzip")),
+        HostTool("ip", HostPackage("iproute2", {"redhat": "iproute"}), ("-Version",)),
         HostTool("mcopy", _MTOOLS),
         HostTool("mdir", _MTOOLS),
         HostTool("mke2fs", _E2FSPROGS, ("-V",)),
@@ -158,6 +159,7 @@ HOST_TOOLS: t.Mapping[str, HostTool] = {
         HostTool("sbverify", _SBSIGNTOOL),
         HostTool("setpriv", _UTIL_LINUX),
         HostTool("sfdisk", HostPackage("fdisk", _BOTH_UTIL_LINUX)),
+        HostTool("slirp4netns", HostPackage("slirp4netns")),
         HostTool("tar", HostPackage("tar")),
         HostTool("umount", _MOUNT),
         HostTool("unshare", _UTIL_LINUX),
@@ -227,6 +229,9 @@ EMULATORS: t.Mapping[str, HostPackage] = {
     "x86_64": HostPackage("qemu-user-static", {"redhat": "qemu-user-static-x86", "azurelinux": None}, foreign="x86_64"),
 }
 
+#: The library that makes filters of system calls.
+LIBSECCOMP = HostPackage("libseccomp2", {"redhat": "libseccomp", "azurelinux": "libseccomp"})
+
 #: The compression library.
 LIBZSTD = HostPackage("libzstd1", {"redhat": "libzstd", "azurelinux": "zstd-libs"})
 
@@ -246,6 +251,7 @@ HOST_PACKAGES: t.Tuple[HostPackage, ...] = (
     *GRUB_MODULES.values(),
     *UEFI_FIRMWARE.values(),
     *EMULATORS.values(),
+    LIBSECCOMP,
     LIBZSTD,
     *_OTHERS,
 )
@@ -284,6 +290,7 @@ __all__ = (
     "HOST_LIBRARIES",
     "HOST_PACKAGES",
     "HOST_TOOLS",
+    "LIBSECCOMP",
     "LIBZSTD",
     "PURPOSES",
     "UEFI_FIRMWARE",

@@ -19,6 +19,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.tests.support.finished_build import MIB, FinishedBuild
 from ansible_collections.os_image.composer.tests.support.tiny_debian import EPOCH, Deb, Log, fill_tree
+from ansible_collections.os_image.composer.tests.support.tiny_rpm import Rpm
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 CONFIG = ROOT / "config"
@@ -105,6 +106,17 @@ def base_deb(pristine_tree: pathlib.Path, tmp_path_factory: pytest.TempPathFacto
         (source / name).rmdir()
     deb = Deb("dpkg", fields={"Essential": "yes"}, version="1.21.22")
     return deb, deb.build(tmp_path_factory.mktemp("debs"), tree=source, compression="none")
+
+
+@pytest.fixture(scope="session")
+def base_rpm(pristine_tree: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Rpm, pathlib.Path]:
+    """Return the package that a tree of RPM packages needs to run anything."""
+    source = tmp_path_factory.mktemp("rpm-base") / "root"
+    shutil.copytree(pristine_tree, source, symlinks=True)
+    (source / "tmp").rmdir()
+    (source / "root").rmdir()
+    rpm = Rpm("base", arch="x86_64", tags=["Provides: /bin/sh"])
+    return rpm, rpm.build(tmp_path_factory.mktemp("rpms"), tree=source)
 
 
 @pytest.fixture

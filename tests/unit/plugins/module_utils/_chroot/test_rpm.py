@@ -43,17 +43,6 @@ pytestmark = needs_root
 UNCHECKED = {"name": "tiny", "gpgcheck": False, "keys": [], "fingerprints": []}
 
 
-@pytest.fixture(scope="session")
-def base(pristine_tree: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Rpm, pathlib.Path]:
-    """Return the package that a tree needs to run anything."""
-    source = tmp_path_factory.mktemp("rpm-base") / "root"
-    shutil.copytree(pristine_tree, source, symlinks=True)
-    (source / "tmp").rmdir()
-    (source / "root").rmdir()
-    rpm = Rpm("base", arch="x86_64", tags=["Provides: /bin/sh"])
-    return rpm, rpm.build(tmp_path_factory.mktemp("rpms"), tree=source)
-
-
 class Bench:
     """Package files, and a tree to install them in."""
 
@@ -100,9 +89,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: pathlib.Path, base: tuple[Rpm, pathlib.Path], runner: CommandRunner) -> Bench:
+def bench(tmp_path: pathlib.Path, base_rpm: tuple[Rpm, pathlib.Path], runner: CommandRunner) -> Bench:
     """Return a place to install packages."""
-    return Bench(tmp_path, base, runner)
+    return Bench(tmp_path, base_rpm, runner)
 
 
 def query(root: pathlib.Path, *arguments: str) -> str:
