@@ -25,6 +25,12 @@ STAGE_OPTIONS: t.Mapping[str, OptionSpec] = {
     "lease_timeout": {"type": "float", "default": 300},
 }
 
+#: Of the modules that download; kept in step with plugins/doc_fragments/_download_options.py by a unit test.
+DOWNLOAD_OPTIONS: t.Mapping[str, OptionSpec] = {
+    "download_min_rate": {"type": "float", "default": 1000},
+    "download_timeout": {"type": "float", "default": 3600},
+}
+
 BUILD_DIR: t.Mapping[str, OptionSpec] = {"build_dir": {"type": "path", "required": True}}
 
 #: Of the modules that report on images; kept in step with plugins/doc_fragments/_report_options.py by a unit test.
@@ -42,4 +48,4 @@ def stage_argument_spec(*specs: t.Mapping[str, OptionSpec]) -> t.Dict[str, Optio
     return merged
 
 
-__all__ = ("BUILD_DIR", "REPORT_OPTIONS", "STAGE_OPTIONS", "stage_argument_spec")
+__all__ = ("BUILD_DIR", "DOWNLOAD_OPTIONS", "REPORT_OPTIONS", "STAGE_OPTIONS", "stage_argument_spec")

@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - os_image.composer._attributes.actiongroup_composer
   - os_image.composer._stage_options
   - os_image.composer._stage_options.build_dir
+  - os_image.composer._download_options
 options:
   offline:
     description:
@@ -90,8 +91,13 @@ log_path:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.os_image.composer.plugins.module_utils._argspec import BUILD_DIR, stage_argument_spec
+from ansible_collections.os_image.composer.plugins.module_utils._argspec import (
+    BUILD_DIR,
+    DOWNLOAD_OPTIONS,
+    stage_argument_spec,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._download.model import limits_of
 from ansible_collections.os_image.composer.plugins.module_utils._stage_module import run_stage_module
 from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_fetch import PackageFetch
 
@@ -101,6 +107,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=stage_argument_spec(
             BUILD_DIR,
+            DOWNLOAD_OPTIONS,
             {
                 "offline": {"type": "bool", "default": False},
                 "peer_caches": {"type": "list", "elements": "str", "default": []},
@@ -114,6 +121,7 @@ def main() -> None:
             BuildDirectory(params["build_dir"]),
             options,
             offline=params["offline"],
+            limits=limits_of(params),
             peer_caches=params["peer_caches"],
         ),
     )

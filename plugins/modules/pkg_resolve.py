@@ -30,6 +30,7 @@ extends_documentation_fragment:
   - os_image.composer._attributes.actiongroup_composer
   - os_image.composer._stage_options
   - os_image.composer._stage_options.build_dir
+  - os_image.composer._download_options
 options:
   mirrors:
     description:
@@ -55,6 +56,11 @@ options:
         valid.
     type: bool
     default: false
+  refresh_timeout:
+    description:
+      - The most seconds that bringing the metadata of all repositories up to date may take.
+    type: float
+    default: 1800
 notes:
   - In check mode the metadata on the build host is used, as with O(offline=true).
 seealso:
@@ -144,8 +150,13 @@ log_path:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.os_image.composer.plugins.module_utils._argspec import BUILD_DIR, stage_argument_spec
+from ansible_collections.os_image.composer.plugins.module_utils._argspec import (
+    BUILD_DIR,
+    DOWNLOAD_OPTIONS,
+    stage_argument_spec,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._download.model import limits_of
 from ansible_collections.os_image.composer.plugins.module_utils._stage_module import run_stage_module
 from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_resolve import PackageResolve
 
@@ -155,11 +166,13 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=stage_argument_spec(
             BUILD_DIR,
+            DOWNLOAD_OPTIONS,
             {
                 "mirrors": {"type": "dict", "default": {}},
                 "lock_file": {"type": "path"},
                 "dot_file": {"type": "path"},
                 "offline": {"type": "bool", "default": False},
+                "refresh_timeout": {"type": "float", "default": 1800},
             },
         ),
         supports_check_mode=True,
@@ -173,6 +186,8 @@ def main() -> None:
             lock_file=params["lock_file"],
             dot_file=params["dot_file"],
             offline=params["offline"],
+            limits=limits_of(params),
+            refresh_timeout=params["refresh_timeout"],
         ),
     )
 

@@ -99,6 +99,9 @@ SETTINGS: t.Mapping[str, Setting] = {
     "cache_dir": Setting(_path(may_be_empty=False), is_path=True),
     "work_dir": Setting(_path(may_be_empty=False), is_path=True),
     "temp_dir": Setting(_path(may_be_empty=True), is_path=True),
+    "download.min_rate": Setting(_whole_number(0, 1_000_000_000)),
+    "download.timeout": Setting(_whole_number(1, 604_800)),
+    "download.refresh_timeout": Setting(_whole_number(1, 604_800)),
     "logging.level": Setting(_choice("debug", "info", "warn", "error")),
     "logging.file": Setting(_path(may_be_empty=True), is_path=True),
 }

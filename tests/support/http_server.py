@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import email.utils
 import hashlib
@@ -29,7 +28,10 @@ class Fault:
     :ivar headers: More headers.
     :ivar truncate: Close the connection after this many bytes of the body.
     :ivar delay: Wait so many seconds before the answer.
-    :ivar pace: Wait so many seconds after each 16 KiB of the body.
+    :ivar pace: Wait so many seconds after each piece of the body.
+    :ivar piece: The bytes of a piece.
+    :ivar head_pace: Send the head of the answer byte by byte, and wait so many seconds after each.
+    :ivar endless: Tell no length, and never stop sending the body.
     :ivar content: Send these bytes instead of the file's.
     :ivar reset: Close the connection without any answer.
     :ivar no_range: Ignore the Range header.
@@ -41,6 +43,9 @@ class Fault:
     truncate: int | None = None
     delay: float = 0
     pace: float = 0
+    piece: int = 16384
+    head_pace: float = 0
+    endless: bool = False
     content: bytes | None = None
     reset: bool = False
     no_range: bool = False
@@ -104,20 +109,37 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self, status: int, body: bytes, fault: Fault) -> None:
         self._note(status)
+        if fault.head_pace:
+            self._drip(b"HTTP/1.1 200 OK\r\nX-Padding: ", 0)
+            self._drip(b"x" * 100_000, fault.head_pace)
+            return
         self.send_response(status)
         for name, value in fault.headers.items():
             self.send_header(name, value)
-        if status != 304:
+        if fault.endless:
+            self.send_header("Connection", "close")
+        elif status != 304:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         sent = body if fault.truncate is None else body[: fault.truncate]
-        step = 16384 if fault.pace else max(len(sent), 1)
-        with contextlib.suppress(OSError):
-            for begin in range(0, len(sent), step):
-                self.wfile.write(sent[begin : begin + step])
-                time.sleep(fault.pace)
+        self._drip(sent, fault.pace, piece=fault.piece if fault.pace else max(len(sent), 1))
+        while fault.endless and self._drip(bytes(fault.piece), fault.pace, piece=fault.piece):
+            pass
         if fault.truncate is not None:
             self.close_connection = True
+
+    def _drip(self, data: bytes, pace: float, *, piece: int = 1) -> bool:
+        """Send some bytes piece by piece; tells whether the client still listens and the server lives."""
+        try:
+            for begin in range(0, len(data), piece):
+                self.wfile.write(data[begin : begin + piece])
+                if pace and self.server.owner.closing.wait(pace):
+                    self.close_connection = True
+                    return False
+        except OSError:
+            self.close_connection = True
+            return False
+        return True
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -144,6 +166,7 @@ class FileServer:
         self.requests: list[Request] = []
         self._faults: dict[str, list[Fault]] = {}
         self._guard = threading.Lock()
+        self.closing = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.owner = self
         self._scheme = "http"
@@ -158,6 +181,7 @@ class FileServer:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
 

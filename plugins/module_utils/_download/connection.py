@@ -20,18 +20,21 @@ import urllib.parse
 
 from ansible_collections.os_image.composer.plugins.module_utils._download.model import (
     CredentialFinder,
+    Limits,
     ProxyFinder,
     Timeouts,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._download.pace import Transfer, Watch
 from ansible_collections.os_image.composer.plugins.module_utils._download.problem import (
+    Problem,
     Refused,
     Temporary,
     chain_of,
     explain,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._download.url import server_of
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 
-_CHUNK = 1 << 18
 _USER_AGENT = "os-image-composer"
 # Debian's requests knows it already; the one from PyPI brings its own list, without the host's own authorities.
 _CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
@@ -47,13 +50,17 @@ class Connections:
     :param credentials: Finds the credentials of a URL.
     """
 
-    def __init__(self, timeouts: Timeouts, *, proxies: ProxyFinder | None, credentials: CredentialFinder) -> None:
+    def __init__(
+        self, timeouts: Timeouts, limits: Limits, *, proxies: ProxyFinder | None, credentials: CredentialFinder
+    ) -> None:
         self._timeouts = timeouts
+        self._limits = limits
         self._proxies = proxies
         self._credentials = credentials
         self._local = threading.local()
         self._sessions: list[t.Any] = []
         self._guard = threading.Lock()
+        self._watch = Watch()
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -70,14 +77,41 @@ class Connections:
             session = requests.Session()
             session.headers.update({"User-Agent": _USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"})
             session.verify = next((path for path in _CA_BUNDLES if os.path.exists(path)), True)
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, _watched_adapter(self._attach))
             self._local.session = session
             with self._guard:
                 self._sessions.append(session)
         return session
 
+    def _attach(self, wire: socket.socket) -> None:
+        """Give a connection to the transfer of this thread."""
+        transfer: Transfer | None = getattr(self._local, "transfer", None)
+        if transfer is not None:
+            transfer.attach(wire)
+
     @contextlib.contextmanager
-    def request(self, url: str, headers: t.Mapping[str, str]) -> t.Iterator[t.Any]:
-        """Ask for a URL and yield the answer, its body unread; every failure becomes a :class:`Problem`."""
+    def request(self, url: str, headers: t.Mapping[str, str], *, end: float) -> t.Iterator[Answer]:
+        """Ask for a URL and yield the answer, its body unread; every failure becomes a :class:`Problem`.
+
+        :param end: When the whole of it has to be here, by C(time.monotonic()).
+        """
+        transfer = Transfer(server_of(url), self._timeouts, self._limits, end=end)
+        with self._watch.over(transfer):
+            self._local.transfer = transfer
+            try:
+                with self._request(url, headers, transfer) as answer:
+                    yield answer
+            except Problem as exc:
+                # What a connection says that was shut down is not the reason.
+                if transfer.problem is not None and not isinstance(exc, Refused):
+                    raise transfer.problem from exc
+                raise
+            finally:
+                self._local.transfer = None
+
+    @contextlib.contextmanager
+    def _request(self, url: str, headers: t.Mapping[str, str], transfer: Transfer) -> t.Iterator[Answer]:
         import ssl
 
         requests = import_library("requests")
@@ -93,6 +127,11 @@ class Connections:
             )
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
             raise explain(exc, url, self._timeouts) from exc
+        if transfer.problem is not None:
+            # A head that was cut off may look like a whole one.
+            response.close()
+            raise transfer.problem
+        transfer.answered()
         clean = False
         try:
             status = response.status_code
@@ -114,7 +153,7 @@ class Connections:
                     missing=status in (404, 410),
                     fatal=remedy is not None,
                 )
-            yield response
+            yield Answer(response, transfer)
             clean = True
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as exc:
             raise explain(exc, url, self._timeouts) from exc
@@ -124,6 +163,91 @@ class Connections:
             if not clean:
                 # Its body may not have been read: such a connection cannot carry another request.
                 response.close()
+
+
+class Answer:
+    """The answer to a request, its body read piece by piece.
+
+    :ivar status: The HTTP status.
+    :ivar headers: The header fields; upper and lower case are the same.
+    """
+
+    def __init__(self, response: t.Any, transfer: Transfer) -> None:
+        self.status: int = response.status_code
+        self.headers: t.Mapping[str, str] = response.headers
+        self._response = response
+        self._transfer = transfer
+
+    @property
+    def length(self) -> int | None:
+        """How many bytes the server announces, if it does."""
+        value = self.headers.get("Content-Length", "")
+        return int(value) if value.isdigit() else None
+
+    def read(self) -> bytes:
+        """Read the next bytes of the body as they came; none at its end, whether that is early or not.
+
+        :raises Problem: The server is too slow.
+        """
+        urllib3 = import_library("urllib3")
+        try:
+            data = t.cast(bytes, self._response.raw.read(self._transfer.chunk, decode_content=False))
+        except urllib3.exceptions.ProtocolError as exc:
+            # urllib3 2 tells an early end by an exception, urllib3 1 does not; the callers count the bytes.
+            if not any(type(cause).__name__ == "IncompleteRead" for cause in chain_of(exc)):
+                raise
+            data = b""
+        if not data and self._transfer.problem is not None:
+            raise self._transfer.problem
+        self._transfer.came(len(data))
+        return data
+
+
+def _watched_adapter(attach: t.Callable[[socket.socket], None]) -> t.Any:
+    """Return an adapter of requests that tells of each connection, new or used again, before it is waited for."""
+    requests = import_library("requests")
+    urllib3 = import_library("urllib3")
+
+    def watched(connection: t.Any) -> t.Any:
+        class Watched(connection):  # type: ignore[misc]
+            _wire: socket.socket | None = None
+
+            def _new_conn(self) -> t.Any:
+                made = super()._new_conn()
+                # TLS takes the socket over; shutting down works by any descriptor of it.
+                self._wire = socket.socket(fileno=os.dup(made.fileno()))
+                attach(self._wire)
+                return made
+
+            def request(self, *arguments: t.Any, **options: t.Any) -> t.Any:
+                if self.sock is not None and self._wire is not None:
+                    attach(self._wire)
+                return super().request(*arguments, **options)
+
+            def close(self) -> None:
+                super().close()
+                wire, self._wire = self._wire, None
+                if wire is not None:
+                    wire.close()
+
+        return Watched
+
+    def pool(kind: t.Any) -> t.Any:
+        return type(f"Watched{kind.__name__}", (kind,), {"ConnectionCls": watched(kind.ConnectionCls)})
+
+    pools = {"http": pool(urllib3.HTTPConnectionPool), "https": pool(urllib3.HTTPSConnectionPool)}
+
+    class Adapter(requests.adapters.HTTPAdapter):  # type: ignore[misc,name-defined]
+        def init_poolmanager(self, *arguments: t.Any, **options: t.Any) -> None:
+            super().init_poolmanager(*arguments, **options)
+            self.poolmanager.pool_classes_by_scheme = pools
+
+        def proxy_manager_for(self, *arguments: t.Any, **options: t.Any) -> t.Any:
+            manager = super().proxy_manager_for(*arguments, **options)
+            manager.pool_classes_by_scheme = pools
+            return manager
+
+    return Adapter()
 
 
 def _seconds_to_wait(value: str | None) -> float | None:
@@ -143,24 +267,6 @@ def _seconds_to_wait(value: str | None) -> float | None:
     return max(0.0, when.timestamp() - time.time())
 
 
-def read_body(response: t.Any) -> bytes:
-    """Read the next bytes of an answer as they came; none at its end, whether that is early or not."""
-    urllib3 = import_library("urllib3")
-    try:
-        return t.cast(bytes, response.raw.read(_CHUNK, decode_content=False))
-    except urllib3.exceptions.ProtocolError as exc:
-        # urllib3 2 tells an early end by an exception, urllib3 1 does not; the callers count the bytes.
-        if any(type(cause).__name__ == "IncompleteRead" for cause in chain_of(exc)):
-            return b""
-        raise
-
-
-def content_length(response: t.Any) -> int | None:
-    """Return how many bytes a server announces, if it does."""
-    value = response.headers.get("Content-Length", "")
-    return int(value) if value.isdigit() else None
-
-
 @contextlib.contextmanager
 def local_file(url: str) -> t.Iterator[t.BinaryIO]:
     """Open what a C(file) URL names.
@@ -177,4 +283,4 @@ def local_file(url: str) -> t.Iterator[t.BinaryIO]:
         raise Refused(f"it cannot be read: {exc.strerror}", fatal=True) from exc
 
 
-__all__ = ("Connections", "content_length", "local_file", "read_body")
+__all__ = ("Answer", "Connections", "local_file")

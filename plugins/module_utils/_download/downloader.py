@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import random
 import threading
@@ -23,14 +24,13 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._credentials import AptCredentials
 from ansible_collections.os_image.composer.plugins.module_utils._download.connection import (
     Connections,
-    content_length,
     local_file,
-    read_body,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._download.model import (
     CredentialFinder,
     Document,
     Download,
+    Limits,
     ProxyFinder,
     Timeouts,
 )
@@ -60,6 +60,7 @@ class Downloader:
     :param workers: How many connections are used at once, 1 to 100.
     :param attempts: How often each thing is tried before its failure is final.
     :param backoff: Seconds before the second try; doubled for each further one, with jitter.
+    :param limits: How slow a server may be.
     :param proxies: Finds the proxies of a URL, see M(_repository.mirrors); the environment's are used otherwise.
     :param credentials: Finds the credentials of a URL; those that apt has on this host are used otherwise.
     :param log: Gets a line for each try that failed.
@@ -72,6 +73,7 @@ class Downloader:
         attempts: int = 5,
         backoff: float = 0.5,
         timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
         proxies: ProxyFinder | None = None,
         credentials: CredentialFinder | None = None,
         log: t.Callable[[str], None] | None = None,
@@ -79,10 +81,12 @@ class Downloader:
         self.workers = workers
         self._attempts = attempts
         self._backoff = backoff
+        self._limits = limits or Limits()
         self._connections = Connections(
-            timeouts or Timeouts(), proxies=proxies, credentials=credentials or AptCredentials()
+            timeouts or Timeouts(), self._limits, proxies=proxies, credentials=credentials or AptCredentials()
         )
         self._log = log
+        self._end = math.inf
         self._down: set[str] = set()
 
     def __enter__(self) -> Downloader:
@@ -94,6 +98,15 @@ class Downloader:
     def close(self) -> None:
         """Close all idle connections."""
         self._connections.close()
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> t.Iterator[None]:
+        """Let everything that is asked for in the block be here after so many seconds."""
+        before, self._end = self._end, min(self._end, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self._end = before
 
     def get(
         self,
@@ -118,9 +131,9 @@ class Downloader:
         headers = {name: value for name, value in conditions.items() if value}
         stop = threading.Event()
 
-        def attempt(address: str) -> Document | None:
+        def attempt(address: str, end: float) -> Document | None:
             try:
-                return self._get(address, limit, headers)
+                return self._get(address, limit, headers, end)
             except Refused as exc:
                 if exc.missing and missing_ok:
                     return None
@@ -178,41 +191,41 @@ class Downloader:
             )
         return total
 
-    def _get(self, url: str, limit: int, headers: t.Mapping[str, str]) -> Document:
+    def _get(self, url: str, limit: int, headers: t.Mapping[str, str], end: float) -> Document:
         if url.startswith("file:"):
             with local_file(url) as stream:
                 data = stream.read(limit + 1)
             if len(data) > limit:
                 raise oversized(limit)
             return Document(data)
-        with self._connections.request(url, headers) as response:
-            etag, modified = response.headers.get("ETag"), response.headers.get("Last-Modified")
-            if response.status_code == 304:
-                response.raw.read()
+        with self._connections.request(url, headers, end=end) as answer:
+            etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
+            if answer.status == 304:
+                answer.read()
                 return Document(None, etag, modified)
-            announced = content_length(response)
+            announced = answer.length
             if announced is not None and announced > limit:
                 raise oversized(limit)
-            data = b""
-            while len(data) <= limit:
-                chunk = read_body(response)
+            content = bytearray()
+            while len(content) <= limit:
+                chunk = answer.read()
                 if not chunk:
                     break
-                data += chunk
-            if len(data) > limit:
+                content += chunk
+            if len(content) > limit:
                 raise oversized(limit)
-            if announced is not None and len(data) < announced:
-                raise Temporary(f"the answer ended after {len(data)} of {announced} bytes", "Try again later.")
-            return Document(data, etag, modified)
+            if announced is not None and len(content) < announced:
+                raise Temporary(f"the answer ended after {len(content)} of {announced} bytes", "Try again later.")
+            return Document(bytes(content), etag, modified)
 
     def _fetch(self, download: Download, stop: threading.Event) -> int:
         """Fetch one file; return the bytes that came over the network."""
         os.makedirs(os.path.dirname(download.destination), exist_ok=True)
         part = f"{download.destination}.part"
 
-        def attempt(url: str) -> None:
+        def attempt(url: str, end: float) -> None:
             begin = time.monotonic()
-            self._receive(url, partial, download, stop)
+            self._receive(url, partial, download, stop, end)
             if partial.offset < download.size:
                 raise Temporary(
                     f"the answer ended after {partial.offset} of {download.size} bytes",
@@ -231,7 +244,7 @@ class Downloader:
                 if partial.offset < download.size or download.size == 0:
                     self._try_all(
                         download.urls,
-                        lambda url: self._checked(url, attempt, partial, download),
+                        lambda url, end: self._checked(url, lambda place: attempt(place, end), partial, download),
                         what=download.what,
                         stop=stop,
                         missing_remedy=download.missing_remedy,
@@ -270,7 +283,7 @@ class Downloader:
             "The server or a proxy on the way delivers another file: use another mirror, or try again later.",
         )
 
-    def _receive(self, url: str, partial: Partial, download: Download, stop: threading.Event) -> None:
+    def _receive(self, url: str, partial: Partial, download: Download, stop: threading.Event, end: float) -> None:
         """Append what a URL has beyond the partial file."""
         if url.startswith("file:"):
             with local_file(url) as stream:
@@ -279,29 +292,29 @@ class Downloader:
             return
         headers = {"Range": f"bytes={partial.offset}-"} if partial.offset else {}
         try:
-            with self._connections.request(url, headers) as response:
+            with self._connections.request(url, headers, end=end) as answer:
                 if partial.offset:
                     begin = f"bytes {partial.offset}-"
-                    if response.status_code != 206 or not response.headers.get("Content-Range", "").startswith(begin):
-                        if response.status_code == 206:
+                    if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(begin):
+                        if answer.status == 206:
                             raise Refused("the server answers with another range than was asked for")
                         partial.restart()
-                elif response.status_code == 206:
+                elif answer.status == 206:
                     raise Refused("the server answers with a range that was not asked for")
-                announced = content_length(response)
+                announced = answer.length
                 if announced is not None and partial.offset + announced != download.size:
                     raise Refused(
                         f"the server has {partial.offset + announced} bytes, but {download.size} are demanded",
                         "The server or a proxy on the way delivers another file: use another mirror, or try again "
                         "later.",
                     )
-                self._append(lambda: read_body(response), partial, download, stop)
+                self._append(answer.read, partial, download, stop)
         except Refused as exc:
             if not partial.offset or exc.missing or exc.fatal:
                 raise
             # Whatever the server has against the range (416 above all), the whole file may still be had.
             partial.restart()
-            self._receive(url, partial, download, stop)
+            self._receive(url, partial, download, stop, end)
 
     @staticmethod
     def _append(read: t.Callable[[], bytes], partial: Partial, download: Download, stop: threading.Event) -> None:
@@ -319,16 +332,20 @@ class Downloader:
     def _try_all(
         self,
         urls: t.Sequence[str],
-        attempt: t.Callable[[str], t.Any],
+        attempt: t.Callable[[str, float], t.Any],
         *,
         what: str,
         stop: threading.Event,
         missing_remedy: str | None,
         progressed: t.Callable[[], int] | None = None,
     ) -> t.Any:
-        """Try each URL in turn, and all of them again after a pause, until one gives what is wanted."""
+        """Try each URL in turn, and all of them again after a pause, until one gives what is wanted.
+
+        No server can hold this up: it ends when the time is over that one file, or all of them, may take.
+        """
         problems: dict[str, Problem] = {}
         tries = 0
+        end = min(self._end, time.monotonic() + self._limits.file)
         position = progressed() if progressed else 0
         while True:
             pause = 0.0
@@ -338,7 +355,7 @@ class Downloader:
                 if stop.is_set():
                     raise Stopped
                 try:
-                    return attempt(url)
+                    return attempt(url, end)
                 except Problem as exc:
                     problems[url] = exc
                     self._tell(f"{redact(url)}: {exc}")
@@ -350,12 +367,16 @@ class Downloader:
             if all(isinstance(problems.get(url), Refused) for url in urls):
                 break
             reached = progressed() if progressed else 0
+            slow = any(isinstance(problem, Temporary) and problem.slow for problem in problems.values())
             # A connection that breaks again and again gets on nevertheless.
-            tries = 1 if reached > position else tries + 1
+            tries = 1 if reached > position and not slow else tries + 1
             position = max(position, reached)
             if tries >= self._attempts:
                 break
             pause = max(pause, min(self._backoff * 2 ** (tries - 1), _LONGEST_BACKOFF) * random.uniform(0.8, 1.2))
+            if time.monotonic() + pause >= end:
+                # Nobody waits for a try that could not be made any more.
+                break
             if stop.wait(pause):
                 raise Stopped
         raise failure(what, problems, missing_remedy)

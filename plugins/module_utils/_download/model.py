@@ -60,4 +60,23 @@ class Timeouts:
     read: float = 30.0
 
 
-__all__ = ("CredentialFinder", "Document", "Download", "ProxyFinder", "Timeouts")
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How slow a server may be.
+
+    :ivar rate: The least bytes per second; 0 for no limit.
+    :ivar window: The seconds over which the rate is measured.
+    :ivar file: The most seconds that one file may take, with all tries at all places.
+    """
+
+    rate: float = 1000.0
+    window: float = 30.0
+    file: float = 3600.0
+
+
+def limits_of(options: t.Mapping[str, t.Any]) -> Limits:
+    """Return the limits that the options of a module set."""
+    return Limits(rate=options["download_min_rate"], file=options["download_timeout"])
+
+
+__all__ = ("CredentialFinder", "Document", "Download", "Limits", "ProxyFinder", "Timeouts", "limits_of")

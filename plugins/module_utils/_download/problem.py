@@ -43,7 +43,12 @@ class Refused(Problem):
 
 
 class Temporary(Problem):
-    """Asking again may help."""
+    """Asking again may help.
+
+    :ivar retry_after: Seconds that the server wants to be left alone.
+    :ivar unreachable: The server cannot be reached at all.
+    :ivar slow: The server is there, but too slow.
+    """
 
     def __init__(
         self,
@@ -52,10 +57,12 @@ class Temporary(Problem):
         *,
         retry_after: float | None = None,
         unreachable: bool = False,
+        slow: bool = False,
     ) -> None:
         super().__init__(reason, remedy)
         self.retry_after = retry_after
         self.unreachable = unreachable
+        self.slow = slow
 
 
 class Stopped(Exception):

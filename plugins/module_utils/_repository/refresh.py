@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import typing as t
@@ -53,6 +54,7 @@ def refresh_repositories(
     offline: bool = False,
     progress: Progress | None = None,
     lock_timeout: float = 300,
+    timeout: float = math.inf,
     now: int | None = None,
 ) -> list[RepositoryMetadata]:
     """Bring the metadata of some repositories up to date, and return it verified.
@@ -62,6 +64,7 @@ def refresh_repositories(
     :param package_arch: For example C(amd64).
     :param metadata_dir: C({cache_dir}/pkgCache/{provider_id}/metadata).
     :param mirrors: The option C(mirrors), or the mirrors of the host.
+    :param timeout: The most seconds that all downloads together may take.
     :param offline: Use what an earlier run has left, and verify that.
     :param now: Seconds since 1970 to be taken for the present time.
     :raises RepositoryError: A repository cannot be had, is out of date, or is not what was asked for.
@@ -90,8 +93,10 @@ def refresh_repositories(
                     "packages are verified",
                     level="warn",
                 )
-    completion = _Completion(metadata_dir, downloader, progress, offline=offline, lock_timeout=lock_timeout)
-    with completion.lock():
+    completion = _Completion(
+        metadata_dir, downloader, progress, offline=offline, lock_timeout=lock_timeout, timeout=timeout
+    )
+    with completion.lock(), downloader.within(timeout):
         candidates = run_parallel(
             lambda item: item.candidate(downloader, offline=offline, now=moment, faked=now),
             items,
@@ -123,12 +128,14 @@ class _Completion:
         *,
         offline: bool,
         lock_timeout: float,
+        timeout: float,
     ) -> None:
         self.progress = progress
         self.offline = offline
         self._metadata_dir = metadata_dir
-        self._downloader = downloader
         self._lock_timeout = lock_timeout
+        self.timeout = timeout
+        self.downloader = downloader
 
     def lock(self) -> t.ContextManager[None]:
         """Return the lock of the metadata."""
@@ -152,7 +159,7 @@ class _Completion:
                 remedy="Run os_image.composer.pkg_resolve once with a network for the same repositories.",
             )
         if missing:
-            fetch_indexes(missing, self._downloader, self.progress)
+            fetch_indexes(missing, self.downloader, self.progress)
 
 
 def _accept(
@@ -178,7 +185,7 @@ def _accept(
         index = optional.get(component)
         if index is None:
             return None
-        with completion.lock():
+        with completion.lock(), completion.downloader.within(completion.timeout):
             completion.fetch([(repository, index)])
         return describe_index(repository, index)
 

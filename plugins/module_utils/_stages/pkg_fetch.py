@@ -21,7 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._cache.packages 
 from ansible_collections.os_image.composer.plugins.module_utils._cache.signatures import SIGNATURE_CHECKS
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
-from ansible_collections.os_image.composer.plugins.module_utils._download.model import Download
+from ansible_collections.os_image.composer.plugins.module_utils._download.model import Download, Limits
 from ansible_collections.os_image.composer.plugins.module_utils._emulation import require_emulation
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError, RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
@@ -39,6 +39,7 @@ class PackageFetch(Stage):
     """Downloads the packages of C(packages.lock.json) and verifies all of them.
 
     :param offline: Use the cache alone.
+    :param limits: How slow a server may be.
     :param peer_caches: Base URLs of other hosts' package caches (the parents of C({provider_id})), asked first.
     """
 
@@ -52,9 +53,11 @@ class PackageFetch(Stage):
         *,
         offline: bool = False,
         peer_caches: t.Sequence[str] = (),
+        limits: Limits | None = None,
     ) -> None:
         super().__init__(build, options)
         self.offline = offline
+        self.limits = limits
         self.peer_caches = tuple(peer.rstrip("/") for peer in peer_caches)
         self._found: CacheCheck | None = None
 
@@ -176,7 +179,10 @@ class PackageFetch(Stage):
 
         mirrors = Mirrors()
         with Downloader(
-            workers=self.options.workers, proxies=mirrors.proxies, log=lambda line: self.progress.write(f"{line}\n")
+            workers=self.options.workers,
+            limits=self.limits,
+            proxies=mirrors.proxies,
+            log=lambda line: self.progress.write(f"{line}\n"),
         ) as downloader:
             return downloader.fetch_all(
                 [self._wish(cache, file, packages[file], provider_id) for file in wanted], on_done=on_done

@@ -15,6 +15,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
+from ansible_collections.os_image.composer.plugins.module_utils._download.model import Limits
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     DocumentError,
     RepositoryError,
@@ -114,6 +115,8 @@ class PackageResolve(Stage):
     :param lock_file: A lock to use; nothing is resolved then.
     :param dot_file: Another place for the dependency graph.
     :param offline: Use the metadata that an earlier run has verified and left; no network.
+    :param limits: How slow a server may be.
+    :param refresh_timeout: The most seconds that the refresh of all metadata may take.
     """
 
     name = "pkg_resolve"
@@ -128,12 +131,16 @@ class PackageResolve(Stage):
         lock_file: str | None = None,
         dot_file: str | None = None,
         offline: bool = False,
+        limits: Limits | None = None,
+        refresh_timeout: float = 1800,
     ) -> None:
         super().__init__(build, options)
         self.mirrors = dict(mirrors or {})
         self.lock_file = lock_file
         self.dot_file = dot_file
         self.offline = offline
+        self.limits = limits
+        self.refresh_timeout = refresh_timeout
         self._document: TemplateDocument | None = None
         self._planned: Facts | None = None
         self._repositories: list[RepositoryMetadata] | None = None
@@ -157,7 +164,12 @@ class PackageResolve(Stage):
         """Return the verified metadata; refreshed once in the life of the stage."""
         if self._repositories is None:
             known = Mirrors(self.mirrors)
-            with Downloader(workers=self.options.workers, proxies=known.proxies, log=self.progress.debug) as downloader:
+            with Downloader(
+                workers=self.options.workers,
+                limits=self.limits,
+                proxies=known.proxies,
+                log=self.progress.debug,
+            ) as downloader:
                 self._repositories = refresh_repositories(
                     self._resolver.repository_type,
                     self.document.provider.repositories,
@@ -165,6 +177,7 @@ class PackageResolve(Stage):
                     metadata_dir=self.document.metadata_dir,
                     mirrors=known,
                     downloader=downloader,
+                    timeout=self.refresh_timeout,
                     # A check leaves nothing behind, so it goes by what is there.
                     offline=self.offline or self.options.check_mode,
                     progress=self.progress,

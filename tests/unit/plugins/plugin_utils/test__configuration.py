@@ -27,6 +27,9 @@ OWN = {
     "cache_dir": "/var/cache/os-image-composer",
     "work_dir": "/var/lib/os-image-composer/work",
     "temp_dir": "",
+    "download.min_rate": 1000,
+    "download.timeout": 3600,
+    "download.refresh_timeout": 1800,
     "logging.level": "info",
     "logging.file": "",
 }
@@ -138,7 +141,8 @@ def test_everything_that_is_wrong_is_told(tmp_path: pathlib.Path) -> None:
         f"{path}:5: temp_dir: The value is the number 7, but must be a text.",
         f"{path}:6: logging.level: 'warning' is not known here. Did you mean 'warn'?",
         f"{path}:6: logging.fil: Unknown key 'fil'. Did you mean 'file'?",
-        f"{path}:7: ai: Unknown key 'ai'. Known are: workers, config_dir, cache_dir, work_dir, temp_dir, logging.",
+        f"{path}:7: ai: Unknown key 'ai'. Known are: workers, config_dir, cache_dir, work_dir, temp_dir, "
+        "download, logging.",
     ]
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import fcntl
 import hashlib
 import os
@@ -20,9 +21,17 @@ import types
 import typing as t
 
 import pytest
+import yaml
+from ansible_collections.os_image.composer.plugins.doc_fragments._download_options import ModuleDocFragment
+from ansible_collections.os_image.composer.plugins.module_utils._argspec import DOWNLOAD_OPTIONS
 from ansible_collections.os_image.composer.plugins.module_utils._credentials import AptCredentials
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
-from ansible_collections.os_image.composer.plugins.module_utils._download.model import Download, Timeouts
+from ansible_collections.os_image.composer.plugins.module_utils._download.model import (
+    Download,
+    Limits,
+    Timeouts,
+    limits_of,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CancelledError, RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._lease import cancellable
 from ansible_collections.os_image.composer.tests.support.http_server import (
@@ -68,6 +77,15 @@ def wish(target: pathlib.Path, *urls: str, data: bytes = DATA, what: str = "the 
 def assert_nothing_final(target: pathlib.Path) -> None:
     assert not target.exists()
     assert [path.name for path in target.parent.iterdir() if not path.name.endswith(".part")] == []
+
+
+def test_the_options_are_those_of_the_documentation() -> None:
+    documented = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
+    assert {name: {key: option[key] for key in ("type", "default")} for name, option in documented.items()} == (
+        DOWNLOAD_OPTIONS
+    )
+    limits = limits_of({name: option["default"] for name, option in DOWNLOAD_OPTIONS.items()})
+    assert limits == Limits()
 
 
 def test_many_files_come_in_parallel(server: FileServer, downloader: Downloader, tmp_path: pathlib.Path) -> None:
@@ -302,6 +320,93 @@ def test_silence_is_explained(server: FileServer, target: pathlib.Path) -> None:
         pytest.raises(RepositoryError, match=r"127.0.0.1:\d+ sent nothing for 0.2 s"),
     ):
         downloader.fetch_all([wish(target, url)])
+
+
+@pytest.mark.parametrize(
+    ("limits", "fault", "reason"),
+    [
+        (
+            Limits(rate=1000, window=0.5, file=60),
+            Fault(pace=0.05, piece=1, times=None),
+            "sends less than 1000 bytes per second. Use another mirror, or lower download_min_rate.",
+        ),
+        (
+            # Fast at first, and slow when the client has got used to it.
+            Limits(rate=1000, window=0.5, file=60),
+            Fault(pace=0.4, piece=300_000, times=None),
+            "sends less than 1000 bytes per second.",
+        ),
+        (
+            Limits(rate=1000, window=0.5, file=60),
+            Fault(head_pace=0.05, times=None),
+            "did not send the head of an answer in time.",
+        ),
+        (
+            Limits(rate=0, file=1),
+            Fault(pace=0.05, piece=1000, times=None),
+            "it was not there within the time that it may take. Use a faster mirror, or raise download_timeout",
+        ),
+        (
+            Limits(rate=0, file=1),
+            Fault(status=503, headers={"Retry-After": "50"}, times=None),
+            "the server answers 503 Service Unavailable.",
+        ),
+    ],
+    ids=["a byte now and then", "slow in the middle", "slow head", "the time of a file", "Retry-After"],
+)
+@pytest.mark.parametrize("form", ["file", "document"])
+def test_a_slow_server_is_left(
+    server: FileServer, target: pathlib.Path, limits: Limits, fault: Fault, reason: str, form: str
+) -> None:
+    url = publish(server)
+    if fault.piece == 300_000:
+        limits = dataclasses.replace(limits, rate=1_000_000)
+        reason = reason.replace("1000", "1e+06")
+    server.fail("/file.deb", fault)
+    begin = time.monotonic()
+    with (
+        Downloader(attempts=1, backoff=0.01, timeouts=Timeouts(connect=0.5, read=0.5), limits=limits) as downloader,
+        pytest.raises(RepositoryError) as caught,
+    ):
+        if form == "file":
+            downloader.fetch_all([wish(target, url)])
+        else:
+            downloader.get(url, limit=1 << 24, what="the document")
+    assert reason in str(caught.value)
+    assert time.monotonic() - begin < 4
+
+
+def test_a_slow_server_is_no_reason_to_begin_again(server: FileServer, target: pathlib.Path) -> None:
+    url = publish(server)
+    server.fail("/file.deb", Fault(pace=0.05, piece=1000))
+    limits = Limits(rate=100_000, window=0.4)
+    with Downloader(attempts=2, backoff=0.01, limits=limits) as downloader:
+        assert downloader.fetch_all([wish(target, url)]) == len(DATA)
+    assert [request.status for request in server.requests] in ([200, 200], [200, 206])
+
+
+def test_what_is_asked_for_at_once_has_one_time(server: FileServer, downloader: Downloader) -> None:
+    url = publish(server)
+    server.fail("/file.deb", Fault(pace=0.1, piece=20_000, times=None))
+    begin = time.monotonic()
+    with downloader.within(0.5), pytest.raises(RepositoryError, match="refresh_timeout"):
+        downloader.get(url, limit=1 << 24, what="the document")
+    assert time.monotonic() - begin < 2
+    server.heal()
+    assert downloader.get(url, limit=1 << 24, what="the document") is not None
+
+
+def test_a_document_has_an_end(server: FileServer, downloader: Downloader) -> None:
+    server.fail("/file.deb", Fault(endless=True, times=None))
+    with pytest.raises(RepositoryError, match="it has more than the 3000000 bytes"):
+        downloader.get(publish(server), limit=3_000_000, what="the document")
+
+
+def test_a_file_has_the_size_that_is_known(server: FileServer, downloader: Downloader, target: pathlib.Path) -> None:
+    server.fail("/file.deb", Fault(endless=True, times=None))
+    with pytest.raises(RepositoryError, match=f"the server sends more than the {len(DATA)} bytes that are demanded"):
+        downloader.fetch_all([wish(target, publish(server))])
+    assert_nothing_final(target)
 
 
 def test_a_reset_connection_is_tried_again(server: FileServer, downloader: Downloader, target: pathlib.Path) -> None:
