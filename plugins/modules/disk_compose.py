@@ -146,6 +146,23 @@ partitions:
       label: ESP
       fs_uuid: FCDC-2334
       mount_point: /boot/efi
+efi_programs:
+  description:
+    - The EFI programs that the build put onto the EFI system partition. M(os_image.composer.image_sign) signs these,
+      and of others only those that the template names.
+  returned: success, for a disk
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Where it lies on the partition.
+      type: str
+    sha256:
+      description: The SHA-256 digest of the file.
+      type: str
+  sample:
+    - path: /EFI/BOOT/BOOTX64.EFI
+      sha256: 5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef
 boot:
   description: How the image boots.
   returned: success, in check mode as far as it is known

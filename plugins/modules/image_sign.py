@@ -13,10 +13,13 @@ version_added: 0.1.0
 author:
   - The os_image.composer authors (@os-image)
 description:
-  - Signs each EFI program on the EFI system partition with the keys that the template names in
+  - Signs the EFI programs on the EFI system partition with the keys that the template names in
     C(systemConfig.signing.secureBoot) or C(systemConfig.immutability), and verifies the signatures. The image that
     M(os_image.composer.disk_compose) made is left as it is; the signed one is a copy that shares its blocks where the
     file system can.
+  - What is signed is what M(os_image.composer.disk_compose) put there, as it put it there, and what the template names
+    by its digest in C(systemConfig.signing.secureBoot.programs). Any other program is an error, because with your key
+    it would run on every machine that trusts that key; packages, additional files and scripts can bring such programs.
   - When the template names no keys, nothing is signed and nothing is changed.
   - Only a unified kernel image is protected as a whole, so with keys the template must set C(kernel.uki).
   - Signatures are reproducible when the build host has osslsigncode or libfaketime. The private key must not be

@@ -13,6 +13,7 @@ import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 
 
 class EspStaging:
@@ -41,6 +42,10 @@ class EspStaging:
             raise BootError(f"Two files would have the path {path!r} on the EFI system partition.")
         self._files[path] = source
 
+    def programs(self) -> t.Dict[str, str]:
+        """Return the EFI programs: path on the partition -> SHA-256 of what is put there."""
+        return {path: sha256_file(source) for path, source in sorted(self._files.items()) if is_program(path)}
+
     def add_text(self, path: str, text: str) -> None:
         """Put a new text file at C(path)."""
         with open(self.new_file(path), "w", encoding="utf-8", newline="") as stream:
@@ -65,9 +70,14 @@ def efi_name(arch: str) -> str:
     return names[arch]
 
 
+def is_program(path: str) -> bool:
+    """Whether a path has the name of an EFI program."""
+    return path.lower().endswith(".efi")
+
+
 def fallback_path(arch: str) -> str:
     """Return the path that firmware boots without being told (UEFI specification, 3.5.1.1)."""
     return f"EFI/BOOT/BOOT{efi_name(arch).upper()}.EFI"
 
 
-__all__ = ("EspStaging", "efi_name", "fallback_path")
+__all__ = ("EspStaging", "efi_name", "fallback_path", "is_program")

@@ -162,6 +162,8 @@ class DiskComposer:
         self.runner = runner
         self.progress = progress
         self.documents = documents
+        #: Path on the EFI system partition -> SHA-256 of each EFI program that the bootloader put there.
+        self.efi_programs: t.Mapping[str, str] = {}
 
     def compose(self, tree: str, image: str, contexts: FileContexts | None = None) -> ComposedBoot:
         """Write the image.
@@ -174,6 +176,7 @@ class DiskComposer:
         """
         self._check_file_systems()
         boot, files = self._prepare_tree(tree)
+        self.efi_programs = files.esp.programs()
         if contexts is not None:
             self.progress.milestone("Disk", "Labelling the files for SELinux")
             self._make_own_directories(tree)

@@ -105,7 +105,11 @@ class RawImage(ImageType):
             files={"image": image},
             boot=boot,
             partitions=[_partition_facts(partition, identity) for partition in layout.partitions],
-            more={"table": layout.table, "reproducible": not varying},
+            more={
+                "table": layout.table,
+                "reproducible": not varying,
+                "efi_programs": [{"path": f"/{path}", "sha256": it} for path, it in composer.efi_programs.items()],
+            },
         )
 
 

@@ -15,6 +15,7 @@ import os
 import stat
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import is_program
 from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume import FatVolume
 from ansible_collections.os_image.composer.plugins.module_utils._bootloader import (
     BOOTLOADERS,
@@ -27,7 +28,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
     tool_version,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, SigningError
-from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes, sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Bootloader, Kernel, Signing
 
 _LIBFAKETIME = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1")
@@ -230,28 +231,68 @@ def signer_version(signer: t.Type[Signer]) -> str:
     return tool_version(signer.tool)
 
 
-def sign_esp(volume: FatVolume, signer: Signer, scratch: str) -> t.List[str]:
-    """Sign all EFI programs on an EFI system partition in place, and verify each signature.
+def sign_esp(
+    volume: FatVolume,
+    signer: Signer,
+    scratch: str,
+    *,
+    made: t.Mapping[str, str],
+    named: t.Collection[str] = (),
+) -> t.List[str]:
+    """Sign the EFI programs on an EFI system partition in place, and verify each signature.
+
+    Only what is known is signed, and nothing when something else is there: whoever trusts the key would run that, too.
 
     :param scratch: An empty directory.
+    :param made: Path -> SHA-256 of each program that the build put there.
+    :param named: Digests of the other ones that the template wants to be signed.
     :returns: Their paths, with a leading slash.
-    :raises SigningError: There are none, or a signature does not verify.
+    :raises SigningError: There are none, or others, or a signature does not verify.
     """
-    programs = [path for path in volume.files() if path.lower().endswith(".efi")]
+    programs = [f"/{path}" for path in volume.files() if is_program(path)]
     if not programs:
         raise SigningError("There is no EFI program on the EFI system partition to be signed.")
+    unsigned = {path: os.path.join(scratch, f"{number}.unsigned.efi") for number, path in enumerate(programs)}
+    for path, copy in unsigned.items():
+        volume.read(path[1:], copy)
+    _check_known({path: sha256_file(copy) for path, copy in unsigned.items()}, made, named)
     sbverify = find_tool("sbverify")
-    for number, path in enumerate(programs):
-        unsigned, signed = (os.path.join(scratch, f"{number}.{kind}.efi") for kind in ("unsigned", "signed"))
-        volume.read(path, unsigned)
-        signer.sign(unsigned, signed)
+    for path, copy in unsigned.items():
+        signed = os.path.join(scratch, "signed.efi")
+        signer.sign(copy, signed)
         done = signer.runner.run([sbverify, "--cert", signer.keys.certificate, signed], check=False)
         if done.rc != 0:
             raise SigningError(f"The signature of {path} does not verify: {(done.error_text or done.text).strip()}")
-        volume.write(signed, path)
-        os.unlink(unsigned)
+        volume.write(signed, path[1:])
+        os.unlink(copy)
         os.unlink(signed)
-    return [f"/{path}" for path in programs]
+    return programs
+
+
+def _check_known(present: t.Mapping[str, str], made: t.Mapping[str, str], named: t.Collection[str]) -> None:
+    """Check where all programs on the EFI system partition come from.
+
+    :param present: Path -> SHA-256.
+    :raises SigningError: One of them is unknown, or one that was made is not there as it was.
+    """
+    # FAT does not tell letters by their case.
+    expected = {path.upper(): digest for path, digest in made.items()}
+    changed = [path for path, digest in present.items() if expected.get(path.upper(), digest) != digest]
+    missing = [path for path in made if path.upper() not in {there.upper() for there in present}]
+    if changed or missing:
+        raise SigningError(
+            f"On the EFI system partition {' and '.join([*changed, *missing])} is not what the build put there.",
+            remedy="Compose the disk again: run os_image.composer.disk_compose with rebuild: always.",
+        )
+    unknown = {path: digest for path, digest in present.items() if path.upper() not in expected and digest not in named}
+    if unknown:
+        listed = ", ".join(f"{path} (SHA-256 {digest})" for path, digest in unknown.items())
+        raise SigningError(
+            f"On the EFI system partition are EFI programs that the build did not make: {listed}. A package, an "
+            "additional file or a script has put them there. Signed, they would run on every machine that trusts your "
+            "key.",
+            remedy="Remove them from the image, or name their digests in systemConfig.signing.secureBoot.programs.",
+        )
 
 
 __all__ = (

@@ -34,7 +34,7 @@ class DiskCompose(Stage):
 
     name = "disk_compose"
     topic = "Disk"
-    version = 3
+    version = 4
 
     def inputs(self) -> Facts:
         document = TemplateDocument.read(self.build)

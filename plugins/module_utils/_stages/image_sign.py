@@ -125,7 +125,13 @@ class ImageSign(Stage):
                     "osslsigncode or libfaketime on the build host",
                     level="warn",
                 )
-            signed = sign_esp(FatVolume(temporary, esp["start"], runner, epoch=epoch), signer, scratch)
+            signed = sign_esp(
+                FatVolume(temporary, esp["start"], runner, epoch=epoch),
+                signer,
+                scratch,
+                made={program["path"]: program["sha256"] for program in composed["efi_programs"]},
+                named=_named_programs(document),
+            )
             write_file(enrolment, certificate.der)
             os.rename(temporary, image)
         finally:
@@ -137,6 +143,11 @@ class ImageSign(Stage):
             outputs={image: None, enrolment: certificate.sha256},
             facts={"signed": signed, "certificate": certificate.subject},
         )
+
+
+def _named_programs(document: TemplateDocument) -> t.Sequence[str]:
+    secure_boot = document.system.signing.secure_boot
+    return (secure_boot.programs if secure_boot else None) or ()
 
 
 __all__ = ("ImageSign",)

@@ -291,6 +291,7 @@ class SecureBootSigning(Part):
     key: str
     certificate: str
     certificate_der: t.Optional[str]
+    programs: t.Optional[t.Tuple[str, ...]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -617,6 +617,14 @@ SECURE_BOOT_SIGNING = _object(
         "certificateDer": _string(
             "The certificate as DER, for enrolment in firmware: " + _LOCAL_FORM + ".", minLength=1
         ),
+        # Without a default, which would be in the digest of every signed image.
+        "programs": {
+            "type": "array",
+            "description": "EFI programs to be signed beside those that the build itself puts onto the EFI system "
+            "partition, by the SHA-256 digest of the file: those of packages, additional files and scripts. Any other "
+            "program there is an error.",
+            "items": _string("A digest.", pattern=r"^[0-9a-f]{64}$", form="64 lower-case hexadecimal digits"),
+        },
     },
     required=["key", "certificate"],
 )

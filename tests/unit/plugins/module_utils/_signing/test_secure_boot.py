@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume import FatVolume
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import SigningError
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import (
     Osslsigncode,
     Sbsign,
@@ -145,6 +146,11 @@ def volume(tmp_path: pathlib.Path) -> t.Tuple[FatVolume, str]:
     return FatVolume(str(image), 1 << 20, CommandRunner(), epoch=EPOCH), str(image)
 
 
+def made_by_build() -> t.Dict[str, str]:
+    """What disk_compose tells of the programs on the volume."""
+    return dict.fromkeys(("/EFI/BOOT/BOOTX64.EFI", "/EFI/Linux Images/a.efi"), sha256_file(LOADER))
+
+
 def verify(image: str, path: str, certificate: pathlib.Path, work: pathlib.Path) -> subprocess.CompletedProcess[str]:
     subprocess.run(["mcopy", "-n", "-o", "-i", f"{image}@@1M", f"::{path}", str(work)], check=True, capture_output=True)
     return subprocess.run(
@@ -157,7 +163,8 @@ def test_the_programs_on_the_esp_are_signed(
 ) -> None:
     runner = CommandRunner()
     (tmp_path / "scratch").mkdir()
-    signed = sign_esp(volume[0], signer_class()(keys_of(pki), runner, epoch=EPOCH), str(tmp_path / "scratch"))
+    signer = signer_class()(keys_of(pki), runner, epoch=EPOCH)
+    signed = sign_esp(volume[0], signer, str(tmp_path / "scratch"), made=made_by_build())
     assert signed == ["/EFI/BOOT/BOOTX64.EFI", "/EFI/Linux Images/a.efi"]
     assert os.listdir(tmp_path / "scratch") == []
     for path in signed:
@@ -203,5 +210,63 @@ class CarelessSigner(Signer):
 def test_a_signature_that_does_not_verify_is_an_error(
     pki: pathlib.Path, volume: t.Tuple[FatVolume, str], tmp_path: pathlib.Path
 ) -> None:
-    with pytest.raises(SigningError, match=r"The signature of EFI/BOOT/BOOTX64\.EFI does not verify: "):
-        sign_esp(volume[0], CarelessSigner(keys_of(pki), CommandRunner(), epoch=EPOCH), str(tmp_path))
+    with pytest.raises(SigningError, match=r"The signature of /EFI/BOOT/BOOTX64\.EFI does not verify: "):
+        signer = CarelessSigner(keys_of(pki), CommandRunner(), epoch=EPOCH)
+        sign_esp(volume[0], signer, str(tmp_path), made=made_by_build())
+
+
+def put(image: str, content: bytes, path: str, work: pathlib.Path) -> str:
+    """Write a file to the volume as a package would; returns its digest."""
+    work.write_bytes(content)
+    subprocess.run(["mcopy", "-o", "-i", f"{image}@@1M", str(work), f"::{path}"], check=True, capture_output=True)
+    return sha256_file(str(work))
+
+
+def test_a_program_that_nobody_knows_is_not_signed(
+    pki: pathlib.Path, volume: t.Tuple[FatVolume, str], tmp_path: pathlib.Path
+) -> None:
+    loader = pathlib.Path(LOADER).read_bytes()
+    digest = put(volume[1], loader + b"more", "/EFI/Shell.EFI", tmp_path / "shell.efi")
+    before = sha256_file(volume[1])
+    (tmp_path / "scratch").mkdir()
+    signer = signer_class()(keys_of(pki), CommandRunner(), epoch=EPOCH)
+    with pytest.raises(
+        SigningError,
+        match=rf"EFI programs that the build did not make: /EFI/Shell\.EFI \(SHA-256 {digest}\)\. .*"
+        r"name their digests in systemConfig\.signing\.secureBoot\.programs\.$",
+    ):
+        sign_esp(volume[0], signer, str(tmp_path / "scratch"), made=made_by_build())
+    assert sha256_file(volume[1]) == before, "not even what is known is signed"
+
+
+def test_a_program_that_the_template_names_is_signed(
+    pki: pathlib.Path, volume: t.Tuple[FatVolume, str], tmp_path: pathlib.Path
+) -> None:
+    loader = pathlib.Path(LOADER).read_bytes()
+    digest = put(volume[1], loader + bytes(512), "/EFI/Shell.EFI", tmp_path / "shell.efi")
+    (tmp_path / "scratch").mkdir()
+    signer = signer_class()(keys_of(pki), CommandRunner(), epoch=EPOCH)
+    signed = sign_esp(volume[0], signer, str(tmp_path / "scratch"), made=made_by_build(), named=[digest])
+    assert "/EFI/Shell.EFI" in signed
+    assert verify(volume[1], "/EFI/Shell.EFI", pki / "db.crt", tmp_path / "out.efi").returncode == 0
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_program_in_place_of_what_the_build_made_is_not_signed(
+    pki: pathlib.Path, volume: t.Tuple[FatVolume, str], tmp_path: pathlib.Path, named: bool
+) -> None:
+    loader = pathlib.Path(LOADER).read_bytes()
+    digest = put(volume[1], loader + b"more", "/EFI/BOOT/BOOTX64.EFI", tmp_path / "other.efi")
+    signer = signer_class()(keys_of(pki), CommandRunner(), epoch=EPOCH)
+    (tmp_path / "scratch").mkdir()
+    with pytest.raises(SigningError, match=r"/EFI/BOOT/BOOTX64\.EFI is not what the build put there\. Compose"):
+        sign_esp(volume[0], signer, str(tmp_path / "scratch"), made=made_by_build(), named=[digest] if named else [])
+
+
+def test_a_program_that_is_gone_is_noticed(
+    pki: pathlib.Path, volume: t.Tuple[FatVolume, str], tmp_path: pathlib.Path
+) -> None:
+    signer = signer_class()(keys_of(pki), CommandRunner(), epoch=EPOCH)
+    made = {**made_by_build(), "/EFI/Linux/debian.efi": "00" * 32}
+    with pytest.raises(SigningError, match=r"/EFI/Linux/debian\.efi is not what the build put there\."):
+        sign_esp(volume[0], signer, str(tmp_path), made=made)

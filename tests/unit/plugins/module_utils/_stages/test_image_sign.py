@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import os
 import pathlib
+import shutil
 import subprocess
 import typing as t
 
@@ -56,7 +57,8 @@ class Signing:
     def write(self) -> None:
         """Validate the template again."""
         named = self.template["systemConfig"]["signing"].get("secureBoot", {}).values()
-        leave_template(self.build, self.template, files={path: sha256_file(path) for path in named})
+        files = [path for path in named if isinstance(path, str)]
+        leave_template(self.build, self.template, files={path: sha256_file(path) for path in files})
 
     def compose(self) -> None:
         """Run disk_compose."""
@@ -147,6 +149,27 @@ def test_type_1_entries_are_not_enough(signing: Signing) -> None:
     signing.compose()
     with pytest.raises(SigningError, match=r"Secure Boot keys are configured, but .* Set kernel\.uki: true\."):
         signing.sign()
+
+
+def test_a_program_from_the_tree_is_signed_by_name_only(signing: Signing, tree: pathlib.Path) -> None:
+    program = tree / "boot/efi/EFI/vendor/tool.efi"
+    program.parent.mkdir(parents=True)
+    shutil.copy(tree / "usr/lib/systemd/boot/efi/systemd-bootx64.efi", program)
+    with open(program, "ab") as stream:
+        stream.write(bytes(512))
+    try:
+        signing.use_keys()
+        signing.compose()
+        with pytest.raises(
+            SigningError, match=r"did not make: /EFI/vendor/tool\.efi \(SHA-256 [0-9a-f]{64}\)\. A pack"
+        ):
+            signing.sign()
+        assert not os.path.exists(signing.build.join("signed", "image.raw"))
+        signing.template["systemConfig"]["signing"]["secureBoot"]["programs"] = [sha256_file(str(program))]
+        signing.write()
+        assert "/EFI/vendor/tool.efi" in signing.sign()["signed"]
+    finally:
+        shutil.rmtree(tree / "boot/efi")
 
 
 def test_a_key_that_was_exchanged_is_noticed(signing: Signing) -> None:
