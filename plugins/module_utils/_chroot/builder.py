@@ -249,7 +249,7 @@ class TreeBuilder:
                 "version": LAYER_VERSION,
                 "below": packages.digest,
                 "settings": self._document.fingerprint(settings),
-                "repositories": self._document.fingerprint(self._document.provider_data["repositories"]),
+                "repositories": self._document.provider_fingerprint["repositories"],
                 "keys": fetched_keys(self._document.provider.repositories, metadata_dir=self._document.metadata_dir),
                 "date": self._epoch,
             }

@@ -253,6 +253,16 @@ class DebRepository(Repository[DebRelease]):
                 "another.",
             )
 
+    def identity(self, release: DebRelease) -> dict[str, str]:
+        return {name: release.fields.get(name, "") for name in ("Origin", "Label", "Suite", "Codename")}
+
+    def contradictions(self, before: t.Mapping[str, str], identity: t.Mapping[str, str]) -> list[str]:
+        changed = super().contradictions(before, identity)
+        # The suite of a release becomes another when the next one is out; the code name stays.
+        if before.get("Codename") and "Codename" not in changed:
+            changed = [name for name in changed if name != "Suite"]
+        return changed
+
     def wanted(self, candidate: DebCandidate, package_arch: str) -> list[WantedIndex]:
         """Choose the index files to use, one for each component and architecture."""
         if self.is_flat:

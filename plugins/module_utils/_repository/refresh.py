@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import time
@@ -27,6 +28,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.inde
     prune_indexes,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.loose import loose_repository
+from ansible_collections.os_image.composer.plugins.module_utils._repository.memory import taken_for
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
     PackageIndex,
@@ -106,6 +108,7 @@ def refresh_repositories(
         completion.fetch(
             [(candidate.repository, index) for candidate, indexes in zip(candidates, wanted) for index in indexes]
         )
+        _tell_apart(candidates)
         accepted = iter(
             [_accept(candidate, indexes, completion, now=moment) for candidate, indexes in zip(candidates, wanted)]
         )
@@ -115,6 +118,25 @@ def refresh_repositories(
             else next(accepted)
             for config in repositories
         ]
+
+
+def _tell_apart(candidates: t.Sequence[Candidate[t.Any]]) -> None:
+    """Check that no repository has the documents of another that it had nothing in common with.
+
+    :raises RepositoryError: One has.
+    """
+    known = [(candidate, candidate.repository.memory) for candidate in candidates]
+    for candidate, memory in known:
+        others = [
+            (other.repository.shown, dataclasses.replace(place.recall(), documents=(*before, other.digest)))
+            for other, place in known
+            # What is new here says nothing about what it was.
+            if place.path != memory.path and (before := place.recall().documents)
+        ]
+        candidate.repository.refuse_other(
+            taken_for(candidate.digest, memory.recall(), others),
+            where=f"the {candidate.repository.shown} ({candidate.base_url})",
+        )
 
 
 class _Completion:
@@ -173,6 +195,9 @@ def _accept(
         used = [os.path.basename(repository.index_path(index)) for index in (*indexes, *optional.values())]
         if repository.keep(candidate, used):
             prune_indexes(repository, used)
+        repository.remember(candidate, now=now)
+    if progress is not None and candidate.warning:
+        progress.milestone("Packages", candidate.warning, level="warn")
     if progress is not None and release.valid_until is not None and release.valid_until < now:
         progress.milestone(
             "Packages",

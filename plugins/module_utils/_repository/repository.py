@@ -8,7 +8,7 @@
 
 What was verified is kept in C({metadata_dir}/{name}-{id}/): the signed documents, the decompressed indexes, and in
 C(state.json) what the next run needs to ask the server for changes only. It replaces an older state as a whole, last.
-C(seen.json) remembers the newest state that was ever seen, so that nobody can play old metadata back.
+What was ever seen of a repository is remembered apart from that, see M(_repository.memory).
 """
 
 from __future__ import annotations
@@ -27,9 +27,20 @@ from ansible_collections.os_image.composer.plugins.module_utils._download.downlo
 from ansible_collections.os_image.composer.plugins.module_utils._download.model import Document
 from ansible_collections.os_image.composer.plugins.module_utils._download.url import redact
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
-from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, write_file, write_json
+from ansible_collections.os_image.composer.plugins.module_utils._io import (
+    digest_of,
+    sha256_bytes,
+    write_file,
+    write_json,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._repository.key_download import local_keys
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import is_url
+from ansible_collections.os_image.composer.plugins.module_utils._repository.memory import (
+    Memory,
+    newer,
+    same_place,
+    taken_for,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
 from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import read_keyring
 from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import SignedContent
@@ -39,6 +50,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.provid
 
 _STATE_SCHEMA = 1
 _CLOCK_TOLERANCE = 3600
+_DAY = 86400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,12 +119,21 @@ class Documents:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate(t.Generic[ReleaseT]):
-    """A repository whose signed documents were verified."""
+    """A repository whose signed documents were verified.
+
+    :ivar warning: What the user should know about it, in full sentences; empty for nothing.
+    """
 
     repository: Repository[ReleaseT]
     documents: Documents
     signed: SignedContent
     release: ReleaseT
+    warning: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 digest of the signed content."""
+        return sha256_bytes(self.signed.content)
 
     @property
     def base_url(self) -> str:
@@ -146,14 +167,19 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         self.signed_metadata = config.gpgcheck and config.repo_gpgcheck
         self.keys = config.keys
         self.fingerprints = config.fingerprints
+        self.max_age = config.max_age
         self._mirror = config.mirror
         self._url = config.url
         self._mirrors = mirrors
-        # Not the mirror's URL: another mirror of the same archive must not be older than this one was.
         identity = {"place": f"mirror:{self._mirror}" if self._mirror else self._url, "suite": self.suite}
         label = re.sub(r"[^A-Za-z0-9._-]+", "_", self.name)
         self.metadata_dir = metadata_dir
         self.directory = os.path.join(metadata_dir, f"{label}-{digest_of(identity)[:8]}")
+        # Not the mirror's URL: another mirror of the same archive must not be older than this one was.
+        place = f"mirror:{self._mirror}" if self._mirror else same_place(self._url or "")
+        subject = {"place": place, "suite": self.suite.rstrip("/")}
+        #: What was seen at this place.
+        self.memory = Memory(metadata_dir, "place", subject, shown=self.shown)
 
     @abc.abstractmethod
     def ask(self, downloader: Downloader) -> Documents:
@@ -205,6 +231,14 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
 
         :raises RepositoryError: It is not.
         """
+
+    @abc.abstractmethod
+    def identity(self, release: ReleaseT) -> dict[str, str]:
+        """Return what a repository says that it is, by the names that its family has for it."""
+
+    def contradictions(self, before: t.Mapping[str, str], identity: t.Mapping[str, str]) -> list[str]:
+        """Return the names of what a repository says otherwise than before; what it did not say before is new."""
+        return [name for name, value in before.items() if value and identity.get(name, "") != value]
 
     def guard(self) -> Guard | None:
         """Return what looks at the decompressed bytes of an index before anybody parses them."""
@@ -293,8 +327,10 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
             signed = SignedContent(self.unsigned(documents), ())
         release = self.parse(signed.content, where=where)
         self.check_release(release, where=where)
-        self._check_date(release, where=where, offline=offline, now=now)
-        return Candidate(self, documents, signed, release)
+        warning = self._check_date(release, where=where, offline=offline, now=now)
+        candidate = Candidate(self, documents, signed, release, warning)
+        self._check_memory(candidate, where=where)
+        return candidate
 
     def _verify(
         self, documents: Documents, downloader: Downloader, *, where: str, offline: bool, now: int | None
@@ -343,8 +379,8 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
             now=now,
         )
 
-    def _check_date(self, release: ReleaseT, *, where: str, offline: bool, now: int) -> None:
-        """Check that a document is neither stale nor older than one seen before."""
+    def _check_date(self, release: ReleaseT, *, where: str, offline: bool, now: int) -> str:
+        """Check that a document is neither stale nor of the future; return a warning that it will soon be too old."""
         subject = f"The {self.document} of {where}"
         if release.date > now + _CLOCK_TOLERANCE:
             raise RepositoryError(
@@ -352,28 +388,97 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
                 remedy=f"Check the clock of the build host: it says {day(now)}.",
             )
         # Offline the freshness cannot be known; what is on the disk was fresh when it came.
-        if release.valid_until is not None and release.valid_until < now and not offline:
+        if offline:
+            return ""
+        if release.valid_until is not None and release.valid_until < now:
             raise RepositoryError(
                 f"{subject} has expired: it was valid until {day(release.valid_until)}.",
                 remedy="The mirror is no longer updated, or somebody withholds updates: use another mirror, and check "
                 "the clock of the build host.",
             )
-        seen = self._seen()
-        if (release.date, release.revision) < seen:
-            ours, theirs = day(release.date), day(seen[0])
+        age = (now - release.date) // _DAY
+        if self.max_age and age > self.max_age:
+            raise RepositoryError(
+                f"{subject} is {age} days old, and more than {self.max_age} are not taken (maxAge).",
+                remedy="The mirror is no longer updated, or somebody withholds updates: use another mirror. If the "
+                f"state is old on purpose, give a repository with the name {self.name} and a larger maxAge in "
+                "packageRepositories.",
+            )
+        if self.max_age and age > self.max_age * 3 // 4:
+            return f"{subject} is {age} days old; from {self.max_age + 1} days on it is refused (maxAge)"
+        return ""
+
+    def archive(self, signed: SignedContent, release: ReleaseT) -> Memory | None:
+        """Return what was seen of the same archive wherever it lay; V(None) where nobody vouches for what it is."""
+        if not signed.signed_by:
+            return None
+        identity = self.identity(release)
+        # A suite gets another name when it grows old; the archive stays the same.
+        if identity.get("Codename"):
+            del identity["Suite"]
+        keys = sorted(self.fingerprints) or sorted(signed.signed_by)
+        subject = {"name": self.name, "keys": keys, "identity": identity, "suite": self.suite.rstrip("/")}
+        return Memory(self.metadata_dir, "archive", subject, shown=self.shown)
+
+    def _check_memory(self, candidate: Candidate[ReleaseT], *, where: str) -> None:
+        """Check that a document is the same repository's as before, and not older than one seen before."""
+        subject = f"The {self.document} of {where}"
+        release, identity = candidate.release, self.identity(candidate.release)
+        seen = self.memory.recall()
+        changed = self.contradictions(seen.identity, identity)
+        if changed:
+            before = ", ".join(f"{name} {seen.identity[name]!r}" for name in changed)
+            ours = ", ".join(f"{name} {identity.get(name, '')!r}" for name in changed)
+            raise RepositoryError(
+                f"{subject} is that of another repository: it has {ours}, but this build host knows it with {before}.",
+                remedy="The mirror gives one repository out for another: use another mirror. If the owner has renamed "
+                f"the repository, or a suite such as stable has moved on to the next release, remove "
+                f"{self.memory.path}.",
+            )
+        self.refuse_other(taken_for(candidate.digest, seen, self.memory.others()), where=where)
+        memories = list(filter(None, (self.memory, self.archive(candidate.signed, release))))
+        ahead = [memory for memory in memories if (release.date, release.revision) < memory.recall().latest]
+        if ahead:
+            latest = max(memory.recall().latest for memory in ahead)
+            ours, theirs = day(release.date), day(latest[0])
             if ours == theirs:
-                ours, theirs = f"{ours} (revision {release.revision})", f"{theirs} (revision {seen[1]})"
+                ours, theirs = f"{ours} (revision {release.revision})", f"{theirs} (revision {latest[1]})"
             raise RepositoryError(
                 f"{subject} is dated {ours}, but this build host has seen one of {theirs} before: it is too old.",
                 remedy="Use a mirror that is up to date; if the older state is really wanted, remove "
-                f"{self.join('seen.json')}.",
+                f"{' and '.join(memory.path for memory in ahead)}.",
             )
 
-    def _seen(self) -> tuple[int, int]:
-        """Return date and revision of the newest document that this build host has seen."""
-        seen = read_json(self.join("seen.json"))
-        date, revision = seen.get("date"), seen.get("revision", 0)
-        return (date if isinstance(date, int) else -1, revision if isinstance(revision, int) else 0)
+    def refuse_other(self, other: str | None, *, where: str) -> None:
+        """Refuse the document of another repository.
+
+        :param other: That repository as messages name it; V(None) if there is none.
+        :raises RepositoryError: There is one.
+        """
+        if other is not None:
+            raise RepositoryError(
+                f"The {self.document} of {where} is that of another repository: this build host knows it as that of "
+                f"the {other}.",
+                remedy="The mirror gives one repository out for another: use another mirror. If the two have become "
+                f"one, remove {self.memory.path}.",
+            )
+
+    def remember(self, candidate: Candidate[ReleaseT], *, now: int) -> None:
+        """Remember what was verified.
+
+        :param now: The present time, in seconds since 1970.
+        """
+        release = candidate.release
+        for memory in filter(None, (self.memory, self.archive(candidate.signed, release))):
+            seen = newer(
+                memory.recall(),
+                date=release.date,
+                revision=release.revision,
+                identity=self.identity(release),
+                document=candidate.digest,
+                now=now,
+            )
+            memory.keep(seen, day=day(max(seen.date, 0)))
 
     # -- what is kept
 
@@ -384,7 +489,7 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         :returns: Whether it is another state than before.
         """
         os.makedirs(self.directory, exist_ok=True)
-        documents, release = candidate.documents, candidate.release
+        documents = candidate.documents
         if documents.fresh:
             for name in self.kept:
                 if name in documents.content:
@@ -405,9 +510,6 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
                 with contextlib.suppress(FileNotFoundError):
                     os.utime(self.join(name))
             write_json(self.join("state.json"), state)
-        if (release.date, release.revision) > self._seen():
-            revision = {"revision": release.revision} if release.revision else {}
-            write_json(self.join("seen.json"), {"date": release.date, "shown": day(release.date), **revision})
         return state != before
 
 
@@ -460,7 +562,11 @@ def read_json(path: str) -> dict[str, t.Any]:
 
 def day(seconds: int) -> str:
     """Return a time in words."""
-    return f"{datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    try:
+        return f"{datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        # A signed document may say anything.
+        return f"{seconds} s after 1970"
 
 
 def quote_path(path: str) -> str:

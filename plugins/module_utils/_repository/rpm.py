@@ -70,9 +70,11 @@ class Repomd(Release):
     """The parsed content of a repomd.xml.
 
     :ivar data: Its indexes by type; those that cannot be used have the reason instead.
+    :ivar tags: What the repository says of itself (createrepo_c's C(--distro), C(--content) and C(--repo)).
     """
 
     data: t.Mapping[str, _Data | str]
+    tags: t.Mapping[str, str]
 
 
 class XmlGuard:
@@ -240,6 +242,7 @@ class RpmRepository(Repository[Repomd]):
                 kind = element.get("type", "")
                 dates.append(_number(element, "timestamp") or 0)
                 data[kind] = _data(element)
+            tags = _tags(root)
             text = root.findtext(f"{_NAMESPACE}revision", "").strip()
             revision = int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
         except (ValueError, ET.ParseError) as exc:
@@ -247,7 +250,7 @@ class RpmRepository(Repository[Repomd]):
                 f"The repomd.xml of {where} cannot be understood: {exc}.",
                 remedy="Check the URL; the repository's owner has to publish metadata as createrepo_c makes it.",
             ) from exc
-        return Repomd(date=max(dates, default=0) or revision, valid_until=None, revision=revision, data=data)
+        return Repomd(date=max(dates, default=0) or revision, valid_until=None, revision=revision, data=data, tags=tags)
 
     def wanted(self, candidate: Candidate[Repomd], package_arch: str) -> list[WantedIndex]:  # noqa: ARG002
         data = candidate.release.data.get("primary", "it is not listed")
@@ -262,6 +265,9 @@ class RpmRepository(Repository[Repomd]):
         """Return the file lists: few packages need a file that C(primary) does not name."""
         data = candidate.release.data.get("filelists")
         return [self._index(candidate, "filelists", data)] if isinstance(data, _Data) else []
+
+    def identity(self, release: Repomd) -> dict[str, str]:
+        return dict(release.tags)
 
     def guard(self) -> XmlGuard:
         """Return what refuses document types before libsolv sees them."""
@@ -278,6 +284,19 @@ class RpmRepository(Repository[Repomd]):
             listed=data.listed,
             plain=data.plain,
         )
+
+
+def _tags(root: ET.Element) -> dict[str, str]:
+    """Return what a repository says of itself; nothing that changes with the next minor release."""
+    found: dict[str, set[str]] = {}
+    for element in root.iterfind(f"{_NAMESPACE}tags/*"):
+        kind, text = element.tag.rpartition("}")[2], (element.text or "").strip()
+        if kind == "distro":
+            # cpe:/o:vendor:product:version
+            text = ":".join(element.get("cpeid", "").split(":")[:4])
+        if text:
+            found.setdefault(kind, set()).add(text)
+    return {kind: " ".join(sorted(texts)) for kind, texts in found.items()}
 
 
 def _data(element: ET.Element) -> _Data | str:

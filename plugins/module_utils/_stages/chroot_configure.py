@@ -62,7 +62,7 @@ class ChrootConfigure(Stage):
             },
             "file system of the root partition": root_file_system(document.disk),
             "image type": document.target.image_type,
-            "package repositories": document.fingerprint(document.provider_data["repositories"]),
+            "package repositories": document.provider_fingerprint["repositories"],
             "repository keys from the network": fetched_keys(
                 document.provider.repositories, metadata_dir=document.metadata_dir
             ),

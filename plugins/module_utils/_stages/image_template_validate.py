@@ -201,10 +201,14 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
     bootloader = Bootloader.from_data(template["systemConfig"]["bootloader"])
     provider["bootloader_packages"] = list(assembly.provider.bootloader_packages[bootloader.provider])
     added = [PackageRepository.from_data(item) for item in template["packageRepositories"]]
-    replaced = {item.name for item in added}
+    replaced = {item.name for item in added}.intersection(entry["name"] for entry in provider["repositories"])
     repositories = [entry for entry in provider["repositories"] if entry["name"] not in replaced]
     for item in added:
-        repositories.append(_repository(item, {repository["name"] for repository in repositories}))
+        entry = _repository(item, {repository["name"] for repository in repositories})
+        # A directory of the build host is its owner's; what takes the place of a provider's repository has its rights.
+        if not item.path and item.name not in replaced:
+            entry["foreign"] = True
+        repositories.append(entry)
     provider["repositories"] = [
         {**entry, "url": expand_url(entry["url"], provider)} if "url" in entry else entry for entry in repositories
     ]
@@ -248,6 +252,7 @@ def _repository(item: PackageRepository, taken: t.Collection[str]) -> Facts:
         "repo_gpgcheck": item.repo_gpgcheck,
         "keys": sorted({*item.pkeys, *([item.pkey] if item.pkey else [])}),
         "fingerprints": sorted(fingerprint.upper() for fingerprint in item.fingerprints),
+        **({"max_age": item.max_age} if item.max_age is not None else {}),
     }
 
 

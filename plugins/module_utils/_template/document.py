@@ -42,6 +42,9 @@ _NOT_OF_THE_IMAGE = (
     ("systemConfig", "signing", "checksums"),
 )
 
+# What of a repository decides which of its metadata and packages are taken, and is in the lock by its outcome.
+_NOT_OF_THE_PROVIDER = frozenset({"foreign", "max_age"})
+
 
 @dataclasses.dataclass(frozen=True)
 class TemplateDocument:
@@ -186,6 +189,16 @@ class TemplateDocument:
             return f"sha256:{self.files[value]}"
         return value
 
+    @property
+    def provider_fingerprint(self) -> t.Dict[str, t.Any]:
+        """What of the provider shapes an image, for digests and fingerprints."""
+        repositories = [
+            {key: value for key, value in entry.items() if key not in _NOT_OF_THE_PROVIDER}
+            for entry in self.provider_data.get("repositories", ())
+        ]
+        found = self.provider_data if not repositories else {**self.provider_data, "repositories": repositories}
+        return t.cast(t.Dict[str, t.Any], self.fingerprint(found))
+
     def build_digest(self, lock: t.Mapping[str, t.Any]) -> str:
         """Return the digest (64 hexadecimal digits) of everything that makes the image what it is.
 
@@ -202,7 +215,7 @@ class TemplateDocument:
         return digest_of(
             {
                 "template": template,
-                "provider": self.fingerprint(self.provider_data),
+                "provider": self.provider_fingerprint,
                 "packages": [[package[key] for key in _PACKAGE_IDENTITY] for package in lock["packages"]],
             }
         )

@@ -372,6 +372,7 @@ class PackageRepository(Part):
     priority: int
     allow_packages: t.Tuple[str, ...]
     exclude_packages: t.Tuple[str, ...]
+    max_age: t.Optional[int]
 
 
 __all__ = (

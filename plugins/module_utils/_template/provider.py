@@ -217,6 +217,7 @@ def _repository(
         repo_gpgcheck=repository["repoGpgcheck"],
         keys=sorted(set(keys)),
         fingerprints=sorted({key["fingerprint"] for key in repository["keys"]}),
+        **({"max_age": repository["maxAge"]} if "maxAge" in repository else {}),
     )
     return entry
 

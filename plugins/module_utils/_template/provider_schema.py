@@ -102,6 +102,7 @@ REPOSITORIES_SCHEMA = _closed(
                     "priority": _OF_TEMPLATE["priority"],
                     "gpgcheck": _OF_TEMPLATE["gpgcheck"],
                     "repoGpgcheck": _OF_TEMPLATE["repoGpgcheck"],
+                    "maxAge": _OF_TEMPLATE["maxAge"],
                     "keys": {"type": "array", "items": _KEY, "default": []},
                 },
                 "name",
@@ -128,6 +129,8 @@ REPOSITORY = _closed(
         "repo_gpgcheck": _OF_TEMPLATE["repoGpgcheck"],
         "keys": _TEXTS,
         "fingerprints": _TEXTS,
+        "max_age": {**_OF_TEMPLATE["maxAge"], "default": 0},
+        "foreign": {"type": "boolean", "default": False},
     },
     "name",
 )

@@ -759,6 +759,14 @@ PACKAGE_REPOSITORY = _object(
             "The packages that are never taken from it, even if allowPackages names them: names, or globs.",
             _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
         ),
+        "maxAge": {
+            "type": "integer",
+            "description": "How many days old its metadata may be. When three quarters are over, builds warn. 0 sets "
+            "no limit; a date until which the metadata itself says that it is valid holds in any case.",
+            "minimum": 0,
+            "maximum": 36500,
+            "examples": [30],
+        },
     },
     required=["codename"],
     oneOf=_one_of("url", "mirror", "path"),

@@ -424,13 +424,122 @@ def test_a_rollback(site: Site) -> None:
         pathlib.Path(site.repository.path(name)).write_bytes(data)
     message = site.refused()
     assert "but this build host has seen one of" in message
-    (seen,) = site.metadata_dir.glob("test-*/seen.json")
-    assert message.endswith(f"if the older state is really wanted, remove {seen}.")
-    # Neither another address of the same mirror nor lost metadata helps an attacker.
+    archive, place = sorted(site.metadata_dir.glob("seen/*.json"))
+    assert message.endswith(f"if the older state is really wanted, remove {place} and {archive}.")
+    # Lost metadata does not help an attacker.
     for path in site.metadata_dir.glob("test-*/*"):
-        if path.name != "seen.json":
-            path.unlink()
+        path.unlink()
     assert "it is too old" in site.refused()
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    ["http://127.0.0.1:{port}/", "HTTP://127.0.0.1:{port}//", "http://127.0.0.1:{port}/./", "http://localhost:{port}"],
+    ids=["a slash", "upper case", "a dot", "another mirror"],
+)
+def test_another_spelling_of_the_url_is_no_other_repository(site: Site, spelled: str) -> None:
+    now = time.time()
+    site.repository.publish(site.keys.archive, date=now - 60)
+    site.refresh()
+    site.repository.publish(site.keys.archive, date=now - 86400)
+    assert "it is too old" in site.refused(url=spelled.format(port=site.server.port))
+
+
+def test_another_name_of_a_repository_is_no_other_place(site: Site) -> None:
+    now = time.time()
+    site.repository.publish(site.keys.archive, date=now - 60)
+    site.refresh()
+    site.repository.publish(site.keys.archive, date=now - 86400)
+    assert "it is too old" in site.refused(name="other")
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b'{"date": "x"}', b"\xff"])
+@pytest.mark.parametrize("kind", ["place", "archive"])
+def test_a_damaged_memory_is_an_error(site: Site, damage: bytes, kind: str) -> None:
+    site.refresh()
+    (seen,) = site.metadata_dir.glob(f"seen/{kind}-*.json")
+    seen.write_bytes(damage)
+    message = site.refused()
+    assert message.startswith(f"What this build host remembers of the repository 'test' cannot be read ({seen}): ")
+    assert message.endswith(
+        "Without it, old metadata would pass for new. Make sure that the mirror is up to date, then remove the file."
+    )
+    seen.unlink()
+    site.refresh()
+
+
+def test_a_date_ahead_of_its_time_does_not_make_what_follows_too_old(site: Site) -> None:
+    now = int(time.time())
+    site.repository.publish(site.keys.archive, date=now - 7200)
+    site.refresh(now=now)
+    site.repository.publish(site.keys.archive, date=now + 3000)
+    site.refresh(now=now)
+    site.repository.publish(site.keys.archive, date=now - 3600)
+    assert site.refresh(now=now).date == now - 3600
+    # When its time has come it counts.
+    site.repository.publish(site.keys.archive, date=now + 3000)
+    site.refresh(now=now + 3001)
+    site.repository.publish(site.keys.archive, date=now - 3600)
+    assert "it is too old" in site.refused(now=now + 3001)
+
+
+@pytest.mark.parametrize("field", ["Origin", "Label", "Codename"])
+def test_another_repository_of_the_same_key(site: Site, field: str) -> None:
+    fields = {"Origin": "Ours", "Label": "Ours", "Codename": "ours"}
+    site.repository.fields = fields
+    site.repository.publish(site.keys.archive)
+    site.refresh()
+    site.repository.fields = {**fields, field: "theirs"}
+    site.repository.publish(site.keys.archive, date=time.time())
+    message = site.refused()
+    known = fields[field]
+    assert (
+        f"The Release of the repository 'test' ({site.server.url}) is that of another repository: it has {field} "
+        f"'theirs', but this build host knows it with {field} '{known}'. The mirror gives one repository out for "
+        "another: use another mirror." in message
+    )
+    (place,) = site.metadata_dir.glob("seen/place-*.json")
+    assert f"remove {place}." in message
+    place.unlink()
+    site.refresh()
+
+
+def test_a_suite_may_grow_old(site: Site) -> None:
+    # Asked for by its code name.
+    site.repository.fields = {"Codename": "stable", "Suite": "newest"}
+    site.repository.publish(site.keys.archive)
+    site.refresh()
+    site.repository.fields = {"Codename": "stable", "Suite": "oldest", "Label": "new"}
+    site.repository.publish(site.keys.archive)
+    site.refresh()
+
+
+def test_the_name_of_a_suite_may_not_move_on(site: Site) -> None:
+    site.repository.fields = {"Codename": "bookworm", "Suite": "stable"}
+    site.repository.publish(site.keys.archive)
+    site.refresh()
+    site.repository.fields = {"Codename": "trixie", "Suite": "stable"}
+    site.repository.publish(site.keys.archive)
+    assert "it has Codename 'trixie', but this build host knows it with Codename 'bookworm'" in site.refused()
+
+
+def test_the_age_that_metadata_may_have(site: Site) -> None:
+    now = int(time.time())
+    site.repository.publish(site.keys.archive, date=now - 8 * 86400)
+    site.refresh(now=now, max_age=11)
+    assert not [line for line in site.log() if "maxAge" in line]
+    site.refresh(now=now, max_age=10)
+    assert site.log()[-1].endswith(
+        f"The Release of the repository 'test' ({site.server.url}) is 8 days old; from 11 days on it is refused "
+        "(maxAge)"
+    )
+    assert site.refused(now=now, max_age=7) == (
+        f"The Release of the repository 'test' ({site.server.url}) is 8 days old, and more than 7 are not taken "
+        "(maxAge). The mirror is no longer updated, or somebody withholds updates: use another mirror. If the state is "
+        "old on purpose, give a repository with the name test and a larger maxAge in packageRepositories."
+    )
+    # Without a network the metadata cannot be fresher than it is.
+    site.refresh(now=now, max_age=7, offline=True)
 
 
 def test_the_memory_belongs_to_the_mirror_not_to_its_address(site: Site) -> None:
@@ -593,7 +702,7 @@ def test_offline_names_missing_indexes(site: Site) -> None:
 
 def test_a_damaged_state_is_made_anew(site: Site) -> None:
     first = site.refresh()
-    for path in site.metadata_dir.rglob("*.json"):
+    for path in site.metadata_dir.glob("test-*/*.json"):
         path.write_text("{")
     assert site.refresh() == first
     for path in site.metadata_dir.rglob("*.json"):

@@ -14,6 +14,7 @@ import pathlib
 import re
 import shutil
 import time
+import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
@@ -38,6 +39,12 @@ class Site(RepositorySite):
     def __init__(self, server: FileServer, keys: Keys, directory: pathlib.Path) -> None:
         super().__init__(server, keys, directory)
         self.repository = RpmRepository(server.root)
+
+    @property
+    def place(self) -> pathlib.Path:
+        """The memory of the place of the repository."""
+        names = {path: json.loads(path.read_text())["shown"] for path in self.metadata_dir.glob("seen/place-*.json")}
+        return next(path for path, shown in names.items() if shown == "repository 'test'")
 
 
 @pytest.fixture(scope="module")
@@ -384,10 +391,73 @@ def test_a_rollback(site: Site) -> None:
     site.repository.publish(site.keys.archive, revision=BUILT)
     message = site.refused()
     assert "is dated 2023-11-14 22:13:20 UTC, but this build host has seen one of 2023-11-15 22:13:20 UTC" in message
-    (seen,) = site.metadata_dir.rglob("seen.json")
-    assert f"remove {seen}." in message
-    seen.unlink()
+    archive, place = sorted(site.metadata_dir.glob("seen/*.json"))
+    assert f"remove {place} and {archive}." in message
+    archive.unlink()
+    assert f"remove {place}." in site.refused()
+    place.unlink()
     assert site.refresh().date == BUILT
+
+
+@pytest.mark.parametrize("options", ["--content=binary", "--repo=ours", "--distro=cpe:/o:vendor:ours:9,Ours 9"])
+def test_another_repository_of_the_same_key(site: Site, options: str) -> None:
+    site.repository.publish(site.keys.archive, options=[options])
+    site.refresh()
+    # What is newer in the next minor release is the same distribution.
+    minor = options.replace(":9,Ours 9", ":9.1,Ours 9.1")
+    site.repository.publish(site.keys.archive, revision=BUILT + 1, options=[minor])
+    site.refresh()
+    theirs = options.replace("ours", "theirs").replace("binary", "source")
+    site.repository.publish(site.keys.archive, revision=BUILT + 2, options=[theirs])
+    message = site.refused()
+    assert (
+        f"The repomd.xml of the repository 'test' ({site.server.url}) is that of another repository: it has " in message
+    )
+    (place,) = site.metadata_dir.glob("seen/place-*.json")
+    assert message.endswith(f"has moved on to the next release, remove {place}.")
+
+
+def swapped(site: Site) -> tuple[RpmRepository, dict[str, t.Any]]:
+    """Publish a second repository of the same key, newer than the first."""
+    other = RpmRepository(f"{site.repository.root}/other")
+    other.add_package("other")
+    other.publish(site.keys.archive, revision=BUILT + 100)
+    return other, {**site.config, "name": "other", "url": f"{site.server.url}/other"}
+
+
+def test_the_metadata_that_another_repository_had(site: Site) -> None:
+    other, config = swapped(site)
+    site.refresh_all(site.config, config)
+    shutil.rmtree(site.repository.repodata)
+    shutil.copytree(other.repodata, site.repository.repodata)
+    assert site.refused() == (
+        f"The repomd.xml of the repository 'test' ({site.server.url}) is that of another repository: this build host "
+        "knows it as that of the repository 'other'. The mirror gives one repository out for another: use another "
+        f"mirror. If the two have become one, remove {site.place}."
+    )
+
+
+def test_the_metadata_that_another_repository_has(site: Site) -> None:
+    other, config = swapped(site)
+    site.refresh_all(site.config, config)
+    other.publish(site.keys.archive, revision=BUILT + 200)
+    shutil.rmtree(site.repository.repodata)
+    shutil.copytree(other.repodata, site.repository.repodata)
+    with pytest.raises(RepositoryError, match="knows it as that of the repository 'other'"):
+        site.refresh_all(site.config, config)
+
+
+def test_one_repository_may_have_two_names(site: Site) -> None:
+    twin = {**site.config, "name": "twin", "url": f"http://localhost:{site.server.port}"}
+    site.refresh_all(site.config, twin)
+    site.repository.publish(site.keys.archive, revision=BUILT + 100)
+    site.refresh_all(site.config, twin)
+
+
+def test_a_revision_may_be_anything(site: Site) -> None:
+    text = site.repository.read_repomd()
+    site.repository.write_repomd(re.sub("<timestamp>[^<]*", f"<timestamp>{10**17}", text), site.keys.archive)
+    assert f"is dated {10**17} s after 1970, which lies in the future." in site.refused()
 
 
 def test_of_one_date_the_revision_counts(site: Site) -> None:

@@ -111,6 +111,7 @@ def test_the_document(run: Run, tmp_path: pathlib.Path) -> None:
         "repo_gpgcheck": True,
         "keys": [str(tmp_path / "in" / "key.asc")],
         "fingerprints": [],
+        "foreign": True,
     }
     for repository in document.provider_data["repositories"]:
         for key in repository["keys"]:
