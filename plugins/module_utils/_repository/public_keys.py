@@ -12,12 +12,24 @@ import base64
 import binascii
 import dataclasses
 import datetime
+import functools
+import os
 import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.gnupg import private_gpg
 
+# NIST SP 800-57, part 1: what has fewer bits protects nothing since 2014.
+_LEAST_BITS = 2048
+_MEASURED_BY_BITS: t.Mapping[str, str] = {
+    "1": "an RSA",
+    "2": "an RSA",
+    "3": "an RSA",
+    "16": "an Elgamal",
+    "17": "a DSA",
+    "20": "an Elgamal",
+}
 _ARMOR = re.compile(
     rb"^-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t]*\r?\n(?:[^\r\n]+: [^\r\n]*\r?\n)*[ \t]*\r?\n"
     rb"(?P<body>[A-Za-z0-9+/=\s]+?)(?:^=[A-Za-z0-9+/]{4}[ \t]*\r?\n)?^-----END PGP PUBLIC KEY BLOCK-----",
@@ -155,8 +167,39 @@ def read_public_keys(keyring: bytes, *, now: int | None = None) -> list[PublicKe
     return keys
 
 
+@functools.lru_cache(maxsize=32)
+def weak_keys(keyring: bytes) -> t.Mapping[str, str]:
+    """Return what is wrong with the keys of a keyring that are too weak, by the fingerprints of keys and subkeys.
+
+    With a primary key that is too weak, its subkeys are: who can forge it can bind others to it.
+    """
+    with private_gpg(now=None) as gpg:
+        path = os.path.join(gpg.gnupghome, "keys.gpg")
+        with open(path, "wb") as stream:
+            stream.write(keyring)
+        found = {}
+        for entry in gpg.scan_keys(path):
+            problem = _weakness(entry)
+            found[entry["fingerprint"]] = problem
+            for key_id, _use, fingerprint, *_rest in entry["subkeys"]:
+                found[fingerprint] = problem or _weakness(entry["subkey_info"][key_id])
+    return {fingerprint: problem for fingerprint, problem in found.items() if problem}
+
+
+def _weakness(entry: t.Mapping[str, t.Any]) -> str:
+    """Say why a key is too weak to be believed; the numbers of algorithms are those of RFC 9580, 9.1."""
+    name = _MEASURED_BY_BITS.get(str(entry["algo"]))
+    bits = int(entry["length"]) if str(entry["length"]).isdigit() else 0
+    if name is not None and bits < _LEAST_BITS:
+        return f"is {name} key of {bits} bits, and fewer than {_LEAST_BITS} can be broken"
+    return ""
+
+
 def _key_problem(entry: t.Mapping[str, t.Any]) -> str:
     """Say why a key may not sign; GnuPG's doc/DETAILS, "Field 2 - Validity"."""
+    weakness = _weakness(entry)
+    if weakness:
+        return weakness
     if entry["trust"] == "e":
         return f"has expired{on_day(int(entry['expires']) if entry['expires'] else None)}"
     return {"r": "was revoked", "i": "is not valid", "d": "is disabled"}.get(entry["trust"], "")
@@ -178,4 +221,5 @@ __all__ = (
     "read_keyring",
     "read_public_keys",
     "select_keys",
+    "weak_keys",
 )

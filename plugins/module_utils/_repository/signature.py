@@ -19,7 +19,11 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.gnupg import private_gpg
-from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import normalised, on_day
+from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import (
+    normalised,
+    on_day,
+    weak_keys,
+)
 
 _CLEARSIGNED_BEGIN = b"-----BEGIN PGP SIGNED MESSAGE-----"
 _CLEARSIGNED_END = b"-----END PGP SIGNATURE-----"
@@ -168,13 +172,16 @@ def _judge(
                 remedy="Do not trust this copy. Try again, or use another mirror.",
             )
     good = [item for item in signatures if item.verdict == "GOODSIG" and item.primary]
-    strong = [item for item in good if item.digest not in _WEAK_DIGESTS]
+    weak = weak_keys(keyring) if good else {}
+    strong = [
+        item for item in good if item.digest not in _WEAK_DIGESTS and not {item.primary, item.fingerprint} & set(weak)
+    ]
     accepted = [item for item in strong if not pinned or pinned & {item.primary, item.fingerprint}]
     if accepted:
         return tuple(dict.fromkeys(item.primary for item in accepted))
     if not signatures:
         raise SignatureError(f"{what} has no signature that GnuPG understands.", remedy=_REMEDY_UNSIGNED)
-    problems = list(dict.fromkeys(_describe(item, pinned) for item in signatures))
+    problems = list(dict.fromkeys(_describe(item, pinned, weak) for item in signatures))
     order = ("REVKEYSIG", "EXPKEYSIG", "EXPSIG", "GOODSIG", "ERRSIG", "")
     first = min(signatures, key=lambda item: order.index(item.verdict))
     remedy = _REMEDIES.get(first.verdict, _REMEDY_KEYS)
@@ -185,7 +192,7 @@ def _judge(
     )
 
 
-def _describe(signature: _Signature, pinned: t.Collection[str]) -> str:
+def _describe(signature: _Signature, pinned: t.Collection[str], weak: t.Mapping[str, str]) -> str:
     """Say in words why one signature is not accepted."""
     key = f"the key {signature.shown}"
     if signature.verdict == "EXPKEYSIG":
@@ -200,6 +207,9 @@ def _describe(signature: _Signature, pinned: t.Collection[str]) -> str:
         return f"the signature by {key} cannot be checked (GnuPG's error {signature.code or 'unknown'})"
     if signature.verdict == "GOODSIG" and signature.digest in _WEAK_DIGESTS:
         return f"the signature by {key} uses {_WEAK_DIGESTS[signature.digest]}, which is broken"
+    for fingerprint in (signature.primary, signature.fingerprint):
+        if signature.verdict == "GOODSIG" and fingerprint in weak:
+            return f"the key {fingerprint} {weak[fingerprint]}"
     if signature.verdict == "GOODSIG" and pinned:
         return f"it is signed with {key}, but the only fingerprints allowed are {', '.join(sorted(pinned))}"
     return f"GnuPG says nothing clear about the signature by {key}"

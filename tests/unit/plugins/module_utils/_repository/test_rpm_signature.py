@@ -106,6 +106,14 @@ def test_a_revoked_key(unsigned: str, tmp_path: pathlib.Path) -> None:
         assert f"the key {key.fingerprint} was revoked" in refused(path, ring.revoke(key))
 
 
+def test_a_weak_key(unsigned: str, keys: Keys, tmp_path: pathlib.Path) -> None:
+    key = keys.ring.make_key("Weak <weak@example.org>", algorithm="rsa1024")
+    path = signed_by(key, unsigned, tmp_path)
+    problem = "is an RSA key of 1024 bits, and fewer than 2048 can be broken"
+    assert f"the key {key.fingerprint} {problem}" in refused(path, key)
+    assert f"that it is signed with {problem}" in refused(path, key, keys.archive)
+
+
 def test_an_expired_subkey(unsigned: str, tmp_path: pathlib.Path) -> None:
     with KeyRing() as ring:
         key = ring.make_key("Subkey <subkey@example.org>", when=Keys.before_expiry)

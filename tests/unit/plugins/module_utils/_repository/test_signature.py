@@ -71,6 +71,28 @@ def test_an_unknown_key(keys: Keys) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "problem"),
+    [
+        ("rsa1024", "is an RSA key of 1024 bits, and fewer than 2048 can be broken"),
+        ("dsa1024", "is a DSA key of 1024 bits, and fewer than 2048 can be broken"),
+        ("rsa2048", ""),
+        ("nistp256", ""),
+    ],
+)
+def test_the_strength_of_a_key(keys: Keys, algorithm: str, problem: str) -> None:
+    key = keys.ring.make_key(f"a key of {algorithm}", algorithm=algorithm)
+    document, signature = key.clearsign(TEXT), key.detach(TEXT)
+    if not problem:
+        assert check(document, key).signed_by == (key.fingerprint,)
+        assert check(TEXT, key, signature=signature).signed_by == (key.fingerprint,)
+        return
+    for content, detached in ((document, None), (TEXT, signature)):
+        with pytest.raises(SignatureError) as caught:
+            check(content, key, pinned=(key.fingerprint,), signature=detached)
+        assert f" of it has no valid signature: the key {key.fingerprint} {problem}. " in str(caught.value)
+
+
 def test_an_expired_key(keys: Keys) -> None:
     document = keys.expired.clearsign(TEXT, when=Keys.before_expiry)
     with pytest.raises(SignatureError) as caught:
