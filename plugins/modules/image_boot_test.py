@@ -105,8 +105,21 @@ options:
     type: str
     choices:
       bios: SeaBIOS; only x86_64 has it.
-      uefi: OVMF, on aarch64 AAVMF; without Secure Boot, with fresh variables.
+      uefi: OVMF, on aarch64 AAVMF; with fresh variables, and without Secure Boot unless O(secure_boot_variables) is
+        given.
     default: uefi
+  secure_boot_variables:
+    description:
+      - Path on the build host of the variables of UEFI firmware in which keys for Secure Boot are enrolled. The machine
+        then has firmware that enforces them; what it refuses to start fails the test. The file is never written to.
+      - C(virt-fw-vars) of the Python project virt-firmware makes one from the certificates that
+        M(os_image.composer.image_finalize) publishes. What Debian installs as C(/usr/share/OVMF/OVMF_VARS_4M.ms.fd) has
+        the keys that machines are sold with, for images with the distribution's signed bootloader.
+      - With empty variables (C(/usr/share/OVMF/OVMF_VARS_4M.fd)) the firmware is in setup mode, where the image's
+        bootloader can enrol keys.
+      - On x86_64 only.
+    type: path
+    version_added: 0.2.0
   accelerator:
     description:
       - How the guest's instructions are run.
@@ -197,6 +210,14 @@ EXAMPLES = r"""
     target_disk: /var/tmp/installed.raw
     marker: "reboot: Power down"
     timeout: 900
+
+- name: Boot an image under Secure Boot
+  os_image.composer.image_boot_test:
+    image: /srv/images/edge-1.0.raw
+    secure_boot_variables: /srv/keys/edge-vars.fd
+    commands:
+      - test "$(od -An -t u1 -j 4 -N 1 /sys/firmware/efi/efivars/SecureBoot-*)" -eq 1
+    login_password: "{{ vault_root_password }}"
 
 - name: Boot what was installed
   os_image.composer.image_boot_test:
@@ -301,6 +322,7 @@ def main() -> None:
             "cmdline": {"type": "str"},
             "target_disk": {"type": "path"},
             "target_size": {"type": "int", "default": 4096},
+            "secure_boot_variables": {"type": "path"},
         },
         supports_check_mode=True,
     )

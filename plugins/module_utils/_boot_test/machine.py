@@ -61,6 +61,8 @@ class Hardware:
     :ivar uefi: Code and variable store of the UEFI firmware as distributions install them; the first pair that exists
         is taken.
     :ivar uefi_name: What that is called.
+    :ivar secure_uefi: The same for firmware that refuses programs without a signature that its variables know.
+    :ivar secure: QEMU's options that keep the system in the machine from writing to that firmware's variables.
     """
 
     program: str
@@ -72,6 +74,8 @@ class Hardware:
     console: str
     uefi: t.Sequence[tuple[str, str]]
     uefi_name: str
+    secure_uefi: t.Sequence[tuple[str, str]] = ()
+    secure: t.Tuple[str, ...] = ()
 
 
 #: By C(uname -m).
@@ -93,6 +97,16 @@ HARDWARE: t.Mapping[str, Hardware] = {
             ("/usr/share/qemu/ovmf-x86_64-4m-code.bin", "/usr/share/qemu/ovmf-x86_64-4m-vars.bin"),
         ),
         uefi_name="OVMF",
+        secure_uefi=(
+            ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+            ("/usr/share/OVMF/OVMF_CODE.secboot.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+            ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+        ),
+        # In QEMU the firmware is alone with its flash in system management mode, which does not outlive a suspension.
+        secure=(
+            *("-machine", "smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on"),
+            *("-global", "ICH9-LPC.disable_s3=1"),
+        ),
     ),
     "aarch64": Hardware(
         program="qemu-system-aarch64",
@@ -130,6 +144,9 @@ class MachineSpec:
     :ivar initrd: Path of its initrd.
     :ivar cmdline: Its command line.
     :ivar target_disks: Raw disks, which the machine does write to.
+    :ivar secure_boot_variables: Path of the variables of UEFI firmware in which keys for Secure Boot are enrolled, or
+        of such that enrols what the image brings; V(None) for firmware that starts any program. The file is never
+        written to.
     :ivar firmware: C(uefi) or C(bios).
     :ivar memory: MiB.
     :ivar accelerator: C(tcg) or C(kvm).
@@ -147,6 +164,7 @@ class MachineSpec:
     initrd: str | None = None
     cmdline: str = ""
     target_disks: t.Tuple[str, ...] = ()
+    secure_boot_variables: str | None = None
 
 
 def disk_format(image: str, wanted: str = "auto") -> str:
@@ -207,6 +225,9 @@ def machine_argv(spec: MachineSpec, *, console: int, monitor: int) -> list[str]:
     ]
     if spec.firmware == "uefi":
         code, variables = _uefi_firmware(spec.arch)
+        if spec.secure_boot_variables is not None:
+            code, variables = _secure_firmware(spec.arch, spec.secure_boot_variables)
+            argv += hardware.secure
         argv += ("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_escaped(code)}")
         argv += ("-drive", f"if=pflash,unit=1,format=raw,snapshot=on,file={_escaped(variables)}")
     if spec.image is not None:
@@ -241,13 +262,43 @@ def _hardware(arch: str, firmware: str) -> Hardware:
     return hardware
 
 
-def _uefi_firmware(arch: str) -> tuple[str, str]:
+def _secure_firmware(arch: str, variables: str) -> tuple[str, str]:
+    """Return the code of a firmware that enforces Secure Boot and fits the variables, and these."""
     hardware = HARDWARE[arch]
-    for pair in hardware.uefi:
+    if not hardware.secure_uefi:
+        raise BootError(
+            f"No firmware is known that enforces Secure Boot on a machine of the architecture {arch}.",
+            remedy="Leave out secure_boot_variables.",
+        )
+    if not os.path.isfile(variables):
+        raise BootError(
+            f"The variables {variables} for Secure Boot do not exist.",
+            remedy="Make them by virt-fw-vars, or correct the option secure_boot_variables.",
+        )
+    installed = [pair for pair in hardware.secure_uefi if all(os.path.exists(path) for path in pair)]
+    if not installed:
+        raise _firmware_missing(arch, "that enforces Secure Boot ")
+    # Each build of the firmware has variables of a size of its own.
+    for code, empty in installed:
+        if os.path.getsize(empty) == os.path.getsize(variables):
+            return code, variables
+    raise BootError(
+        f"The variables {variables} do not fit the firmware {' or '.join(code for code, _ in installed)}: "
+        "their size is not that of its empty ones.",
+        remedy=f"Make them from {installed[0][1]}.",
+    )
+
+
+def _uefi_firmware(arch: str) -> tuple[str, str]:
+    for pair in HARDWARE[arch].uefi:
         if all(os.path.exists(path) for path in pair):
             return pair
-    raise ToolMissingError(
-        f"The UEFI firmware for virtual machines ({hardware.uefi_name}) was not found on the build host.",
+    raise _firmware_missing(arch)
+
+
+def _firmware_missing(arch: str, which: str = "") -> ToolMissingError:
+    return ToolMissingError(
+        f"The UEFI firmware {which}for virtual machines ({HARDWARE[arch].uefi_name}) was not found on the build host.",
         remedy=install_remedy(UEFI_FIRMWARE[arch]),
     )
 

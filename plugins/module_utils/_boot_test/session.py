@@ -43,6 +43,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._image.source im
 _DEAD_ENDS: t.Mapping[str, str] = {
     r"Kernel panic - not syncing:? *(.*)": "its kernel panicked",
     r"failed to load Boot\d+.*: (Access Denied|Security Violation)": "Secure Boot refused its boot loader",
+    r"Error loading .*: (Access Denied|Security Violation)": "Secure Boot refused its kernel",
     r"No bootable (?:option or )?device|UEFI Interactive Shell": "the firmware found nothing to boot on it",
     r"^grub(?: rescue)?> *\Z": "GRUB found no configuration or no file to boot",
     r"^\(initramfs\) *\Z|ALERT! .* does not exist": "its initramfs did not find the root file system",
@@ -71,6 +72,7 @@ class BootTest:
     :ivar cmdline: Its command line; V(None) for the first serial port as its console.
     :ivar target_disk: Path of an empty disk that is made anew, and that the machine does write to.
     :ivar target_size: Its bytes.
+    :ivar secure_boot_variables: Path of the firmware's variables with keys for Secure Boot, see C(MachineSpec).
     """
 
     image: str
@@ -92,6 +94,7 @@ class BootTest:
     cmdline: str | None = None
     target_disk: str | None = None
     target_size: int = 4 << 30
+    secure_boot_variables: str | None = None
 
     @property
     def console_log(self) -> str:
@@ -171,6 +174,8 @@ def _machine_spec(test: BootTest, image: str, runner: CommandRunner) -> MachineS
 
     :param image: The path of the unpacked image.
     """
+    if test.secure_boot_variables and test.firmware != "uefi":
+        raise BootError("Only UEFI firmware knows Secure Boot.", remedy="Set firmware to uefi.")
     name = name_when_unpacked(test.image)
     image_format = disk_format(name, test.image_format)
     is_initrd = image_format == "initrd"
@@ -201,6 +206,7 @@ def _machine_spec(test: BootTest, image: str, runner: CommandRunner) -> MachineS
         firmware=test.firmware,
         memory=test.memory,
         cpus=test.cpus,
+        secure_boot_variables=test.secure_boot_variables,
         accelerator=choose_accelerator(test.accelerator, arch=arch, firmware=test.firmware, runner=runner),
     )
 

@@ -134,6 +134,55 @@ def test_firmware_missing(installed: pathlib.Path, monkeypatch: pytest.MonkeyPat
         machine_argv(MachineSpec("/a/b.raw", arch=arch), console=7, monitor=8)
 
 
+@pytest.fixture
+def secure(installed: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """A host that also has two firmwares that enforce Secure Boot, with variables of 3 and of 5 bytes."""
+    pairs = []
+    for size in (3, 5):
+        code, variables = installed / f"secure-{size}.fd", installed / f"empty-{size}.fd"
+        code.touch()
+        variables.write_bytes(bytes(size))
+        pairs.append((str(code), str(variables)))
+    known = dataclasses.replace(machine.HARDWARE["x86_64"], secure_uefi=pairs)
+    monkeypatch.setattr(machine, "HARDWARE", {**machine.HARDWARE, "x86_64": known})
+    return installed
+
+
+def test_secure_boot_has_the_firmware_that_fits_its_variables(secure: pathlib.Path) -> None:
+    (secure / "mine.fd").write_bytes(b"12345")
+    spec = MachineSpec("/a/b.raw", secure_boot_variables=str(secure / "mine.fd"))
+    argv = machine_argv(spec, console=7, monitor=8)
+    drives = [value for option, value in zip(argv, argv[1:]) if option == "-drive"]
+    assert drives[:2] == [
+        f"if=pflash,unit=0,format=raw,readonly=on,file={secure}/secure-5.fd",
+        f"if=pflash,unit=1,format=raw,snapshot=on,file={secure}/mine.fd",
+    ]
+    assert "driver=cfi.pflash01,property=secure,value=on" in argv
+    assert "smm=on" in argv
+
+
+@pytest.mark.parametrize(
+    ("arch", "name", "message"),
+    [
+        ("x86_64", "code.fd", r"code\.fd do not fit the firmware .*secure-3\.fd or .*secure-5\.fd: .* Make them from"),
+        ("x86_64", "gone.fd", r"gone\.fd for Secure Boot do not exist\. Make them by virt-fw-vars, or correct"),
+        ("aarch64", "code.fd", r"enforces Secure Boot on a machine of the architecture aarch64\. Leave out"),
+    ],
+)
+def test_secure_boot_that_cannot_be_had(secure: pathlib.Path, arch: str, name: str, message: str) -> None:
+    spec = MachineSpec("/a/b.raw", arch=arch, secure_boot_variables=str(secure / name))
+    with pytest.raises(BootError, match=message):
+        machine_argv(spec, console=7, monitor=8)
+
+
+def test_firmware_for_secure_boot_missing(secure: pathlib.Path) -> None:
+    for size in (3, 5):
+        (secure / f"secure-{size}.fd").unlink()
+    spec = MachineSpec("/a/b.raw", secure_boot_variables=str(secure / "code.fd"))
+    with pytest.raises(ToolMissingError, match="The UEFI firmware that enforces Secure Boot for virtual machines"):
+        machine_argv(spec, console=7, monitor=8)
+
+
 def test_no_foreign_processor_is_virtualised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.os, "access", lambda path, mode: True)
     monkeypatch.setattr(machine.os, "uname", lambda: types.SimpleNamespace(machine="x86_64"))

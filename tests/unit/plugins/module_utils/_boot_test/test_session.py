@@ -123,6 +123,10 @@ def test_image_that_boots(boot_test: t.Callable[..., BootTest], tmp_path: pathli
         ("BdsDxe: No bootable option or device was found.\n", "the firmware found nothing to boot on it"),
         ("UEFI Interactive Shell v2.2\n", "the firmware found nothing to boot on it"),
         ('BdsDxe: failed to load Boot0001 "UEFI": Access Denied\n', "Secure Boot refused its boot loader"),
+        (
+            "Error loading \\EFI\\Linux\\a.efi: Access Denied\n",
+            r"Secure Boot refused its kernel \(Access Denied\)",
+        ),
         ("You are in emergency mode. After logging in\n", "a unit that it needs failed, so it is in emergency mode"),
         ("grub> ", "GRUB found no configuration or no file to boot"),
         ("Linux\nEXIT\n", "the machine ended before that, and QEMU said: the disk is on fire"),
