@@ -175,7 +175,7 @@ def test_packages_for_the_purposes_of_a_host_are_looked_for(
     monkeypatch.setattr(_build_host, "_kernel_facts", lambda directory: GOOD_KERNEL)
     monkeypatch.setattr(_build_host, "read_distribution", lambda: {"name": "Debian", "family": "debian"})
     monkeypatch.setattr(_build_host.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(_build_host, "missing_packages", lambda packages, *, family: list(packages))
+    monkeypatch.setattr(_build_host, "missing_packages", lambda packages, **_family: [*packages])
     facts = probe_build_host(
         work_dir="/",
         space={},

@@ -66,7 +66,9 @@ def test_reading_parts_changes_no_digest() -> None:
 
 def test_a_provider_of_which_something_is_missing_is_refused() -> None:
     with pytest.raises(DocumentError, match="lacks 'family'"):
-        _ = document(provider={"os": "debian", "dist": "debian12", "arch": "x86_64", "package_arch": "amd64"}).provider
+        assert document(
+            provider={"os": "debian", "dist": "debian12", "arch": "x86_64", "package_arch": "amd64"}
+        ).provider
 
 
 def test_what_is_only_published_is_no_part_of_the_image() -> None:
