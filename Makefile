@@ -9,6 +9,8 @@ OUTPUT ?= build/images/$(basename $(notdir $(TEMPLATE)))
 EXTRA ?=
 TARGET ?=
 ONLY ?=
+SEED ?=
+INPUTS ?=
 TURN ?=
 WORKERS ?= 2
 
@@ -28,7 +30,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests host image validate boot test lint lint-content lint-sanity unit integration e2e matrix bench clean distclean
+.PHONY: help setup setup-tests host image validate boot test lint lint-content lint-sanity unit fuzz integration e2e matrix bench clean distclean
 
 help:
 	@echo "make image [TEMPLATE=file] [OUTPUT=directory] [EXTRA='-e ...']   build an image on this machine"
@@ -37,6 +39,7 @@ help:
 	@echo "make test [TURN=1|2|3]                                           lint, unit, integration and e2e"
 	@echo "make host                                                        install what building and testing need here"
 	@echo "make lint | unit | integration [TARGET=name] | e2e [ONLY=case,... | TURN=n] | matrix | bench | clean | distclean"
+	@echo "make fuzz [INPUTS=n] [SEED=n] [ONLY=target,...]                  damaged inputs for every parser, for a minute or n"
 
 setup: $(VENV)/.controller collections/ansible_collections/os_image/composer
 
@@ -133,6 +136,13 @@ lint-sanity: setup-tests
 unit: host setup-tests
 	@echo "Running the unit tests"
 	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m pytest -q -n $(WORKERS) --dist worksteal tests/unit
+	@$(MAKE) --no-print-directory fuzz SEED=1
+
+# The same inputs in each run of `make test`, as far as a minute goes; others where no seed is given.
+fuzz: host setup-tests
+	@echo "Feeding the parsers with damaged inputs"
+	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m tests.fuzz --workers=$(WORKERS) \
+	    $(addprefix --seed=,$(SEED)) $(addprefix --inputs=,$(INPUTS)) $(addprefix --only=,$(ONLY))
 
 integration: host setup-tests
 	@echo "Running the integration tests"

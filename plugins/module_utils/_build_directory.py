@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
-from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes, sha256_file, write_json
+from ansible_collections.os_image.composer.plugins.module_utils._io import (
+    parse_json,
+    sha256_bytes,
+    sha256_file,
+    write_json,
+)
 
 #: Version of the form of all documents in a build directory; raised when a reader of an older form would err.
 SCHEMA_VERSION = 1
@@ -65,6 +69,23 @@ class Output:
         recorded = os.path.relpath(path, relative_to) if inside else path
         return cls(recorded, status.st_size, status.st_mtime_ns, sha256)
 
+    @classmethod
+    def recorded(cls, data: t.Mapping[str, t.Any]) -> Output:
+        """Take a record out of its JSON form.
+
+        :raises ValueError: It is not what a stage has written.
+        :raises TypeError: The same.
+        """
+        output = cls(**data)
+        inside = os.path.normpath(f"/{output.path}")[1:] == output.path and output.path
+        if not (inside or os.path.isabs(output.path)) or "\0" in output.path:
+            raise ValueError(f"no record of a file: {data}")
+        if not isinstance(output.sha256, (str, type(None))):
+            raise ValueError(f"no record of a file: {data}")
+        if not all(type(number) is int for number in (output.size, output.mtime_ns)):
+            raise ValueError(f"no record of a file: {data}")
+        return output
+
     def problem(self, *, relative_to: str) -> str | None:
         """Tell in words what is wrong with the file now; V(None) when it is intact."""
         path = os.path.join(relative_to, self.path)
@@ -72,6 +93,8 @@ class Output:
             status = os.stat(path)
         except FileNotFoundError:
             return None if self.released else f"output {self.path} is missing"
+        except OSError as exc:
+            return f"output {self.path} cannot be looked at: {exc.strerror}"
         if status.st_size != self.size:
             return f"output {self.path} has changed: {self.size} -> {status.st_size} bytes"
         if self.sha256 is not None and self.size <= _DIGEST_LIMIT:
@@ -131,21 +154,21 @@ class BuildDirectory:
         """Read a stage's stamp; V(None) when it never ran to its end, or the stamp is of another form."""
         try:
             with open(self.join("stages", f"{stage}.json"), encoding="utf-8") as stream:
-                data = json.load(stream)
+                data = parse_json(stream.read())
             if data["schema_version"] != SCHEMA_VERSION:
                 return None
             return Stamp(
                 stage=data["stage"],
                 fingerprint=data["fingerprint"],
                 inputs=data["inputs"],
-                outputs=tuple(Output(**output) for output in data["outputs"]),
+                outputs=tuple(Output.recorded(output) for output in data["outputs"]),
                 result=data["result"],
                 facts=data["facts"],
                 duration=data["duration"],
             )
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             # An unreadable stamp proves nothing; the stage runs again and replaces it.
             return None
 
@@ -171,7 +194,7 @@ class BuildDirectory:
         """
         document = self.join("stages", f"{stage}.json")
         with open(document, encoding="utf-8") as stream:
-            data = json.load(stream)
+            data = parse_json(stream.read())
         released = [
             output
             for output in data["outputs"]
@@ -184,7 +207,7 @@ class BuildDirectory:
         # The stamp first: a file that is released but still there is checked like any other.
         write_json(document, data, mode=0o600)
         for output in released:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 os.unlink(self.join(output["path"]))
 
     def read_document(self, name: str) -> Facts:
@@ -203,7 +226,7 @@ class BuildDirectory:
             raise DocumentError(f"Cannot read {self.join(name)}: {exc.strerror}.", remedy=remedy) from exc
         if sha256_bytes(data) != stamp.sha256_of(name):
             raise DocumentError(f"{self.join(name)} is not what {producer} wrote.", remedy=remedy)
-        document = json.loads(data)
+        document = parse_json(data)
         if document.get("schema_version") != SCHEMA_VERSION:
             raise DocumentError(
                 f"{self.join(name)} has the form {document.get('schema_version')!r}, not {SCHEMA_VERSION}.",

@@ -19,6 +19,7 @@ import time
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import LockedError
+from ansible_collections.os_image.composer.plugins.module_utils._io import parse_json
 
 _POLL_SECONDS = 0.2
 
@@ -26,9 +27,9 @@ _POLL_SECONDS = 0.2
 def _holder(descriptor: int) -> str:
     """Describe the holder in words, from what it wrote into the locked file."""
     try:
-        data = json.loads(os.pread(descriptor, 4096, 0).decode("utf-8"))
+        data = parse_json(os.pread(descriptor, 4096, 0).decode("utf-8"))
         return f"process {data['pid']} ({data['who']}, since {data['since']})"
-    except (ValueError, KeyError, OSError):
+    except (ValueError, KeyError, TypeError, OSError):
         # The file may be caught between truncation and write, or belong to a shared holder.
         return "another process"
 

@@ -13,15 +13,32 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 import typing as t
 
 _CHUNK = 1 << 20
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def canonical_json(value: t.Any) -> bytes:
     """Serialize C(value) so that equal values give equal bytes (sorted keys, no blanks, UTF-8)."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+
+
+def parse_json(data: str | bytes) -> t.Any:
+    """Parse a JSON document that somebody else may have written.
+
+    :raises ValueError: It is none, is nested deeper than any that has a meaning, or has text that is no Unicode.
+    """
+    try:
+        value = json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if _SURROGATE.search(data if isinstance(data, str) else data.decode("utf-8", errors="replace")):
+        # Two halves make a character; one alone could never be written again.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
 
 
 def digest_of(value: t.Any) -> str:
@@ -85,6 +102,7 @@ __all__ = (
     "atomic_file",
     "canonical_json",
     "digest_of",
+    "parse_json",
     "sha256_bytes",
     "sha256_file",
     "write_file",

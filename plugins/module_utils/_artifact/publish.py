@@ -14,7 +14,6 @@ import dataclasses
 import errno
 import fcntl
 import glob
-import json
 import os
 import re
 import shutil
@@ -23,13 +22,15 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
-from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
+from ansible_collections.os_image.composer.plugins.module_utils._io import parse_json, sha256_bytes
 
 CHECKSUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.asc"
 
 _CHECKSUM_LINE = re.compile(r"(?P<sha256>[0-9a-f]{64}) [ *](?P<name>[^/\n\\]+)")
 _FILE_MODE = 0o644
+# What artifacts have behind the name and version of their image.
+_ARTIFACT_SUFFIX = r"\.[A-Za-z0-9.]{1,40}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,11 +140,12 @@ def _previous_artifacts(output_dir: str, base_name: str) -> set[str]:
     """Return the names of the artifacts that the manifest of the last publication lists."""
     try:
         with open(os.path.join(output_dir, manifest_name(base_name)), encoding="utf-8") as stream:
-            names = {artifact["path"] for artifact in json.load(stream)["artifacts"]}
+            names = {artifact["path"] for artifact in parse_json(stream.read())["artifacts"]}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
     # A manifest that somebody edited must not make us remove files that are not of this image.
-    return {name for name in names if isinstance(name, str) and name.startswith(f"{base_name}.") and "/" not in name}
+    own = re.compile(re.escape(base_name) + _ARTIFACT_SUFFIX)
+    return {name for name in names if isinstance(name, str) and own.fullmatch(name)}
 
 
 def _read_existing(output_dir: str, name: str) -> bytes:
@@ -243,7 +245,7 @@ def publish(
                 remedy="What was there before is unchanged. Clear the reason away and run the stage again.",
             ) from exc
         for name in stale:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 os.unlink(stage.final(name))
         _sync(directory)
     return checksums

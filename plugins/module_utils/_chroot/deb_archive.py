@@ -30,6 +30,18 @@ _BLOCK = 512
 _READ = 1 << 17
 _WRITE = 1 << 20
 
+# What the kernel's calls take: sizes of files, users and groups (all bits set means none), the numbers of devices; and
+# times, which ext4 keeps until 2446.
+_NUMBER_LIMIT = 1 << 63
+_OWNER_LIMIT = (1 << 32) - 1
+_MAJOR_LIMIT, _MINOR_LIMIT = 1 << 12, 1 << 20
+_TIME_LIMIT = 15032385536
+# Linux has no longer paths.
+_LONGEST_NAME = 4096
+# The lists of the largest packages have 10 MB; more control data than this is an attack or an error.
+_CONTROL_LIMIT = 64 << 20
+_LONGEST_CONTROL_NAME = 64
+
 _FILE_TYPES: t.Mapping[bytes, int] = {
     b"\0": stat.S_IFREG,
     b"0": stat.S_IFREG,
@@ -103,11 +115,18 @@ class ByteStream:
             pass
 
 
-def _number(field: bytes) -> int:
+def _number(field: bytes, limit: int = _NUMBER_LIMIT) -> int:
+    """Read a number of a tar header, which must be less than a limit."""
     if field[0] & 0x80:
-        return int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
-    text = field.rstrip(b"\0 ").lstrip()
-    return int(text, 8) if text else 0
+        value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
+    else:
+        text = field.rstrip(b"\0 ").lstrip()
+        if text.translate(None, b"01234567"):
+            raise DebFormatError("A tar header is damaged.")
+        value = int(text, 8) if text else 0
+    if value >= limit:
+        raise DebFormatError(f"A tar header holds the number {value}, which is too large.")
+    return value
 
 
 def _text(field: bytes) -> str:
@@ -139,6 +158,8 @@ def read_tar(stream: ByteStream) -> t.Iterator[TarMember]:
         kind = header[156:157]
         size = _number(header[124:136])
         if kind in (b"L", b"K"):
+            if size > _LONGEST_NAME:
+                raise DebFormatError("A name in a tar archive is longer than any can be.")
             name = _text(stream.read(size))
             stream.skip(-size % _BLOCK)
             if kind == b"L":
@@ -160,13 +181,17 @@ def read_tar(stream: ByteStream) -> t.Iterator[TarMember]:
             path=_installed_path(path),
             file_type=file_type,
             mode=_number(header[100:108]) & 0o7777,
-            uid=_number(header[108:116]),
-            gid=_number(header[116:124]),
+            uid=_number(header[108:116], _OWNER_LIMIT),
+            gid=_number(header[116:124], _OWNER_LIMIT),
             size=size if file_type == stat.S_IFREG else 0,
-            mtime=_number(header[136:148]),
+            mtime=_number(header[136:148], _TIME_LIMIT),
             target=_installed_path(target) if kind == b"1" else target,
-            device=os.makedev(_number(header[329:337]), _number(header[337:345])) if kind in b"34" else 0,
+            device=_device(header) if kind in b"34" else 0,
         )
+
+
+def _device(header: bytes) -> int:
+    return os.makedev(_number(header[329:337], _MAJOR_LIMIT), _number(header[337:345], _MINOR_LIMIT))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,11 +204,16 @@ class ControlMember:
 
 
 def parse_control(text: str) -> dict[str, str]:
-    """Return the fields of one paragraph of deb822(5); continuation lines keep their line breaks and blanks."""
+    """Return the fields of one paragraph of deb822(5); continuation lines keep their line breaks and blanks.
+
+    :raises DebFormatError: It is none.
+    """
     fields: dict[str, str] = {}
     name = ""
     for line in text.splitlines():
         if line[:1] in (" ", "\t"):
+            if not name:
+                raise DebFormatError("A paragraph of control data begins with a line that continues nothing.")
             fields[name] += "\n" + line
         elif ":" in line:
             name, value = line.split(":", 1)
@@ -229,7 +259,10 @@ class DebArchive:
         A file with the flag V(remove-on-upgrade) is not in the package, and has to be removed from older systems.
         """
         member = self.control.get("conffiles")
-        lines = [line.split() for line in member.data.decode("utf-8").splitlines()] if member else []
+        try:
+            lines = [line.split() for line in member.data.decode("utf-8").splitlines()] if member else []
+        except UnicodeDecodeError as exc:
+            raise DebFormatError(f"The list of configuration files of {self.path} is not UTF-8: {exc}.") from exc
         return {line[-1]: " ".join(line[:-1]) for line in lines if line}
 
     def write_control(self, directory: str) -> None:
@@ -255,25 +288,44 @@ class DebArchive:
             header = self._file.read(60)
             if len(header) < 60:
                 return
-            size = int(header[48:58])
+            digits = header[48:58].rstrip(b" ")
+            if not digits.isdigit():
+                raise DebFormatError(f"{self.path} is not a Debian package: the size of a member is {digits!r}.")
+            size = int(digits)
             self._members[header[:16].decode("ascii").rstrip(" ").rstrip("/")] = (position + 60, size)
             position += 60 + size + (size & 1)
 
     def _read_control(self) -> dict[str, ControlMember]:
         stream = self._open("control.tar")
         members = {}
+        left = _CONTROL_LIMIT
         for member in read_tar(stream):
+            left -= member.size
+            if left < 0:
+                raise DebFormatError(f"The control files of {self.path} are larger than {_CONTROL_LIMIT} bytes.")
             data = stream.read(member.size)
             stream.skip(-member.size % _BLOCK)
             if member.file_type == stat.S_IFREG:
-                members[member.path[1:]] = ControlMember(member.mode, member.mtime, data)
+                members[self._control_name(member.path[1:])] = ControlMember(member.mode, member.mtime, data)
         return members
+
+    def _control_name(self, name: str) -> str:
+        """Return the name of a control file, which becomes a part of file names."""
+        if "/" in name or name == "." or len(os.fsencode(name)) > _LONGEST_CONTROL_NAME:
+            raise DebFormatError(f"{self.path} has the control file {name[:80]!r}; they lie in no directory.")
+        return name
 
     def _open(self, prefix: str) -> ByteStream:
         for name, (offset, size) in self._members.items():
             if name == prefix or name.startswith(f"{prefix}."):
-                return ByteStream(self._decompress(name[len(prefix) + 1 :], offset, size))
+                return ByteStream(self._sound(self._decompress(name[len(prefix) + 1 :], offset, size)))
         raise DebFormatError(f"{self.path} is not a Debian package: it has no {prefix}.")
+
+    def _sound(self, chunks: t.Iterator[bytes]) -> t.Iterator[bytes]:
+        try:
+            yield from chunks
+        except (zlib.error, lzma.LZMAError, OSError) as exc:
+            raise DebFormatError(f"The package {self.path} cannot be decompressed: {exc}.") from exc
 
     def _compressed(self, offset: int, size: int) -> t.Iterator[bytes]:
         descriptor = self._file.fileno()
@@ -317,10 +369,16 @@ def _lazily(chunks: t.Iterator[bytes], decompressor: lzma.LZMADecompressor | bz2
 def _gunzip(chunks: t.Iterator[bytes]) -> t.Iterator[bytes]:
     decompressor = zlib.decompressobj(31)
     for chunk in chunks:
-        data = decompressor.decompress(chunk)
-        if data:
-            yield data
-    yield decompressor.flush()
+        rest = chunk
+        while rest and not decompressor.eof:
+            data = decompressor.decompress(rest, _WRITE)
+            rest = decompressor.unconsumed_tail
+            if data:
+                yield data
+    if not decompressor.eof:
+        yield decompressor.flush()
+        if not decompressor.eof:
+            raise EOFError("its compressed data is cut short")
 
 
 def _unzstd(chunks: t.Iterator[bytes]) -> t.Iterator[bytes]:
@@ -348,12 +406,16 @@ def build_date(path: str) -> int:
     """Return when a .deb file was built (seconds since the epoch), as it says itself: usually its last changelog entry.
 
     :raises OSError: It cannot be read.
+    :raises DebFormatError: It is no package.
     """
     with open(path, "rb", buffering=0) as stream:
         header = stream.read(68)
     if not header.startswith(b"!<arch>\n") or len(header) < 68:
         raise DebFormatError(f"{path} is not a Debian package: it does not begin like one.")
-    return int(header[24:36].strip() or b"0")
+    digits = header[24:36].strip() or b"0"
+    if not digits.isdigit():
+        raise DebFormatError(f"{path} is not a Debian package: its date is {digits!r}.")
+    return int(digits)
 
 
 __all__ = (

@@ -9,12 +9,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import Inspection
 from ansible_collections.os_image.composer.plugins.module_utils._image.verity import root_hashes
+from ansible_collections.os_image.composer.plugins.module_utils._io import parse_json
 
 # Fields of bills of materials that tell one document from another, and when it was made.
 _SBOM_FIELDS = ("documentNamespace", "creationInfo", "serialNumber", "metadata.timestamp")
@@ -56,11 +56,11 @@ class Identifiers:
 def sbom_content(data: bytes) -> t.Any:
     """Return what a bill of materials tells about packages; V(None) when it is no JSON document."""
     try:
-        document = json.loads(data)
+        document = parse_json(data)
         for field in _SBOM_FIELDS:
             holder, _dot, key = field.rpartition(".")
             (document.get(holder, {}) if holder else document).pop(key, None)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         return None
     return document
 

@@ -13,7 +13,6 @@ import contextlib
 import dataclasses
 import fnmatch
 import functools
-import json
 import os
 import tempfile
 import typing as t
@@ -49,7 +48,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._image.verity im
     read_superblock,
     verity_facts,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
+from ansible_collections.os_image.composer.plugins.module_utils._io import parse_json, sha256_bytes
 
 _OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 _GRUB_DIRECTORIES = ("/boot/grub", "/boot/grub2", "/grub", "/grub2")
@@ -250,9 +249,9 @@ class Inspection:
             if data is None or not kind:
                 continue
             try:
-                document = json.loads(data)
+                document = parse_json(data)
                 count = len(document.get("packages" if kind == "spdx" else "components", ()))
-            except (ValueError, AttributeError):
+            except (ValueError, AttributeError, TypeError):
                 self.notes.append(f"The bill of materials {DIRECTORY}/{name} is no JSON document.")
                 count = 0
             found.append(

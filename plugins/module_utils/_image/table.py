@@ -86,23 +86,24 @@ def read_table(raw: str, runner: CommandRunner) -> PartitionTable | None:
     partitions: t.List[TablePartition] = []
     for entry in table.get("partitions", ()):
         number = _NUMBER.search(entry["node"][len(raw) :])
-        flags = entry.get("attrs", "").split()
+        # What sfdisk cannot say is null.
+        flags = (entry.get("attrs") or "").split()
         if entry.get("bootable"):
             flags.append("boot")
         partitions.append(
             TablePartition(
                 number=int(number.group(1)) if number else len(partitions) + 1,
-                start=entry["start"] * sector,
-                size=entry["size"] * sector,
-                type=entry["type"].lower(),
-                uuid=entry.get("uuid", "").lower(),
-                name=entry.get("name", ""),
+                start=entry.get("start", 0) * sector,
+                size=entry.get("size", 0) * sector,
+                type=(entry.get("type") or "").lower(),
+                uuid=(entry.get("uuid") or "").lower(),
+                name=entry.get("name") or "",
                 flags=tuple(flags),
             )
         )
     return PartitionTable(
         type={"dos": "mbr"}.get(table["label"], table["label"]),
-        id=table.get("id", "").lower(),
+        id=(table.get("id") or "").lower(),
         sector_size=sector,
         partitions=tuple(partitions),
         warnings=tuple(line.strip() for line in f"{said}\n{done.error_text}".splitlines() if line.strip()),

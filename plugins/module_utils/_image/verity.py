@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import struct
 import typing as t
@@ -49,6 +50,8 @@ class VeritySuperblock:
 def read_superblock(raw: str, partition: TablePartition) -> VeritySuperblock | None:
     """Return the superblock at the beginning of a partition; V(None) when there is none."""
     with open(raw, "rb") as stream:
+        if partition.start >= stream.seek(0, os.SEEK_END):
+            return None
         stream.seek(partition.start)
         data = stream.read(_SUPERBLOCK.size)
     if len(data) < _SUPERBLOCK.size or not data.startswith(_MAGIC):

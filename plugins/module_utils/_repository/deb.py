@@ -339,11 +339,11 @@ def _seconds(value: str | None) -> int | None:
         return None
     try:
         when = email.utils.parsedate_to_datetime(value)
-    except (TypeError, ValueError) as exc:
-        raise ValueError(f"bad date {value!r}") from exc
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=datetime.timezone.utc)
-    return int(when.timestamp())
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=datetime.timezone.utc)
+        return int(when.timestamp())
+    except (TypeError, ValueError, OverflowError) as exc:
+        raise ValueError(f"bad date {value[:80]!r}") from exc
 
 
 __all__ = ("DebRepository",)

@@ -17,7 +17,6 @@ import abc
 import contextlib
 import dataclasses
 import datetime
-import json
 import os
 import re
 import typing as t
@@ -29,6 +28,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._download.url im
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._io import (
     digest_of,
+    parse_json,
     sha256_bytes,
     write_file,
     write_json,
@@ -553,7 +553,7 @@ def read_json(path: str) -> dict[str, t.Any]:
     """Read an object of our own; an empty one when there is none."""
     try:
         with open(path, encoding="utf-8") as stream:
-            value = json.load(stream)
+            value = parse_json(stream.read())
     except (FileNotFoundError, ValueError):
         # What cannot be read proves nothing; it is made anew.
         return {}

@@ -119,8 +119,16 @@ class DebPool(PackagePool):
         with open(index.path, "rb") as stream:
             data = stream.read()
         offsets = array.array("Q", _stanza_offsets(data))
+        fields = b"".join(_RELATION_FIELDS.findall(data))
+        try:
+            fields.decode("utf-8")
+        except UnicodeDecodeError as exc:
+            raise RepositoryError(
+                f"The package index {index.path} is not UTF-8: {fields[exc.start :][:20]!r}.",
+                remedy="The repository is damaged; tell its maintainers.",
+            ) from exc
         with tempfile.TemporaryFile() as reduced:
-            reduced.write(b"".join(_RELATION_FIELDS.findall(data)))
+            reduced.write(fields)
             reduced.write(b"\n")
             reduced.flush()
             reduced.seek(0)

@@ -9,12 +9,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import SCHEMA_VERSION, Facts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
+from ansible_collections.os_image.composer.plugins.module_utils._io import parse_json
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.graph import DependencyGraph
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import PackagePool
@@ -151,7 +151,7 @@ def read_lock(path: str, *, provider_id: str) -> Facts:
     remedy = "Give a packages.lock.json that an earlier build left in its output directory, or leave out lock_file."
     try:
         with open(path, encoding="utf-8") as stream:
-            lock = json.load(stream)
+            lock = parse_json(stream.read())
     except OSError as exc:
         raise ResolveError(f"Cannot read the lock file {path}: {exc.strerror}.", remedy=remedy) from exc
     except ValueError as exc:
@@ -182,8 +182,12 @@ def _problems(lock: t.Any) -> t.Iterator[str]:
     if broken:
         return
     for number, entry in enumerate(lock["repositories"]):
-        yield from _misfits(entry, _REPOSITORY_FORM, f"repositories[{number}].")
-    known = {entry.get("name") for entry in lock["repositories"]}
+        misfits = list(_misfits(entry, _REPOSITORY_FORM, f"repositories[{number}]."))
+        yield from misfits
+        broken += misfits
+    if broken:
+        return
+    known = {entry["name"] for entry in lock["repositories"]}
     names: set[str] = set()
     for number, entry in enumerate(lock["packages"]):
         misfits = list(_misfits(entry, _PACKAGE_FORM, f"packages[{number}]."))

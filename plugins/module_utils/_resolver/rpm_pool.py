@@ -241,7 +241,7 @@ class RpmPool(PackagePool):
         repository = self.repository(solvable)
         name, version, arch = found.name, found.evr, found.arch
         checksum = found.lookup_checksum(self.solv.SOLVABLE_CHECKSUM)
-        location, _medium = found.lookup_location()
+        location, _medium = found.lookup_location() or ("", 0)
         size = found.lookup_num(self.solv.SOLVABLE_DOWNLOADSIZE)
         if checksum is None or checksum.typestr() != "sha256" or not location or not size:
             missing = "location" if not location else "SHA-256 checksum" if size else "size"

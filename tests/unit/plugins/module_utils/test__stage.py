@@ -236,10 +236,23 @@ def test_changed_document_is_refused(build: BuildDirectory) -> None:
         build.read_document("packages.lock.json")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"schema_version": 1}', b"\xff\xfe"])
+DEEP = b"[" * 100_000
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"schema_version": 1}', b"\xff\xfe", DEEP])
 def test_unreadable_stamp_proves_nothing(build: BuildDirectory, content: bytes) -> None:
     run(build)
     pathlib.Path(build.join("stages", "pkg_resolve.json")).write_bytes(content)
+    assert run(build)["rebuild_reason"] == "not built yet"
+
+
+@pytest.mark.parametrize("path", ["..", "../x", "", "a/../b", "a\0b", "\ud800"])
+def test_a_stamp_with_a_strange_path_proves_nothing(build: BuildDirectory, path: str) -> None:
+    run(build)
+    stamp = pathlib.Path(build.join("stages", "pkg_resolve.json"))
+    data = json.loads(stamp.read_text())
+    data["outputs"][0]["path"] = path
+    stamp.write_text(json.dumps(data))
     assert run(build)["rebuild_reason"] == "not built yet"
 
 

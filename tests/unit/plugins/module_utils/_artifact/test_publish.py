@@ -75,6 +75,7 @@ def test_an_edited_manifest_removes_nothing_else(tmp_path: pathlib.Path) -> None
     (tmp_path / "a-1.precious").write_text("x")
     (output / "b.raw").write_text("x")
     paths = [{"path": "../a-1.precious"}, {"path": "a-1.x/../../a-1.precious"}, {"path": "b.raw"}, {"path": 3}]
+    paths += [{"path": f"a-1.{'x' * 300}"}, {"path": "a-1.\ud800"}, {"path": "a-1.\0"}]
     (output / "a-1.manifest.json").write_text(json.dumps({"artifacts": paths}))
     _publish(output, {"a-1.raw": "two"})
     assert (tmp_path / "a-1.precious").exists()

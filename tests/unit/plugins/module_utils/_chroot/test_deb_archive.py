@@ -6,9 +6,14 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import pathlib
+import re
 import stat
 import subprocess
+import tarfile
+import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import (
@@ -92,6 +97,70 @@ def test_a_damaged_header(tmp_path: pathlib.Path) -> None:
     path.write_bytes(data)
     with pytest.raises(DebFormatError, match="A tar header is damaged"):
         members(path)
+
+
+def outer(*members: tuple[str, bytes], size: str = "") -> bytes:
+    """Return an archive of ar."""
+    data = b"!<arch>\n"
+    for name, content in members:
+        head = f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{size or len(content):<10}`\n"
+        data += head.encode() + content + b"\n" * (len(content) % 2)
+    return data
+
+
+def inner(name: str, content: bytes = b"", **header: t.Any) -> bytes:
+    """Return a tar archive with a file."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        for key, value in header.items():
+            setattr(member, key, value)
+        archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("size", ["-60", "-1", "1_0", "+8"])
+def test_a_size_that_leads_back_does_not_go_round_in_circles(tmp_path: pathlib.Path, size: str) -> None:
+    path = tmp_path / "x.deb"
+    path.write_bytes(outer(("control.tar", b""), size=size))
+    with pytest.raises(DebFormatError, match=f"the size of a member is b'{re.escape(size)}'"):
+        DebArchive(str(path))
+
+
+@pytest.mark.parametrize(
+    ("archive", "message"),
+    [
+        (inner("./x/y"), "has the control file 'x/y'; they lie in no directory"),
+        (inner("./."), r"has the control file '\.'"),
+        (inner("./" + "x" * 90), "has the control file"),
+        (inner("./control", b" x\n"), "begins with a line that continues nothing"),
+        (inner("./control", uid=(1 << 32) - 1), "A tar header holds the number 4294967295, which is too large"),
+        (inner("./control", mtime=1 << 40), "A tar header holds the number 1099511627776, which is too large"),
+        (inner("./" + "x/" * 3000), "A name in a tar archive is longer than any can be"),
+    ],
+)
+def test_control_files_that_nobody_can_write(tmp_path: pathlib.Path, archive: bytes, message: str) -> None:
+    path = tmp_path / "x.deb"
+    path.write_bytes(outer(("control.tar", archive)))
+    with pytest.raises(DebFormatError, match=message):
+        DebArchive(str(path))
+
+
+def test_a_small_package_does_not_fill_the_memory(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "x.deb"
+    bomb = gzip.compress(inner("./huge", bytes(65 << 20)))
+    path.write_bytes(outer(("control.tar.gz", bomb)))
+    with pytest.raises(DebFormatError, match="are larger than 67108864 bytes"):
+        DebArchive(str(path))
+
+
+@pytest.mark.parametrize("suffix", ["gz", "xz", "bz2"])
+def test_damaged_compression_is_named(tmp_path: pathlib.Path, suffix: str) -> None:
+    path = tmp_path / "x.deb"
+    path.write_bytes(outer(("control.tar", inner("./control", b"Package: x\n")), (f"data.tar.{suffix}", b"x" * 99)))
+    with DebArchive(str(path)) as archive, pytest.raises(DebFormatError, match="x.deb cannot be decompressed: "):
+        archive.data().read(1)
 
 
 def test_paragraphs() -> None:

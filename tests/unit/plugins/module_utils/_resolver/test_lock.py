@@ -69,6 +69,8 @@ def test_a_lock_is_read_as_it_was_written(tmp_path: pathlib.Path) -> None:
         ("{", "is not JSON"),
         ("[]", "is not a package lock: it is not a JSON object"),
         (json.dumps(lock(schema_version=2)), "schema_version is 2, not 1"),
+        ("[" * 100_000, "is not JSON: it is nested too deeply"),
+        (json.dumps(lock(repositories=[{"name": []}])), r"repositories\[0\]\.name has the wrong form"),
         (json.dumps(lock(packages=3)), "packages has the wrong form"),
         (json.dumps(lock(source_date_epoch=-1)), "source_date_epoch has the wrong form"),
         (json.dumps(lock(package(sha256="x"))), r"packages\[0\]\.sha256 has the wrong form"),
