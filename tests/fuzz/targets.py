@@ -109,20 +109,11 @@ def _texts(*texts: str) -> t.Callable[[pathlib.Path], t.Sequence[bytes]]:
 def _configured(**more: t.Any) -> RepositoryConfig:
     data = {
         "name": "stable",
-        "mirror": None,
-        "url": "http://mirror.example.org/debian",
-        "path": None,
+        "url": "http://mirror.example.org",
         "suite": "bookworm",
-        "components": ("main", "contrib"),
-        "priority": 500,
-        "allow_packages": (),
-        "exclude_packages": (),
-        "gpgcheck": True,
-        "repo_gpgcheck": True,
-        "keys": (),
-        "fingerprints": (),
+        "components": ["main", "contrib"],
     }
-    return RepositoryConfig(**{**data, **more})
+    return RepositoryConfig.from_data({**data, **more})
 
 
 _RELEASE = f"""\

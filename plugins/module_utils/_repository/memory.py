@@ -14,14 +14,13 @@ everything would be new.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 import typing as t
 import urllib.parse
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
-from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, write_json
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, parse_json, write_json
 
 # More would only help who publishes several times between two builds.
 _DOCUMENTS = 8
@@ -120,7 +119,7 @@ class Memory:
 
 def _load(path: str) -> t.Dict[str, t.Any]:
     with open(path, encoding="utf-8") as stream:
-        value = json.load(stream)
+        value = parse_json(stream.read())
     if not isinstance(value, dict):
         raise ValueError("it holds no mapping")
     return value
