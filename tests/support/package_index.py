@@ -51,6 +51,7 @@ def repository(
     priority: int = 500,
     allow_packages: t.Sequence[str] = (),
     exclude_packages: t.Sequence[str] = (),
+    foreign: bool = False,
     base_url: str = "http://mirror.example.org/debian",
     date: int = 1_700_000_000,
 ) -> RepositoryMetadata:
@@ -67,6 +68,7 @@ def repository(
         priority=priority,
         allow_packages=tuple(allow_packages),
         exclude_packages=tuple(exclude_packages),
+        foreign=foreign,
         gpgcheck=True,
         signed_by=("A" * 40,),
         metadata_digest=hashlib.sha256(digest.encode()).hexdigest(),

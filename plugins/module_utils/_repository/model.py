@@ -47,6 +47,7 @@ class RepositoryMetadata:
     :ivar date: When the repository was published, in seconds since 1970.
     :ivar valid_until: When the metadata ceases to be valid, or V(None).
     :ivar indexes: The package indexes, in the order of the components.
+    :ivar foreign: Whether it is somebody else's than the provider's.
     :ivar further: Returns another index of the same repository, verified, that only few resolutions need; V(None) when
         the repository has no such index.
     """
@@ -64,7 +65,13 @@ class RepositoryMetadata:
     date: int
     valid_until: int | None
     indexes: tuple[PackageIndex, ...]
+    foreign: bool = False
     further: t.Callable[[str], PackageIndex | None] | None = dataclasses.field(default=None, compare=False)
+
+    @property
+    def is_outsider(self) -> bool:
+        """Whether it may only add packages: it is foreign, and the template allows no certain packages of it."""
+        return self.foreign and not self.allow_packages
 
     def fingerprint(self) -> dict[str, t.Any]:
         """Return what of this repository shapes a resolution: digests, never URLs, paths or times."""
@@ -74,6 +81,7 @@ class RepositoryMetadata:
             "priority": self.priority,
             "allow_packages": list(self.allow_packages),
             "exclude_packages": list(self.exclude_packages),
+            **({"foreign": True} if self.foreign else {}),
         }
 
 

@@ -109,8 +109,12 @@ def refresh_repositories(
             [(candidate.repository, index) for candidate, indexes in zip(candidates, wanted) for index in indexes]
         )
         _tell_apart(candidates)
+        foreign = _foreign(candidates)
         accepted = iter(
-            [_accept(candidate, indexes, completion, now=moment) for candidate, indexes in zip(candidates, wanted)]
+            [
+                _accept(candidate, indexes, completion, foreign=candidate.repository.name in foreign, now=moment)
+                for candidate, indexes in zip(candidates, wanted)
+            ]
         )
         return [
             loose_repository(kind.loose, config, package_arch=package_arch, metadata_dir=metadata_dir)
@@ -184,8 +188,29 @@ class _Completion:
             fetch_indexes(missing, self.downloader, self.progress)
 
 
+def _foreign(candidates: t.Sequence[Candidate[t.Any]]) -> set[str]:
+    """Return the names of the repositories that are somebody else's than the provider's.
+
+    What a key of the provider has signed is the provider's, whoever names it. A provider that has no repositories of
+    its own gets them by the template: there the first one stands for it.
+    """
+    own = [candidate for candidate in candidates if not candidate.repository.foreign] or list(candidates[:1])
+    keys = {key for candidate in own for key in (*candidate.repository.fingerprints, *candidate.signed.signed_by)}
+    names = {candidate.repository.name for candidate in own}
+    return {
+        candidate.repository.name
+        for candidate in candidates
+        if candidate.repository.name not in names and not keys.intersection(candidate.signed.signed_by)
+    }
+
+
 def _accept(
-    candidate: Candidate[t.Any], indexes: t.Sequence[WantedIndex], completion: _Completion, *, now: int
+    candidate: Candidate[t.Any],
+    indexes: t.Sequence[WantedIndex],
+    completion: _Completion,
+    *,
+    foreign: bool,
+    now: int,
 ) -> RepositoryMetadata:
     """Keep what was verified as the repository's state, and describe it."""
     repository, release = candidate.repository, candidate.release
@@ -228,6 +253,7 @@ def _accept(
         date=release.date,
         valid_until=release.valid_until,
         indexes=tuple(describe_index(repository, index) for index in indexes),
+        foreign=foreign,
         further=further if optional else None,
     )
 

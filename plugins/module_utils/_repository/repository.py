@@ -168,6 +168,7 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         self.keys = config.keys
         self.fingerprints = config.fingerprints
         self.max_age = config.max_age
+        self.foreign = config.foreign
         self._mirror = config.mirror
         self._url = config.url
         self._mirrors = mirrors

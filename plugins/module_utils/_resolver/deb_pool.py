@@ -174,12 +174,18 @@ class DebPool(PackagePool):
         return stanza.get("Package") == self.name(solvable) and known in (version, version.partition(":")[2])
 
     def marked(self, mark: str) -> list[str]:
-        """Return the names of packages whose candidate has a mark, in the order of the indexes."""
+        """Return the names of packages whose candidate has a mark, in the order of the indexes.
+
+        No foreign repository says what is essential: what the template allows it to replace stays what it was.
+        """
         names = []
-        for first, stanzas in zip(self._starts, self._stanzas):
+        for source, stanzas in zip(self._sources, self._stanzas):
+            if source.repository.foreign:
+                continue
             for position in stanzas.marks.get(mark, ()):
-                name = self.name(first + position)
-                if self.candidate(name) == first + position:
+                name = self.name(source.first + position)
+                candidate = self.candidate(name)
+                if candidate == source.first + position or (candidate is not None and self.is_foreign(candidate)):
                     names.append(name)
         return names
 

@@ -14,6 +14,7 @@ import re
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import KEPT_OUT
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
     GLOB,
     Choice,
@@ -64,6 +65,8 @@ class DebFinder(Finder):
         if origin:
             versions = [number for number in versions if self._comes_from(number, origin)]
             if not versions:
+                if origin in {repository for _arch, repository, _installable in self._pool.kept_out(name)}:
+                    raise Refused(f"The package {name!r} is in {origin}, but {KEPT_OUT} keeps it out.")
                 known = sorted({self._pool.repository(number).name for number in self._pool.versions(name)})
                 raise Refused(f"The repository {origin!r} has no package {name!r}; it is in {listed(known)}.")
         if not version:

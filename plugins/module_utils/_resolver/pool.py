@@ -30,6 +30,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.solv_cache import SolvCache
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import DEFAULT_PRIORITY
 
+#: Why a repository's package may not be chosen.
+KEPT_OUT = "allowPackages, excludePackages, a negative priority or what it would replace"
+
 
 @dataclasses.dataclass(frozen=True)
 class Package:
@@ -109,6 +112,8 @@ class PackagePool(abc.ABC):
         self._sources: list[Source] = []
         self._starts: list[int] = []
         self._excluded: list[int] = []
+        #: What foreign repositories have and may not bring, with the reason, by the name of the repository.
+        self.left_out: dict[str, list[str]] = {}
         self._candidates: dict[str, int | None] = {}
         self.pool = self.solv.Pool()
         self._set_semantics()
@@ -160,6 +165,7 @@ class PackagePool(abc.ABC):
         if self._excluded:
             self.pool.set_disabled_list(self._excluded)
         self._link()
+        self._keep_outsiders_in_their_place()
         self._cache.forget_old()
 
     def _link(self) -> None:
@@ -169,8 +175,9 @@ class PackagePool(abc.ABC):
     def _load_index(self, repository: RepositoryMetadata, index: PackageIndex) -> None:
         priority = repository.priority or DEFAULT_PRIORITY
         repo = self.pool.add_repo(f"{repository.name}/{index.component}/{index.arch}")
-        # libsolv ranks repositories by this; versions are only compared within one rank.
-        repo.priority = priority
+        # libsolv ranks repositories by this; versions are only compared within one rank. What an outsider has is never
+        # another version of a package that others have; where it provides the same as they, they are preferred.
+        repo.priority = 2 * priority - repository.is_outsider
         self._fill(repo, repository, index)
         first = next((solvable.id for solvable in repo.solvables_iter()), None)
         if first is None:
@@ -188,6 +195,55 @@ class PackagePool(abc.ABC):
                 name = self.name(number)
                 if excluded(name) or not allowed(name):
                     self._excluded.append(number)
+
+    def _keep_outsiders_in_their_place(self) -> None:
+        """Exclude what would take the place of other repositories' packages and comes from where it may not.
+
+        Whoever adds a vendor's repository wants what the vendor makes, and not the vendor's C(base-files).
+        """
+        left_out: list[int] = []
+        for source in self._sources:
+            if not source.repository.is_outsider or source.priority < 0:
+                continue
+            known = set(self._excluded)
+            for number in range(source.first, source.end):
+                replaced = [] if number in known else self._replaced_by(number)
+                if not replaced:
+                    continue
+                left_out.append(number)
+                if self._would_win(number, replaced):
+                    self.left_out.setdefault(source.repository.name, []).append(self.label(number))
+        if left_out:
+            self._excluded.extend(left_out)
+            self.pool.set_disabled_list(self._excluded)
+            self.pool.createwhatprovides()
+
+    def _would_win(self, solvable: int, replaced: t.Sequence[int]) -> bool:
+        """Tell whether a package would have been taken instead of some others."""
+        mine = self.solvable(solvable)
+        rank = self._sources[self._position(solvable)].priority
+        ranks = [self._sources[self._position(other)].priority for other in replaced]
+        if any(self.name(other) != mine.name for other in replaced):
+            return rank >= max(ranks)
+        return all((rank, mine.evrcmp(self.solvable(other))) > (theirs, 0) for other, theirs in zip(replaced, ranks))
+
+    def _replaced_by(self, solvable: int) -> list[int]:
+        """Return the packages of the provider, and of the build host, that a foreign package would replace."""
+        return self._insiders(self.name(solvable))
+
+    def _insiders(self, name: str) -> list[int]:
+        """Return all versions of a package in repositories that may replace packages of each other."""
+        dep = self.pool.Dep(name, False)
+        found = () if dep is None else self.pool.whatprovides(dep)
+        return [other.id for other in found if other.name == name and not self.is_foreign(other.id)]
+
+    def is_foreign(self, solvable: int) -> bool:
+        """Tell whether a package is in a foreign repository."""
+        return self.repository(solvable).foreign
+
+    def is_outsider(self, solvable: int) -> bool:
+        """Tell whether a package is in a repository that may only add packages."""
+        return self.repository(solvable).is_outsider
 
     @contextlib.contextmanager
     def without(self, solvables: t.Sequence[int]) -> t.Iterator[None]:
@@ -294,4 +350,4 @@ def _any_of(patterns: t.Iterable[str]) -> t.Callable[[str], bool]:
     return lambda name: any(expression.match(name) for expression in expressions)
 
 
-__all__ = ("Alternative", "Clause", "Package", "PackagePool", "Source")
+__all__ = ("KEPT_OUT", "Alternative", "Clause", "Package", "PackagePool", "Source")

@@ -166,7 +166,9 @@ class PreferenceWalk:
         self._chosen[name] = solvable
         self._firm.add(name)
         try:
-            satisfied = self._follow(needed, was_firm=was_firm, stays=stays)
+            satisfied = self._follow(
+                needed, by_outsider=self._pool.is_outsider(solvable), was_firm=was_firm, stays=stays
+            )
         finally:
             if not was_firm:
                 self._firm.discard(name)
@@ -200,7 +202,7 @@ class PreferenceWalk:
                     self._firm.add(name)
         return success
 
-    def _follow(self, needed: t.Sequence[Clause], *, was_firm: bool, stays: bool) -> bool:
+    def _follow(self, needed: t.Sequence[Clause], *, by_outsider: bool, was_firm: bool, stays: bool) -> bool:
         success = True
         for clause in needed:
             if self._is_met(clause):
@@ -213,7 +215,11 @@ class PreferenceWalk:
                             self._firm.add(name)
                             success = self._take(name) and success
                 continue
-            if not self._choose(self._ranked(clause), was_firm=was_firm):
+            ranked = self._ranked(clause)
+            if len(ranked) > 1 and not by_outsider:
+                # What needs something gets it from where it comes from itself, if that has it.
+                ranked.sort(key=self._pool.is_outsider)
+            if not self._choose(ranked, was_firm=was_firm):
                 success = False
                 if not stays:
                     break

@@ -160,6 +160,20 @@ class RpmPool(PackagePool):
         with contextlib.suppress(OSError), atomic_file(path) as target:
             target.write(f"{sha256_bytes(text.encode('utf-8'))}\n{text}".encode())
 
+    def _replaced_by(self, solvable: int) -> list[int]:
+        """Return what has the same name, what the package obsoletes, and what it claims to be by its provides."""
+        found = super()._replaced_by(solvable)
+        package = self.solvable(solvable)
+        for dep in package.lookup_deparray(self.solv.SOLVABLE_OBSOLETES):
+            name = dep.str().split(" ")[0]
+            found += [other for other in self._insiders(name) if self._matches(other, dep)]
+        for dep in package.lookup_deparray(self.solv.SOLVABLE_PROVIDES):
+            found += self._insiders(dep.str().split(" ")[0])
+        return list(dict.fromkeys(found))
+
+    def _matches(self, solvable: int, dep: t.Any) -> bool:
+        return bool(self.solvable(solvable).matchesdep(self.solv.SOLVABLE_PROVIDES, dep))
+
     # -- files
 
     def add_files(self, paths: t.Collection[str]) -> None:

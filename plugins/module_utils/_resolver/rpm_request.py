@@ -11,6 +11,7 @@ from __future__ import annotations
 import fnmatch
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import KEPT_OUT
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
     GLOB,
     Choice,
@@ -179,10 +180,7 @@ class RpmFinder(Finder):
         others = self._pool.kept_out(text)
         excluded = listed(list(dict.fromkeys(repository for _arch, repository, installable in others if installable)))
         if excluded:
-            return (
-                f"The package {text!r} is in {excluded}, but allowPackages, excludePackages or a negative priority "
-                "keeps it out."
-            )
+            return f"The package {text!r} is in {excluded}, but {KEPT_OUT} keeps it out."
         if others:
             found = listed([f"{arch} ({repository})" for arch, repository, _installable in others])
             return f"The package {text!r} is there for another architecture only: {found}."

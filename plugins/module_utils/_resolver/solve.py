@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import PackagePool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import KEPT_OUT, PackagePool
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import listed
 
 _PROBLEMS_SHOWN = 5
@@ -105,7 +105,7 @@ def _other_offers(pool: PackagePool, dep: t.Any) -> str:
     excluded = listed(list(dict.fromkeys(repository for _arch, repository, installable in others if installable)))
     foreign = listed([f"{arch} ({repository})" for arch, repository, installable in others if not installable])
     if excluded:
-        text += f"; allowPackages, excludePackages or a negative priority keep it out of {excluded}"
+        text += f"; {KEPT_OUT} keep it out of {excluded}"
     if foreign:
         text += f"; it is there for another architecture only: {foreign}"
     return text

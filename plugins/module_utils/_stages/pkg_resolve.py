@@ -39,6 +39,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.lock i
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
     Request,
     Selection,
+    listed,
     requests_of,
     template_requests,
 )
@@ -65,6 +66,7 @@ def resolve(
     *,
     cache_dir: str | None,
     source_date_epoch: int | None = None,
+    warn: t.Callable[[str], None] | None = None,
 ) -> Facts:
     """Return the lock of an image: decide which packages it gets.
 
@@ -72,6 +74,7 @@ def resolve(
     :param cache_dir: Where the resolver keeps the binary form of package indexes.
     :param source_date_epoch: The date of the image; by default that of the newest package, or of the newest
         repository where indexes do not tell when packages were made.
+    :param warn: Gets in full sentences what the user should know.
     :raises ResolveError: Packages are missing, or in conflict.
     """
     resolver: Resolver = RESOLVERS[document.provider.family](
@@ -79,6 +82,13 @@ def resolve(
     )
     pool = resolver.pool
     pool.load(repositories)
+    if warn is not None:
+        for name, labels in pool.left_out.items():
+            warn(
+                f"Not taken from the repository {name!r}, because they would replace packages of the provider: "
+                f"{listed(labels)}. Packages that shall be taken nevertheless belong into its allowPackages, which "
+                "then has to name all that are taken from it ('*' for every one)"
+            )
     requests = requests_of(document.provider, document.system, pool)
     selection = resolver.select(requests)
     chosen = resolver.solve(selection)
@@ -291,7 +301,12 @@ class PackageResolve(Stage):
         repositories = self.repositories()
         count = sum(len(repository.indexes) for repository in repositories)
         self.progress.milestone("Packages", f"Resolving packages against {count} package indexes")
-        lock = resolve(self.document, repositories, cache_dir=os.path.join(self.document.metadata_dir, "solv"))
+        lock = resolve(
+            self.document,
+            repositories,
+            cache_dir=os.path.join(self.document.metadata_dir, "solv"),
+            warn=lambda text: self.progress.milestone("Packages", text, level="warn"),
+        )
         before = self._previous_lock()
         if before is not None and not any(package_changes(before, lock).values()):
             # Repositories are published anew every day; an image of the same packages keeps its date.

@@ -552,6 +552,25 @@ def test_the_memory_belongs_to_the_mirror_not_to_its_address(site: Site) -> None
         site.refresh_all(config, mirrors={"debian": f"http://localhost:{site.server.port}"})
 
 
+def test_what_a_key_of_the_provider_signs_is_the_providers(site: Site) -> None:
+    root = f"{site.repository.root}/vendor"
+    vendor = {**site.config, "name": "vendor", "url": f"{site.server.url}/vendor", "foreign": True}
+    stranger = {"keys": [site.keys.stranger.public], "fingerprints": [site.keys.stranger.fingerprint]}
+    for key, config, expected in (
+        (site.keys.archive, vendor, [False, False]),
+        (site.keys.stranger, {**vendor, **stranger}, [False, True]),
+        # A key that is named, and has not signed, vouches for nothing.
+        (site.keys.stranger, {**vendor, "keys": [*site.config["keys"], *stranger["keys"]], "fingerprints": []}, [0, 1]),
+        (None, {**vendor, "gpgcheck": False}, [False, True]),
+    ):
+        DebRepository(root).publish(key)
+        found = site.refresh_all(site.config, config)
+        assert [metadata.foreign for metadata in found] == expected
+        assert found[1].fingerprint().get("foreign", False) == expected[1]
+        # For a provider without any, the first of the template stands.
+        assert [metadata.foreign for metadata in site.refresh_all({**site.config, "foreign": True}, config)] == expected
+
+
 def test_a_release_from_the_future(site: Site) -> None:
     site.repository.publish(site.keys.archive, date=time.time() + 86400)
     message = site.refused()

@@ -9,12 +9,16 @@ from __future__ import annotations
 import pathlib
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, ResolveError
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import (
     DebPool,
     normal_relation,
     parse_stanza,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_request import DebFinder
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_solve import solve
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import KEPT_OUT
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request
 from ansible_collections.os_image.composer.tests.support.package_index import pool_of, repository
 
 INDEX = """
@@ -227,3 +231,95 @@ def test_relations_are_written_in_one_way(text: str, expected: str) -> None:
 
 def test_a_stanza_may_have_folded_fields() -> None:
     assert parse_stanza(b"Package: a\nDepends: b,\n c\nX: y\n") == {"Package": "a", "Depends": "b,\nc", "X": "y"}
+
+
+# ---- foreign repositories
+
+BASE = """
+    base-files
+    Version: 12
+    Essential: yes
+
+    nginx
+    Version: 1.22-1
+
+    app
+    Depends: gone | tool, mta
+
+    tool
+
+    exim
+    Provides: mta
+"""
+VENDOR = """
+    base-files
+    Version: 99:13
+    Essential: yes
+
+    nginx
+    Version: 1.29-1
+
+    tool
+    Version: 0.9
+
+    agent
+    Essential: yes
+    Depends: gone | tool
+
+    gone
+
+    postman
+    Provides: mta
+    Priority: required
+"""
+
+
+def test_a_foreign_repository_replaces_nothing(tmp_path: pathlib.Path) -> None:
+    pool = pool_of(repository(tmp_path, BASE), repository(tmp_path, VENDOR, name="vendor", foreign=True))
+    assert {name: pool.label(candidate(pool, name)) for name in ("base-files", "nginx", "tool", "agent")} == {
+        "base-files": "base-files 12",
+        "nginx": "nginx 1.22-1",
+        "tool": "tool 1.0-1",
+        "agent": "agent 1.0-1",
+    }
+    # What would not have been taken anyway is not worth a word.
+    assert pool.left_out == {"vendor": ["base-files 99:13", "nginx 1.29-1"]}
+    assert pool.marked("essential") == ["base-files"]
+    assert pool.marked("required") == []
+
+
+def test_a_foreign_repository_is_not_used_for_what_others_need(tmp_path: pathlib.Path) -> None:
+    pool = pool_of(repository(tmp_path, BASE), repository(tmp_path, VENDOR, name="vendor", foreign=True))
+    chosen = solve(pool, [candidate(pool, "app")])
+    assert sorted(map(pool.name, chosen)) == ["app", "exim", "tool"]
+    # Its own packages get what they ask for first.
+    assert sorted(map(pool.name, solve(pool, [candidate(pool, "agent")]))) == ["agent", "gone"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "expected"),
+    [
+        (["nginx"], {"base-files": "base-files 12", "nginx": "nginx 1.29-1", "agent": ""}),
+        (["*"], {"base-files": "base-files 99:13", "nginx": "nginx 1.29-1", "agent": "agent 1.0-1"}),
+    ],
+)
+def test_a_foreign_repository_replaces_what_is_allowed(
+    tmp_path: pathlib.Path, allowed: list[str], expected: dict[str, str]
+) -> None:
+    vendor = repository(tmp_path, VENDOR, name="vendor", foreign=True, allow_packages=allowed)
+    pool = pool_of(repository(tmp_path, BASE), vendor)
+    found = {name: pool.candidate(name) for name in expected}
+    assert {name: "" if number is None else pool.label(number) for name, number in found.items()} == expected
+    assert pool.left_out == {}
+    # It does not say what is essential; what is, stays so.
+    assert pool.marked("essential") == ["base-files"]
+
+
+def test_a_foreign_repository_of_higher_priority_replaces_nothing_either(tmp_path: pathlib.Path) -> None:
+    vendor = repository(tmp_path, VENDOR, name="vendor", foreign=True, priority=990)
+    pool = pool_of(repository(tmp_path, BASE), vendor)
+    assert pool.label(candidate(pool, "tool")) == "tool 1.0-1"
+    assert pool.left_out == {"vendor": ["base-files 99:13", "nginx 1.29-1", "tool 0.9"]}
+    with pytest.raises(ResolveError) as caught:
+        DebFinder(pool).select([Request("nginx/vendor", "system")])
+    assert f"The package 'nginx' is in vendor, but {KEPT_OUT} keeps it out." in str(caught.value)

@@ -228,10 +228,40 @@ def test_only_allowed_packages_come_from_a_repository(tmp_path: pathlib.Path) ->
     resolver = resolver_of(base, extra)
     assert solve(resolver, "app", "lib") == ["app 1.0-1.noarch", "lib 2.0-1.noarch"]
     assert (
-        "The package 'more' is in extra, but allowPackages, excludePackages or a negative priority keeps it out."
-        in refused(resolver, "more")
+        "The package 'more' is in extra, but allowPackages, excludePackages, a negative priority or what it would "
+        "replace keeps it out." in refused(resolver, "more")
     )
     assert resolver.pool.names() == {"app", "lib"}
+
+
+def test_a_foreign_repository_replaces_nothing(tmp_path: pathlib.Path) -> None:
+    base = rpm_repository(tmp_path, "app 1.0-1\nRequires: libx\n\nlib 1.0-1\nProvides: libx\n\nshell 1.0-1")
+    packages = """
+        lib 2.0-1
+
+        other-lib 9.0-1
+        Provides: libx
+
+        better-shell 1.0-1
+        Obsoletes: shell < 2
+
+        claims 1.0-1
+        Provides: shell = 9
+
+        agent 1.0-1
+    """
+    vendor = rpm_repository(tmp_path, packages, name="vendor", foreign=True)
+    resolver = resolver_of(base, vendor)
+    assert solve(resolver, "app", "shell", "agent") == [
+        "agent 1.0-1.noarch",
+        "app 1.0-1.noarch",
+        "lib 1.0-1.noarch",
+        "shell 1.0-1.noarch",
+    ]
+    assert resolver.pool.left_out == {"vendor": ["lib 2.0-1", "better-shell 1.0-1", "claims 1.0-1"]}
+    assert "The package 'better-shell' is in vendor, but allowPackages, " in refused(resolver, "better-shell")
+    allowed = resolver_of(base, rpm_repository(tmp_path, packages, name="vendor", foreign=True, allow_packages=["*"]))
+    assert solve(allowed, "lib", "shell") == ["better-shell 1.0-1.noarch", "lib 2.0-1.noarch"]
 
 
 def test_excluded_packages_come_from_elsewhere(tmp_path: pathlib.Path) -> None:
@@ -431,7 +461,7 @@ def test_a_dependency_whose_providers_may_not_be_taken(tmp_path: pathlib.Path) -
         "needs 'lib32', which no repository has; it is there for another architecture only: i686 (base).\n" in message
     )
     message = refused(resolver_of(rpm_repository(tmp_path, "app\nRequires: libx.so.1"), extra), "app")
-    reason = "allowPackages, excludePackages or a negative priority keep it out of extra."
+    reason = "allowPackages, excludePackages, a negative priority or what it would replace keep it out of extra."
     assert f"needs 'libx.so.1', which no repository has; {reason}\n" in message
     assert "in extra, but allowPackages" in refused(resolver_of(base, extra), "libx.so.1")
 

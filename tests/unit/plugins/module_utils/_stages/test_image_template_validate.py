@@ -137,6 +137,21 @@ def test_a_repository_of_the_provider_can_be_replaced(run: Run, tmp_path: pathli
     repositories = document_of(run(packageRepositories=[own])).provider_data["repositories"]
     assert [entry["name"] for entry in repositories] == ["bookworm-updates", "bookworm-security", "bookworm"]
     assert repositories[2]["url"] == "https://mirror.example.org/debian"
+    # It has the rights of the one that it replaces.
+    assert not any(entry.get("foreign") for entry in repositories)
+
+
+def test_how_far_a_repository_is_trusted_is_no_part_of_the_image(run: Run, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "in").mkdir(exist_ok=True)
+    (tmp_path / "in" / "key.asc").write_text("key")
+    url = {"codename": "stable", "url": "https://packages.example.org/debian", "pkey": "key.asc"}
+    directory = {"codename": "mine", "path": "/srv/packages", "gpgcheck": False}
+    plain = document_of(run(packageRepositories=[url, directory]))
+    aged = document_of(run(packageRepositories=[{**url, "maxAge": 30}, directory]))
+    entries = [aged.provider_data["repositories"][number] for number in (3, 4)]
+    assert [(entry.get("foreign"), entry.get("max_age")) for entry in entries] == [(True, 30), (None, None)]
+    assert [(entry.foreign, entry.max_age) for entry in aged.provider.repositories[3:]] == [(True, 30), (False, 0)]
+    assert aged.provider_fingerprint == plain.provider_fingerprint
 
 
 def test_secrets_are_nowhere(run: Run) -> None:

@@ -152,6 +152,21 @@ def test_a_picture_that_cannot_be_written_is_explained(build: Build) -> None:
         build.run(dot_file="/nowhere/graph.dot")
 
 
+def test_what_a_foreign_repository_may_not_replace_is_told(build: Build) -> None:
+    vendor = "base\nVersion: 99:13\nEssential: yes\n\ntool"
+    build.repositories.append(repository(build.directory, vendor, name="vendor", foreign=True))
+    build.packages.append("tool")
+    build.run()
+    chosen = {package["name"]: package["version"] for package in build.lock()["packages"]}
+    assert (chosen["base"], chosen["tool"]) == ("1.0-1", "1.0-1")
+    log = (build.directory / "build" / "build.log").read_text()
+    assert (
+        "Not taken from the repository 'vendor', because they would replace packages of the provider: base 99:13. "
+        "Packages that shall be taken nevertheless belong into its allowPackages, which then has to name all that are "
+        "taken from it ('*' for every one)" in log
+    )
+
+
 def test_a_second_run_changes_nothing(build: Build) -> None:
     build.run()
     result = build.run()
