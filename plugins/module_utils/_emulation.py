@@ -157,12 +157,12 @@ def emulation_problem(arch: str, *, directory: str, handlers: t.Sequence[Handler
 def _runs(arch: str, directory: str) -> bool:
     """Start a tiny program in an empty root directory."""
     runner = CommandRunner()
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".emulation-") as root:
-        path = os.path.join(root, "program")
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".emulation-") as place:
+        path = os.path.join(place, "program")
         with open(path, "wb") as stream:
             stream.write(tiny_program(arch))
         os.chmod(path, 0o755)
-        done = runner.run([find_tool("chroot"), root, "/program"], check=False, timeout=60)
+        done = runner.run([find_tool("chroot"), place, "/program"], check=False, timeout=60)
     return done.rc == _STATUS
 
 

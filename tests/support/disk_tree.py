@@ -14,7 +14,6 @@ import stat
 import subprocess
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._compose.disk import (
@@ -27,6 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 EPOCH = 1_700_000_000
 BUILD_DIGEST = "5e" * 32

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import posixpath
 import sqlite3
@@ -21,6 +22,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.licens
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.rpm_license import tagged_license
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.spdx import PackageDescription
 from ansible_collections.os_image.composer.plugins.module_utils._chroot import rpm_header
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import by_descriptor, open_below
 
 _DPKG_STATUS = "/var/lib/dpkg/status"
 _RPM_DATABASE = "/var/lib/rpm/rpmdb.sqlite"
@@ -42,23 +44,32 @@ class LayeredTree:
 
     def read(self, path: str) -> bytes | None:
         """Return the content of a regular file by its absolute path in the tree; V(None) when there is none."""
-        found = self.find(path)
-        if found is None:
-            return None
-        try:
-            descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_SIZE:
+        with self._opened(path) as descriptor:
+            if descriptor is None:
                 return None
-            return os.pread(descriptor, status.st_size, 0)
-        finally:
-            os.close(descriptor)
+            size = os.fstat(descriptor).st_size
+            if size > _MAX_SIZE:
+                return None
+            with open(by_descriptor(descriptor), "rb") as stream:
+                return stream.read(size)
 
-    def find(self, path: str) -> str | None:
-        """Return where a file really lies on the host; V(None) when there is none."""
+    @contextlib.contextmanager
+    def file(self, path: str) -> t.Iterator[str | None]:
+        """Yield a path of the host by which a regular file can be opened while the block runs; V(None) for none."""
+        with self._opened(path) as descriptor:
+            yield None if descriptor is None else by_descriptor(descriptor)
+
+    @contextlib.contextmanager
+    def _opened(self, path: str) -> t.Iterator[int | None]:
+        """Open a regular file as a path alone, so that it can be looked at; V(None) when there is none."""
+        descriptor = self._find(path)
+        try:
+            yield descriptor if descriptor is not None and stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _find(self, path: str) -> int | None:
         remaining = [part for part in path.split("/") if part]
         resolved: t.List[str] = []
         links = 0
@@ -69,35 +80,44 @@ class LayeredTree:
             if part == "..":
                 del resolved[-1:]
                 continue
-            candidate = posixpath.join(*resolved, part)
-            real = self._lookup(candidate)
-            if real is None:
+            descriptor = self._lookup(posixpath.join(*resolved, part))
+            if descriptor is None:
                 return None
-            if os.path.islink(real):
+            if stat.S_ISLNK(os.fstat(descriptor).st_mode):
+                target = os.readlink("", dir_fd=descriptor)
+                os.close(descriptor)
                 links += 1
                 if links > _MAX_LINKS:
                     return None
-                target = os.readlink(real)
                 if target.startswith("/"):
                     resolved = []
                 remaining = [piece for piece in target.split("/") if piece] + remaining
+            elif not remaining:
+                return descriptor
             else:
+                os.close(descriptor)
                 resolved.append(part)
-        return self._lookup(posixpath.join(*resolved)) if resolved else None
+        return None
 
-    def _lookup(self, relative: str) -> str | None:
-        """Return the topmost entry of that name; its directory has no symbolic links in it."""
+    def _lookup(self, relative: str) -> int | None:
+        """Open the topmost entry of that name. What is a directory in one layer may be a link in another."""
         for layer in self._layers:
-            path = os.path.join(layer, relative)
             try:
-                status = os.lstat(path)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+                with contextlib.ExitStack() as stack:
+                    root = os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                    stack.callback(os.close, root)
+                    descriptor = open_below(root, relative, os.O_PATH | os.O_NOFOLLOW, links=False)
+            except OSError as exc:
+                if exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    continue
+                raise
+            status = os.fstat(descriptor)
             # A whiteout, see the kernel's documentation of overlayfs. What a package says does not become untrue when
             # its documentation is removed from the image, so look further down.
             if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+                os.close(descriptor)
                 continue
-            return path
+            return descriptor
         return None
 
 
@@ -144,9 +164,6 @@ def read_rpm_descriptions(
     The database of installed packages is read where it has the form that today's distributions use (sqlite); nothing is
     known of packages in another.
     """
-    path = tree.find(_RPM_DATABASE)
-    if path is None:
-        return {}
     wanted = (
         rpm_header.NAME,
         rpm_header.SUMMARY,
@@ -157,8 +174,13 @@ def read_rpm_descriptions(
     )
     names = {package["name"] for package in packages}
     descriptions = {}
-    # Immutable: nothing is written beside it, not even a lock.
-    with contextlib.closing(sqlite3.connect(f"file:{urllib.parse.quote(path)}?immutable=1", uri=True)) as database:
+    with contextlib.ExitStack() as stack:
+        path = stack.enter_context(tree.file(_RPM_DATABASE))
+        if path is None:
+            return {}
+        # Immutable: nothing is written or read beside it, not even a lock.
+        database = sqlite3.connect(f"file:{urllib.parse.quote(path)}?immutable=1", uri=True)
+        stack.enter_context(contextlib.closing(database))
         for (blob,) in database.execute("SELECT blob FROM Packages"):
             values = {tag: str(value) for tag, value in rpm_header.parse_header(blob, wanted).items()}
             name = values.get(rpm_header.NAME, "")

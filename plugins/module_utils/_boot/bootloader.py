@@ -13,9 +13,7 @@ What is known of a bootloader without an image stands in :mod:`_bootloader`.
 from __future__ import annotations
 
 import abc
-import contextlib
 import dataclasses
-import os
 import re
 import typing as t
 
@@ -27,11 +25,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._bootloader impo
     EFI,
     bootloaders_that,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _OS_RELEASE = re.compile(r"""^([A-Z_]+)=(["']?)(.*)\2$""")
 
@@ -65,21 +63,25 @@ class BootContext:
     runner: CommandRunner
     scratch: str
 
+    @property
+    def files(self) -> TreeFiles:
+        """The files of the tree."""
+        return TreeFiles(self.tree)
+
     def path(self, path: str) -> str:
-        """Return the host's path of a file in the tree; no link leads out of it."""
-        return self.tree + resolve_in_tree(self.tree, path)
+        """Return the host's path of a regular file of the tree, without symbolic links."""
+        return self.files.host_path(path)
 
     def in_tree(self, *paths: str, packages: t.Sequence[str]) -> str:
-        """Return the host's path of a file that the image must have.
+        """Return the path, of the tree, of a file or directory that the image must have.
 
         :param paths: Where it may lie; the first place counts that has it.
         :param packages: What the package that has it is called, for the error message.
         :raises BootError: It is missing.
         """
         for path in paths:
-            found = self.path(path)
-            if os.path.exists(found):
-                return found
+            if self.files.exists(path):
+                return path
         raise BootError(
             f"The root tree has no {' and no '.join(paths)}, which the bootloader needs.",
             remedy="Add the package that has it to systemConfig.packages; distributions call it "
@@ -183,11 +185,9 @@ class Bootloader(abc.ABC):
 def os_release_text(tree: str) -> str:
     """Return the content of a tree's os-release file; empty when there is none."""
     for path in ("/etc/os-release", "/usr/lib/os-release"):
-        with (
-            contextlib.suppress(FileNotFoundError),
-            open(tree + resolve_in_tree(tree, path), encoding="utf-8", errors="replace") as stream,
-        ):
-            return stream.read()
+        data = TreeFiles(tree).read_bytes(path)
+        if data is not None:
+            return data.decode("utf-8", errors="replace")
     return ""
 
 

@@ -120,7 +120,10 @@ class Grub(Bootloader):
         :param more: Modules beside those that every platform has.
         """
         name, packages = platform
-        modules = context.in_tree(f"/usr/lib/grub/{name}", f"/usr/lib64/grub/{name}", packages=packages)
+        found = context.in_tree(f"/usr/lib/grub/{name}", f"/usr/lib64/grub/{name}", packages=packages)
+        # A program of the host reads them, which would follow links.
+        modules = os.path.join(context.scratch, f"grub-{name}")
+        context.files.copy_directory_out(found, modules)
         early = os.path.join(context.scratch, f"grub-early-{name}.cfg")
         with open(early, "w", encoding="ascii") as stream:
             stream.write(_early_configuration(context, holder))
@@ -163,7 +166,7 @@ class Grub(Bootloader):
 def _directory(context: BootContext) -> str:
     """Return where the image's own tools expect GRUB's files."""
     for path, directory in _DIRECTORIES:
-        if os.path.exists(context.path(path)):
+        if context.files.exists(path):
             return directory
     return "/boot/grub"
 
@@ -210,7 +213,7 @@ class GrubEfi(Grub):
             ),
         )
         for path, sources, package in programs:
-            files.esp.add(path, context.in_tree(*sources, packages=[package]))
+            files.esp.add(path, context.path(context.in_tree(*sources, packages=[package])))
         files.esp.add_text(f"EFI/{vendor}/grub.cfg", _early_configuration(context, holder))
 
 
@@ -225,7 +228,7 @@ class GrubBios(Grub):
         name, packages = _BIOS_PLATFORM
         places = [f"/usr/{lib}/grub/{name}/boot.img" for lib in ("lib", "lib64")]
         boot = context.in_tree(*places, packages=packages)
-        with open(boot, "rb") as boot_stream, open(path, "rb") as core_stream:
+        with context.files.open(boot) as boot_stream, open(path, "rb") as core_stream:
             files.bios = BiosProgram(boot_stream.read(), core_stream.read())
         check_core(files.bios.core, context.layout)
 

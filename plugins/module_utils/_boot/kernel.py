@@ -10,12 +10,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _INITRDS = ("initrd.img-{}", "initramfs-{}.img", "initrd-{}")
 
@@ -40,10 +39,11 @@ def find_kernels(tree: str) -> t.List[Kernel]:
     :param tree: The tree's path on the host.
     :raises BootError: There is none, or one has no initrd.
     """
+    files = TreeFiles(tree)
     kernels = []
     for kernel in find_kernel_images(tree):
         initrds = [f"/boot/{form.format(kernel.version)}" for form in _INITRDS]
-        initrd = next((path for path in initrds if _is_file(tree, path)), None)
+        initrd = next((path for path in initrds if files.is_file(path)), None)
         if initrd is None:
             raise BootError(
                 f"The kernel {kernel.version} has no initrd: the root tree has none of {', '.join(initrds)}.",
@@ -87,10 +87,6 @@ def default_kernel_first(kernels: t.Sequence[Kernel], wanted: str) -> t.List[Ker
         f"The template asks for the kernel version {wanted!r}, but the image has {present}.",
         remedy="Correct kernel.version or kernel.packages; without kernel.version the newest kernel is booted.",
     )
-
-
-def _is_file(tree: str, path: str) -> bool:
-    return os.path.isfile(tree + resolve_in_tree(tree, path))
 
 
 __all__ = ("Kernel", "default_kernel_first", "find_kernel_images", "find_kernels")

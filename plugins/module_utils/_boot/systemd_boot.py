@@ -45,7 +45,7 @@ class SystemdBoot(Bootloader):
 
     def add_files(self, context: BootContext, files: BootFiles) -> None:
         arch = efi_name(context.arch)
-        loader = context.in_tree(f"{_DIRECTORY}/systemd-boot{arch}.efi", packages=_PACKAGES)
+        loader = context.path(context.in_tree(f"{_DIRECTORY}/systemd-boot{arch}.efi", packages=_PACKAGES))
         files.esp.add(fallback_path(context.arch), loader)
         # Where bootctl looks when it updates the bootloader of the running system.
         files.esp.add(f"EFI/systemd/systemd-boot{arch}.efi", loader)
@@ -83,7 +83,7 @@ class SystemdBoot(Bootloader):
         return plain
 
     def _add_uki(self, files: BootFiles, context: BootContext, kernel: Kernel, path: str, arch: str) -> None:
-        stub = context.in_tree(f"{_DIRECTORY}/linux{arch}.efi.stub", packages=_PACKAGES)
+        stub = context.path(context.in_tree(f"{_DIRECTORY}/linux{arch}.efi.stub", packages=_PACKAGES))
         sections = [
             Section(".osrel", os_release_text(context.tree).encode("utf-8")),
             Section(".cmdline", context.cmdline.encode("utf-8") + b"\0"),

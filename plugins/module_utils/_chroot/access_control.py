@@ -16,9 +16,9 @@ from __future__ import annotations
 import os
 import re
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Security
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _SELINUX_CONFIG = "/etc/selinux/config"
 _APPARMOR_PARSER = "/sbin/apparmor_parser"
@@ -50,7 +50,7 @@ def _policies(files: TreeFiles) -> list[str]:
     return [
         os.path.basename(directory)
         for directory in files.glob("/etc/selinux", "*")
-        if os.path.isdir(files.real(directory)) and files.glob(f"{directory}/policy", "policy.*")
+        if files.is_directory(directory) and files.glob(f"{directory}/policy", "policy.*")
     ]
 
 

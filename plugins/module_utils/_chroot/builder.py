@@ -21,7 +21,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.configur
     configure,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.families import INSTALLERS
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
     InitramfsSettings,
     choose_generator,
@@ -50,6 +49,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._io import diges
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import with_kept_keys
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Stage
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 #: Raised whenever the same packages or settings give another layer than before.
 LAYER_VERSION = 5

@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Leftovers
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _SSHD = "/usr/sbin/sshd"
 _KEYGEN_UNIT = "sshd-keygen.service"
@@ -68,10 +68,11 @@ def clean_up(files: TreeFiles, leftovers: Leftovers) -> None:
         for path in files.glob(directory, pattern):
             files.remove(path)
     for name in _LOGS:
-        path = files.real(f"/var/log/{name}", follow_last=False)
-        if files.exists(f"/var/log/{name}") and files.read(f"/var/log/{name}"):
-            with open(path, "wb"):
-                pass
+        path = f"/var/log/{name}"
+        if files.is_file(path) and not files.is_link(path):
+            status = files.status(path)
+            if status is not None and status.st_size:
+                files.truncate(path)
     _forget_machine(files)
 
 

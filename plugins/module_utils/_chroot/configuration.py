@@ -17,11 +17,11 @@ from __future__ import annotations
 import dataclasses
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.access_control import set_up_access_control
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.additional_files import install_additional_files
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup import (
     clean_up,
     generate_host_keys_at_boot,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles, install_additional_files
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardening import check_hardening, harden
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Installer, Repositories
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.localization import set_locale, set_timezone
@@ -32,6 +32,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.services
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.users import check_shells, create_users
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import SystemConfig
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 #: The parts of systemConfig that the configuration layer is made from.
 CONFIGURATION_KEYS = (

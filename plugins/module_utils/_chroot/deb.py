@@ -21,12 +21,15 @@ import contextlib
 import os
 import re
 import shlex
+import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import (
+    TAR_BLOCK,
     DebArchive,
     TarMember,
     build_date,
+    read_tar,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.documentation import (
     DOCUMENTATION_FILTER,
@@ -39,8 +42,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.dpkg_dat
     UnpackedPackage,
     file_stem,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.extract import Extractor, NotPlainError
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.extract import (
+    Extractor,
+    NotPlainError,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import (
     Installer,
     Leftovers,
@@ -50,7 +55,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.installe
     SpoiledTreeError,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import configure_apt
+from ansible_collections.os_image.composer.plugins.module_utils._command import CompletedCommand
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _POLICY = "/usr/sbin/policy-rc.d"
 _FORBID_SERVICES = "#!/bin/sh\nexit 101\n"
@@ -71,6 +78,14 @@ STUBBED_PROGRAMS = (
 
 # A new configuration file wins over one that a script made before; nobody is there to be asked.
 _DPKG_OPTIONS = ("--force-unsafe-io", "--force-confnew", "--no-pager")
+
+_FAILED_ARCHIVE = re.compile(r"^dpkg: error processing archive /run/packages/(\S+) ", re.MULTILINE)
+_FAILED_NODE = re.compile(
+    r"^dpkg: error processing archive /run/packages/(\S+) \(--unpack\):\s+error creating device ", re.MULTILINE
+)
+# Of the patterns of --path-exclude, see fnmatch(3).
+_GLOB_CHARACTERS = r"([*?\[\\])"
+_ESCAPED = r"\\\1"
 
 # The directories that one tree of /usr has replaced; the links must be there before the first file is.
 _MERGED_DIRECTORIES = ("bin", "lib", "sbin")
@@ -105,6 +120,10 @@ class DebInstaller(Installer):
     def _database(self) -> DpkgDatabase:
         return DpkgDatabase(self._root)
 
+    @property
+    def _files(self) -> TreeFiles:
+        return TreeFiles(self._root)
+
     @staticmethod
     def build_date(path: str) -> int:
         return build_date(path)
@@ -122,11 +141,11 @@ class DebInstaller(Installer):
         os.chmod(self._root, 0o755)
         if merged_usr:
             for name in (*_MERGED_DIRECTORIES, *_MERGED_FOR_ARCH.get(self._arch, ())):
-                os.makedirs(f"{self._root}/usr/{name}", mode=0o755, exist_ok=True)
-                os.symlink(f"usr/{name}", f"{self._root}/{name}")
+                self._files.make_directory(f"/usr/{name}")
+                self._files.link(f"/{name}", f"usr/{name}")
         self._database.create()
         if not self._documentation:
-            TreeFiles(self._root).write(DOCUMENTATION_FILTER, FILTER_TEXT)
+            self._files.write(DOCUMENTATION_FILTER, FILTER_TEXT)
 
     def install(self, packages: t.Sequence[LockedPackage], *, again: bool = False) -> None:
         if again:
@@ -202,7 +221,7 @@ class DebInstaller(Installer):
             UnpackedPackage(file_stem(archive), archive, files.paths)
             for (_package, archive), files in zip(batch, extracted)
         ]
-        self._database.record_unpacked(unpacked, self._root)
+        self._database.record_unpacked(unpacked)
         if empty:
             self._run_preinst_scripts(batch)
             reserved = self._database.reserved_paths()
@@ -232,12 +251,13 @@ class DebInstaller(Installer):
             f"export DPKG_RUNNING_VERSION={version} DPKG_ADMINDIR={ADMIN_DIRECTORY} DPKG_ROOT=",
             "export DPKG_FORCE=unsafe-io,confnew DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1",
         ]
-        staged: list[str] = []
+        staged = False
         for package, archive in batch:
             if "preinst" not in archive.control:
                 continue
-            staged.append(f"{self._root}{stage}-{package.name}")
-            archive.write_control(staged[-1])
+            staged = True
+            with self._files.new_directory(f"{stage}-{package.name}") as directory:
+                archive.write_control(directory)
             environment = (
                 f"DPKG_MAINTSCRIPT_PACKAGE={package.name} DPKG_MAINTSCRIPT_ARCH={archive.fields['Architecture']}"
             )
@@ -259,21 +279,48 @@ class DebInstaller(Installer):
             raise self._script_error(names, "its preinst script failed", done.text)
 
     def unpack(self, packages: t.Sequence[LockedPackage]) -> None:
-        """Let dpkg unpack packages; in an empty tree they have to be extracted first, so that there is a dpkg."""
+        """Let dpkg unpack packages; in an empty tree they have to be extracted first, so that there is a dpkg.
+
+        Programs in the tree cannot make device nodes: packages that have some are unpacked without them, and they are
+        made from what the packages' archives say.
+        """
         if not self._database.packages():
             self._extract_only(packages)
+        done = self._unpack(packages)
+        failed = set(_FAILED_ARCHIVE.findall(done.text))
+        if done.rc != 0 and failed and failed == set(_FAILED_NODE.findall(done.text)):
+            rest = [package for package in packages if os.path.basename(package.path) in failed]
+            nodes = [node for package in rest for node in _device_nodes(package)]
+            done = self._unpack(rest, without=[node.path for node in nodes])
+            if done.rc == 0:
+                self._make_nodes(nodes)
+        if done.rc != 0:
+            raise self._dpkg_error(done.text, "unpacked")
+
+    def _unpack(self, packages: t.Sequence[LockedPackage], *, without: t.Sequence[str] = ()) -> CompletedCommand:
         names = "".join(f"/run/packages/{os.path.basename(package.path)}\0" for package in packages)
         argv = ["xargs", "-0", "-x", "-s", "2000000", "dpkg", *_DPKG_OPTIONS, "--force-depends", "--no-triggers"]
+        argv += [f"--abort-after={len(packages) + 1}"]
+        argv += [f"--path-exclude={re.sub(_GLOB_CHARACTERS, _ESCAPED, path)}" for path in without]
         with forbidden_services(self._root):
-            done = self._sandbox.run(
+            return self._sandbox.run(
                 [*argv, "--unpack"],
                 data=names.encode("utf-8"),
                 binds={"/run/packages": os.path.dirname(packages[0].path)},
                 check=False,
                 what="Unpacking packages",
             )
-        if done.rc != 0:
-            raise self._dpkg_error(done.text, "unpacked")
+
+    def _make_nodes(self, nodes: t.Sequence[TarMember]) -> None:
+        for node in nodes:
+            self._files.make_node(
+                node.path,
+                node.file_type | node.mode,
+                node.device,
+                uid=node.uid,
+                gid=node.gid,
+                mtime=min(node.mtime, self._newest),
+            )
 
     def install_by_dpkg(self, packages: t.Sequence[LockedPackage]) -> None:
         """Install packages as dpkg alone would, one after another."""
@@ -316,22 +363,30 @@ class DebInstaller(Installer):
         return self._script_error([os.path.basename(name) for name in names], f"it could not be {what}", output)
 
 
+def _device_nodes(package: LockedPackage) -> list[TarMember]:
+    """Return the device nodes that a package has."""
+    nodes = []
+    with DebArchive(package.path) as archive:
+        stream = archive.data()
+        for member in read_tar(stream):
+            if member.file_type in (stat.S_IFCHR, stat.S_IFBLK):
+                nodes.append(member)
+            stream.skip(member.size + -member.size % TAR_BLOCK)
+    return nodes
+
+
 @contextlib.contextmanager
 def forbidden_services(root: str) -> t.Iterator[None]:
     """Keep scripts from starting services in a tree while the block runs; see the policy of invoke-rc.d(8)."""
-    path = root + _POLICY
-    if os.path.lexists(path):
+    files = TreeFiles(root)
+    if files.exists(_POLICY, follow_last=False):
         yield
         return
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with open(path, "x", encoding="utf-8") as stream:
-        stream.write(_FORBID_SERVICES)
-        os.fchmod(stream.fileno(), 0o755)
+    files.write(_POLICY, _FORBID_SERVICES, mode=0o755)
     try:
         yield
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        files.remove(_POLICY)
 
 
 __all__ = ("STUBBED_PROGRAMS", "DebInstaller", "forbidden_services")

@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import lzma
 import os
+import re
 import stat
 import subprocess
 import typing as t
@@ -26,7 +27,7 @@ import zlib
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 
-_BLOCK = 512
+TAR_BLOCK = 512
 _READ = 1 << 17
 _WRITE = 1 << 20
 
@@ -52,6 +53,14 @@ _FILE_TYPES: t.Mapping[bytes, int] = {
     b"5": stat.S_IFDIR,
     b"6": stat.S_IFIFO,
     b"7": stat.S_IFREG,
+}
+
+
+# What dpkg accepts.
+_NAMES: t.Mapping[str, t.Pattern[str]] = {
+    "Package": re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*"),
+    "Architecture": re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*"),
+    "Version": re.compile(r"[A-Za-z0-9.+:~_-]+"),
 }
 
 
@@ -137,6 +146,9 @@ def _installed_path(name: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise DebFormatError(f"The path {name!r} leads out of the package.")
+    if "\n" in name:
+        # In the lists of files it would be two.
+        raise DebFormatError(f"The path {name!r} has a line break in it.")
     return "/" + ("/".join(parts) or ".")
 
 
@@ -149,7 +161,7 @@ def read_tar(stream: ByteStream) -> t.Iterator[TarMember]:
     long_name: str | None = None
     long_target: str | None = None
     while True:
-        header = stream.read(_BLOCK)
+        header = stream.read(TAR_BLOCK)
         if not header.strip(b"\0"):
             return
         # The checksum counts its own field as blanks; see tar(5).
@@ -161,7 +173,7 @@ def read_tar(stream: ByteStream) -> t.Iterator[TarMember]:
             if size > _LONGEST_NAME:
                 raise DebFormatError("A name in a tar archive is longer than any can be.")
             name = _text(stream.read(size))
-            stream.skip(-size % _BLOCK)
+            stream.skip(-size % TAR_BLOCK)
             if kind == b"L":
                 long_name = name
             else:
@@ -236,6 +248,7 @@ class DebArchive:
             self._read_directory()
             self.control = self._read_control()
             self.fields = parse_control(self.control["control"].data.decode("utf-8"))
+            self._check_names()
         except (EOFError, OSError, ValueError, KeyError, zlib.error, lzma.LZMAError) as exc:
             self.close()
             raise DebFormatError(f"{path} is not a Debian package: {exc}.") from exc
@@ -265,15 +278,15 @@ class DebArchive:
             raise DebFormatError(f"The list of configuration files of {self.path} is not UTF-8: {exc}.") from exc
         return {line[-1]: " ".join(line[:-1]) for line in lines if line}
 
-    def write_control(self, directory: str) -> None:
-        """Write all control files into a new directory."""
-        os.mkdir(directory, 0o755)
+    def write_control(self, directory: int) -> None:
+        """Write all control files into an empty directory, of which this is the descriptor."""
         for name, member in self.control.items():
-            path = os.path.join(directory, name)
-            with open(path, "xb") as stream:
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(name, flags, 0o600, dir_fd=directory), "wb") as stream:
                 stream.write(member.data)
+                stream.flush()
                 os.fchmod(stream.fileno(), member.mode)
-            os.utime(path, (member.mtime, member.mtime))
+                os.utime(stream.fileno(), (member.mtime, member.mtime))
 
     def data(self) -> ByteStream:
         """Return the data archive, decompressed."""
@@ -295,6 +308,14 @@ class DebArchive:
             self._members[header[:16].decode("ascii").rstrip(" ").rstrip("/")] = (position + 60, size)
             position += 60 + size + (size & 1)
 
+    def _check_names(self) -> None:
+        """Check what becomes part of file names and of scripts; see deb-control(5)."""
+        for field, form in _NAMES.items():
+            if not form.fullmatch(self.fields[field]):
+                raise DebFormatError(
+                    f"{self.path} has the {field.lower()} {self.fields[field]!r}, which cannot be one."
+                )
+
     def _read_control(self) -> dict[str, ControlMember]:
         stream = self._open("control.tar")
         members = {}
@@ -304,7 +325,10 @@ class DebArchive:
             if left < 0:
                 raise DebFormatError(f"The control files of {self.path} are larger than {_CONTROL_LIMIT} bytes.")
             data = stream.read(member.size)
-            stream.skip(-member.size % _BLOCK)
+            stream.skip(-member.size % TAR_BLOCK)
+            # dpkg-deb packs the files of one directory, without others in it.
+            if "/" in member.path[1:]:
+                raise DebFormatError(f"{self.path} has the control file {member.path[1:]!r}, which is no plain name.")
             if member.file_type == stat.S_IFREG:
                 members[self._control_name(member.path[1:])] = ControlMember(member.mode, member.mtime, data)
         return members
@@ -419,6 +443,7 @@ def build_date(path: str) -> int:
 
 
 __all__ = (
+    "TAR_BLOCK",
     "ByteStream",
     "ControlMember",
     "DebArchive",

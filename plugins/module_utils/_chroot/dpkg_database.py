@@ -16,15 +16,24 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
+import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import DebArchive, parse_control
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.extract import CONFFILE_SUFFIX
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 ADMIN_DIRECTORY = "/var/lib/dpkg"
 
+_STATUS = f"{ADMIN_DIRECTORY}/status"
+_INFO = f"{ADMIN_DIRECTORY}/info"
+_TRIGGERS = f"{ADMIN_DIRECTORY}/triggers"
 _NOWAIT_SUFFIX = "/noawait"
-_CHUNK = 1 << 20
+_TRIGGER = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._:@-]*")
+# Files of dpkg itself beside those of triggers.
+_OWN_TRIGGERS = ("File", "Lock", "Unincorp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,29 +59,24 @@ class DpkgDatabase:
     """
 
     def __init__(self, root: str) -> None:
-        self._directory = root + ADMIN_DIRECTORY
+        self._files = TreeFiles(root)
 
     def exists(self) -> bool:
         """Tell whether there is a database."""
-        return os.path.exists(self._path("status"))
+        return self._files.exists(_STATUS)
 
     def create(self) -> None:
         """Make an empty database, as dpkg finds it in a new system."""
         for name in ("alternatives", "info", "parts", "triggers", "updates"):
-            os.makedirs(self._path(name), mode=0o755, exist_ok=True)
+            self._files.make_directory(f"{ADMIN_DIRECTORY}/{name}")
         for name in ("available", "status"):
-            _write(self._path(name), "", 0o644)
-        _write(self._path("info", "format"), "1\n", 0o644)
+            self._files.write(f"{ADMIN_DIRECTORY}/{name}", "")
+        self._files.write(f"{_INFO}/format", "1\n")
 
     def packages(self) -> dict[str, InstalledPackage]:
         """Return what the status file lists, by name (C(name:arch) for a second architecture)."""
         found: dict[str, InstalledPackage] = {}
-        try:
-            with open(self._path("status"), encoding="utf-8") as stream:
-                text = stream.read()
-        except FileNotFoundError:
-            return found
-        for paragraph in text.split("\n\n"):
+        for paragraph in self._files.read(_STATUS).split("\n\n"):
             fields = parse_control(paragraph)
             if "Package" not in fields:
                 continue
@@ -90,22 +94,15 @@ class DpkgDatabase:
     def owned_paths(self) -> set[str]:
         """Return all paths that installed packages have, directories too."""
         owned: set[str] = set()
-        directory = self._path("info")
-        for name in os.listdir(directory):
-            if name.endswith(".list"):
-                with open(os.path.join(directory, name), encoding="utf-8", errors="surrogateescape") as stream:
-                    owned.update(stream.read().splitlines())
+        for path in self._files.glob(_INFO, "*.list"):
+            owned.update(self._files.read(path).splitlines())
         return owned
 
     def reserved_paths(self) -> set[str]:
         """Return the paths that are diverted, or whose owner or mode the administrator has overridden."""
         reserved: set[str] = set()
         for name in ("diversions", "statoverride"):
-            try:
-                with open(self._path(name), encoding="utf-8", errors="surrogateescape") as stream:
-                    lines = stream.read().splitlines()
-            except FileNotFoundError:
-                continue
+            lines = self._files.read(f"{ADMIN_DIRECTORY}/{name}").splitlines()
             if name == "diversions":
                 # Three lines each: the path, where it goes, and the package that keeps the path for itself.
                 reserved.update(line for index, line in enumerate(lines) if index % 3 != 2)
@@ -118,22 +115,21 @@ class DpkgDatabase:
         for name, member in archive.control.items():
             if name == "control":
                 continue
-            path = self._path("info", f"{stem}.{name}")
-            with open(path, "wb") as stream:
+            with self._files.create(f"{_INFO}/{stem}.{name}", mode=member.mode) as stream:
                 stream.write(member.data)
-                os.fchmod(stream.fileno(), member.mode)
-            os.utime(path, (member.mtime, member.mtime))
+                stream.flush()
+                os.utime(stream.fileno(), (member.mtime, member.mtime))
 
-    def record_unpacked(self, packages: t.Sequence[UnpackedPackage], root: str) -> None:
+    def record_unpacked(self, packages: t.Sequence[UnpackedPackage]) -> None:
         """Record packages as unpacked: file lists, status, triggers."""
         paragraphs = []
         for package in packages:
             stem, archive = package.stem, package.archive
             lines = "".join(f"{path}\n" for path in package.paths)
-            _write(self._path("info", f"{stem}.list"), lines, 0o644)
+            self._files.write(f"{_INFO}/{stem}.list", lines)
             conffiles = archive.conffiles()
             if "md5sums" not in archive.control:
-                _write(self._path("info", f"{stem}.md5sums"), _md5sums(root, package.paths, conffiles), 0o644)
+                self._files.write(f"{_INFO}/{stem}.md5sums", self._md5sums(package.paths, conffiles))
             paragraph = archive.control["control"].data.decode("utf-8").strip("\n")
             paragraph += "\nStatus: install ok unpacked"
             if conffiles:
@@ -145,8 +141,18 @@ class DpkgDatabase:
         # are merely unpacked are not told.
         self._activate_triggers(packages)
         self._register_interests(packages)
-        with open(self._path("status"), "a", encoding="utf-8") as stream:
-            stream.write("".join(paragraphs))
+        self._files.append(_STATUS, "".join(paragraphs))
+
+    def _md5sums(self, paths: t.Iterable[str], conffiles: t.Collection[str]) -> str:
+        """Return what dpkg writes for a package that brings no list of its own."""
+        lines = []
+        for path in paths:
+            here = path + (CONFFILE_SUFFIX if path in conffiles else "")
+            status = self._files.status(here, follow_last=False)
+            if status is not None and stat.S_ISREG(status.st_mode):
+                digest = self._files.digest(here, hashlib.md5(usedforsecurity=False))
+                lines.append(f"{digest}  {path[1:]}\n")
+        return "".join(lines)
 
     def _register_interests(self, packages: t.Sequence[UnpackedPackage]) -> None:
         explicit: dict[str, list[str]] = {}
@@ -161,30 +167,23 @@ class DpkgDatabase:
                 else:
                     explicit.setdefault(trigger, []).append(f"{package.stem}{suffix}\n")
         for trigger, lines in explicit.items():
-            _append(self._path("triggers", trigger), "".join(lines))
+            self._files.append(f"{_TRIGGERS}/{trigger}", "".join(lines))
         if files:
-            _append(self._path("triggers", "File"), "".join(files))
+            self._files.append(f"{_TRIGGERS}/File", "".join(files))
 
     def _activate_triggers(self, packages: t.Sequence[UnpackedPackage]) -> None:
-        try:
-            with open(self._path("triggers", "File"), encoding="utf-8") as stream:
-                watched = [line.split(" ", 1)[0] for line in stream.read().splitlines()]
-        except FileNotFoundError:
-            watched = []
+        watched = [line.split(" ", 1)[0] for line in self._files.read(f"{_TRIGGERS}/File").splitlines()]
         activated: dict[str, None] = {}
         for package in packages:
             for directive, trigger in package.triggers():
-                if directive.startswith("activate") and os.path.exists(self._path("triggers", trigger)):
+                if directive.startswith("activate") and self._files.exists(f"{_TRIGGERS}/{trigger}"):
                     activated[trigger] = None
             for path in watched:
                 if path not in activated and any(name == path or name.startswith(f"{path}/") for name in package.paths):
                     activated[path] = None
         if activated:
             # Nobody waits: all is configured, and all triggers are run, before anybody looks.
-            _append(self._path("triggers", "Unincorp"), "".join(f"{trigger} -\n" for trigger in activated))
-
-    def _path(self, *parts: str) -> str:
-        return os.path.join(self._directory, *parts)
+            self._files.append(f"{_TRIGGERS}/Unincorp", "".join(f"{trigger} -\n" for trigger in activated))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,12 +199,23 @@ class UnpackedPackage:
     paths: list[str]
 
     def triggers(self) -> list[tuple[str, str]]:
-        """Return the directives of the package's triggers file with their triggers."""
+        """Return the directives of the package's triggers file with their triggers.
+
+        :raises ChrootError: A trigger's name cannot be one.
+        """
         member = self.archive.control.get("triggers")
         if member is None:
             return []
         lines = [line.split("#", 1)[0].split() for line in member.data.decode("utf-8").splitlines()]
-        return [(line[0], line[1]) for line in lines if len(line) == 2]
+        directives = [(line[0], line[1]) for line in lines if len(line) == 2]
+        for _directive, trigger in directives:
+            # That of a path is a line in a file; any other is the name of one.
+            if not trigger.startswith("/") and (trigger in _OWN_TRIGGERS or not _TRIGGER.fullmatch(trigger)):
+                raise ChrootError(
+                    f"The package {self.stem} names the trigger {trigger!r}, which cannot be one.",
+                    remedy="Leave the package out, and report it to whoever has made it.",
+                )
+        return directives
 
 
 def file_stem(archive: DebArchive) -> str:
@@ -214,32 +224,6 @@ def file_stem(archive: DebArchive) -> str:
     if fields.get("Multi-Arch") == "same":
         return f"{fields['Package']}:{fields['Architecture']}"
     return fields["Package"]
-
-
-def _md5sums(root: str, paths: t.Iterable[str], conffiles: t.Collection[str]) -> str:
-    """Return what dpkg writes for a package that brings no list of its own."""
-    lines = []
-    for path in paths:
-        here = root + path + (CONFFILE_SUFFIX if path in conffiles else "")
-        if os.path.islink(here) or not os.path.isfile(here):
-            continue
-        digest = hashlib.md5(usedforsecurity=False)
-        with open(here, "rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
-        lines.append(f"{digest.hexdigest()}  {path[1:]}\n")
-    return "".join(lines)
-
-
-def _write(path: str, text: str, mode: int) -> None:
-    with open(path, "w", encoding="utf-8", errors="surrogateescape") as stream:
-        stream.write(text)
-        os.fchmod(stream.fileno(), mode)
-
-
-def _append(path: str, text: str) -> None:
-    with open(path, "a", encoding="utf-8") as stream:
-        stream.write(text)
 
 
 __all__ = ("ADMIN_DIRECTORY", "DpkgDatabase", "InstalledPackage", "UnpackedPackage", "file_stem")

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import os
 import stat
@@ -17,18 +18,21 @@ import threading
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import (
+    TAR_BLOCK,
     ByteStream,
     DebArchive,
     TarMember,
     read_tar,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import (
+    OpenDirectories,
+    TreeFiles,
+    make_node,
+)
 
 #: How a configuration file is called between its package's unpacking and its configuration.
 CONFFILE_SUFFIX = ".dpkg-new"
-
-_PADDING = 512
 
 
 class NotPlainError(Exception):
@@ -73,16 +77,17 @@ class Extractor:
         conffiles_in_place: bool = False,
         is_wanted: t.Callable[[TarMember], bool] | None = None,
     ) -> None:
-        self._root = root
+        self._files = TreeFiles(root)
         self._owned = owned
         self._reserved = reserved
         self._newest = newest
         self._conffiles_in_place = conffiles_in_place
         self._is_wanted = is_wanted
         self._lock = threading.Lock()
-        # Real paths (below the root, no symbolic links) of what was extracted, and who has it.
+        # Paths without symbolic links of what was extracted, and who has it.
         self._owners: dict[str, str] = {}
-        self._directories: dict[str, str] = {"/": root}
+        # Directories that are there, by the paths that packages have for them.
+        self._directories = {"/"}
         self._stop = threading.Event()
 
     def extract(
@@ -122,68 +127,72 @@ class Extractor:
         done = ExtractedPackage(name, [], [])
         stream = archive.data()
         try:
-            for member in read_tar(stream):
-                if self._stop.is_set():
-                    break
-                done.paths.append(member.path)
-                if self._is_wanted is not None and not self._is_wanted(member):
-                    stream.skip(member.size)
-                elif member.file_type == stat.S_IFDIR:
-                    done.directories.append(member)
-                    self._make_directory(member)
-                else:
-                    self._make_file(name, member, stream, conffile=member.path in conffiles)
-                stream.skip(-member.size % _PADDING)
+            with OpenDirectories(self._files) as directories:
+                for member in read_tar(stream):
+                    if self._stop.is_set():
+                        break
+                    done.paths.append(member.path)
+                    if self._is_wanted is not None and not self._is_wanted(member):
+                        stream.skip(member.size)
+                    elif member.file_type == stat.S_IFDIR:
+                        done.directories.append(member)
+                        self._make_directory(member, directories)
+                    else:
+                        self._make_file(name, member, stream, directories, conffile=member.path in conffiles)
+                    stream.skip(-member.size % TAR_BLOCK)
         except EOFError as exc:
             raise ChrootError(f"The package {archive.path} is cut short.") from exc
         except OSError as exc:
             raise ChrootError(
-                f"The package {name} cannot be extracted into {self._root}: {exc.strerror}: {exc.filename}."
+                f"The package {name} cannot be extracted into {self._files.root}: {exc.strerror}: {exc.filename}."
             ) from exc
         return done
 
-    def _real_directory(self, path: str) -> str:
-        """Return the host's path of a directory of the tree, without symbolic links."""
-        known = self._directories.get(path)
-        if known is None:
+    def _directory(self, path: str, directories: OpenDirectories) -> tuple[int, str]:
+        """Return the descriptor of a directory of the tree, and its path there without symbolic links."""
+        path = path or "/"
+        try:
+            return directories.get(path)
+        except FileNotFoundError:
+            # A package that has files without having their directory; or a link that leads nowhere.
             parent, _slash, last = path.rpartition("/")
-            here = f"{self._real_directory(parent or '/')}/{last}"
-            try:
-                mode = os.lstat(here).st_mode
-            except FileNotFoundError:
-                os.makedirs(here, 0o755, exist_ok=True)
-                mode = stat.S_IFDIR
-            if stat.S_ISLNK(mode):
-                here = self._root + resolve_in_tree(self._root, path)
-                if not os.path.isdir(here):
-                    raise NotPlainError(f"{path} is a symbolic link, but not to a directory")
-            elif not stat.S_ISDIR(mode):
-                raise NotPlainError(f"{path} is not a directory")
-            known = self._directories[path] = here
-        return known
+            descriptor, place = self._directory(parent, directories)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(last, 0o755, dir_fd=descriptor)
+            if stat.S_ISLNK(os.stat(last, dir_fd=descriptor, follow_symlinks=False).st_mode):
+                raise NotPlainError(f"{path} is a symbolic link, but not to a directory") from None
+            return directories.get(path)
+        except NotADirectoryError:
+            kind = "a symbolic link, but not to" if self._files.is_link(path) else "not"
+            raise NotPlainError(f"{path} is {kind} a directory") from None
 
-    def _make_directory(self, member: TarMember) -> None:
+    def _make_directory(self, member: TarMember, directories: OpenDirectories) -> None:
         if member.path == "/.":
             return
         if member.path in self._directories:
             return
         parent, _slash, last = member.path.rpartition("/")
-        here = f"{self._real_directory(parent or '/')}/{last}"
+        descriptor, _place = self._directory(parent, directories)
         try:
-            os.mkdir(here, 0o755)
+            os.mkdir(last, 0o755, dir_fd=descriptor)
         except FileExistsError:
-            self._real_directory(member.path)
-            return
-        if member.mode != 0o755:
-            os.chmod(here, member.mode)
-        if member.uid or member.gid:
-            os.chown(here, member.uid, member.gid)
-        self._directories[member.path] = here
+            self._directory(member.path, directories)
+        else:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            made = os.open(last, flags, dir_fd=descriptor)
+            if member.mode != 0o755:
+                os.fchmod(made, member.mode)
+            if member.uid or member.gid:
+                os.fchown(made, member.uid, member.gid)
+            directories.keep(member.path, made)
+        self._directories.add(member.path)
 
-    def _make_file(self, name: str, member: TarMember, stream: ByteStream, *, conffile: bool) -> None:
+    def _make_file(
+        self, name: str, member: TarMember, stream: ByteStream, directories: OpenDirectories, *, conffile: bool
+    ) -> None:
         parent, _slash, last = member.path.rpartition("/")
-        here = f"{self._real_directory(parent or '/')}/{last}"
-        place = here[len(self._root) :]
+        directory, above = self._directory(parent, directories)
+        place = f"{above.rstrip('/')}/{last}"
         with self._lock:
             other = self._owners.setdefault(place, name)
         if other != name:
@@ -193,29 +202,32 @@ class Extractor:
         if member.path in self._reserved:
             raise NotPlainError(f"{member.path} of {name} is diverted or overridden")
         if conffile:
-            if os.path.lexists(here):
+            if _exists(directory, last):
                 raise NotPlainError(f"the configuration file {member.path} of {name} exists already")
             if self._conffiles_in_place and member.file_type == stat.S_IFREG:
                 content = stream.read(member.size)
-                self._write(here, member, ByteStream(iter([content])))
+                self._write(directory, last, member, ByteStream(iter([content])), directories)
                 stream = ByteStream(iter([content]))
-            here += CONFFILE_SUFFIX
+            last += CONFFILE_SUFFIX
         try:
-            self._write(here, member, stream)
+            self._write(directory, last, member, stream, directories)
         except FileExistsError:
-            if member.file_type == stat.S_IFLNK and os.path.islink(here) and os.readlink(here) == member.target:
+            if member.file_type == stat.S_IFLNK and _link_target(directory, last) == member.target:
                 return
-            if os.path.isdir(here):
+            if self._files.is_directory(f"{above.rstrip('/')}/{last}"):
                 # A directory, or a link to one, where the package has something else: dpkg has rules for each case.
                 raise NotPlainError(f"{member.path} of {name} exists as a directory") from None
-            os.unlink(here)
-            self._write(here, member, stream)
+            os.unlink(last, dir_fd=directory)
+            self._write(directory, last, member, stream, directories)
 
-    def _write(self, here: str, member: TarMember, stream: ByteStream) -> None:
+    def _write(
+        self, directory: int, last: str, member: TarMember, stream: ByteStream, directories: OpenDirectories
+    ) -> None:
         kind = member.file_type
         mtime = min(member.mtime, self._newest) * 1_000_000_000
         if kind == stat.S_IFREG:
-            descriptor = os.open(here, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(last, flags, 0o600, dir_fd=directory)
             try:
                 for piece in stream.pieces(member.size):
                     while piece:
@@ -227,18 +239,24 @@ class Extractor:
             finally:
                 os.close(descriptor)
         elif kind == stat.S_IFLNK:
-            os.symlink(member.target, here)
+            os.symlink(member.target, last, dir_fd=directory)
             if member.uid or member.gid:
-                os.lchown(here, member.uid, member.gid)
-            os.utime(here, ns=(mtime, mtime), follow_symlinks=False)
+                os.chown(last, member.uid, member.gid, dir_fd=directory, follow_symlinks=False)
+            os.utime(last, ns=(mtime, mtime), dir_fd=directory, follow_symlinks=False)
         elif kind == 0:
-            parent, _slash, last = member.target.rpartition("/")
-            os.link(f"{self._real_directory(parent or '/')}/{last}", here, follow_symlinks=False)
+            parent, _slash, original = member.target.rpartition("/")
+            source, _place = self._directory(parent, directories)
+            os.link(original, last, src_dir_fd=source, dst_dir_fd=directory, follow_symlinks=False)
         else:
-            os.mknod(here, kind | 0o600, member.device)
-            os.chown(here, member.uid, member.gid)
-            os.chmod(here, member.mode)
-            os.utime(here, ns=(mtime, mtime))
+            make_node(
+                directory,
+                last,
+                kind | member.mode,
+                member.device,
+                uid=member.uid,
+                gid=member.gid,
+                mtime=mtime // 1_000_000_000,
+            )
 
     def _settle_directories(self, packages: t.Sequence[ExtractedPackage]) -> None:
         """Let the first of several packages with the same directory decide, whichever was faster."""
@@ -246,11 +264,27 @@ class Extractor:
         for package in packages:
             for member in package.directories:
                 first = seen.setdefault(member.path, member)
-                if first is not member and (first.mode, first.uid, first.gid) != (member.mode, member.uid, member.gid):
-                    here = self._directories.get(member.path)
-                    if here is not None and member.path not in self._owned:
-                        os.chown(here, first.uid, first.gid)
-                        os.chmod(here, first.mode)
+                if (first.mode, first.uid, first.gid) == (member.mode, member.uid, member.gid):
+                    continue
+                if member.path in self._directories and member.path not in self._owned:
+                    with self._files.directory(member.path) as directory:
+                        os.fchown(directory, first.uid, first.gid)
+                        os.fchmod(directory, first.mode)
+
+
+def _exists(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _link_target(directory: int, name: str) -> str | None:
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except OSError:
+        return None
 
 
 __all__ = ("CONFFILE_SUFFIX", "ExtractedPackage", "Extractor", "NotPlainError")

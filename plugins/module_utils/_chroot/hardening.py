@@ -20,8 +20,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.blocked_modules import BLOCKED_MODULES
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 #: A comment, and the lines that it is about.
 Setting = t.Tuple[str, t.Tuple[str, ...]]

@@ -20,13 +20,12 @@ import os
 import stat
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
-from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 #: Drivers of the disks that images boot from, and of what stands between them and the processor.
 STORAGE_MODULES: t.Mapping[str, tuple[str, ...]] = {
@@ -292,33 +291,38 @@ def relevant_content(layers: t.Sequence[str]) -> dict[str, str]:
     """Return what layers above the packages hold of :data:`RELEVANT_PATHS`: a digest or mode by path."""
     content: dict[str, str] = {}
     for number, layer in enumerate(layers):
+        files = TreeFiles(layer)
         for start in RELEVANT_PATHS:
-            for path in _walk(os.path.join(layer, start)):
-                name = os.path.relpath(path, layer)
+            for name, status in _walk(files, start.strip("/")):
                 if name.startswith(_IRRELEVANT_PATHS) or name.endswith(_IRRELEVANT_SUFFIXES):
                     continue
-                status = os.lstat(path)
                 described = f"{status.st_mode:o} {status.st_rdev}"
-                if os.path.islink(path):
-                    described += f" {os.readlink(path)}"
-                elif os.path.isfile(path):
-                    described += f" {sha256_file(path)}"
+                if stat.S_ISLNK(status.st_mode):
+                    described += f" {files.link_target(name)}"
+                elif stat.S_ISREG(status.st_mode):
+                    described += f" {files.sha256(name)}"
                 content[f"{number}/{name}"] = described
     return content
 
 
-def _walk(path: str) -> t.Iterator[str]:
-    """Yield a file, or all that a directory holds but directories, sorted."""
-    if not os.path.lexists(path):
+def _walk(files: TreeFiles, path: str) -> t.Iterator[tuple[str, os.stat_result]]:
+    """Yield a file, or all that a directory holds but directories, with what it is; sorted in each directory."""
+    status = files.status(path, follow_last=False)
+    if status is None:
         return
-    if os.path.islink(path) or not os.path.isdir(path):
-        yield path
+    if not stat.S_ISDIR(status.st_mode):
+        yield path, status
         return
-    for directory, names, others in os.walk(path):
-        names.sort()
-        links = [name for name in names if os.path.islink(os.path.join(directory, name))]
-        for name in sorted([*links, *others]):
-            yield os.path.join(directory, name)
+    directories = []
+    for name in files.names(path):
+        below = f"{path}/{name}"
+        status = files.status(below, follow_last=False)
+        if status is not None and stat.S_ISDIR(status.st_mode):
+            directories.append(below)
+        elif status is not None:
+            yield below, status
+    for below in directories:
+        yield from _walk(files, below)
 
 
 def make_initramfs(files: TreeFiles, sandbox: Sandbox, settings: InitramfsSettings) -> list[str]:
@@ -332,18 +336,19 @@ def make_initramfs(files: TreeFiles, sandbox: Sandbox, settings: InitramfsSettin
     for kernel, image in kernel_images(files.root).items():
         if not image.startswith("/boot/"):
             # As kernel-install does, which packages of other distributions than Debian's leave it to.
-            mode = stat.S_IMODE(os.stat(files.real(image)).st_mode)
-            files.copy(files.real(image), f"/boot/vmlinuz-{kernel}", mode=mode, uid=0, gid=0)
+            with files.open(image) as source:
+                mode = stat.S_IMODE(os.fstat(source.fileno()).st_mode)
+                files.copy(source, f"/boot/vmlinuz-{kernel}", mode=mode, uid=0, gid=0)
         path = f"/boot/{settings.name.format(kernel)}"
         generator.make(kernel, path)
-        if not files.exists(path):
+        if not files.is_file(path):
             raise ChrootError(f"{settings.generator} left no initramfs {path} for the kernel {kernel}.")
-        os.chmod(files.real(path), 0o644)
+        files.set_mode(path, 0o644)
         made.append(path)
     for suffix in ("", ".old"):
         # Debian's links in the root directory: the kernel package makes the one, and expects the other.
-        if files.is_link(f"/vmlinuz{suffix}") and not files.is_link(f"/initrd.img{suffix}"):
-            target = os.readlink(files.real(f"/vmlinuz{suffix}", follow_last=False))
+        target = files.link_target(f"/vmlinuz{suffix}")
+        if target is not None and not files.is_link(f"/initrd.img{suffix}"):
             files.link(f"/initrd.img{suffix}", target.replace("vmlinuz-", "initrd.img-", 1))
     return made
 

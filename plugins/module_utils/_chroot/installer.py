@@ -15,12 +15,12 @@ import dataclasses
 import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import Repository
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _FETCH_AGAIN = "Run the module os_image.composer.pkg_fetch again."
 _PROBLEMS_SHOWN = 10

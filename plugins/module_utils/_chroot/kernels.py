@@ -9,10 +9,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _PREFIX = "vmlinuz-"
 # Copies that tools keep of a kernel, which are not kernels of their own.
@@ -35,26 +34,20 @@ def kernel_images(root: str) -> dict[str, str]:
     :returns: Paths of the tree: in /boot, where Debian's packages have their kernels, else in /usr/lib/modules, where
         those of others have them.
     """
+    files = TreeFiles(root)
     images = {}
-    for name in _names(root, "/boot"):
+    for name in files.names("/boot"):
         version, path = name[len(_PREFIX) :], f"/boot/{name}"
         if not name.startswith(_PREFIX) or name.endswith(_COPIES) or not version:
             continue
         # A link may be left of a kernel that was removed.
-        if os.path.isfile(root + resolve_in_tree(root, path)):
+        if files.is_file(path):
             images[version] = path
-    for version in _names(root, "/usr/lib/modules"):
+    for version in files.names("/usr/lib/modules"):
         path = f"/usr/lib/modules/{version}/vmlinuz"
-        if version not in images and os.path.isfile(root + resolve_in_tree(root, path)):
+        if version not in images and files.is_file(path):
             images[version] = path
     return {version: images[version] for version in sorted(images, key=version_key)}
-
-
-def _names(root: str, directory: str) -> list[str]:
-    try:
-        return os.listdir(root + resolve_in_tree(root, directory))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 __all__ = ("kernel_images", "version_key")

@@ -30,7 +30,8 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import LAYER_LOCK
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
-from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file, write_json
+from ansible_collections.os_image.composer.plugins.module_utils._io import write_json
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 #: How much the layers of a provider may take; beyond it the least recently used are removed.
 SIZE_LIMIT = 24 << 30
@@ -125,15 +126,16 @@ class LayerStore:
             with open(os.path.join(home, _DOCUMENT), encoding="utf-8") as stream:
                 data = json.load(stream)
             root = os.path.join(home, "root")
+            files = TreeFiles(root)
             if data["schema_version"] != _SCHEMA_VERSION or data["digest"] != digest:
                 return None
             if _entries(root) != data["entries"]:
                 return None
             for path, sha256 in data["witnesses"].items():
-                if sha256_file(os.path.join(root, path)) != sha256:
+                if files.sha256(path) != sha256:
                     return None
             return Layer(data["name"], digest, root, data["size"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ChrootError, OSError, ValueError, KeyError, TypeError):
             return None
 
     @contextlib.contextmanager
@@ -162,17 +164,14 @@ class LayerStore:
             yield draft
             shutil.rmtree(draft.work)
             size = _settle(draft.root, newest)
+            files = TreeFiles(draft.root)
             document = {
                 "schema_version": _SCHEMA_VERSION,
                 "name": name,
                 "digest": digest,
                 "size": size,
                 "entries": _entries(draft.root),
-                "witnesses": {
-                    path: sha256_file(os.path.join(draft.root, path))
-                    for path in _WITNESSES
-                    if os.path.isfile(os.path.join(draft.root, path))
-                },
+                "witnesses": {path: files.sha256(path) for path in _WITNESSES if files.is_file(path)},
             }
             write_json(os.path.join(home, _DOCUMENT), document)
             self._publish(home, digest)

@@ -14,13 +14,12 @@ of :class:`LiveSystem`, and its name in :data:`LIVE_SYSTEMS`.
 from __future__ import annotations
 
 import abc
-import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.squashfs import Squashfs
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import Fat16
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 #: What the initramfs of a live system has to have beside the drivers of disks: the medium's, and those of its file
 #: systems. Modules that a kernel has built in are skipped.
@@ -51,7 +50,7 @@ class LiveSystem(abc.ABC):
     @classmethod
     def is_installed(cls, tree: str) -> bool:
         """Whether a root tree has it."""
-        return any(os.path.exists(tree + resolve_in_tree(tree, mark)) for mark in cls.marks)
+        return any(TreeFiles(tree).exists(mark) for mark in cls.marks)
 
     @classmethod
     @abc.abstractmethod

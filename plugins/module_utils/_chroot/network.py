@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Interface, Network
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _NETWORKD = "/usr/lib/systemd/systemd-networkd"
 _RESOLVED = "/usr/lib/systemd/systemd-resolved"

@@ -17,18 +17,18 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import sqlite3
 import stat
+import tempfile
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import (
     Installer,
     Leftovers,
     LockedPackage,
     PackageState,
     Repositories,
+    SpoiledTreeError,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import configure_dnf
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.rpm_header import BUILD_TIME, read_header
@@ -36,6 +36,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox_
 from ansible_collections.os_image.composer.plugins.module_utils._command import CompletedCommand, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import armored_keys
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles, by_descriptor
 
 #: Where the database of installed packages is while packages are installed. Distributions that have it elsewhere have a
 #: link here.
@@ -91,8 +92,27 @@ _UNKNOWN_OWNER = re.compile(r"warning: (?P<kind>user|group) (?P<name>\S+) does n
 _NO_SPACE = re.compile(r"^\s*installing package \S+ needs (\d+)([KM])B more space on the ", re.MULTILINE)
 _OWNERS = r"[%{FILEUSERNAME}\t%{FILEGROUPNAME}\t%{FILEMODES:octal}\t%{FILENAMES}\n]"
 _CAPABILITY = "security.capability"
+_NODE_FAILED = re.compile(
+    r"^error: unpacking of archive failed on file .*: cpio: mknod failed - Operation not permitted", re.MULTILINE
+)
+_NODES = r"[%{FILEMODES:octal}\t%{FILERDEVS}\t%{FILEMTIMES}\t%{FILEUSERNAME}\t%{FILEGROUPNAME}\t%{FILENAMES}\n]"
+_NODE = re.compile(
+    r"^(?P<mode>[0-7]+)\t(?P<device>\d+)\t(?P<time>\d+)\t(?P<user>[^\t\n]+)\t(?P<group>[^\t\n]+)\t(?P<path>/.+)$",
+    re.MULTILINE,
+)
 # Of an epoch of 0 repositories and locks say nothing, whether the package states it or not.
 _QUERY = r"%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE} %{ARCH}\n"
+
+
+class _DeviceNode(t.NamedTuple):
+    """A device node of a package: its mode with the kind, its device number and owners."""
+
+    path: str
+    mode: int
+    device: int
+    mtime: int
+    user: str
+    group: str
 
 
 class RpmInstaller(Installer):
@@ -134,21 +154,23 @@ class RpmInstaller(Installer):
     def prepare(self) -> None:
         os.chmod(self._root, 0o755)
         for path, mode in _BASE_DIRECTORIES.items():
-            os.makedirs(self._root + path, exist_ok=True)
-            os.chmod(self._root + path, mode)
-        os.makedirs(self._root + DATABASE, mode=0o755, exist_ok=True)
+            self._files.make_directory(path)
+            self._files.set_mode(path, mode)
+        self._files.make_directory(DATABASE)
         if not self._documentation:
-            TreeFiles(self._root).write(_DOCUMENTATION_MACROS, "%_excludedocs 1\n")
+            self._files.write(_DOCUMENTATION_MACROS, "%_excludedocs 1\n")
 
     def install(self, packages: t.Sequence[LockedPackage], *, again: bool = False) -> None:
         if not packages:
             return
         used = _used(self._repositories, packages)
         self._import_keys(used)
+        # Programs in the tree cannot make them, so that rpm fails with the first.
+        nodes = self._device_nodes(packages) if again else []
         # Without this rpm takes unsigned packages.
         level = "all" if all(entry.gpgcheck for entry in used) else "digest"
         options = ["--noplugins", "--define", f"_pkgverify_level {level}"]
-        options += ["--define", f"_netsharedpath {':'.join(_FOREIGN_DIRECTORIES)}"]
+        options += ["--define", f"_netsharedpath {':'.join([*_FOREIGN_DIRECTORIES, *(node.path for node in nodes)])}"]
         options += ["--define", f"_install_script_path {_STUBS}:/usr/sbin:/usr/bin:/sbin:/bin"]
         if not self._documentation:
             options.append("--excludedocs")
@@ -163,9 +185,53 @@ class RpmInstaller(Installer):
                 files={f"{_STUBS}/{name}": _STUB for name in STUBBED_PROGRAMS},
                 what="Installing packages",
             )
+        if _NODE_FAILED.search(done.text) and not again:
+            raise SpoiledTreeError("A package has device nodes, which programs in the tree cannot make.")
         self._judge(done)
+        self._make_nodes(nodes)
         self._settle_owners(packages, {(match["kind"], match["name"]) for match in _UNKNOWN_OWNER.finditer(done.text)})
         self._settle_database()
+
+    @property
+    def _files(self) -> TreeFiles:
+        return TreeFiles(self._root)
+
+    def _device_nodes(self, packages: t.Sequence[LockedPackage]) -> list[_DeviceNode]:
+        """Return the device nodes that packages have outside of the directories that rpm leaves alone."""
+        done = self._rpm(
+            ["-qp", "--qf", _NODES, *(f"{_PACKAGES}/{os.path.basename(package.path)}" for package in packages)],
+            binds={_PACKAGES: os.path.dirname(packages[0].path)},
+            merge_output=False,
+            log_output=False,
+            what="Asking for the device nodes of packages",
+        )
+        if done.rc != 0:
+            raise self._script_error([], "", done.error_text)
+        nodes = []
+        for match in _NODE.finditer(done.text):
+            mode, device = int(match["mode"], 8), int(match["device"])
+            if stat.S_IFMT(mode) not in (stat.S_IFCHR, stat.S_IFBLK):
+                continue
+            if match["path"].startswith(tuple(f"{directory}/" for directory in _FOREIGN_DIRECTORIES)):
+                continue
+            if ":" in match["path"]:
+                raise ChrootError(f"The device node {match['path']} of a package has a colon in its name.")
+            # As the header has it: 16 bits.
+            number = os.makedev(device >> 8 & 0xFF, device & 0xFF)
+            nodes.append(_DeviceNode(match["path"], mode, number, int(match["time"]), match["user"], match["group"]))
+        return nodes
+
+    def _make_nodes(self, nodes: t.Sequence[_DeviceNode]) -> None:
+        for node in nodes:
+            self._files.make_directory(os.path.dirname(node.path))
+            self._files.make_node(
+                node.path,
+                node.mode,
+                node.device,
+                uid=self._files.account_id("passwd", node.user) or 0,
+                gid=self._files.account_id("group", node.group) or 0,
+                mtime=min(node.mtime, self._newest),
+            )
 
     def _rpm(
         self,
@@ -199,7 +265,7 @@ class RpmInstaller(Installer):
     def _backend(self) -> str:
         """Return the form of the database that the tree has; nothing when it has none yet."""
         for name, backend in _BACKENDS.items():
-            if os.path.exists(TreeFiles(self._root).real(f"{DATABASE}/{name}")):
+            if self._files.exists(f"{DATABASE}/{name}"):
                 return backend
         return ""
 
@@ -222,7 +288,7 @@ class RpmInstaller(Installer):
 
     @contextlib.contextmanager
     def _dracut_stubbed(self) -> t.Iterator[None]:
-        files = TreeFiles(self._root)
+        files = self._files
         directory = os.path.dirname(_DRACUT_STUB)
         was_there = files.exists(directory)
         parent_was_there = files.exists(os.path.dirname(directory))
@@ -233,10 +299,10 @@ class RpmInstaller(Installer):
             files.remove(_DRACUT_STUB)
             if not was_there and not self._owns_any(directory):
                 with contextlib.suppress(OSError):
-                    os.rmdir(files.real(directory))
+                    files.remove_directory(directory)
                 if not parent_was_there:
                     with contextlib.suppress(OSError):
-                        os.rmdir(files.real(os.path.dirname(directory)))
+                        files.remove_directory(os.path.dirname(directory))
 
     def _owns_any(self, path: str) -> bool:
         """Tell whether a package owns a path; also where there is no database yet."""
@@ -276,7 +342,7 @@ class RpmInstaller(Installer):
         """
         if not unknown:
             return
-        files = TreeFiles(self._root)
+        files = self._files
         numbers = _account_ids(files, unknown)
         if len(numbers) < len(unknown) and files.is_executable("/usr/bin/systemd-sysusers"):
             self._sandbox.run(["systemd-sysusers"], check=False, what="Making the accounts that packages declare")
@@ -292,7 +358,7 @@ class RpmInstaller(Installer):
                 mode, _tab, path = rest.partition("\t")
                 uid, gid = numbers.get(("user", user)), numbers.get(("group", group))
                 if path and (uid, gid) != (None, None):
-                    _give(files.real(path, follow_last=False), uid, gid, int(mode, 8))
+                    _give(files, path, uid, gid, int(mode, 8))
         missing = sorted(f"{kind} {name}" for kind, name in unknown if (kind, name) not in numbers)
         if missing:
             self._progress.milestone(
@@ -306,7 +372,7 @@ class RpmInstaller(Installer):
 
         :raises ChrootError: The build host's rpm cannot make that form, or the tree's own rpm cannot read it.
         """
-        files = TreeFiles(self._root)
+        files = self._files
         if files.is_executable("/usr/bin/rpm"):
             done = self._sandbox.run(
                 ["rpm", "--eval", "%{_db_backend}\n%{_dbpath}"],
@@ -323,19 +389,20 @@ class RpmInstaller(Installer):
             listed = self._listed(outside=False)
             if listed != self._listed():
                 raise self._unreadable(backend, f"It lists {len(listed)} packages.")
-        database = files.real(f"{DATABASE}/rpmdb.sqlite")
-        if os.path.exists(database):
-            _fold_log(database)
+        _fold_log(files)
 
     def _move_database(self, files: TreeFiles, path: str) -> None:
         """Move the database to the tree's own place, with a link at the usual one."""
         # A place in somebody's home, as in Debian's own rpm, is not that of a distribution of RPM packages.
-        if files.real(path) == files.real(DATABASE) or not path.startswith(("/usr/", "/var/")):
+        if files.resolve(path) == files.resolve(DATABASE) or not path.startswith(("/usr/", "/var/")):
             return
-        here, there = files.real(DATABASE), files.make_directory(path)
         # A directory of a lower layer cannot be renamed.
-        shutil.copytree(here, there, dirs_exist_ok=True)
-        shutil.rmtree(here)
+        for name in files.names(DATABASE):
+            with files.open(f"{DATABASE}/{name}") as source:
+                mode = stat.S_IMODE(os.fstat(source.fileno()).st_mode)
+                files.copy(source, f"{path}/{name}", mode=mode, uid=0, gid=0)
+        files.empty(DATABASE)
+        files.remove_directory(DATABASE)
         files.link(DATABASE, os.path.relpath(path, os.path.dirname(DATABASE)))
 
     @staticmethod
@@ -431,36 +498,57 @@ def _account_ids(files: TreeFiles, accounts: t.Iterable[tuple[str, str]]) -> dic
     return {account: number for account, number in numbers.items() if number is not None}
 
 
-def _give(path: str, uid: int | None, gid: int | None, mode: int) -> None:
+def _give(files: TreeFiles, path: str, uid: int | None, gid: int | None, mode: int) -> None:
     """Give a file that root has got to its owner, and what the kernel takes away with that back to the file.
 
     :param mode: As its package states it: rpm sets no set-user-ID bit for an unknown owner.
     """
     try:
-        status = os.lstat(path)
+        with files.opened(path, os.O_PATH | os.O_NOFOLLOW) as descriptor:
+            here = by_descriptor(descriptor)
+            status = os.fstat(descriptor)
+            capability = None
+            with contextlib.suppress(OSError):
+                capability = os.getxattr(here, _CAPABILITY)
+            # A scriptlet may have given it to somebody else meanwhile.
+            uid = -1 if uid is None or status.st_uid else uid
+            gid = -1 if gid is None or status.st_gid else gid
+            os.chown(here, uid, gid)
+            if not stat.S_ISLNK(status.st_mode):
+                os.chmod(here, stat.S_IMODE(mode))
+            if capability is not None:
+                os.setxattr(here, _CAPABILITY, capability)
     except FileNotFoundError:
         # A %ghost, or documentation that is left out.
         return
-    capability = None
-    with contextlib.suppress(OSError):
-        capability = os.getxattr(path, _CAPABILITY, follow_symlinks=False)
-    # A scriptlet may have given it to somebody else meanwhile.
-    uid = -1 if uid is None or status.st_uid else uid
-    gid = -1 if gid is None or status.st_gid else gid
-    os.chown(path, uid, gid, follow_symlinks=False)
-    if not stat.S_ISLNK(status.st_mode):
-        os.chmod(path, stat.S_IMODE(mode))
-    if capability is not None:
-        os.setxattr(path, _CAPABILITY, capability, follow_symlinks=False)
 
 
-def _fold_log(path: str) -> None:
-    """Write what is only in a database's write-ahead log into the database itself."""
-    connection = sqlite3.connect(path)
-    try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        connection.close()
+def _fold_log(files: TreeFiles) -> None:
+    """Write what is only in a database's write-ahead log into the database itself.
+
+    In copies of both: SQLite would follow links, and read what else lies beside a database.
+    """
+    database = f"{DATABASE}/rpmdb.sqlite"
+    log = files.status(f"{database}-wal")
+    if log is None:
+        return
+    if log.st_size:
+        with tempfile.TemporaryDirectory() as directory:
+            copy = os.path.join(directory, "rpmdb.sqlite")
+            files.copy_out(database, copy)
+            files.copy_out(f"{database}-wal", f"{copy}-wal")
+            try:
+                with contextlib.closing(sqlite3.connect(copy)) as connection:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.Error as exc:
+                raise ChrootError(f"The package database {database} of the image is damaged: {exc}.") from exc
+            with files.open(database) as stream:
+                status = os.fstat(stream.fileno())
+            with open(copy, "rb") as source:
+                place = files.resolve(database)
+                files.copy(source, place, mode=stat.S_IMODE(status.st_mode), uid=status.st_uid, gid=status.st_gid)
+    for suffix in ("wal", "shm"):
+        files.remove(f"{database}-{suffix}")
 
 
 __all__ = ("DATABASE", "STUBBED_PROGRAMS", "RpmInstaller")

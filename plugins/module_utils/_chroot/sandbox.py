@@ -16,7 +16,6 @@ import sys
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot import sandbox_init
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.seccomp import system_call_filter
 from ansible_collections.os_image.composer.plugins.module_utils._command import (
     CommandRunner,
@@ -25,6 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._namespace import enter_mount_namespace
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 #: What each command finds in its environment, and nothing else.
 ENVIRONMENT: t.Mapping[str, str] = {
@@ -114,6 +114,7 @@ class Sandbox:
         :raises CommandError: The command failed.
         """
         enter_mount_namespace()
+        tree = TreeFiles(self.root)
         contents = {path[len("/run/") :]: text for path, text in (files or {}).items()}
         mounts: list[tuple[str, str, bool]] = []
         beside: list[tuple[str, str]] = []
@@ -121,10 +122,10 @@ class Sandbox:
             beside = [(path, path) for path in _HOST_PATHS if os.path.lexists(path)]
             beside += [(source, target) for target, source in (binds or {}).items()]
         else:
-            mounts = [(source, resolve_in_tree(self.root, target), True) for target, source in (binds or {}).items()]
+            mounts = [(source, tree.resolve(target), True) for target, source in (binds or {}).items()]
         for stub in stubs:
-            target = resolve_in_tree(self.root, stub)
-            if os.path.isfile(self.root + target):
+            target = tree.resolve(stub)
+            if tree.is_file(target):
                 contents[".stub"] = _STUB
                 mounts.append(("/run/.stub", target, True))
         made = self._share_resolver(contents, mounts) if network else None
@@ -157,7 +158,7 @@ class Sandbox:
             for descriptor in descriptors:
                 os.close(descriptor)
             if made is not None:
-                os.unlink(made)
+                tree.remove(made)
         if done.rc == sandbox_init.SANDBOX_FAILED:
             raise ChrootError(
                 f"Commands cannot be run in the root tree {self.root}. {(done.error_text or done.text).strip()}.",
@@ -170,20 +171,20 @@ class Sandbox:
     def _share_resolver(self, files: dict[str, str], mounts: list[tuple[str, str, bool]]) -> str | None:
         """Let names be resolved by the host's resolver, whatever the tree's /etc/resolv.conf is.
 
-        Returns the path of a file that was made only to be covered, and has to go afterwards.
+        Returns the path, in the tree, of a file that was made only to be covered, and has to go afterwards.
         """
         content = f"nameserver {_RESOLVER}\n"
-        target = resolve_in_tree(self.root, "/etc/resolv.conf")
+        tree = TreeFiles(self.root)
+        target = tree.resolve("/etc/resolv.conf")
         if target.startswith("/run/"):
             files[target[len("/run/") :]] = content
             return None
         files[".resolv.conf"] = content
         mounts.append(("/run/.resolv.conf", target, True))
-        if os.path.exists(self.root + target):
+        if tree.exists(target):
             return None
-        os.makedirs(os.path.dirname(self.root + target), exist_ok=True)
-        with open(self.root + target, "xb"):
-            return self.root + target
+        tree.write(target, b"")
+        return target
 
 
 def _connection() -> dict[str, t.Any]:

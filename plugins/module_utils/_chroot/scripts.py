@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Configuration, Script
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _SCRIPT = "/run/script"
 

@@ -13,10 +13,10 @@ import difflib
 import os
 import shlex
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Services
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _UNIT_DIRECTORIES = (
     "/etc/systemd/system",
@@ -57,7 +57,7 @@ def unit_exists(files: TreeFiles, unit: str) -> bool:
 
 def _is_there(files: TreeFiles, path: str) -> bool:
     # A link to /dev/null is a masked unit, and does exist.
-    return os.path.lexists(files.real(path, follow_last=False))
+    return files.exists(path, follow_last=False)
 
 
 def set_up_services(files: TreeFiles, sandbox: Sandbox, services: Services) -> None:

@@ -14,10 +14,10 @@ import re
 import shlex
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import User
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 # The groups whose members may use sudo, by distribution: Debian's first, then that of Fedora and SUSE.
 _SUDO_GROUPS = ("sudo", "wheel")

@@ -15,6 +15,11 @@ import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import (
+    OpenDirectories,
+    TreeFiles,
+    by_descriptor,
+)
 
 _LARGEST = 0xFFFFFFFF
 # What decides about what programs and users may do; others are labels and remarks.
@@ -47,14 +52,18 @@ class CpioWriter:
         :param without: Tells whether a path (relative, of a file) is left out.
         """
         names = [".", *(name for name in _walk(tree) if not without(name))]
+        with OpenDirectories(TreeFiles(tree), links=False) as directories:
+            self._add(names, directories)
+
+    def _add(self, names: t.Sequence[str], directories: OpenDirectories) -> None:
         links: t.Dict[t.Tuple[int, int], t.List[str]] = {}
         for name in names:
-            status = os.lstat(os.path.join(tree, name))
+            status = os.lstat(_place(name, directories))
             if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
                 links.setdefault((status.st_dev, status.st_ino), []).append(name)
         numbers: t.Dict[t.Tuple[int, int], int] = {}
         for name in names:
-            path = os.path.join(tree, name)
+            path = _place(name, directories)
             status = os.lstat(path)
             if stat.S_ISSOCK(status.st_mode):
                 continue
@@ -79,7 +88,9 @@ class CpioWriter:
                 )
             self._header(os.fsencode(name), status, inode, len(same), size or len(target))
             if size:
-                with open(path, "rb") as source:
+                # A regular file, and nobody makes anything else of it meanwhile.
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                with os.fdopen(descriptor, "rb") as source:
                     shutil.copyfileobj(source, self._stream, _CHUNK)
             self._stream.write(target)
             self._pad(size or len(target))
@@ -126,18 +137,28 @@ class CpioWriter:
         self._stream.write(bytes(-length % 4))
 
 
+def _place(name: str, directories: OpenDirectories) -> str:
+    """Return the host's path of something in a tree, by the descriptor of the directory that it lies in."""
+    parent, last = os.path.split(name)
+    return by_descriptor(directories.get(parent or "/")[0], last)
+
+
 def _walk(tree: str) -> t.Iterator[str]:
     """Yield the paths of everything in a tree, each directory before what is in it, sorted."""
+    files = TreeFiles(tree)
     pending = [""]
     while pending:
         directory = pending.pop()
-        with os.scandir(os.path.join(tree, directory)) as entries:
-            found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+        with files.directory(directory or "/", links=False) as descriptor, os.scandir(descriptor) as entries:
+            found = sorted(
+                ((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries),
+                key=lambda item: os.fsencode(item[0]),
+            )
         below = []
-        for entry in found:
-            name = os.path.join(directory, entry.name)
+        for last, is_directory in found:
+            name = os.path.join(directory, last)
             yield name
-            if entry.is_dir(follow_symlinks=False):
+            if is_directory:
                 below.append(name)
         pending.extend(reversed(below))
 

@@ -46,6 +46,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._namespace impor
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _FSTAB = "/etc/fstab"
 
@@ -311,7 +312,7 @@ class DiskComposer:
             usage = usages[partition.id]
             directory = None
             if partition.mount_point:
-                directory = os.path.normpath(tree + partition.mount_point)
+                directory = TreeFiles(tree).host_path(partition.mount_point)
             source = Source(directory, esp_files if partition is self.layout.esp else {}, usage)
             required = file_system(partition.fs_type).required_size(partition.size, usage)
             if required > partition.size:
@@ -363,7 +364,7 @@ class DiskComposer:
 
     def _cover(self, tree: str, partition: Partition, stack: contextlib.ExitStack) -> None:
         """Show an empty directory in place of what lies on a partition, with the same owner, mode and time."""
-        path = tree + str(partition.mount_point)
+        path = TreeFiles(tree).host_path(str(partition.mount_point))
         cover = os.path.join(self.scratch, "covers", partition.id)
         os.makedirs(cover)
         shutil.copystat(path, cover)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import typing as t
 
@@ -23,7 +22,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel imp
     find_kernel_images,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles, resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool, killed_on_error
 from ansible_collections.os_image.composer.plugins.module_utils._compose.cpio import CpioWriter
 from ansible_collections.os_image.composer.plugins.module_utils._compose.image_type import (
@@ -38,6 +36,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux im
 from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 # The kernel itself lies beside the initrd, and an initrd of its own would only take up memory.
 _NOT_NEEDED = re.compile(r"boot/(vmlinuz|initrd|initramfs|System\.map)[^/]*|(vmlinuz|initrd\.img)(\.old)?")
@@ -65,7 +64,7 @@ class InitrdImage(ImageType):
         image, kernel_image = (os.path.join(workplace.directory, name) for name in ("initrd.img", "vmlinuz"))
         with workplace.scratch("initrd") as scratch, workplace.writable_tree() as root:
             kernel = self._kernel(root)
-            if not os.path.exists(root + resolve_in_tree(root, "/sbin/init")):
+            if not TreeFiles(root).exists("/sbin/init"):
                 raise BootError(
                     "The root tree has no /sbin/init, which the kernel starts.",
                     remedy="Add the package 'systemd-sysv' to systemConfig.packages.",
@@ -87,7 +86,7 @@ class InitrdImage(ImageType):
             workplace.progress.milestone("Initrd", "Writing the root tree into an archive")
             archive = os.path.join(scratch, "initrd")
             lost = _pack(root, archive, workplace)
-            shutil.copyfile(root + resolve_in_tree(root, kernel.image), os.path.join(scratch, "vmlinuz"))
+            TreeFiles(root).copy_out(kernel.image, os.path.join(scratch, "vmlinuz"))
             os.rename(os.path.join(scratch, "vmlinuz"), kernel_image)
             os.rename(archive, image)
         if lost:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-import shutil
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.compression import BEST_RATIO, compress_file
@@ -21,7 +20,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import default_kernel_first, find_kernels
 from ansible_collections.os_image.composer.plugins.module_utils._bootloader import GRUB
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles, resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.live_system import LiveSystem, live_system
 from ansible_collections.os_image.composer.plugins.module_utils._compose.image_type import (
     ComposedBoot,
@@ -52,6 +50,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk
 from ansible_collections.os_image.composer.plugins.module_utils._mkfs.squashfs import make_squashfs
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import ESP
 from ansible_collections.os_image.composer.plugins.module_utils._size import SECTOR, show_size
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _KERNEL = "boot/vmlinuz"
 _INITRD = "boot/initrd.img"
@@ -176,7 +175,7 @@ class IsoImage(ImageType):
         live = live_system(root)
         kernel = default_kernel_first(find_kernels(root), self.document.system.kernel.version)[0]
         for source, name in ((kernel.image, _KERNEL), (kernel.initrd, _INITRD)):
-            shutil.copyfile(root + resolve_in_tree(root, source), medium.path(name))
+            TreeFiles(root).copy_out(source, medium.path(name))
         writer = TreeWriter(root, workplace.epoch)
         writer.write("/etc/fstab", _FSTAB.encode("ascii"))
         if payload is not None:
@@ -254,7 +253,7 @@ class IsoImage(ImageType):
         with workplace.tree.mounted() as root:
             target = target_disk(self.document.disk, root)
             # A live system has gzip; zstd is much faster where it is installed.
-            compression = "zstd" if os.path.exists(root + resolve_in_tree(root, "/usr/bin/zstd")) else "gz"
+            compression = "zstd" if TreeFiles(root).exists("/usr/bin/zstd") else "gz"
         raw = os.path.join(scratch, "disk.raw")
         composed = RawImage(self.document, target.disk).write(workplace, raw)
         image = self.document.image

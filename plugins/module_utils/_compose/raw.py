@@ -14,7 +14,6 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kinds import bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._compose.disk import (
     BootOptions,
     DiskComposer,
@@ -37,6 +36,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kind
 from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 
 class RawImage(ImageType):

@@ -9,72 +9,67 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 
 class TreeWriter:
-    """Writes files into a root tree without leaving the time of writing in it."""
+    """Writes files into a root tree without leaving the time of writing in it; no link on the way is followed."""
 
     def __init__(self, tree: str, epoch: int) -> None:
-        self._tree = tree
+        self._files = TreeFiles(tree)
         self._epoch = epoch
         self._times: t.Dict[str, int] = {}
 
     def write(self, path: str, data: bytes) -> None:
         """Make or replace a file (mode 0644, owner root)."""
-        place = self._place(path)
-        if os.path.lexists(place):
-            os.unlink(place)
-        with open(place, "xb") as stream:
-            os.fchmod(stream.fileno(), 0o644)
-            os.fchown(stream.fileno(), 0, 0)
-            stream.write(data)
-        self._times[place] = self._epoch
+        self._make_parents(path)
+        self._files.write(path, data)
+        self._times[path] = self._epoch
 
     def make_directory(self, path: str, *, mode: int = 0o755) -> None:
         """Make a directory (owner root) when there is none; those above it get the mode 0755."""
-        place = os.path.normpath(self._tree + path)
-        is_new = not os.path.lexists(place)
-        self._place(path.rstrip("/") + "/")
-        if is_new:
-            os.chmod(place, mode)
+        if self._make_parents(posixpath.join(path, "")):
+            self._files.set_mode(path, mode)
 
     def finish(self) -> None:
         """Give everything its time."""
         # The innermost first: it does not change the time of what is around it, but the order is one to rely on.
         for place in sorted(self._times, reverse=True):
-            os.utime(place, (self._times[place], self._times[place]))
+            self._files.set_time(place, self._times[place])
 
-    def _place(self, path: str) -> str:
-        """Make the directories above C(path) and return its path on the host.
+    def _make_parents(self, path: str) -> bool:
+        """Make the directories above C(path); returns whether the innermost was missing.
 
-        :raises DiskError: Something on the way is not a directory; a link could lead out of the tree.
+        :raises DiskError: Something on the way is not a directory; what lies behind a link is not what it seems.
         """
-        place = self._tree
+        place, is_new = "/", False
+        self._keep_time(place)
         for part in posixpath.dirname(path).strip("/").split("/"):
-            if part:
-                self._times.setdefault(place, min(int(os.stat(place).st_mtime), self._epoch))
-                place = f"{place}/{part}"
-            try:
-                mode = os.lstat(place).st_mode
-            except FileNotFoundError:
-                os.mkdir(place)
-                os.chmod(place, 0o755)
-                os.chown(place, 0, 0)
-                self._times[place] = self._epoch
+            if not part:
                 continue
-            if not stat.S_ISDIR(mode):
+            place = posixpath.join(place, part)
+            status = self._files.status(place, follow_last=False)
+            is_new = status is None
+            if status is None:
+                self._files.make_directory(place)
+                self._times[place] = self._epoch
+            elif not stat.S_ISDIR(status.st_mode):
                 raise DiskError(
-                    f"{path} cannot be made: {place[len(self._tree) :]} is not a directory in the root tree.",
+                    f"{path} cannot be made: {place} is not a directory in the root tree.",
                     remedy="Choose a mount point that is no file, and not behind a file or a symbolic link.",
                 )
-        self._times.setdefault(place, min(int(os.stat(place).st_mtime), self._epoch))
-        return f"{place}/{posixpath.basename(path)}"
+            self._keep_time(place)
+        return is_new
+
+    def _keep_time(self, place: str) -> None:
+        status = self._files.status(place, follow_last=False)
+        if status is not None:
+            self._times.setdefault(place, min(int(status.st_mtime), self._epoch))
 
 
 __all__ = ("TreeWriter",)

@@ -15,6 +15,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import BLOCK, Usage
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 
 def measure(root: str, layout: DiskLayout, *, without_holes: t.Collection[str] = ()) -> t.Dict[str, Usage]:
@@ -37,6 +38,7 @@ def _measure(root: str, mount_points: t.Mapping[str, str], without_holes: t.Coll
     :param mount_points: Where each place begins -> its name.
     :param without_holes: Names of places in which the holes of files take space, too.
     """
+    files = TreeFiles(root)
     usages = {name: Usage() for name in mount_points.values()}
     linked: t.Set[t.Tuple[int, int]] = set()
     pending: t.List[t.Tuple[str, str, str | None]] = [("/", "", None)]
@@ -55,7 +57,8 @@ def _measure(root: str, mount_points: t.Mapping[str, str], without_holes: t.Coll
         directories = usage.directories
         inodes = blocks = 0
         own = 0
-        with os.scandir(root + path) as entries:
+        with files.directory(path, links=False) as descriptor, os.scandir(descriptor) as entries:
+            size = os.fstat(descriptor).st_size
             for entry in entries:
                 status = entry.stat(follow_symlinks=False)
                 kind = status.st_mode & 0o170000
@@ -75,7 +78,7 @@ def _measure(root: str, mount_points: t.Mapping[str, str], without_holes: t.Coll
                 elif kind == stat.S_IFLNK and status.st_size >= 60:
                     blocks += 1
         # A directory needs a block even when it is empty.
-        blocks += own + max(1, -(-os.stat(root + path).st_size // BLOCK))
+        blocks += own + max(1, -(-size // BLOCK))
         usage.inodes += inodes + 1
         usage.blocks += blocks
         directories[group] = directories.get(group, 0) + blocks * BLOCK

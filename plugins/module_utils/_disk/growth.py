@@ -13,12 +13,11 @@ systemd-growfs@.service(8).
 
 from __future__ import annotations
 
-import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _DIRECTORY = "/etc/repart.d"
 _PROGRAMS: t.Mapping[str, t.Sequence[str]] = {
@@ -37,7 +36,7 @@ def growth_files(tree: str, layout: DiskLayout) -> t.Dict[str, bytes]:
         return {}
     for package, paths in _PROGRAMS.items():
         for path in paths:
-            if not os.path.exists(tree + resolve_in_tree(tree, path)):
+            if not TreeFiles(tree).exists(path):
                 raise DiskError(
                     f"The partition {growing.id!r} shall grow at boot, but the root tree has no {path}.",
                     remedy=f"Add the package {package!r} to systemConfig.packages, or remove growOnBoot.",

@@ -19,8 +19,8 @@ import re
 import stat
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles, by_descriptor
 
 ATTRIBUTE = "security.selinux"
 
@@ -158,25 +158,40 @@ def set_labels(tree: str, contexts: FileContexts) -> int:
     :param tree: The mounted tree.
     :raises DiskError: The file system of the build host does not take labels.
     """
+    files = TreeFiles(tree)
     count = 0
     pending = ["/"]
     while pending:
         path = pending.pop()
-        here = tree + path
-        mode = os.lstat(here).st_mode
-        label = contexts.label(path, mode)
-        if label is not None:
-            try:
-                os.setxattr(here, ATTRIBUTE, label.encode("ascii") + b"\0", follow_symlinks=False)
-            except OSError as exc:
-                remedy = None
-                if exc.errno in (errno.EOPNOTSUPP, errno.EPERM):
-                    remedy = "Put work_dir on ext4 or xfs, and let the build host's own SELinux policy allow it."
-                raise DiskError(f"The SELinux label of {path} cannot be set: {exc.strerror}.", remedy=remedy) from exc
-            count += 1
-        if stat.S_ISDIR(mode):
-            pending += (f"{path.rstrip('/')}/{name}" for name in os.listdir(here))
+        with files.directory(path, links=False) as directory:
+            count += _set_label(by_descriptor(directory, "."), path, os.fstat(directory).st_mode, contexts)
+            for name in os.listdir(directory):
+                below = f"{path.rstrip('/')}/{name}"
+                mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode):
+                    pending.append(below)
+                else:
+                    count += _set_label(by_descriptor(directory, name), below, mode, contexts)
     return count
+
+
+def _set_label(here: str, path: str, mode: int, contexts: FileContexts) -> int:
+    """Label a file; returns how many were labelled, one or none.
+
+    :param here: Its path on the host.
+    :param path: Its path in the tree.
+    """
+    label = contexts.label(path, mode)
+    if label is None:
+        return 0
+    try:
+        os.setxattr(here, ATTRIBUTE, label.encode("ascii") + b"\0", follow_symlinks=False)
+    except OSError as exc:
+        remedy = None
+        if exc.errno in (errno.EOPNOTSUPP, errno.EPERM):
+            remedy = "Put work_dir on ext4 or xfs, and let the build host's own SELinux policy allow it."
+        raise DiskError(f"The SELinux label of {path} cannot be set: {exc.strerror}.", remedy=remedy) from exc
+    return 1
 
 
 __all__ = ("ATTRIBUTE", "FileContexts", "set_labels")

@@ -19,10 +19,10 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import escaped_cmdline, quoted_title
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import resolve_in_tree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, ToolMissingError
 from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import GRUB_MODULES, install_remedy
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _PREFIX = "/boot/grub"
 _COMMON = (
@@ -126,16 +126,20 @@ def _has_modules(directory: str) -> bool:
     return os.path.exists(os.path.join(directory, "normal.mod"))
 
 
-def _module_directory(platform: GrubPlatform, root: str) -> str:
-    """Return where GRUB's modules are, on the build host or in the image.
+def _module_directory(platform: GrubPlatform, root: str, scratch: str) -> str:
+    """Return where GRUB's modules are, on the build host or as copies of the image's.
 
     :raises BootError: They are in neither.
     """
     directory = os.path.join(GRUB_DIRECTORY, platform.directory)
-    own = root + resolve_in_tree(root, directory)
-    for candidate in (directory, own):
-        if _has_modules(candidate):
-            return candidate
+    if _has_modules(directory):
+        return directory
+    files = TreeFiles(root)
+    if files.is_file(f"{directory}/normal.mod"):
+        # A program of the host reads them, which would follow links.
+        copies = os.path.join(scratch, platform.directory)
+        files.copy_directory_out(directory, copies)
+        return copies
     raise BootError(
         f"Neither the build host nor the image has GRUB's modules for {platform.directory}.",
         remedy="Add the package that has them to systemConfig.packages; distributions call it "
@@ -156,12 +160,12 @@ def make_grub(arch: str, mark: str, root: str, scratch: str, runner: CommandRunn
         stream.write(f"set prefix=($root){_PREFIX}\n")
         stream.write(f"configfile ($root){_PREFIX}/grub.cfg\n")
     efi = os.path.join(scratch, "grub.efi")
-    _make_image(_UEFI[arch], _module_directory(_UEFI[arch], root), early, efi, runner)
+    _make_image(_UEFI[arch], _module_directory(_UEFI[arch], root, scratch), early, efi, runner)
     bios = _BIOS.get(arch)
     if bios is None:
         return GrubFiles(fallback_path(arch), efi, None, None)
     eltorito = os.path.join(scratch, "eltorito.img")
-    directory = _module_directory(bios, root)
+    directory = _module_directory(bios, root, scratch)
     _make_image(bios, directory, early, eltorito, runner)
     hybrid = os.path.join(directory, "boot_hybrid.img")
     return GrubFiles(fallback_path(arch), efi, eltorito, hybrid)

@@ -36,17 +36,17 @@ class YumSource:
     proxy: str
 
 
-def read_yum_sources(root: str = "/") -> list[YumSource]:
+def read_yum_sources(host: str = "/") -> list[YumSource]:
     """Read the enabled repositories of a host.
 
     What cannot be understood is left out: it is dnf's business to complain about it.
 
-    :param root: The host's root directory.
+    :param host: The host's root directory.
     """
-    variables = _variables(root)
-    main = _read(os.path.join(root, "etc/dnf/dnf.conf")).get("main", {})
+    variables = _variables(host)
+    main = _read(os.path.join(host, "etc/dnf/dnf.conf")).get("main", {})
     sources = []
-    for path in sorted(glob.glob(os.path.join(root, "etc/yum.repos.d", "*.repo"))):
+    for path in sorted(glob.glob(os.path.join(host, "etc/yum.repos.d", "*.repo"))):
         for name, options in _read(path).items():
             if options.get("enabled", "1").lower() in _FALSE:
                 continue
@@ -67,12 +67,12 @@ def _read(path: str) -> t.Dict[str, t.Dict[str, str]]:
     return {name: dict(parser[name]) for name in parser.sections()}
 
 
-def _variables(root: str) -> t.Dict[str, str]:
+def _variables(host: str) -> t.Dict[str, str]:
     """Return the variables that stand in URLs."""
     machine = platform.machine()
     variables = {"arch": machine, "basearch": _BASE_ARCHITECTURES.get(machine, machine)}
     try:
-        with open(os.path.join(root, "etc/os-release"), encoding="utf-8", errors="replace") as stream:
+        with open(os.path.join(host, "etc/os-release"), encoding="utf-8", errors="replace") as stream:
             release = dict(re.findall(r"^(\w+)=[\"']?([^\"'\n]*)", stream.read(), re.MULTILINE))
     except OSError:
         release = {}
@@ -80,7 +80,7 @@ def _variables(root: str) -> t.Dict[str, str]:
     # Enterprise Linux counts its repositories by the major version.
     like = f"{release.get('ID', '')} {release.get('ID_LIKE', '')}".split()
     variables["releasever"] = version.partition(".")[0] if {"rhel", "centos"}.intersection(like) else version
-    for path in (*glob.glob(os.path.join(root, "etc/yum/vars/*")), *glob.glob(os.path.join(root, "etc/dnf/vars/*"))):
+    for path in (*glob.glob(os.path.join(host, "etc/yum/vars/*")), *glob.glob(os.path.join(host, "etc/dnf/vars/*"))):
         try:
             with open(path, encoding="utf-8", errors="replace") as stream:
                 variables[os.path.basename(path)] = stream.readline().strip()

@@ -88,12 +88,12 @@ def _folders(directory: str) -> t.List[str]:
         return []
 
 
-def _known_dists(root: str, os_name: str) -> t.List[str]:
-    return [name for name in _folders(os.path.join(root, os_name)) if _is_provider(root, os_name, name)]
+def _known_dists(providers: str, os_name: str) -> t.List[str]:
+    return [name for name in _folders(os.path.join(providers, os_name)) if _is_provider(providers, os_name, name)]
 
 
-def _is_provider(root: str, os_name: str, dist: str) -> bool:
-    return os.path.isfile(os.path.join(root, os_name, dist, "config.yml"))
+def _is_provider(providers: str, os_name: str, dist: str) -> bool:
+    return os.path.isfile(os.path.join(providers, os_name, dist, "config.yml"))
 
 
 def _unknown(template: LocatedMapping, key: str, message: str) -> TemplateError:
@@ -115,7 +115,7 @@ def _locate(config_dir: str, template: LocatedMapping, target: Target) -> str:
 
     :raises TemplateError: There is none; the message lists what there is.
     """
-    root = os.path.join(config_dir, "osv")
+    providers = os.path.join(config_dir, "osv")
     systems = known_systems(config_dir)
     if not systems:
         raise TemplateError(
@@ -126,12 +126,12 @@ def _locate(config_dir: str, template: LocatedMapping, target: Target) -> str:
         raise _unknown(
             template, "os", f"The operating system {target.os!r} is not known. {nearest(target.os, systems)}"
         )
-    dists = _known_dists(root, target.os)
+    dists = _known_dists(providers, target.os)
     if target.dist not in dists:
         raise _unknown(
             template, "dist", f"The release {target.dist!r} of {target.os} is not known. Known are: {', '.join(dists)}."
         )
-    return os.path.join(root, target.os, target.dist)
+    return os.path.join(providers, target.os, target.dist)
 
 
 def load_provider(config_dir: str, template: LocatedMapping, target: Target) -> ProviderConfig:

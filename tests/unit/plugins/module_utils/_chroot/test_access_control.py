@@ -11,9 +11,9 @@ import pathlib
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.access_control import set_up_access_control
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Security
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 pytestmark = needs_root
@@ -38,7 +38,7 @@ def test_the_mode_holds_from_the_first_boot_on(files: TreeFiles, mode: str) -> N
     assert files.read(CONFIG) == GIVEN.replace("disabled", mode)
     # Labels come with the image: nothing in it makes them.
     assert os.listdir(files.root) == ["etc"]
-    assert os.listdir(files.real("/etc")) == ["selinux"]
+    assert os.listdir(files.host_path("/etc")) == ["selinux"]
 
 
 def test_disabled_needs_nothing(files: TreeFiles, tmp_path: pathlib.Path) -> None:

@@ -16,7 +16,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup 
     generate_host_keys_at_boot,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import DebInstaller
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.localization import set_locale, set_timezone
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.network import (
     configure_network,
@@ -53,6 +52,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.model 
     Services,
     User,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
 from ansible_collections.os_image.composer.tests.support.template_data import repositories
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
@@ -158,7 +158,7 @@ def test_keys_and_sudo(files: TreeFiles) -> None:
         {"name": "b", "sudo": True, "password": "$6$x$y"},
     )
     create_users(files, sandbox, users)
-    keys = pathlib.Path(files.real("/home/a/.ssh/authorized_keys"))
+    keys = pathlib.Path(files.host_path("/home/a/.ssh/authorized_keys"))
     assert keys.read_text() == "ssh-ed25519 AAAA a@b\nssh-rsa BBBB\n"
     described = [(path.stat().st_mode & 0o7777, path.stat().st_uid, path.stat().st_gid) for path in (keys, keys.parent)]
     assert described == [(0o600, 1000, 1001), (0o700, 1000, 1001)]
@@ -262,7 +262,7 @@ def test_names_are_resolved_by_resolved_where_it_is(files: TreeFiles) -> None:
         "systemd-networkd.service",
         "systemd-resolved.service",
     ]
-    assert os.readlink(files.real("/etc/resolv.conf", follow_last=False)) == "../run/systemd/resolve/stub-resolv.conf"
+    assert files.link_target("/etc/resolv.conf") == "../run/systemd/resolve/stub-resolv.conf"
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_timezone(files: TreeFiles) -> None:
     set_timezone(files, "Europe/Berlin")
     assert not files.exists("/etc/timezone")
     set_timezone(files, "Europe/Berlin", name_file="/etc/timezone")
-    assert os.readlink(files.real("/etc/localtime", follow_last=False)) == "/usr/share/zoneinfo/Europe/Berlin"
+    assert files.link_target("/etc/localtime") == "/usr/share/zoneinfo/Europe/Berlin"
     assert files.read("/etc/timezone") == "Europe/Berlin\n"
     with pytest.raises(ChrootError, match="The time zone 'Europe/Berln' does not exist in the image"):
         set_timezone(files, "Europe/Berln")
@@ -494,12 +494,12 @@ def test_nothing_of_the_build_stays(files: TreeFiles) -> None:
     assert [path for path in gone if files.exists(path)] == []
     assert [path for path in kept if not files.exists(path)] == []
     assert files.read("/etc/machine-id") == ""
-    assert os.readlink(files.real("/var/lib/dbus/machine-id", follow_last=False)) == "/etc/machine-id"
-    log = os.stat(files.real("/var/log/wtmp"))
+    assert files.link_target("/var/lib/dbus/machine-id") == "/etc/machine-id"
+    log = os.stat(files.host_path("/var/log/wtmp"))
     assert (log.st_size, log.st_mode & 0o777, log.st_gid) == (0, 0o664, 43)
-    before = os.stat(files.real("/etc/machine-id")).st_ino
+    before = os.stat(files.host_path("/etc/machine-id")).st_ino
     clean_up(files, DebInstaller.leftovers)
-    assert os.stat(files.real("/etc/machine-id")).st_ino == before
+    assert os.stat(files.host_path("/etc/machine-id")).st_ino == before
 
 
 def test_host_keys_are_made_at_the_first_boot(files: TreeFiles) -> None:

@@ -23,6 +23,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_arch
     parse_control,
     read_tar,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 from ansible_collections.os_image.composer.tests.support.tiny_debian import EPOCH, Deb
 
 LONG = "/usr/share/" + "/".join(["a-long-directory-name"] * 8) + "/file"
@@ -66,7 +67,8 @@ def test_control(tmp_path: pathlib.Path) -> None:
         assert archive.fields["Package"] == "sample"
         assert archive.conffiles() == {"/etc/sample.conf": "", "/etc/old.conf": "remove-on-upgrade"}
         assert archive.control["postinst"].mode == 0o755
-        archive.write_control(str(tmp_path / "control"))
+        with TreeFiles(str(tmp_path)).new_directory("/control") as directory:
+            archive.write_control(directory)
     subprocess.run(["dpkg-deb", "-e", str(path), str(tmp_path / "expected")], check=True)
     subprocess.run(["diff", "-r", str(tmp_path / "control"), str(tmp_path / "expected")], check=True)
 

@@ -13,9 +13,9 @@ import subprocess
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.blocked_modules import BLOCKED_MODULES
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardening import check_hardening, harden
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 pytestmark = needs_root
@@ -112,7 +112,7 @@ def test_sysctl_sets_what_is_recommended_and_leaves_the_network_working(files: T
 
 def test_modprobe_itself_refuses_the_modules(files: TreeFiles, tmp_path: pathlib.Path) -> None:
     harden(files, ["modules"])
-    command = ["modprobe", "--config", files.real("/etc/modprobe.d"), "--showconfig"]
+    command = ["modprobe", "--config", files.host_path("/etc/modprobe.d"), "--showconfig"]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rules = dict(re.findall(r"^install (\S+) (.+)$", shown, re.MULTILINE))
     assert rules == dict.fromkeys(BLOCKED_MODULES, "/bin/false")

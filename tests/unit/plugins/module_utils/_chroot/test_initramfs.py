@@ -10,7 +10,6 @@ import os
 import pathlib
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
     InitramfsSettings,
     choose_generator,
@@ -22,6 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 pytestmark = needs_root
@@ -127,7 +127,7 @@ def test_a_kernel_among_its_modules_gets_its_place_in_boot(files: TreeFiles, san
     settings = InitramfsSettings("dracut", "ext4", (), "initramfs-{}.img")
     assert make_initramfs(files, sandbox, settings) == ["/boot/initramfs-6.12-1.el10.img"]
     assert files.read("/boot/vmlinuz-6.12-1.el10") == "kernel"
-    assert os.stat(files.real("/boot/vmlinuz-6.12-1.el10")).st_mode & 0o777 == 0o755
+    assert os.stat(files.host_path("/boot/vmlinuz-6.12-1.el10")).st_mode & 0o777 == 0o755
     said = files.read("/boot/initramfs-6.12-1.el10.img")
     assert "--no-hostonly --reproducible --kver 6.12-1.el10" in said
     # The second time the kernel is where it belongs.

@@ -17,7 +17,6 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup import clean_up
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import LockedPackage
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import LayerStore
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.rpm import RpmInstaller
@@ -32,6 +31,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree imp
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 from ansible_collections.os_image.composer.tests.support.rpm_repository import sign_package
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
 from ansible_collections.os_image.composer.tests.support.template_data import repositories

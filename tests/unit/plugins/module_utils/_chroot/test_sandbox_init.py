@@ -14,7 +14,6 @@ import subprocess
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import DebInstaller
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
     InitramfsSettings,
     make_initramfs,
@@ -23,6 +22,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.rpm impo
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 from ansible_collections.os_image.composer.tests.support.template_data import repositories
 from ansible_collections.os_image.composer.tests.support.tiny_debian import EPOCH, Deb, needs_root
 from ansible_collections.os_image.composer.tests.support.tiny_rpm import Rpm

@@ -14,9 +14,9 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.files import TreeFiles
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import ATTRIBUTE, FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 from ansible_collections.os_image.composer.tests.support.disk_judges import extract, judge, partition_table
 from ansible_collections.os_image.composer.tests.support.disk_tree import ESP, compose, make_tree
 
