@@ -445,11 +445,11 @@ class TreeFiles:
             os.fchmod(stream.fileno(), mode)
 
     def append(self, path: str, text: str) -> None:
-        """Write at the end of a regular file, which is made when it is missing."""
+        """Write at the end of a regular file, which is made when it is missing, as its parents are."""
         try:
             descriptor = self._open_regular(path, os.O_WRONLY | os.O_APPEND)
         except FileNotFoundError:
-            with self.parent(path) as (above, name):
+            with self._made_parent(path) as (above, name):
                 flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
                 descriptor = os.open(name, flags, 0o666, dir_fd=above)
         with os.fdopen(descriptor, "wb") as stream:

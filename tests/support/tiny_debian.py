@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import typing as t
@@ -77,6 +78,7 @@ class Deb:
 
     :ivar files: Contents by path; V(None) for a directory, and C(-> target) for a symbolic link.
     :ivar control: Control files by name, such as C(postinst).
+    :ivar devices: Major and minor numbers of character devices by path.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Deb:
     fields: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     version: str = "1.0-1"
     modes: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    devices: t.Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
     def build(
         self, directory: pathlib.Path, *, tree: pathlib.Path | None = None, compression: str = "xz"
@@ -104,6 +107,10 @@ class Deb:
                 target.write_text(content)
             if path in self.modes:
                 target.chmod(self.modes[path])
+        for path, numbers in self.devices.items():
+            target = source / path.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.mknod(target, 0o640 | stat.S_IFCHR, os.makedev(*numbers))
         meta = source / "DEBIAN"
         meta.mkdir(parents=True)
         fields = {

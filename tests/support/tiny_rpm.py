@@ -38,6 +38,7 @@ class Rpm:
     :ivar modes: Modes by path.
     :ivar owners: Users and groups by path, with a comma between them.
     :ivar capabilities: Capabilities by path, as for C(setcap).
+    :ivar devices: Major and minor numbers of character devices by path.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Rpm:
     license: str = "MIT"
     owners: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     capabilities: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    devices: t.Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
     def build(self, directory: pathlib.Path, *, tree: pathlib.Path | None = None) -> pathlib.Path:
         """Build the package into a directory; returns its path.
@@ -77,6 +79,8 @@ class Rpm:
             else:
                 target.write_text(content)
             lines.append(f"{mark}{path}")
+        for path, (major, minor) in self.devices.items():
+            lines.append(f"%dev(c,{major},{minor}) %attr({self.modes.get(path, '0640')},root,root) {path}")
         if tree is not None:
             for entry in sorted(source.rglob("*")):
                 if entry.is_symlink() or not entry.is_dir():

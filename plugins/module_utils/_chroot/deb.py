@@ -237,13 +237,7 @@ class DebInstaller(Installer):
 
     def _run_preinst_scripts(self, batch: t.Sequence[tuple[LockedPackage, DebArchive]]) -> None:
         """Run all preinst scripts in one sandbox, each with what dpkg tells it."""
-        version = (
-            next(
-                (archive.fields["Version"] for package, archive in batch if package.name == "dpkg"),
-                None,
-            )
-            or self._database.packages()["dpkg"].version
-        )
+        version = self._dpkg_version(batch)
         # dpkg runs the script in a directory with all of the package's control files, and some look into it.
         stage = f"{ADMIN_DIRECTORY}/tmp.ci"
         lines = [
@@ -277,6 +271,18 @@ class DebInstaller(Installer):
         if done.rc != 0:
             names = re.findall(r"^composer: preinst of (\S+) failed", done.text, re.MULTILINE)
             raise self._script_error(names, "its preinst script failed", done.text)
+
+    def _dpkg_version(self, batch: t.Sequence[tuple[LockedPackage, DebArchive]]) -> str:
+        for package, archive in batch:
+            if package.name == "dpkg":
+                return archive.fields["Version"]
+        installed = self._database.packages().get("dpkg")
+        if installed is None:
+            raise ChrootError(
+                f"The package database {ADMIN_DIRECTORY} of the image does not list dpkg.",
+                remedy="Look for the script or package that has removed or replaced the database.",
+            )
+        return installed.version
 
     def unpack(self, packages: t.Sequence[LockedPackage]) -> None:
         """Let dpkg unpack packages; in an empty tree they have to be extracted first, so that there is a dpkg.

@@ -311,7 +311,7 @@ class DebArchive:
     def _check_names(self) -> None:
         """Check what becomes part of file names and of scripts; see deb-control(5)."""
         for field, form in _NAMES.items():
-            if not form.fullmatch(self.fields[field]):
+            if field in self.fields and not form.fullmatch(self.fields[field]):
                 raise DebFormatError(
                     f"{self.path} has the {field.lower()} {self.fields[field]!r}, which cannot be one."
                 )
@@ -326,9 +326,6 @@ class DebArchive:
                 raise DebFormatError(f"The control files of {self.path} are larger than {_CONTROL_LIMIT} bytes.")
             data = stream.read(member.size)
             stream.skip(-member.size % TAR_BLOCK)
-            # dpkg-deb packs the files of one directory, without others in it.
-            if "/" in member.path[1:]:
-                raise DebFormatError(f"{self.path} has the control file {member.path[1:]!r}, which is no plain name.")
             if member.file_type == stat.S_IFREG:
                 members[self._control_name(member.path[1:])] = ControlMember(member.mode, member.mtime, data)
         return members

@@ -93,7 +93,9 @@ _NO_SPACE = re.compile(r"^\s*installing package \S+ needs (\d+)([KM])B more spac
 _OWNERS = r"[%{FILEUSERNAME}\t%{FILEGROUPNAME}\t%{FILEMODES:octal}\t%{FILENAMES}\n]"
 _CAPABILITY = "security.capability"
 _NODE_FAILED = re.compile(
-    r"^error: unpacking of archive failed on file .*: cpio: mknod failed - Operation not permitted", re.MULTILINE
+    # The reason that it gives is another where the directory is missing as well.
+    r"^error: unpacking of archive failed on file .*: cpio: mknod failed - ",
+    re.MULTILINE,
 )
 _NODES = r"[%{FILEMODES:octal}\t%{FILERDEVS}\t%{FILEMTIMES}\t%{FILEUSERNAME}\t%{FILEGROUPNAME}\t%{FILENAMES}\n]"
 _NODE = re.compile(

@@ -6,10 +6,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import errno
+import io
 import os
 import pathlib
+import re
+import stat
+import subprocess
+import sys
+import typing as t
 
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils import _tree_files
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
@@ -97,3 +107,159 @@ def test_following_writes_to_where_the_link_leads(root: str) -> None:
     TreeFiles(root).write("/etc/alias", "through", follow=True)
     assert os.path.islink(f"{root}/etc/alias")
     assert pathlib.Path(root, "etc/file").read_text() == "through"
+
+
+@pytest.fixture
+def outside(tmp_path: pathlib.Path) -> t.Iterator[pathlib.Path]:
+    """Return a directory of the host with a file, which nobody touches."""
+    directory = tmp_path / "outside"
+    directory.mkdir()
+    (directory / "file").write_text("the host's")
+    before = (directory / "file").stat()
+    yield directory
+    assert [path.name for path in directory.iterdir()] == ["file"]
+    after = (directory / "file").stat()
+    assert (directory / "file").read_text() == "the host's"
+    assert (after.st_mode, after.st_uid, after.st_mtime_ns) == (before.st_mode, before.st_uid, before.st_mtime_ns)
+
+
+# Everything that writes, on a path that a package has made a link to a file or directory of the host.
+ACTS: t.Mapping[str, t.Callable[[TreeFiles, str], t.Any]] = {
+    "append": lambda files, path: files.append(path, "x"),
+    "copy": lambda files, path: files.copy(io.BytesIO(b"x"), path, mode=0o600, uid=1, gid=1),
+    "empty": lambda files, path: files.empty(path),
+    "follow": lambda files, path: files.write(path, "x", follow=True),
+    "link": lambda files, path: files.link(path, "x"),
+    "make_directory": lambda files, path: files.make_directory(path),
+    "make_node": lambda files, path: files.make_node(path, stat.S_IFIFO, 0, uid=1, gid=1, mtime=1),
+    "remove": lambda files, path: files.remove(path),
+    "remove_directory": lambda files, path: files.remove_directory(path),
+    "set_mode": lambda files, path: files.set_mode(path, 0o777),
+    "set_time": lambda files, path: files.set_time(path, 1),
+    "truncate": lambda files, path: files.truncate(path),
+    "write": lambda files, path: files.write(path, "x", uid=1),
+}
+
+
+@needs_root
+@pytest.mark.parametrize("act", sorted(ACTS))
+@pytest.mark.parametrize("path", ["/etc/to-file", "/etc/to-directory", "/etc/to-directory/file", "/etc/up/file"])
+def test_nothing_is_written_outside(root: str, outside: pathlib.Path, act: str, path: str) -> None:
+    os.symlink(outside / "file", f"{root}/etc/to-file")
+    os.symlink(outside, f"{root}/etc/to-directory")
+    os.symlink("../" * 30 + str(outside)[1:], f"{root}/etc/up")
+    with contextlib.suppress(ChrootError, OSError):
+        ACTS[act](TreeFiles(root), path)
+
+
+@pytest.mark.parametrize("target", ["{}", "../../../../../../../../../..{}", "/proc/self/root{}", "/proc/1/root{}"])
+def test_nothing_is_read_outside(root: str, outside: pathlib.Path, target: str) -> None:
+    os.symlink(target.format(outside / "file"), f"{root}/etc/stolen")
+    files = TreeFiles(root)
+    assert files.read("/etc/stolen") == ""
+    assert not files.exists("/etc/stolen")
+    with pytest.raises(FileNotFoundError):
+        files.host_path("/etc/stolen")
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("kind", "numbers", "word"),
+    [
+        (stat.S_IFIFO, (0, 0), "a FIFO"),
+        (stat.S_IFCHR, (1, 5), "a character device"),
+        (stat.S_IFBLK, (7, 0), "a block device"),
+        (stat.S_IFSOCK, (0, 0), "a socket"),
+    ],
+)
+def test_only_regular_files_are_opened(root: str, kind: int, numbers: tuple[int, int], word: str) -> None:
+    os.unlink(f"{root}/etc/passwd")
+    os.mknod(f"{root}/etc/passwd", 0o644 | kind, os.makedev(*numbers))
+    files = TreeFiles(root)
+    message = rf"^The path /etc/passwd of the image is {word}, not a regular file\. Look for the package or script that"
+    acts: list[t.Callable[[], t.Any]] = [
+        lambda: files.account_id("passwd", "root"),
+        lambda: files.append("/etc/passwd", "x"),
+        lambda: files.truncate("/etc/passwd"),
+        lambda: files.sha256("/etc/passwd"),
+        lambda: files.host_path("/etc/passwd"),
+    ]
+    for act in acts:
+        with pytest.raises(ChrootError, match=message):
+            act()
+
+
+def test_what_is_read_has_a_limit(root: str) -> None:
+    os.truncate(f"{root}/etc/file", 1 << 40)
+    message = "^The file /etc/file of the image has 1024 GiB, and no more than 64 MiB of it would be read"
+    with pytest.raises(ChrootError, match=message):
+        TreeFiles(root).read("/etc/file")
+    pathlib.Path(root, "etc/file").write_bytes(b"12345")
+    assert TreeFiles(root).read_bytes("/etc/file", most=5) == b"12345"
+    with pytest.raises(ChrootError, match="has 5 bytes, and no more than 4 bytes of it would be read"):
+        TreeFiles(root).read_bytes("/etc/file", most=4)
+
+
+def test_a_link_that_changes_all_the_time_never_leads_out(root: str, outside: pathlib.Path) -> None:
+    """A look and an act on its result would be a race: between them a link could take a directory's place."""
+    os.makedirs(f"{root}/race/directory")
+    pathlib.Path(root, "race/directory/file").write_text("the tree's")
+    os.symlink(outside, f"{root}/race/link")
+    program = (
+        "import ctypes, os, sys\n"
+        "libc = ctypes.CDLL(None)\n"
+        "os.chdir(sys.argv[1])\n"
+        # renameat2 with RENAME_EXCHANGE
+        "while os.getppid() == int(sys.argv[2]): libc.renameat2(-100, b'directory', -100, b'link', 2)\n"
+    )
+    racer = subprocess.Popen([sys.executable, "-c", program, f"{root}/race", str(os.getpid())])
+    try:
+        files = TreeFiles(root)
+        seen = set()
+        for _round in range(3000):
+            with contextlib.suppress(ChrootError, OSError):
+                seen.add(files.read("/race/directory/file"))
+            with contextlib.suppress(ChrootError, OSError):
+                files.write("/race/directory/new", "x")
+    finally:
+        racer.kill()
+        racer.wait()
+    assert seen <= {"", "the tree's"}
+
+
+def test_a_kernel_that_cannot_is_named(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Library:
+        @staticmethod
+        def syscall(*_arguments: object) -> int:
+            ctypes.set_errno(errno.ENOSYS)
+            return -1
+
+    monkeypatch.setattr(_tree_files, "_libc", Library)
+    with pytest.raises(ChrootError, match=r"^The build host's kernel .* it has no openat2\. Use Linux 5\.6 or newer"):
+        TreeFiles(root).read("/etc/file")
+
+
+MODULE_UTILS = pathlib.Path(_tree_files.__file__).parent
+JOINED = re.compile(
+    r"\b(?:self\._?)?(?:root|tree) *\+ *"
+    r"|f[\"']\{(?:self\.)?_?(?:root|tree)\}/"
+    r"|os\.path\.join\((?:self\.)?_?(?:root|tree),"
+    r"|\b(?:files|tree)\.root *\+|\{(?:self\._)?files\.root\}/"
+)
+
+
+@pytest.mark.parametrize(
+    "line", ["here = self._root + path", 'open(f"{root}/etc/passwd")', "os.path.join(self.root, name)", "tree+path"]
+)
+def test_the_pattern_finds_paths_that_are_put_together(line: str) -> None:
+    assert JOINED.search(line)
+
+
+def test_no_path_of_the_host_is_put_together_from_one_of_a_tree() -> None:
+    found = [
+        f"{path.relative_to(MODULE_UTILS)}:{number}: {line.strip()}"
+        for path in sorted(MODULE_UTILS.rglob("*.py"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if JOINED.search(line)
+    ]
+    assert found == []

@@ -48,6 +48,18 @@ def test_links_lead_through_all_layers(layers: list[pathlib.Path], target: str) 
     assert _tree(layers).read("/usr/share/doc/foo/copyright") == b"x"
 
 
+def test_a_directory_of_one_layer_that_is_a_link_in_another(layers: list[pathlib.Path], tmp_path: pathlib.Path) -> None:
+    (tmp_path / "outside/package").mkdir(parents=True)
+    (tmp_path / "outside/package/copyright").write_text("the host's")
+    for upper, lower in (layers, reversed(layers)):
+        (upper / "usr/share/doc").rmdir()
+        (upper / "usr/share/doc").symlink_to(tmp_path / "outside")
+        assert _tree(layers).read("/usr/share/doc/package/copyright") is None
+        (upper / "usr/share/doc").unlink()
+        (upper / "usr/share/doc").mkdir()
+        assert lower != upper
+
+
 def test_links_never_leave_the_tree(layers: list[pathlib.Path], tmp_path: pathlib.Path) -> None:
     (tmp_path / "secret").write_text("secret")
     (layers[0] / "a").symlink_to(str(tmp_path / "secret"))

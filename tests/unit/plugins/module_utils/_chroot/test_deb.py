@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import stat
 import subprocess
+import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import DebInstaller
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.dpkg_database import DpkgDatabase
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import LockedPackage, SpoiledTreeError
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
@@ -277,3 +280,135 @@ def test_documentation_is_left_out_as_dpkg_does(bench: Bench, documentation: boo
     # The list has them nevertheless, see dpkg(1).
     listed = (layers[True] / "var/lib/dpkg/info/documented.list").read_text().splitlines()
     assert "/usr/share/man/man1/documented.1.gz" in listed
+
+
+def is_device(path: pathlib.Path, major: int, minor: int) -> bool:
+    """Tell whether there is this character device."""
+    status = path.lstat()
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(major, minor)
+
+
+DEVICES = Deb(
+    "devices",
+    files={"/usr/bin/devices": "x"},
+    devices={"/usr/lib/devices/null": (1, 3), "/usr/lib/devices/a[b]*": (1, 5), "/srv/only/zero": (1, 5)},
+)
+
+
+@pytest.mark.parametrize("directly", [True, False])
+def test_device_nodes_are_made_from_the_archive(bench: Bench, directly: bool) -> None:
+    below = bench.chroot("below", directly=True)
+    packages = bench.build(DEVICES, *PACKAGES)
+    upper = bench.layer("upper", below, packages, directly=directly)
+    for path, (major, minor) in DEVICES.devices.items():
+        assert is_device(upper / path.lstrip("/"), major, minor)
+        assert stat.S_IMODE((upper / path.lstrip("/")).stat().st_mode) == 0o640
+        assert (upper / path.lstrip("/")).stat().st_mtime <= EPOCH
+    assert (upper / "etc/daemon.conf").read_text() == "setting\n"
+    with RootTree([str(below), str(upper)]).mounted() as root:
+        sandbox = Sandbox(root, bench.runner, source_date_epoch=EPOCH)
+        assert sandbox.run(["/bin/sh", "-c", "dpkg --audit; dpkg --verify devices"]).text == ""
+
+
+def test_another_failure_beside_a_device_node_is_named(bench: Bench) -> None:
+    bad = Deb("bad", control={"preinst": "#!/bin/sh\necho the reason\nexit 1\n"})
+    below, packages = bench.chroot("below", directly=True), bench.build(DEVICES, bad)
+    with pytest.raises(ChrootError, match=r"^Installing the package \S+ failed: it could not be unpacked") as caught:
+        bench.layer("upper", below, packages, directly=False)
+    assert "the reason" in str(caught.value)
+
+
+# What follows are attacks: packages and scripts that want host code to follow a path of theirs out of the tree.
+
+
+@pytest.fixture
+def outside(tmp_path: pathlib.Path) -> t.Iterator[pathlib.Path]:
+    """Return a directory of the host with a file, which nobody touches."""
+    directory = tmp_path / "outside"
+    directory.mkdir()
+    (directory / "file").write_text("the host's")
+    yield directory
+    assert [path.name for path in directory.iterdir()] == ["file"]
+    assert (directory / "file").read_text() == "the host's"
+
+
+@pytest.mark.parametrize("trigger", ["../../../../../..{}/file", "../File", "File", "a/b", ".."])
+def test_a_trigger_is_no_path(bench: Bench, outside: pathlib.Path, trigger: str) -> None:
+    package = Deb("evil", control={"triggers": f"interest-noawait {trigger.format(outside)}\n"})
+    below, packages = bench.chroot("below", directly=True), bench.build(package)
+    message = rf"^The package evil names the trigger '{re.escape(trigger.format(outside))}', which cannot be one\."
+    with pytest.raises(ChrootError, match=message):
+        bench.layer("upper", below, packages, directly=True)
+
+
+def test_links_in_the_database_are_replaced_and_not_followed(bench: Bench, outside: pathlib.Path) -> None:
+    root = bench.chroot("root", directly=True)
+    links = {f"/var/lib/dpkg/info/victim.{name}": f"-> {outside}/file" for name in ("list", "md5sums", "postinst")}
+    bench.installer(str(root)).install(bench.build(Deb("evil", files=links)))
+    victim = Deb("victim", files={"/etc/victim": "x"}, control={"postinst": SCRIPT})
+    bench.installer(str(root)).install(bench.build(victim))
+    for name in ("list", "md5sums", "postinst"):
+        assert (root / f"var/lib/dpkg/info/victim.{name}").is_file()
+        assert not (root / f"var/lib/dpkg/info/victim.{name}").is_symlink()
+
+
+def test_a_directory_for_scripts_that_is_there_already(bench: Bench, outside: pathlib.Path) -> None:
+    root = bench.chroot("root", directly=True)
+    evil = Deb("evil", files={"/var/lib/dpkg/tmp.ci-victim": f"-> {outside}"})
+    bench.installer(str(root)).install(bench.build(evil))
+    victim = Deb("victim", control={"preinst": SCRIPT})
+    with pytest.raises(ChrootError, match=r"^The path /var/lib/dpkg/tmp\.ci-victim of the image exists already\."):
+        bench.installer(str(root)).install(bench.build(victim))
+
+
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        ("usr/sbin", "'ldconfig' not found in PATH"),
+        ("var/lib/dpkg/info", "unable to create new file '/var/lib/dpkg/info/format-new'"),
+        ("var/lib/dpkg/triggers", "unable to create new file '/var/lib/dpkg/triggers/named-new'"),
+    ],
+)
+def test_directories_that_a_script_has_made_links_of(
+    bench: Bench, outside: pathlib.Path, link: str, message: str
+) -> None:
+    root = bench.chroot("root", directly=True)
+    os.rename(root / link, root / "moved")
+    (root / link).symlink_to(outside)
+    # What has been made before lies in the tree, where dpkg sees it, too.
+    with pytest.raises(ChrootError, match=message):
+        bench.installer(str(root)).install(bench.build(*PACKAGES))
+
+
+def test_a_database_that_a_script_has_replaced_by_a_link(bench: Bench, outside: pathlib.Path) -> None:
+    root = bench.chroot("root", directly=True)
+    os.rename(root / "var/lib/dpkg", root / "moved")
+    (root / "var/lib/dpkg").symlink_to(outside)
+    with pytest.raises(ChrootError, match=r"^The package database /var/lib/dpkg of the image does not list dpkg\."):
+        bench.installer(str(root)).install(bench.build(*PACKAGES))
+
+
+@pytest.mark.parametrize("path", ["info/q.list", "status", "diversions", "triggers/File"])
+@pytest.mark.parametrize("kind", ["FIFO", "device", "size", "link"])
+def test_what_is_read_is_a_file_of_a_sane_size(bench: Bench, path: str, kind: str) -> None:
+    root = bench.chroot("root", directly=True)
+    here = root / "var/lib/dpkg" / path
+    here.unlink(missing_ok=True)
+    expected = f"^The path /var/lib/dpkg/{path} of the image is a FIFO, not a regular file"
+    if kind == "FIFO":
+        os.mkfifo(here)
+    elif kind == "device":
+        os.mknod(here, 0o644 | stat.S_IFCHR, os.makedev(1, 5))
+        expected = f"^The path /var/lib/dpkg/{path} of the image is a character device, not a regular file"
+    elif kind == "link":
+        # Of the tree, where there is no such device.
+        here.symlink_to("/dev/zero")
+        DpkgDatabase(str(root)).owned_paths()
+        DpkgDatabase(str(root)).reserved_paths()
+        return
+    else:
+        here.touch()
+        os.truncate(here, 1 << 40)
+        expected = f"^The file /var/lib/dpkg/{path} of the image has 1024 GiB, and no more than 64 MiB of it would be"
+    with pytest.raises(ChrootError, match=expected):
+        bench.installer(str(root)).install(bench.build(*PACKAGES))

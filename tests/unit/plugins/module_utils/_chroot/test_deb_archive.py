@@ -168,3 +168,59 @@ def test_damaged_compression_is_named(tmp_path: pathlib.Path, suffix: str) -> No
 def test_paragraphs() -> None:
     text = "Package: x\nDescription: short\n long\n .\n longer\nEmpty:\n"
     assert parse_control(text) == {"Package": "x", "Description": "short\n long\n .\n longer", "Empty": ""}
+
+
+def crafted(path: pathlib.Path, *names: str, package: str = "crafted", version: str = "1.0", data: str = "./x") -> str:
+    """Make a package that dpkg-deb would not."""
+    archives = {}
+    for archive, members in (
+        ("control.tar", {"./control": "", **dict.fromkeys(names, "#!/bin/sh\n")}),
+        ("data.tar", {data: "x"}),
+    ):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            for name, text in members.items():
+                fields = (
+                    f"Package: {package}\nVersion: {version}\nArchitecture: amd64\n" if name == "./control" else text
+                )
+                member = tarfile.TarInfo(name)
+                member.size = len(fields)
+                tar.addfile(member, io.BytesIO(fields.encode()))
+        archives[archive] = packed.getvalue()
+    content = b"!<arch>\n"
+    for name, body in {"debian-binary": b"2.0\n", **archives}.items():
+        content += f"{name:<16}{EPOCH:<12}{0:<6}{0:<6}{100644:<8}{len(body):<10}`\n".encode() + body
+    path.write_bytes(content)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "fields", "message"),
+    [
+        (["./../../../etc/evil"], {}, r"The path './../../../etc/evil' leads out of the package\."),
+        (["./sub/evil"], {}, r"has the control file 'sub/evil'"),
+        (["./post\ninst"], {}, r"The path './post\\ninst' has a line break in it\."),
+        ([], {"package": "../../evil"}, r"has the package '../../evil', which cannot be one\."),
+        ([], {"package": "a/b"}, r"has the package 'a/b', which cannot be one\."),
+        ([], {"version": "1;touch /evil"}, r"has the version '1;touch /evil', which cannot be one\."),
+    ],
+)
+def test_names_that_lead_elsewhere_are_refused(
+    tmp_path: pathlib.Path, names: list[str], fields: dict[str, str], message: str
+) -> None:
+    path = crafted(tmp_path / "crafted.deb", *names, **fields)
+    with pytest.raises(DebFormatError, match=message):
+        DebArchive(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("./a/../../etc/evil", r"leads out of the package\."),
+        ("./a\n/etc/shadow", r"The path './a\\n/etc/shadow' has a line break in it\."),
+    ],
+)
+def test_files_that_lead_elsewhere_are_refused(tmp_path: pathlib.Path, data: str, message: str) -> None:
+    path = crafted(tmp_path / "crafted.deb", data=data)
+    with DebArchive(path) as archive, pytest.raises(DebFormatError, match=message):
+        list(read_tar(archive.data()))

@@ -17,7 +17,7 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup import clean_up
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import LockedPackage
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import LockedPackage, SpoiledTreeError
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import LayerStore
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.rpm import RpmInstaller
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.rpm_header import (
@@ -517,3 +517,65 @@ def test_the_hosts_database_is_untouched(bench: Bench) -> None:
     before = state()
     bench.chroot(*bench.build(DAEMON))
     assert state() == before
+
+
+DEVICES = Rpm(
+    "devices",
+    files={"/usr/bin/devices": "x"},
+    devices={"/usr/lib/devices/null": (1, 3), "/srv/only/zero": (1, 5)},
+)
+
+
+def test_device_nodes_are_made_from_the_headers(bench: Bench) -> None:
+    packages = bench.build(DEVICES, DAEMON)
+    with pytest.raises(SpoiledTreeError, match="^A package has device nodes, which programs in the tree cannot make"):
+        bench.chroot(*packages, name="first")
+    root = bench.directory / "second"
+    root.mkdir()
+    installer = bench.installer(str(root))
+    installer.prepare()
+    everything = [bench.base, *packages]
+    installer.install(everything, again=True)
+    installer.check({package.name: package for package in everything})
+    for path, numbers in DEVICES.devices.items():
+        status = (root / path.lstrip("/")).lstat()
+        assert stat.S_ISCHR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o640
+        assert status.st_rdev == os.makedev(*numbers)
+        assert status.st_mtime <= EPOCH
+    assert query(root, "-V", "devices", "daemon", "--nodeps") == ""
+
+
+@pytest.mark.parametrize("name", ["rpmdb.sqlite", "rpmdb.sqlite-wal"])
+def test_links_in_the_place_of_the_database_are_not_followed(bench: Bench, tmp_path: pathlib.Path, name: str) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("the host's")
+    root = bench.chroot()
+    own = "/usr/lib/sysimage/rpm"
+    (root / own[1:]).mkdir(parents=True)
+    (root / own[1:] / name).symlink_to(outside)
+    shutil.copy2(outside, root / "var/lib/rpm/rpmdb.sqlite-wal")
+    installer = bench.installer(str(root))
+    installer._move_database(TreeFiles(str(root)), own)  # noqa: SLF001
+    assert (root / own[1:] / name).is_file() and not (root / own[1:] / name).is_symlink()
+    assert outside.read_text() == "the host's"
+
+
+def test_a_link_in_the_database_gives_away_no_file_of_the_host(bench: Bench, tmp_path: pathlib.Path) -> None:
+    root = bench.chroot()
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    (root / "var/lib/rpm/stolen").symlink_to(secret)
+    with pytest.raises(FileNotFoundError):
+        bench.installer(str(root))._move_database(TreeFiles(str(root)), "/usr/lib/sysimage/rpm")  # noqa: SLF001
+
+
+@pytest.mark.parametrize("suffix", ["wal", "shm", "journal"])
+def test_links_beside_the_database_are_not_followed(bench: Bench, tmp_path: pathlib.Path, suffix: str) -> None:
+    root = bench.chroot()
+    outside = tmp_path / "outside"
+    outside.write_text("the host's")
+    (root / f"var/lib/rpm/rpmdb.sqlite-{suffix}").unlink(missing_ok=True)
+    (root / f"var/lib/rpm/rpmdb.sqlite-{suffix}").symlink_to(outside)
+    bench.installer(str(root))._settle_database()  # noqa: SLF001
+    assert outside.read_text() == "the host's"
+    assert os.listdir(outside.parent).count("outside") == 1
