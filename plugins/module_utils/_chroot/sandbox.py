@@ -46,6 +46,8 @@ ENVIRONMENT: t.Mapping[str, str] = {
 # must not shape an image.
 _HOST_PATHS = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/etc/ld.so.cache")
 
+_KERNEL_DIRECTORIES = ("/dev/", "/proc/", "/sys/")
+
 _STUB = "#!/bin/sh\nexit 0\n"
 
 #: What a sandbox with a network does not reach beside the host itself: link-local addresses, and where clouds tell
@@ -122,9 +124,9 @@ class Sandbox:
             beside = [(path, path) for path in _HOST_PATHS if os.path.lexists(path)]
             beside += [(source, target) for target, source in (binds or {}).items()]
         else:
-            mounts = [(source, tree.resolve(target), True) for target, source in (binds or {}).items()]
+            mounts = [(source, _place(tree, target), True) for target, source in (binds or {}).items()]
         for stub in stubs:
-            target = tree.resolve(stub)
+            target = _place(tree, stub)
             if tree.is_file(target):
                 contents[".stub"] = _STUB
                 mounts.append(("/run/.stub", target, True))
@@ -175,7 +177,7 @@ class Sandbox:
         """
         content = f"nameserver {_RESOLVER}\n"
         tree = TreeFiles(self.root)
-        target = tree.resolve("/etc/resolv.conf")
+        target = _place(tree, "/etc/resolv.conf")
         if target.startswith("/run/"):
             files[target[len("/run/") :]] = content
             return None
@@ -185,6 +187,20 @@ class Sandbox:
             return None
         tree.write(target, b"")
         return target
+
+
+def _place(tree: TreeFiles, path: str) -> str:
+    """Return where a path of the tree leads.
+
+    :raises ChrootError: To what is none of the tree's in the sandbox, and has links of the kernel's own in it.
+    """
+    place = tree.resolve(path)
+    if place.startswith(_KERNEL_DIRECTORIES):
+        raise ChrootError(
+            f"The path {path} of the image leads to {place}, which is the kernel's.",
+            remedy="Look for the package or script that has made the link.",
+        )
+    return place
 
 
 def _connection() -> dict[str, t.Any]:

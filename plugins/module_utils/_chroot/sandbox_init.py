@@ -165,52 +165,52 @@ def fill_dev(path: str) -> None:
     os.chmod(f"{path}/shm", 0o1777)
 
 
-def fill_proc(root: str) -> None:
+def fill_proc(base: str) -> None:
     """Mount /proc of the own PID namespace; what of it is the whole machine's is read-only, or out of sight."""
-    mount("proc", directory(f"{root}/proc"), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mount("proc", directory(f"{base}/proc"), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     for path in READ_ONLY_PATHS:
-        if os.path.exists(root + path):
-            mount(root + path, root + path, "", MS_BIND | MS_REC)
-            mount("none", root + path, "", MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    mask(root)
+        if os.path.exists(base + path):
+            mount(base + path, base + path, "", MS_BIND | MS_REC)
+            mount("none", base + path, "", MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mask(base)
 
 
-def mask(root: str) -> None:
+def mask(base: str) -> None:
     """Cover what is nobody's business in a sandbox, as far as it is there."""
     for path in MASKED_PATHS:
-        if os.path.isdir(root + path):
-            mount("tmpfs", root + path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "size=0,mode=0555")
-        elif os.path.exists(root + path):
-            mount("/dev/null", root + path, "", MS_BIND)
+        if os.path.isdir(base + path):
+            mount("tmpfs", base + path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "size=0,mode=0555")
+        elif os.path.exists(base + path):
+            mount("/dev/null", base + path, "", MS_BIND)
 
 
 def make_mounts(spec: dict[str, t.Any]) -> None:
     """Mount everything that the command shall see."""
-    root = spec["root"]
+    base = spec["root"]
     # pivot_root wants a mount point, and the tree may be a plain directory. A device node that a package has made is
     # of no use to anybody here.
-    mount(root, root, "", MS_BIND | MS_REC)
-    mount("none", root, "", MS_BIND | MS_REMOUNT | MS_NODEV)
-    fill_dev(directory(f"{root}/dev"))
+    mount(base, base, "", MS_BIND | MS_REC)
+    mount("none", base, "", MS_BIND | MS_REMOUNT | MS_NODEV)
+    fill_dev(directory(f"{base}/dev"))
     # A writable one lets a package change the host's devices.
-    mount("sysfs", directory(f"{root}/sys"), "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
-    fill_proc(root)
-    mount("tmpfs", directory(f"{root}/run"), "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
-    os.mkdir(f"{root}/run/lock")
-    os.chmod(f"{root}/run/lock", 0o1777)
-    mount("tmpfs", directory(f"{root}/tmp"), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+    mount("sysfs", directory(f"{base}/sys"), "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
+    fill_proc(base)
+    mount("tmpfs", directory(f"{base}/run"), "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+    os.mkdir(f"{base}/run/lock")
+    os.chmod(f"{base}/run/lock", 0o1777)
+    mount("tmpfs", directory(f"{base}/tmp"), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     for name, content in spec["files"].items():
-        path = f"{root}/run/{name}"
+        path = f"{base}/run/{name}"
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as stream:
             stream.write(content)
         os.chmod(path, 0o755 if content.startswith("#!") else 0o644)
     for source, target, read_only in spec["binds"]:
         if source.startswith("/run/") and source[5:] in spec["files"]:
-            source = root + source
+            source = base + source
         elif target.startswith("/run/"):
-            os.makedirs(root + target)
-        bind(source, root + target, read_only)
+            os.makedirs(base + target)
+        bind(source, base + target, read_only)
 
 
 def make_outside(spec: dict[str, t.Any]) -> str:
@@ -218,27 +218,27 @@ def make_outside(spec: dict[str, t.Any]) -> str:
 
     It covers a directory that every host has, so what shall be seen in it is opened first: it may lie there itself.
     """
-    tree = spec["root"]
+    tree = os.open(spec["root"], os.O_PATH)
     sources = [(os.open(source, os.O_PATH), source, target) for source, target in spec["outside"]]
-    sources += [(os.open(path, os.O_PATH), "", target) for path, target in ((tree, TREE), (f"{tree}/dev", "/dev"))]
-    root = "/tmp"  # noqa: S108
-    mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64m")
+    sources += [(tree, "", TREE), (os.open("dev", os.O_PATH | os.O_NOFOLLOW, dir_fd=tree), "", "/dev")]
+    base = "/tmp"  # noqa: S108
+    mount("tmpfs", base, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64m")
     for descriptor, source, target in sources:
-        os.makedirs(os.path.dirname(root + target), exist_ok=True)
+        os.makedirs(os.path.dirname(base + target), exist_ok=True)
         if source and os.path.islink(source):
-            os.symlink(os.readlink(source), root + target)
+            os.symlink(os.readlink(source), base + target)
             continue
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            os.mkdir(root + target)
+            os.mkdir(base + target)
         else:
-            os.close(os.open(root + target, os.O_CREAT | os.O_WRONLY, 0o644))
-        mount(f"/proc/self/fd/{descriptor}", root + target, "", MS_BIND | (0 if source else MS_REC))
+            os.close(os.open(base + target, os.O_CREAT | os.O_WRONLY, 0o644))
+        mount(f"/proc/self/fd/{descriptor}", base + target, "", MS_BIND | (0 if source else MS_REC))
         if source:
-            mount("none", root + target, "", MS_BIND | MS_REMOUNT | MS_RDONLY)
+            mount("none", base + target, "", MS_BIND | MS_REMOUNT | MS_RDONLY)
         os.close(descriptor)
-    fill_proc(root)
-    os.chmod(directory(f"{root}/tmp"), 0o1777)
-    return root
+    fill_proc(base)
+    os.chmod(directory(f"{base}/tmp"), 0o1777)
+    return base
 
 
 def enter_root(root: str) -> None:

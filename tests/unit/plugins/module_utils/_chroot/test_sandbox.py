@@ -17,7 +17,7 @@ import time
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, CommandError
 from ansible_collections.os_image.composer.tests.support.host_network import HostNetwork, host_network
 from ansible_collections.os_image.composer.tests.support.tiny_debian import (
     PYTHON_ENVIRONMENT,
@@ -73,6 +73,15 @@ def test_a_network_of_its_own_when_asked_for(sandbox: Sandbox, tree: pathlib.Pat
     done = sandbox.run(["cat", "/proc/net/dev", "/etc/resolv.conf"], network=True)
     assert [line.split(":")[0].strip() for line in done.text.splitlines() if ":" in line] == ["lo", "tap0"]
     assert "nameserver 10.0.2.3" in done.text
+
+
+@pytest.mark.parametrize("target", ["/proc/1/root/etc/hosts", "/proc/self/fd/0", "/dev/fd/0", "../sys/x"])
+def test_a_resolver_that_leads_into_the_kernels_directories(sandbox: Sandbox, tree: pathlib.Path, target: str) -> None:
+    (tree / "etc/resolv.conf").symlink_to(target)
+    with pytest.raises(ChrootError, match=r"^The path /etc/resolv\.conf of the image leads to /\w+/\S+, which is the"):
+        sandbox.run(["true"], network=True)
+    with pytest.raises(ChrootError, match=r"^The path /etc/resolv\.conf of the image leads to /\w+/\S+, which is the"):
+        sandbox.run(["true"], binds={"/etc/resolv.conf": "/etc/hosts"})
 
 
 def test_no_resolver_is_left_behind(sandbox: Sandbox, tree: pathlib.Path) -> None:
