@@ -85,6 +85,7 @@ from ansible_collections.os_image.composer.tests.fuzz import mutation
 from ansible_collections.os_image.composer.tests.fuzz.harness import Target
 from ansible_collections.os_image.composer.tests.support import package_index, rpm_index
 from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing
+from ansible_collections.os_image.composer.tests.support.template_data import repositories
 from ansible_collections.os_image.composer.tests.support.tiny_debian import Deb
 from ansible_collections.os_image.composer.tests.support.tiny_rpm import Rpm
 
@@ -113,7 +114,8 @@ def _configured(**more: t.Any) -> RepositoryConfig:
         "suite": "bookworm",
         "components": ["main", "contrib"],
     }
-    return RepositoryConfig.from_data({**data, **more})
+    (repository,) = repositories({**data, **more})
+    return repository
 
 
 _RELEASE = f"""\

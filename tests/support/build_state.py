@@ -22,6 +22,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     run_stage,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider import PACKAGE_ARCHITECTURES
+from ansible_collections.os_image.composer.tests.support.template_data import whole_provider, whole_template
 
 
 def leave(
@@ -54,20 +55,13 @@ def leave(
 def leave_template(
     build: BuildDirectory, template: Facts, *, files: t.Mapping[str, str] | None = None, work_dir: str = "/nowhere"
 ) -> None:
-    """Leave C(template.json), as image_template_validate does, with a provider for Debian 12."""
+    """Leave C(template.json), as image_template_validate does: with all defaults, and a provider for Debian 12."""
     arch = template.get("target", {}).get("arch", "x86_64")
     package_arch = PACKAGE_ARCHITECTURES["deb"][arch]
     content: Facts = {
         "provider_id": f"debian-debian12-{arch}",
-        "provider": {
-            "os": "debian",
-            "dist": "debian12",
-            "arch": arch,
-            "package_arch": package_arch,
-            "family": "deb",
-            "release_version": "12",
-        },
-        "template": template,
+        "provider": whole_provider(arch=arch, package_arch=package_arch),
+        "template": whole_template(**template),
         "files": dict(files or {}),
         "directories": {"cache_dir": "/nowhere", "work_dir": work_dir, "config_dir": "/nowhere"},
         "sources": [],

@@ -27,6 +27,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux im
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 
 EPOCH = 1_700_000_000
 BUILD_DIGEST = "5e" * 32
@@ -143,7 +144,7 @@ def compose(
     build_digest: str = BUILD_DIGEST,
 ) -> Composed:
     """Compose a disk in C(directory)."""
-    layout = disk_layout(Disk.from_data(DISK if disk is None else disk))
+    layout = disk_layout(whole_part(Disk, DISK if disk is None else disk))
     identity = DiskIdentity.derive(layout, build_digest)
     paths = {name: directory / name for name in ("work", "upper", "overlay")}
     for path in paths.values():

@@ -20,6 +20,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     StageOptions,
     run_stage,
 )
+from ansible_collections.os_image.composer.tests.support.template_data import whole_provider, whole_template
 
 MIB = 1 << 20
 
@@ -132,23 +133,14 @@ class FinishedBuild:
         template = {
             "schema_version": 1,
             "provider_id": "debian-debian12-x86_64",
-            "provider": {
-                "os": "debian",
-                "dist": "debian12",
-                "arch": "x86_64",
-                "package_arch": "amd64",
-                "family": "deb",
-                "release_version": "12",
-                "codename": "bookworm",
-                "repositories": self.repositories,
-            },
-            "template": {
-                "metadata": self.metadata,
-                "image": {"name": "appliance", "version": self.version},
-                "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": self.image_type},
-                "disk": {"name": "d", "artifacts": self.artifacts},
-                "systemConfig": {"name": "minimal", "kernel": {}, "signing": {}, **self.config},
-            },
+            "provider": whole_provider(codename="bookworm", repositories=self.repositories),
+            "template": whole_template(
+                metadata=self.metadata,
+                image={"name": "appliance", "version": self.version},
+                target={"imageType": self.image_type},
+                disk={"name": "d", "artifacts": self.artifacts},
+                systemConfig={"name": "minimal", **self.config},
+            ),
             "files": self.files,
             "directories": {
                 "cache_dir": str(self.root / "cache"),

@@ -134,7 +134,7 @@ class _Assembler:
             values.update(template.get("target", {}))
         if any(not isinstance(values.get(name), str) for name in ("os", "dist", "arch", "imageType")):
             return None
-        return Target(values["os"], values["dist"], values["arch"], values["imageType"])
+        return Target.from_data(values)
 
     def fail(self) -> t.NoReturn:
         raise template_error(f"The image template {self.template_path}", self.problems)

@@ -14,8 +14,6 @@ units and policies; commands and scripts come last.
 
 from __future__ import annotations
 
-import dataclasses
-
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.access_control import set_up_access_control
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.additional_files import install_additional_files
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup import (
@@ -83,7 +81,7 @@ def configure(
         services = system.services
         unwanted = {*services.disable, *services.mask}
         own = [unit for unit in units if unit not in unwanted and unit.partition(".")[0] not in unwanted]
-        set_up_services(files, sandbox, dataclasses.replace(services, enable=(*own, *services.enable)))
+        set_up_services(files, sandbox, services.replace(enable=(*own, *services.enable)))
         check_shells(files, system.users)
         check_hardening(files, system.security.hardening)
         set_up_access_control(files, system.security)

@@ -21,8 +21,10 @@ import urllib.parse
 
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import armored_keys, with_kept_keys
-from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import Repository
-from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import DEFAULT_PRIORITY
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import (
+    DEFAULT_PRIORITY,
+    Repository,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 # The highest of the priorities with which apt takes nothing.

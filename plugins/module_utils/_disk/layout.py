@@ -233,7 +233,7 @@ def with_any_size(disk: model.Disk) -> model.Disk:
     """Return a disk section that has a size: its own, or the largest there is."""
     if disk.size is not None and disk.size != CONTENT:
         return disk
-    return dataclasses.replace(disk, size=_ANY_MBR_SIZE if disk.partition_table_type == "mbr" else _ANY_SIZE)
+    return disk.replace(size=_ANY_MBR_SIZE if disk.partition_table_type == "mbr" else _ANY_SIZE)
 
 
 def disk_layout(disk: model.Disk, content: t.Mapping[str, int] | None = None) -> DiskLayout:

@@ -88,27 +88,27 @@ def target_disk(disk: model.Disk, tree: str) -> TargetDisk:
                 remedy="Give disk.size, or the last partition a size.",
             )
         if layout.needs_content:
-            return TargetDisk(dataclasses.replace(disk, size=CONTENT), 0, None)
+            return TargetDisk(disk.replace(size=CONTENT), 0, None)
         end = max(partition.end for partition in layout.partitions) * SECTOR
         size = align_up(end, MIB) + _END
-        return TargetDisk(dataclasses.replace(disk, size=f"{size // MIB}MiB"), size, None)
+        return TargetDisk(disk.replace(size=f"{size // MIB}MiB"), size, None)
     partition = layout.partitions[index]
     extended = layout.extended.number if layout.extended is not None and partition.is_logical else None
     if partition.mount_point:
         options = [word for word in entries[index].mount_options.split(",") if word]
         grown = ",".join(dict.fromkeys([*options, "x-systemd.growfs"]))
-        entries[index] = dataclasses.replace(entries[index], mount_options=grown)
+        entries[index] = entries[index].replace(mount_options=grown)
     if layout.needs_content:
         # Where the last one begins is only known when the disk is composed.
         least = CONTENT if partition.fs_type else f"{_UNFORMATTED // MIB}MiB"
-        entries[index] = dataclasses.replace(entries[index], end=None, size=least)
-        fitted = dataclasses.replace(disk, size=CONTENT, partitions=tuple(entries))
+        entries[index] = entries[index].replace(end=None, size=least)
+        fitted = disk.replace(size=CONTENT, partitions=tuple(entries))
         return TargetDisk(fitted, given, partition.number, extended)
     usage = measure(tree, layout)[partition.id] if partition.mount_point else Usage()
     needed = align_up(partition.offset + _needed(partition, usage), MIB) + _END
     # A disk that is too small for its content is an error that tells more when the disk is composed.
     size = min(needed, given) if given else needed
-    fitted = dataclasses.replace(disk, size=f"{size // MIB}MiB", partitions=tuple(entries))
+    fitted = disk.replace(size=f"{size // MIB}MiB", partitions=tuple(entries))
     return TargetDisk(fitted, max(size, given), partition.number, extended)
 
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import typing as t
 
@@ -40,7 +39,7 @@ def with_kept_keys(repository: Repository, *, metadata_dir: str) -> Repository:
     """Return a repository with all keys as paths; those of URLs need not have been fetched."""
     pinned = repository.fingerprints
     keys = [kept_key(key, pinned, metadata_dir=metadata_dir) if is_url(key) else key for key in repository.keys]
-    return dataclasses.replace(repository, keys=tuple(keys))
+    return repository.replace(keys=tuple(keys))
 
 
 def armored_keys(repository: Repository) -> list[str]:

@@ -28,7 +28,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
     RepositoryMetadata,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.solv_cache import SolvCache
-from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import DEFAULT_PRIORITY
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import DEFAULT_PRIORITY
 
 #: Why a repository's package may not be chosen.
 KEPT_OUT = "allowPackages, excludePackages, a negative priority or what it would replace"

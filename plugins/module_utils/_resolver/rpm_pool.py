@@ -33,7 +33,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool i
     PackagePool,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.solv_cache import Beside
-from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import DEFAULT_PRIORITY
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import DEFAULT_PRIORITY
 
 # The files that every primary index names (createrepo_c's cr_is_primary).
 _PRIMARY_FILE = re.compile(r"/etc/|(?=.*bin/)|/usr/lib/sendmail$")

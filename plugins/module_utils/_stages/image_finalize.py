@@ -304,7 +304,7 @@ class ImageFinalize(Stage):
         for warning in warnings:
             self.progress.milestone("Artifacts", warning, level="warn")
         manifest = build_manifest(
-            image=dataclasses.asdict(document.image),
+            image={"name": document.image.name, "version": document.image.version},
             description=described(document.section("metadata"), document.system, document.disk),
             target=document.section("target"),
             provider_id=document.provider_id,

@@ -34,7 +34,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.inputs
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import show_path
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Bootloader, PackageRepository
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider import expand_url
-from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import DEFAULT_PRIORITY
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import DEFAULT_PRIORITY
 from ansible_collections.os_image.composer.plugins.module_utils._template.rendering import as_yaml, diff_result
 from ansible_collections.os_image.composer.plugins.module_utils._template.secrets import hash_passwords, redacted
 

@@ -8,34 +8,27 @@
 """The model of a template: a class for each of its mappings, which are read after validation.
 
 A class has the fields of its schema, by the same words; what they mean and which defaults they have stands in
-C(schema.py). A test holds both against each other. The section C(metadata) has none: it is published as it is written,
-and nothing acts on it.
+C(schema.py), which only the first stage needs: a merged template has all defaults. A field that has no default and need
+not be there may be V(None). A test holds model and schema against each other. The section C(metadata) has no class: it
+is published as it is written, and nothing acts on it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template import schema
 from ansible_collections.os_image.composer.plugins.module_utils._template.part import Part
 
 
-@dataclasses.dataclass(frozen=True)
 class Image(Part):
     """What the image is called."""
-
-    form = schema.IMAGE
 
     name: str
     version: str
 
 
-@dataclasses.dataclass(frozen=True)
 class Target(Part):
     """What the image is built for."""
-
-    form = schema.TARGET
 
     os: str
     dist: str
@@ -48,11 +41,8 @@ class Target(Part):
         return f"{self.os}-{self.dist}-{self.arch}"
 
 
-@dataclasses.dataclass(frozen=True)
 class Partition(Part):
     """A partition of the disk, as the template describes it."""
-
-    form = schema.PARTITION
 
     id: str
     name: str
@@ -72,11 +62,8 @@ class Partition(Part):
     flags: t.Tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
 class Artifact(Part):
     """A file that the build leaves, as the template describes it."""
-
-    form = schema.ARTIFACT
 
     type: str
     compression: t.Optional[str]
@@ -84,11 +71,8 @@ class Artifact(Part):
     subformat: t.Optional[str]
 
 
-@dataclasses.dataclass(frozen=True)
 class Disk(Part):
     """The disk section."""
-
-    form = schema.DISK
 
     name: str
     path: t.Optional[str]
@@ -98,11 +82,8 @@ class Disk(Part):
     partitions: t.Tuple[Partition, ...]
 
 
-@dataclasses.dataclass(frozen=True)
 class Iso(Part):
     """The iso section."""
-
-    form = schema.ISO
 
     type: t.Optional[str]
     volume_id: t.Optional[str]
@@ -110,11 +91,8 @@ class Iso(Part):
     after_install: str
 
 
-@dataclasses.dataclass(frozen=True)
 class Kernel(Part):
     """The kernel."""
-
-    form = schema.KERNEL
 
     name: str
     version: str
@@ -124,11 +102,8 @@ class Kernel(Part):
     uki: bool
 
 
-@dataclasses.dataclass(frozen=True)
 class Bootloader(Part):
     """The bootloader."""
-
-    form = schema.BOOTLOADER
 
     boot_type: str
     provider: str
@@ -137,11 +112,8 @@ class Bootloader(Part):
     default: str
 
 
-@dataclasses.dataclass(frozen=True)
 class User(Part):
     """An account. Its password is a hash."""
-
-    form = schema.USER
 
     name: str
     password: t.Optional[str]
@@ -156,21 +128,15 @@ class User(Part):
     startup_script: t.Optional[str]
 
 
-@dataclasses.dataclass(frozen=True)
 class Route(Part):
     """A route of a network interface."""
-
-    form = schema.ROUTE
 
     to: str
     via: str
 
 
-@dataclasses.dataclass(frozen=True)
 class Interface(Part):
     """A network interface, or all those that a pattern matches."""
-
-    form = schema.INTERFACE
 
     name: t.Optional[str]
     match: t.Optional[str]
@@ -184,32 +150,23 @@ class Interface(Part):
     domains: t.Tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
 class Network(Part):
     """The network."""
-
-    form = schema.NETWORK
 
     backend: str
     interfaces: t.Tuple[Interface, ...]
 
 
-@dataclasses.dataclass(frozen=True)
 class Services(Part):
     """Systemd units."""
-
-    form = schema.SERVICES
 
     enable: t.Tuple[str, ...]
     disable: t.Tuple[str, ...]
     mask: t.Tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
 class AdditionalFile(Part):
     """A file that is copied into the image; its source by its absolute path."""
-
-    form = schema.ADDITIONAL_FILE
 
     local: str
     final: str
@@ -218,20 +175,14 @@ class AdditionalFile(Part):
     group: str
 
 
-@dataclasses.dataclass(frozen=True)
 class Configuration(Part):
     """A shell command that runs in the image."""
-
-    form = schema.CONFIGURATION
 
     cmd: str
 
 
-@dataclasses.dataclass(frozen=True)
 class Script(Part):
     """A script that runs in the image."""
-
-    form = schema.SCRIPT
 
     name: str
     file: t.Optional[str]
@@ -239,31 +190,22 @@ class Script(Part):
     network: bool
 
 
-@dataclasses.dataclass(frozen=True)
 class Scripts(Part):
     """The scripts that run in the image, by moment."""
-
-    form = schema.SCRIPTS
 
     pre_install: t.Tuple[Script, ...]
     post_install: t.Tuple[Script, ...]
 
 
-@dataclasses.dataclass(frozen=True)
 class Initramfs(Part):
     """The initramfs."""
-
-    form = schema.INITRAMFS
 
     generator: str
     template: t.Optional[str]
 
 
-@dataclasses.dataclass(frozen=True)
 class Immutability(Part):
     """Protection of the boot chain and the root file system."""
-
-    form = schema.IMMUTABILITY
 
     enabled: bool
     secure_boot_db_key: t.Optional[str]
@@ -271,22 +213,16 @@ class Immutability(Part):
     secure_boot_db_cer: t.Optional[str]
 
 
-@dataclasses.dataclass(frozen=True)
 class Security(Part):
     """Mandatory access control, and sets of stricter settings."""
-
-    form = schema.SECURITY
 
     selinux: t.Optional[str]
     apparmor: t.Optional[str]
     hardening: t.Tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
 class SecureBootSigning(Part):
     """The keys that sign the boot chain."""
-
-    form = schema.SECURE_BOOT_SIGNING
 
     key: str
     certificate: str
@@ -294,40 +230,28 @@ class SecureBootSigning(Part):
     programs: t.Optional[t.Tuple[str, ...]]
 
 
-@dataclasses.dataclass(frozen=True)
 class ChecksumsSigning(Part):
     """The key that signs SHA256SUMS."""
-
-    form = schema.CHECKSUMS_SIGNING
 
     key: str
 
 
-@dataclasses.dataclass(frozen=True)
 class Signing(Part):
     """Signatures that the build makes."""
-
-    form = schema.SIGNING
 
     secure_boot: t.Optional[SecureBootSigning]
     checksums: t.Optional[ChecksumsSigning]
 
 
-@dataclasses.dataclass(frozen=True)
 class Sbom(Part):
     """What the bill of materials has beside the packages."""
-
-    form = schema.SBOM
 
     cyclonedx: bool
     files: bool
 
 
-@dataclasses.dataclass(frozen=True)
 class SystemConfig(Part):
     """The systemConfig section: what the system in the image is."""
-
-    form = schema.SYSTEM_CONFIG
 
     name: t.Optional[str]
     description: str
@@ -352,11 +276,8 @@ class SystemConfig(Part):
     sbom: Sbom
 
 
-@dataclasses.dataclass(frozen=True)
 class PackageRepository(Part):
     """A package repository that the template adds to the provider's."""
-
-    form = schema.PACKAGE_REPOSITORY
 
     name: t.Optional[str]
     codename: str

@@ -5,69 +5,107 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Parts of a template as typed values: how one is read, and where its defaults come from."""
+"""Parts of a template as typed values, and how one is read."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
 
+if t.TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_options: bool) -> t.Callable[[type], type]:
+        """Say to type checkers that the subclasses of a class are dataclasses; nothing when the module runs."""
+        return lambda part: part
+
+
 AnyPart = t.TypeVar("AnyPart", bound="Part")
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
+@functools.cache
 def field_name(key: str) -> str:
     """Return the name that a key of a template has as a field: C(type_uuid) for C(typeUUID)."""
     return _WORD.sub("_", key).lower()
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Part:
-    """A mapping of a template, with a field for each key of its schema.
+    """A mapping of a template, with a field for each of its keys: a frozen dataclass, whose values are named.
 
-    A field has the schema's default where the data says nothing, and V(None) where there is no default; so no field has
-    a default of its own. Annotations are evaluated when a part is read: they have to be such as Python 3.9 knows.
-
-    :cvar form: The schema of the mapping.
+    It is no real one, as every stage imports thirty of them, and C(dataclasses) writes and compiles six methods for
+    each. Here they share these. Annotations are evaluated when a part is made: they have to be such as Python 3.9
+    knows.
     """
 
-    form: t.ClassVar[t.Mapping[str, t.Any]]
+    def __init__(self, **values: t.Any) -> None:
+        fields, defaults = field_kinds(t.cast("type", type(self))), vars(type(self))
+        wrong = [name for name in values if name not in fields]
+        wrong += [name for name in fields if name not in values and name not in defaults]
+        if wrong:
+            raise TypeError(f"{type(self).__name__} has no field, or is given no value for it: {wrong[0]}")
+        vars(self).update({name: values[name] if name in values else defaults[name] for name in fields})
+
+    def __setattr__(self, name: str, value: t.Any) -> None:
+        raise AttributeError(f"{type(self).__name__} cannot be changed: {name}")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+    def replace(self: AnyPart, **changes: t.Any) -> AnyPart:
+        """Return the same with other values for some fields."""
+        return type(self)(**{**vars(self), **changes})
 
     @classmethod
     def from_data(cls: t.Type[AnyPart], data: t.Mapping[str, t.Any]) -> AnyPart:
-        """Read a valid mapping.
+        """Read a mapping that is whole: with all that has a default, as image_template_validate writes it.
+
+        A field that may be V(None) is that when the mapping does not have it.
 
         :raises DocumentError: It has not all keys that it must have.
         """
-        kinds = field_kinds(t.cast("type", cls))
-        missing = [key for key in cls.form.get("required", ()) if key not in data]
-        if missing:
-            raise DocumentError(f"The {cls.__name__} {data.get('name', '')!r} of the template lacks {missing[0]!r}.")
-        return cls(
-            **{
-                field_name(key): _read(kinds[field_name(key)], data.get(key, part.get("default")))
-                for key, part in cls.form["properties"].items()
-            }
-        )
+        given = {field_name(key): value for key, value in data.items()}
+        values: t.Dict[str, t.Any] = {}
+        for name, kind in field_kinds(t.cast("type", cls)).items():
+            if name in given:
+                values[name] = _read(kind, given[name])
+            elif _is_optional(kind):
+                values[name] = None
+            elif name not in vars(cls):
+                raise DocumentError(
+                    f"The {cls.__name__} {data.get('name', '')!r} of the template lacks {name!r}.",
+                    remedy="Run the module os_image.composer.image_template_validate again.",
+                )
+        return cls(**values)
 
 
 @functools.cache
 def field_kinds(part: type) -> t.Mapping[str, t.Any]:
     """Return the types of the fields of a class of parts."""
-    hints = t.get_type_hints(part)
-    return {field.name: hints[field.name] for field in dataclasses.fields(part)}
+    return t.get_type_hints(part)
+
+
+def _is_optional(kind: t.Any) -> bool:
+    """Whether a field may be V(None); there are no other unions."""
+    return t.get_origin(kind) is t.Union
 
 
 def _read(kind: t.Any, value: t.Any) -> t.Any:
     if value is None:
         return None
-    if t.get_origin(kind) is t.Union:
-        # There are no others than t.Optional.
+    if _is_optional(kind):
         kind = t.get_args(kind)[0]
     if t.get_origin(kind) is tuple:
         return tuple(_read(t.get_args(kind)[0], item) for item in value)

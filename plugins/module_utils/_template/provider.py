@@ -24,10 +24,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.loader
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, origin_of
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Target
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import DEFAULT_PRIORITY
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import (
     CHROOTENV_SCHEMA,
     CONFIG_SCHEMA,
-    DEFAULT_PRIORITY,
     REPOSITORIES_SCHEMA,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.references import find_file

@@ -5,37 +5,34 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""The model of a provider: a class for each mapping of C(provider) in C(template.json)."""
+"""The model of a provider: a class for each mapping of C(provider) in C(template.json).
+
+The first stage writes it, so its form stands here alone. What a repository may leave out has a default.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._template import provider_schema
 from ansible_collections.os_image.composer.plugins.module_utils._template.part import Part
 
+#: The priority of a repository that has none, or 0.
+DEFAULT_PRIORITY = 500
 
-@dataclasses.dataclass(frozen=True)
+
 class Essential(Part):
     """What the chroot environment begins with: packages by Debian's priorities, and by name."""
-
-    form = provider_schema.ESSENTIAL
 
     priorities: t.Tuple[str, ...]
     packages: t.Tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
 class ProviderInitramfs(Part):
     """What makes the initramfs where the template leaves that open."""
-
-    form = provider_schema.INITRAMFS
 
     generator: str
 
 
-@dataclasses.dataclass(frozen=True)
 class Repository(Part):
     """A package repository of the provider or of the template.
 
@@ -47,13 +44,11 @@ class Repository(Part):
     :ivar foreign: Whether the template adds it, and it is somebody else's than the provider's.
     """
 
-    form = provider_schema.REPOSITORY
-
     name: str
     mirror: t.Optional[str]
     url: t.Optional[str]
     path: t.Optional[str]
-    suite: str
+    suite: str = ""
     components: t.Tuple[str, ...]
     priority: int
     allow_packages: t.Tuple[str, ...]
@@ -62,11 +57,10 @@ class Repository(Part):
     repo_gpgcheck: bool
     keys: t.Tuple[str, ...]
     fingerprints: t.Tuple[str, ...]
-    max_age: int
-    foreign: bool
+    max_age: int = 0
+    foreign: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
 class Provider(Part):
     """The provider of an image: a release of an operating system for one architecture.
 
@@ -74,8 +68,6 @@ class Provider(Part):
     :ivar package_arch: The same as its packages do, C(amd64) for example.
     :ivar family: The form of its packages, C(deb) or C(rpm).
     """
-
-    form = provider_schema.PROVIDER
 
     os: str
     dist: str
@@ -90,4 +82,4 @@ class Provider(Part):
     bootloader_packages: t.Tuple[str, ...]
 
 
-__all__ = ("Essential", "Provider", "ProviderInitramfs", "Repository")
+__all__ = ("DEFAULT_PRIORITY", "Essential", "Provider", "ProviderInitramfs", "Repository")

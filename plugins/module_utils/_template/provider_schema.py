@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""The form of a provider: of its configuration files, and of what C(template.json) says of it."""
+"""The form of a provider's configuration files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOTLOADERS
 from ansible_collections.os_image.composer.plugins.module_utils._template.schema import (
-    INITRAMFS as TEMPLATE_INITRAMFS,
-)
-from ansible_collections.os_image.composer.plugins.module_utils._template.schema import (
+    INITRAMFS,
     PACKAGE_REPOSITORY,
     Schema,
 )
@@ -38,11 +36,8 @@ def _closed(properties: Schema, *required: str, **more: t.Any) -> Schema:
 # What a provider's repository and one of a template have in common.
 _OF_TEMPLATE = PACKAGE_REPOSITORY["properties"]
 
-ESSENTIAL = _closed({"priorities": _TEXTS, "packages": _TEXTS}, default={})
-INITRAMFS = _closed({"generator": TEMPLATE_INITRAMFS["properties"]["generator"]}, default={})
-
-#: The priority of a repository that has none, or 0.
-DEFAULT_PRIORITY: int = _OF_TEMPLATE["priority"]["default"]
+_ESSENTIAL = _closed({"priorities": _TEXTS, "packages": _TEXTS}, default={})
+_INITRAMFS = _closed({"generator": INITRAMFS["properties"]["generator"]}, default={})
 
 #: One architecture in C(config.yml).
 _ARCHITECTURE = _closed(
@@ -55,7 +50,7 @@ _ARCHITECTURE = _closed(
         "chrootenvConfigFile": _TEXT,
         # Packages that a bootloader needs, beside those of the template.
         "bootloaderPackages": _closed({name: _TEXTS for name in BOOTLOADERS}, default={}),
-        "initramfs": INITRAMFS,
+        "initramfs": _INITRAMFS,
     },
     "pkgType",
     "releaseVersion",
@@ -69,7 +64,7 @@ CONFIG_SCHEMA: Schema = {
 }
 
 CHROOTENV_SCHEMA = _closed(
-    {"essential": ESSENTIAL},
+    {"essential": _ESSENTIAL},
     "essential",
 )
 
@@ -113,59 +108,9 @@ REPOSITORIES_SCHEMA = _closed(
     "repositories",
 )
 
-#: A repository in C(template.json): one of the provider's or of the template, by the same words.
-REPOSITORY = _closed(
-    {
-        "name": _TEXT,
-        "mirror": _TEXT,
-        "url": _TEXT,
-        "path": _TEXT,
-        "suite": {"type": "string", "default": ""},
-        "components": _TEXTS,
-        "priority": _OF_TEMPLATE["priority"],
-        "allow_packages": _TEXTS,
-        "exclude_packages": _TEXTS,
-        "gpgcheck": _OF_TEMPLATE["gpgcheck"],
-        "repo_gpgcheck": _OF_TEMPLATE["repoGpgcheck"],
-        "keys": _TEXTS,
-        "fingerprints": _TEXTS,
-        "max_age": {**_OF_TEMPLATE["maxAge"], "default": 0},
-        "foreign": {"type": "boolean", "default": False},
-    },
-    "name",
-)
-
-#: C(provider) of C(template.json).
-PROVIDER = _closed(
-    {
-        "os": _TEXT,
-        "dist": _TEXT,
-        "arch": _TEXT,
-        "package_arch": _TEXT,
-        "family": _TEXT,
-        "release_version": _TEXT,
-        "codename": _CODENAME,
-        "essential": ESSENTIAL,
-        "initramfs": INITRAMFS,
-        "repositories": {"type": "array", "items": REPOSITORY, "default": []},
-        "bootloader_packages": _TEXTS,
-    },
-    "os",
-    "dist",
-    "arch",
-    "package_arch",
-    "family",
-    "release_version",
-)
-
 
 __all__ = (
     "CHROOTENV_SCHEMA",
     "CONFIG_SCHEMA",
-    "DEFAULT_PRIORITY",
-    "ESSENTIAL",
-    "INITRAMFS",
-    "PROVIDER",
     "REPOSITORIES_SCHEMA",
-    "REPOSITORY",
 )

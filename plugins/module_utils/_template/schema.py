@@ -39,6 +39,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._compression imp
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import FILE_SYSTEMS
 from ansible_collections.os_image.composer.plugins.module_utils._image_type import IMAGE_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_FLAGS, PARTITION_TYPES
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import DEFAULT_PRIORITY
 
 Schema = t.Dict[str, t.Any]
 
@@ -746,10 +747,11 @@ PACKAGE_REPOSITORY = _object(
         ),
         "priority": {
             "type": "integer",
-            "description": "The priority as in apt_preferences(5); 0 stands for 500, below 0 nothing is taken from it.",
+            "description": f"The priority as in apt_preferences(5); 0 stands for {DEFAULT_PRIORITY}, below 0 nothing "
+            "is taken from it.",
             "minimum": -9999,
             "maximum": 9999,
-            "default": 500,
+            "default": DEFAULT_PRIORITY,
         },
         "allowPackages": _list(
             "The only packages that are taken from it: names, or globs such as docker-*.",

@@ -18,16 +18,16 @@ MODULE_UTILS = ROOT / "plugins" / "module_utils"
 LIMITS = {
     "build_host_info": 70,
     "chroot_configure": 480,
-    "disk_compose": 610,
+    "disk_compose": 570,
     "image_boot_test": 150,
     "image_compare": 190,
-    "image_finalize": 710,
+    "image_finalize": 680,
     "image_info": 170,
-    "image_sign": 630,
+    "image_sign": 590,
     "image_template_copy": 30,
     "image_template_validate": 550,
-    "pkg_fetch": 330,
-    "pkg_resolve": 530,
+    "pkg_fetch": 240,
+    "pkg_resolve": 460,
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan import plan_artifacts, plan_image
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Artifact
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 
 
 @pytest.mark.parametrize(
@@ -26,12 +27,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.model 
 )
 def test_unknown_kinds_are_refused_by_name(entry: dict[str, t.Any], message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
-        plan_artifacts("a-1", [Artifact.from_data(entry)])
+        plan_artifacts("a-1", [whole_part(Artifact, entry)])
 
 
 def test_names() -> None:
     wanted = [
-        Artifact.from_data(entry)
+        whole_part(Artifact, entry)
         for entry in ({"type": "raw", "compression": "gzip"}, {"type": "vhd"}, {"type": "raw", "compression": "gz"})
     ]
     assert [plan.name for plan in plan_artifacts("a-1", wanted)] == ["a-1.raw.gz", "a-1.vhd"]
@@ -54,13 +55,13 @@ def test_names() -> None:
     ],
 )
 def test_formats_that_compress_are_known(entry: dict[str, t.Any], is_compact: bool) -> None:
-    assert [plan.is_compact for plan in plan_artifacts("a-1", [Artifact.from_data(entry)])] == [is_compact]
+    assert [plan.is_compact for plan in plan_artifacts("a-1", [whole_part(Artifact, entry)])] == [is_compact]
 
 
 def test_images_that_are_no_disks_have_artifacts_of_their_own() -> None:
     assert [plan.name for plan in plan_image("a-1", "iso", [])] == ["a-1.iso"]
-    initrd = plan_image("a-1", "initrd", [Artifact.from_data({"type": "qcow2"})])
+    initrd = plan_image("a-1", "initrd", [whole_part(Artifact, {"type": "qcow2"})])
     assert [(plan.name, plan.source) for plan in initrd] == [("a-1.initrd.img", "image"), ("a-1.vmlinuz", "kernel")]
-    assert [plan.name for plan in plan_image("a-1", "raw", [Artifact.from_data({"type": "vdi"})])] == ["a-1.vdi"]
+    assert [plan.name for plan in plan_image("a-1", "raw", [whole_part(Artifact, {"type": "vdi"})])] == ["a-1.vdi"]
     with pytest.raises(ArtifactError, match="cannot be a file name"):
         plan_image("../a-1", "iso", [])

@@ -14,6 +14,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline im
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Security
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 
 ROOT = "root=PARTUUID=1234"
 
@@ -76,12 +77,12 @@ def test_further_words_come_behind_those_of_the_template(given: str, line: str) 
     ],
 )
 def test_access_control_on_the_command_line(security: dict[str, object], words: list[str]) -> None:
-    assert access_control_words(Security.from_data(security)) == words
+    assert access_control_words(whole_part(Security, security)) == words
 
 
 def test_hardening_of_the_kernel() -> None:
-    assert security_words(Security.from_data({"hardening": ["sysctl", "ssh"]}), arch="x86_64") == []
-    security = Security.from_data({"hardening": ["kernel"], "apparmor": "enabled"})
+    assert security_words(whole_part(Security, {"hardening": ["sysctl", "ssh"]}), arch="x86_64") == []
+    security = whole_part(Security, {"hardening": ["kernel"], "apparmor": "enabled"})
     words = security_words(security, arch="aarch64")
     assert words[:3] == ["security=apparmor", "apparmor=1", "init_on_alloc=1"]
     # Other architectures have no vsyscalls, and would hand the unknown word to init.

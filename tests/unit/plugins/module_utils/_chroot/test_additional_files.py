@@ -14,6 +14,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.addition
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import AdditionalFile
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 
@@ -50,7 +51,7 @@ def test_modes_and_owners(
     source.write_bytes(b"\0data")
     source.chmod(source_mode)
     install_additional_files(
-        TreeFiles(root), [AdditionalFile.from_data({"local": str(source), "final": "/opt/new/file", **entry})]
+        TreeFiles(root), [whole_part(AdditionalFile, {"local": str(source), "final": "/opt/new/file", **entry})]
     )
     target = pathlib.Path(root, "opt/new/file")
     assert target.read_bytes() == b"\0data"
@@ -73,5 +74,5 @@ def test_messages(root: str, tmp_path: pathlib.Path, entry: dict[str, t.Any], me
     source.write_text("x")
     with pytest.raises(ChrootError, match=message):
         install_additional_files(
-            TreeFiles(root), [AdditionalFile.from_data({"local": str(source), "final": "/etc/new", **entry})]
+            TreeFiles(root), [whole_part(AdditionalFile, {"local": str(source), "final": "/etc/new", **entry})]
         )

@@ -54,7 +54,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.model 
 )
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
-from ansible_collections.os_image.composer.tests.support.template_data import repositories
+from ansible_collections.os_image.composer.tests.support.template_data import repositories, whole_part
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 pytestmark = needs_root
@@ -93,7 +93,7 @@ def recorder() -> tuple[Recorder, Sandbox]:
 
 def accounts(*users: dict[str, t.Any]) -> list[User]:
     """Read systemConfig.users."""
-    return [User.from_data(user) for user in users]
+    return [whole_part(User, user) for user in users]
 
 
 def test_new_accounts_in_the_order_of_the_template() -> None:
@@ -203,7 +203,7 @@ def test_a_shell_that_is_not_there(files: TreeFiles, key: str) -> None:
 
 def network(*interfaces: dict[str, t.Any]) -> Network:
     """Read systemConfig.network."""
-    return Network.from_data({"interfaces": list(interfaces)})
+    return whole_part(Network, {"interfaces": list(interfaces)})
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def network(*interfaces: dict[str, t.Any]) -> Network:
     ],
 )
 def test_network_files(interface: dict[str, t.Any], text: str) -> None:
-    assert render_network(Interface.from_data(interface)) == text
+    assert render_network(whole_part(Interface, interface)) == text
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_network_files(interface: dict[str, t.Any], text: str) -> None:
     ],
 )
 def test_names_of_network_files(index: int, interface: dict[str, t.Any], name: str) -> None:
-    assert network_file_name(index, Interface.from_data(interface)) == name
+    assert network_file_name(index, whole_part(Interface, interface)) == name
 
 
 def test_the_network_needs_networkd(files: TreeFiles) -> None:
@@ -301,20 +301,22 @@ def test_a_unit_that_does_not_exist_is_named_with_its_like(files: TreeFiles) -> 
         r"Similar units are nginx.service. Correct the name, or add the package"
     )
     with pytest.raises(ChrootError, match=message):
-        set_up_services(files, recorder()[1], Services.from_data({"enable": ["ngnix"]}))
+        set_up_services(files, recorder()[1], whole_part(Services, {"enable": ["ngnix"]}))
 
 
 def test_services(files: TreeFiles) -> None:
     for name in ("a", "b", "c"):
         files.write(f"/usr/lib/systemd/system/{name}.service", "")
     made, sandbox = recorder()
-    set_up_services(files, sandbox, Services.from_data({"enable": ["a", "a"], "disable": ["b.service"], "mask": ["c"]}))
+    set_up_services(
+        files, sandbox, whole_part(Services, {"enable": ["a", "a"], "disable": ["b.service"], "mask": ["c"]})
+    )
     assert made.commands == [
         "systemctl --quiet enable -- a.service",
         "systemctl --quiet disable -- b.service",
         "systemctl --quiet mask -- c.service",
     ]
-    set_up_services(files, sandbox, Services.from_data({}))
+    set_up_services(files, sandbox, whole_part(Services, {}))
     assert len(made.commands) == 3
 
 
@@ -532,21 +534,21 @@ def test_the_distributions_own_unit_is_overridden(files: TreeFiles) -> None:
 
 
 def test_commands_run_in_the_tree(tree: pathlib.Path, sandbox: Sandbox) -> None:
-    entries = [Configuration("echo one > /etc/x"), Configuration("echo 'two  $HOME' >> /etc/x")]
+    entries = [Configuration(cmd="echo one > /etc/x"), Configuration(cmd="echo 'two  $HOME' >> /etc/x")]
     run_configurations(TreeFiles(str(tree)), sandbox, entries, progress=Progress("test"))
     assert (tree / "etc/x").read_text() == "one\ntwo  $HOME\n"
     with pytest.raises(
         CommandError, match=r"The command systemConfig.configurations\[0\] \(false\) ended with status 1"
     ):
-        run_configurations(TreeFiles(str(tree)), sandbox, [Configuration("false")], progress=Progress("test"))
+        run_configurations(TreeFiles(str(tree)), sandbox, [Configuration(cmd="false")], progress=Progress("test"))
 
 
 def test_scripts_run_in_the_tree(tree: pathlib.Path, sandbox: Sandbox, tmp_path: pathlib.Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/bin/sh -e\nfalse\necho not reached\n")
-    entries = [Script.from_data({"inline": "echo inline > /etc/y", "network": True})]
+    entries = [whole_part(Script, {"inline": "echo inline > /etc/y", "network": True})]
     run_scripts(sandbox, entries, moment="postInstall", progress=Progress("test"))
     assert (tree / "etc/y").read_text() == "inline\n"
     with pytest.raises(CommandError, match=r"The script systemConfig.scripts.preInstall\[0\] \(script\) ended with"):
-        entries = [Script.from_data({"file": str(script)})]
+        entries = [whole_part(Script, {"file": str(script)})]
         run_scripts(sandbox, entries, moment="preInstall", progress=Progress("test"))

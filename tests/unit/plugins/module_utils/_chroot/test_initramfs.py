@@ -22,6 +22,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 pytestmark = needs_root
@@ -49,7 +50,7 @@ def test_the_root_file_system_and_the_templates_modules_are_in() -> None:
     ],
 )
 def test_the_file_system_of_the_root_partition(partitions: list[dict[str, str]], name: str) -> None:
-    assert root_file_system(Disk.from_data({"partitions": partitions})) == name
+    assert root_file_system(whole_part(Disk, {"partitions": partitions})) == name
 
 
 def test_the_generator_is_the_one_that_is_there(files: TreeFiles) -> None:

@@ -11,6 +11,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._disk.fstab import fstab
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import disk_layout
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 
 PARTITIONS: t.Sequence[t.Mapping[str, t.Any]] = [
     {"id": "swap", "fsType": "linux-swap"},
@@ -26,7 +27,7 @@ PARTITIONS: t.Sequence[t.Mapping[str, t.Any]] = [
 def test_mounted_partitions_and_swap_are_listed() -> None:
     disk = {"size": "1GiB", "partitions": [{**partition, "size": "64MiB"} for partition in PARTITIONS]}
     uuids = {str(partition["id"]): f"uuid-of-{partition['id']}" for partition in PARTITIONS}
-    assert fstab(disk_layout(Disk.from_data(disk)), uuids).splitlines()[1:] == [
+    assert fstab(disk_layout(whole_part(Disk, disk)), uuids).splitlines()[1:] == [
         "PARTUUID=uuid-of-rootfs / ext4 defaults 0 1",
         "PARTUUID=uuid-of-boot /boot/efi vfat umask=0077 0 2",
         r"PARTUUID=uuid-of-odd /srv/a\040b ext2 defaults 0 2",

@@ -21,6 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import D
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 from ansible_collections.os_image.composer.tests.support.disk_judges import check_file_system, extract, partition_table
 from ansible_collections.os_image.composer.tests.support.disk_tree import ESP, ROOT, compose, make_tree
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
@@ -144,7 +145,7 @@ MOUNTED = {"id": "r", "fsType": "ext4", "mountPoint": "/"}
     ],
 )
 def test_what_cannot_grow_is_named(section: t.Mapping[str, t.Any], path: str, message: str) -> None:
-    problems = layout_problems(Disk.from_data(section))
+    problems = layout_problems(whole_part(Disk, section))
     assert [show_path(problem.path) for problem in problems] == [path], problems
     assert message in problems[0].message
 
@@ -152,14 +153,14 @@ def test_what_cannot_grow_is_named(section: t.Mapping[str, t.Any], path: str, me
 @pytest.mark.parametrize("kind", ["ext3", "ext4", "xfs", "btrfs"])
 def test_what_can_grow_may(kind: str) -> None:
     partitions = [{**MOUNTED, "fsType": kind, "size": "1MiB", "growOnBoot": True}]
-    section = Disk.from_data({"size": "8MiB", "partitions": partitions})
+    section = whole_part(Disk, {"size": "8MiB", "partitions": partitions})
     assert layout_problems(section) == []
     assert disk_layout(section).partitions[0].can_grow
 
 
 def test_a_layout_takes_the_sizes_later() -> None:
     partitions = [{**MOUNTED, "size": "content"}, {"id": "s", "end": "0"}]
-    layout = disk_layout(Disk.from_data({"size": "64MiB", "partitions": partitions}))
+    layout = disk_layout(whole_part(Disk, {"size": "64MiB", "partitions": partitions}))
     assert layout.needs_content
     placed = layout.with_content({"r": (5 << 20) + 1})
     assert [partition.sectors // 2048 for partition in placed.partitions] == [6, 56]

@@ -24,6 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._partition_type 
     type_guid,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 
 MIB = (1 << 20) // 512
 GUID = "DEADBEEF-0000-4000-8000-00000000000A"
@@ -31,7 +32,7 @@ GUID = "DEADBEEF-0000-4000-8000-00000000000A"
 
 def disk(*partitions: t.Mapping[str, t.Any], size: str | None = "4GiB", **more: t.Any) -> Disk:
     numbered = [{"id": f"p{index}", **part} for index, part in enumerate(partitions, 1)]
-    return Disk.from_data({"size": size, "partitions": numbered, **more})
+    return whole_part(Disk, {"size": size, "partitions": numbered, **more})
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import disk_layout
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 
 DISK_UUID = "00000000-1111-4222-8333-444444444444"
 UUIDS = {name: f"00000000-0000-4000-8000-00000000000{number}" for number, name in enumerate(("bios", "boot", "rootfs"))}
@@ -29,7 +30,7 @@ DISK: t.Mapping[str, t.Any] = {
 
 
 def script() -> str:
-    return table_script(disk_layout(Disk.from_data(DISK)), disk_id=DISK_UUID, partition_uuids=UUIDS)
+    return table_script(disk_layout(whole_part(Disk, DISK)), disk_id=DISK_UUID, partition_uuids=UUIDS)
 
 
 def test_nothing_is_left_to_chance() -> None:

@@ -27,6 +27,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._partition_type 
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 from ansible_collections.os_image.composer.tests.support.disk_judges import partition_table
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 
 MIB = (1 << 20) // 512
 DIGEST = "3c" * 32
@@ -34,7 +35,7 @@ DIGEST = "3c" * 32
 
 def disk(*partitions: t.Mapping[str, t.Any], size: str = "64MiB") -> Disk:
     numbered = [{"id": f"p{index}", **part} for index, part in enumerate(partitions, 1)]
-    return Disk.from_data({"size": size, "partitionTableType": "mbr", "partitions": numbered})
+    return whole_part(Disk, {"size": size, "partitionTableType": "mbr", "partitions": numbered})
 
 
 def written(section: Disk, image: pathlib.Path) -> t.Dict[str, t.Any]:
@@ -231,7 +232,7 @@ def test_an_esp_is_known_by_its_number() -> None:
             "systemd-repart knows no MBR",
         ),
         (
-            Disk.from_data({"size": "4MiB", "partitions": [{"id": "a", "size": "1MiB", "mbrType": "83"}]}),
+            whole_part(Disk, {"size": "4MiB", "partitions": [{"id": "a", "size": "1MiB", "mbrType": "83"}]}),
             "disk.partitions[0].mbrType",
             "mbrType only has an effect on an MBR disk.",
         ),

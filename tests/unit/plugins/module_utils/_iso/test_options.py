@@ -15,6 +15,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import B
 from ansible_collections.os_image.composer.plugins.module_utils._iso.menu import MenuEntry, menu
 from ansible_collections.os_image.composer.plugins.module_utils._iso.options import IsoOptions, iso_type, volume_id
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk, Image, Initramfs, Iso
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.model 
 def test_a_disk_layout_makes_an_installer(
     iso: dict[str, t.Any], partitions: list[t.Any], initramfs: dict[str, t.Any], expected: str
 ) -> None:
-    parts = Iso.from_data(iso), Disk.from_data({"partitions": partitions}), Initramfs.from_data(initramfs)
+    parts = whole_part(Iso, iso), whole_part(Disk, {"partitions": partitions}), whole_part(Initramfs, initramfs)
     assert iso_type(*parts) == expected
 
 
@@ -47,12 +48,12 @@ def test_volume_id(name: str, expected: str) -> None:
 
 
 def test_options() -> None:
-    image, initramfs = Image("kiosk", "1.0"), Initramfs.from_data({})
-    iso = Iso.from_data({"unattended": False, "afterInstall": "reboot", "volumeId": "MINE"})
-    disk = Disk.from_data({"path": "/dev/sda"})
+    image, initramfs = Image(name="kiosk", version="1.0"), whole_part(Initramfs, {})
+    iso = whole_part(Iso, {"unattended": False, "afterInstall": "reboot", "volumeId": "MINE"})
+    disk = whole_part(Disk, {"path": "/dev/sda"})
     options = IsoOptions.of(image, iso, disk, initramfs)
     assert options == IsoOptions("live", "MINE", "kiosk 1.0", False, "reboot", "/dev/sda")
-    options = IsoOptions.of(image, Iso.from_data({}), Disk.from_data({}), initramfs)
+    options = IsoOptions.of(image, whole_part(Iso, {}), whole_part(Disk, {}), initramfs)
     assert options == IsoOptions("live", "KIOSK_1_0", "kiosk 1.0", True, "poweroff", "")
 
 

@@ -15,6 +15,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import D
 from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import growing_partition, target_disk
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 from ansible_collections.os_image.composer.tests.support.disk_tree import ESP, ROOT
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 
 MIB = 1 << 20
 GROWING = {"partitions": [ESP, {**ROOT, "end": "0"}]}
@@ -29,7 +30,7 @@ def tree(tmp_path: pathlib.Path) -> str:
 
 
 def test_a_disk_that_grows_is_as_large_as_its_content_needs(tree: str) -> None:
-    target = target_disk(Disk.from_data(GROWING), tree)
+    target = target_disk(whole_part(Disk, GROWING), tree)
     layout = disk_layout(target.disk)
     assert target.grows == 2
     assert target.least == layout.size
@@ -40,18 +41,18 @@ def test_a_disk_that_grows_is_as_large_as_its_content_needs(tree: str) -> None:
 
 
 def test_the_templates_size_is_the_least_that_the_machine_must_have(tree: str) -> None:
-    target = target_disk(Disk.from_data({**GROWING, "size": "2GiB"}), tree)
+    target = target_disk(whole_part(Disk, {**GROWING, "size": "2GiB"}), tree)
     assert target.least == 2048 * MIB
     assert disk_layout(target.disk).size < 300 * MIB
 
 
 def test_a_disk_that_is_too_small_stays_so(tree: str) -> None:
-    target = target_disk(Disk.from_data({**GROWING, "size": "60MiB"}), tree)
+    target = target_disk(whole_part(Disk, {**GROWING, "size": "60MiB"}), tree)
     assert disk_layout(target.disk).size == 60 * MIB
 
 
 def test_a_disk_with_ends_is_as_large_as_they_say(tree: str) -> None:
-    target = target_disk(Disk.from_data({"partitions": [ESP, {**ROOT, "end": "500MiB"}]}), tree)
+    target = target_disk(whole_part(Disk, {"partitions": [ESP, {**ROOT, "end": "500MiB"}]}), tree)
     assert (target.disk.size, target.least, target.grows) == ("501MiB", 501 * MIB, None)
 
 
@@ -69,11 +70,11 @@ def test_a_disk_with_ends_is_as_large_as_they_say(tree: str) -> None:
     ],
 )
 def test_what_grows(last: dict[str, t.Any], grows: int | None) -> None:
-    disk = Disk.from_data({"partitions": [ESP, ROOT, {"id": "last", "start": "80MiB", **last}]})
+    disk = whole_part(Disk, {"partitions": [ESP, ROOT, {"id": "last", "start": "80MiB", **last}]})
     assert growing_partition(disk) == grows
 
 
 def test_nothing_tells_the_size(tree: str) -> None:
     swap = {"id": "s", "fsType": "swap", "start": "80MiB", "end": "0"}
     with pytest.raises(DiskError, match=r"Nothing tells how large the disk .* Give disk\.size"):
-        target_disk(Disk.from_data({"partitions": [ESP, ROOT, swap]}), tree)
+        target_disk(whole_part(Disk, {"partitions": [ESP, ROOT, swap]}), tree)

@@ -16,7 +16,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.reques
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import SystemConfig
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import Provider
 from ansible_collections.os_image.composer.tests.support.package_index import pool_of, repository
-from ansible_collections.os_image.composer.tests.support.template_data import whole_provider
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part, whole_provider
 
 STABLE = """
     base
@@ -186,7 +186,7 @@ def test_everything_of_provider_and_template_is_requested_in_order(pool: DebPool
         "packages": ["postfix", "openssl"],
         "kernel": {"version": "6.1", "packages": ["linux-headers", "firmware-one"]},
     }
-    assert requests_of(Provider.from_data(provider), SystemConfig.from_data(system), pool) == [
+    assert requests_of(Provider.from_data(provider), whole_part(SystemConfig, system), pool) == [
         Request("base", "essential"),
         Request("tar", "essential"),
         Request("openssl", "essential"),

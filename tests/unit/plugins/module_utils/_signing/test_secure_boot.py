@@ -27,6 +27,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_
     template_problem,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import SystemConfig
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 
 EPOCH = 1_700_000_000
 LOADER = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
@@ -100,7 +101,7 @@ def test_a_key_that_others_can_read_is_warned_about(pki: pathlib.Path, tmp_path:
 
 def system(keys: bool = True, provider: str = "systemd-boot", uki: bool = True) -> SystemConfig:
     signing = {"secureBoot": {"key": "/k", "certificate": "/c"}} if keys else {}
-    return SystemConfig.from_data({"signing": signing, "bootloader": {"provider": provider}, "kernel": {"uki": uki}})
+    return whole_part(SystemConfig, {"signing": signing, "bootloader": {"provider": provider}, "kernel": {"uki": uki}})
 
 
 def test_keys_are_optional() -> None:

@@ -13,24 +13,16 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk, Iso
+from ansible_collections.os_image.composer.tests.support.template_data import whole_part, whole_provider, whole_template
 
 DATA: t.Mapping[str, t.Any] = {
     "schema_version": 1,
     "provider_id": "debian-debian12-x86_64",
-    "provider": {
-        "os": "debian",
-        "dist": "debian12",
-        "arch": "x86_64",
-        "package_arch": "amd64",
-        "family": "deb",
-        "release_version": "12",
-        "repositories": [{"name": "stable", "mirror": "debian", "suite": "bookworm"}],
-    },
-    "template": {
-        "image": {"name": "kiosk", "version": "1.0"},
-        "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": "raw"},
-        "systemConfig": {"name": "kiosk", "signing": {"checksums": {"key": "/keys/secret.asc"}}},
-    },
+    "provider": whole_provider(repositories=[{"name": "stable", "mirror": "debian", "suite": "bookworm"}]),
+    "template": whole_template(
+        image={"name": "kiosk", "version": "1.0"},
+        systemConfig={"name": "kiosk", "signing": {"checksums": {"key": "/keys/secret.asc"}}},
+    ),
     "files": {"/keys/secret.asc": "ab" * 32},
     "directories": {"cache_dir": "/cache", "work_dir": "/work", "config_dir": "/config"},
     "sources": [],
@@ -52,7 +44,7 @@ def test_parts_are_typed_and_have_the_defaults_of_the_schema() -> None:
     assert made.system.bootloader.provider == "systemd-boot"
     assert made.system.signing.checksums is not None
     # Sections that are left out altogether.
-    assert (made.disk, made.iso) == (Disk.from_data({}), Iso.from_data({}))
+    assert (made.disk, made.iso) == (whole_part(Disk, {}), whole_part(Iso, {}))
     assert made.system is made.system
 
 

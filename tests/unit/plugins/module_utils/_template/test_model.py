@@ -6,21 +6,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pathlib
 import typing as t
 
 import pytest
+import yaml
 from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import assemble
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
 from ansible_collections.os_image.composer.plugins.module_utils._template import model, provider_model, schema
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import from_data
 from ansible_collections.os_image.composer.plugins.module_utils._template.part import Part, field_kinds, field_name
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider import load_provider
+from ansible_collections.os_image.composer.tests.support.template_data import form_of, whole_part
 
 ROOT = pathlib.Path(__file__).resolve().parents[5]
-PARTS: t.Sequence[t.Type[Part]] = [
-    getattr(module, name) for module in (model, provider_model) for name in module.__all__
-]
+PARTS: t.Sequence[t.Type[Part]] = [getattr(model, name) for name in model.__all__]
 SECTIONS: t.Mapping[str, t.Type[Part]] = {
     "image": model.Image,
     "target": model.Target,
@@ -37,22 +38,22 @@ def kind_of(form: t.Mapping[str, t.Any]) -> t.Any:
     if form["type"] == "array":
         return t.Tuple[kind_of(form["items"]), ...]
     if form["type"] == "object":
-        (part,) = (part for part in PARTS if part.form["properties"] is form["properties"])
+        (part,) = (part for part in PARTS if form_of(part)["properties"] is form["properties"])
         return part
     return SCALARS[form["type"]]
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
 def test_a_class_has_the_fields_of_its_schema(part: t.Type[Part]) -> None:
-    properties = part.form["properties"]
+    whole = form_of(part)
     expected = {}
-    for key, form in properties.items():
-        always = "default" in form or key in part.form.get("required", ())
+    for key, form in whole["properties"].items():
+        always = "default" in form or key in whole.get("required", ())
         expected[field_name(key)] = kind_of(form) if always else t.Optional[kind_of(form)]
     kinds = field_kinds(part)
     assert dict(kinds) == expected
     assert list(kinds) == list(expected)
-    assert all(field.default is dataclasses.MISSING for field in dataclasses.fields(part)), "defaults are the schema's"
+    assert not [name for name in kinds if hasattr(part, name)], "defaults are the schema's"
 
 
 def test_every_section_has_a_class() -> None:
@@ -60,7 +61,7 @@ def test_every_section_has_a_class() -> None:
     assert {*SECTIONS, "metadata"} == set(schema.SECTIONS)
     for name, part in SECTIONS.items():
         section = schema.SECTIONS[name]
-        assert section.get("items", section)["properties"] is part.form["properties"]
+        assert section.get("items", section)["properties"] is form_of(part)["properties"]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_fields_have_the_words_of_their_keys(key: str, name: str) -> None:
 
 
 def test_what_is_left_out_has_the_defaults_of_the_schema() -> None:
-    system = model.SystemConfig.from_data({"users": [{"name": "admin"}], "bootloader": {"timeout": 0}})
+    system = whole_part(model.SystemConfig, {"users": [{"name": "admin"}], "bootloader": {"timeout": 0}})
     assert system.documentation is True
     assert system.weak_dependencies is False
     assert system.kernel.packages == ()
@@ -90,22 +91,29 @@ def test_what_is_left_out_has_the_defaults_of_the_schema() -> None:
 
 
 def test_mappings_in_lists_are_read_too() -> None:
-    network = model.Network.from_data(
-        {"interfaces": [{"match": "en*", "routes": [{"to": "default", "via": "192.0.2.1"}]}]}
+    network = whole_part(
+        model.Network, {"interfaces": [{"match": "en*", "routes": [{"to": "default", "via": "192.0.2.1"}]}]}
     )
-    assert network.interfaces[0].routes == (model.Route("default", "192.0.2.1"),)
+    assert network.interfaces[0].routes == (model.Route(to="default", via="192.0.2.1"),)
     assert network.interfaces[0].name is None
 
 
 def test_a_repository_is_checked_unless_it_says_otherwise() -> None:
-    repository = provider_model.Repository.from_data({"name": "own", "url": "https://packages.example.com/"})
+    repository = whole_part(model.PackageRepository, {"codename": "own", "url": "https://packages.example.com/"})
     assert (repository.gpgcheck, repository.repo_gpgcheck, repository.priority) == (True, True, 500)
-    assert (repository.suite, repository.components, repository.mirror) == ("", (), None)
+    assert (repository.component, repository.allow_packages, repository.mirror) == ("main", (), None)
 
 
 def test_a_mapping_without_a_key_that_it_must_have_is_refused() -> None:
-    with pytest.raises(DocumentError, match="The Partition '' of the template lacks 'id'"):
+    with pytest.raises(
+        DocumentError, match="The Partition '' of the template lacks 'id'.*image_template_validate again"
+    ):
         model.Partition.from_data({"size": "1GiB"})
+
+
+def test_a_mapping_without_the_defaults_that_were_to_be_filled_in_is_refused() -> None:
+    with pytest.raises(DocumentError, match="The Sbom '' of the template lacks 'files'"):
+        model.Sbom.from_data({"cyclonedx": True})
 
 
 @pytest.mark.parametrize("name", ["debian12-x86_64-minimal-raw", "azl3-x86_64-minimal-raw"])
@@ -120,11 +128,29 @@ def test_nothing_of_a_template_is_lost(name: str) -> None:
             assert in_words_of_the_schema(part.from_data(item)) == json.loads(json.dumps(item))
 
 
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "config" / "osv").glob("*/*/config.yml")), ids=lambda path: path.parent.name
+)
+def test_every_provider_is_whole(path: pathlib.Path) -> None:
+    for arch in yaml.safe_load(path.read_text()):
+        data = {"os": path.parents[1].name, "dist": path.parent.name, "arch": arch, "imageType": "raw"}
+        template = from_data({"target": data}, file="template.yml")
+        provider = load_provider(str(ROOT / "config"), template, model.Target.from_data(data))
+        whole = {**provider.data, "bootloader_packages": []}
+        read = provider_model.Provider.from_data(whole)
+        assert [repository.name for repository in read.repositories] == [
+            entry["name"] for entry in whole["repositories"]
+        ]
+        assert {name for name in vars(read) if getattr(read, name) is None} == set()
+
+
 def in_words_of_the_schema(value: t.Any) -> t.Any:
     """Write a part as the mapping that it was read from."""
     if isinstance(value, tuple):
         return [in_words_of_the_schema(item) for item in value]
     if not isinstance(value, Part):
         return value
-    written = {key: in_words_of_the_schema(getattr(value, field_name(key))) for key in value.form["properties"]}
+    written = {
+        key: in_words_of_the_schema(getattr(value, field_name(key))) for key in form_of(type(value))["properties"]
+    }
     return {key: item for key, item in written.items() if item is not None}
