@@ -30,13 +30,14 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests host image validate boot test lint lint-content lint-sanity unit fuzz integration e2e matrix bench clean distclean
+.PHONY: help setup setup-tests host image validate boot test lint lint-content lint-sanity unit fuzz attacks integration e2e matrix bench clean distclean
 
 help:
 	@echo "make image [TEMPLATE=file] [OUTPUT=directory] [EXTRA='-e ...']   build an image on this machine"
 	@echo "make validate [TEMPLATE=file] [EXTRA=--diff]                     show what a template is merged to"
 	@echo "make boot                                                        boot the last image in QEMU"
 	@echo "make test [TURN=1|2|3]                                           lint, unit, integration and e2e"
+	@echo "make attacks [ONLY=name]                                         attack the repositories of a build host in every way"
 	@echo "make host                                                        install what building and testing need here"
 	@echo "make lint | unit | integration [TARGET=name] | e2e [ONLY=case,... | TURN=n] | matrix | bench | clean | distclean"
 	@echo "make fuzz [INPUTS=n] [SEED=n] [ONLY=target,...]                  damaged inputs for every parser, for a minute or n"
@@ -143,6 +144,11 @@ fuzz: host setup-tests
 	@echo "Feeding the parsers with damaged inputs"
 	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m tests.fuzz --workers=$(WORKERS) \
 	    $(addprefix --seed=,$(SEED)) $(addprefix --inputs=,$(INPUTS)) $(addprefix --only=,$(ONLY))
+
+# One way of each kind is tried in the unit tests.
+attacks: host setup-tests
+	@echo "Attacking the repositories of a build host"
+	@PYTHONPATH=collections $(UNIT_VENV)/bin/python -m tests.attacks $(addprefix --only=,$(ONLY))
 
 integration: host setup-tests
 	@echo "Running the integration tests"

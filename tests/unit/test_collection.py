@@ -23,6 +23,7 @@ STAGES = sorted(
 # tests/unit/<key>/ mirrors this.
 _MIRRORED: t.Mapping[str, pathlib.Path] = {
     "plugins": ROOT / "plugins",
+    "attacks": ROOT / "tests" / "attacks",
     "fuzz": ROOT / "tests" / "fuzz",
     "matrix": ROOT / "tests" / "matrix",
     "support": ROOT / "tests" / "support",

@@ -210,25 +210,15 @@ def _watched_adapter(attach: t.Callable[[socket.socket], None]) -> t.Any:
 
     def watched(connection: t.Any) -> t.Any:
         class Watched(connection):  # type: ignore[misc]
-            _wire: socket.socket | None = None
-
             def _new_conn(self) -> t.Any:
                 made = super()._new_conn()
-                # TLS takes the socket over; shutting down works by any descriptor of it.
-                self._wire = socket.socket(fileno=os.dup(made.fileno()))
-                attach(self._wire)
+                attach(made)
                 return made
 
             def request(self, *arguments: t.Any, **options: t.Any) -> t.Any:
-                if self.sock is not None and self._wire is not None:
-                    attach(self._wire)
+                if self.sock is not None:
+                    attach(self.sock)
                 return super().request(*arguments, **options)
-
-            def close(self) -> None:
-                super().close()
-                wire, self._wire = self._wire, None
-                if wire is not None:
-                    wire.close()
 
         return Watched
 

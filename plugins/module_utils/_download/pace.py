@@ -15,6 +15,7 @@ that reads from such a connection wakes up, and tells why.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -56,11 +57,23 @@ class Transfer:
         return int(min(_LARGEST_CHUNK, max(_SMALLEST_CHUNK, self._portion / 2)))
 
     def attach(self, wire: socket.socket) -> None:
-        """Take a connection that the request uses; it is shut down when the time is over."""
+        """Take a connection that the request uses; it is shut down when the time is over.
+
+        TLS takes a socket over, and a library may close it while an answer is still read from a descriptor of its own;
+        shutting down works by any descriptor.
+        """
+        own = socket.socket(fileno=os.dup(wire.fileno()))
         with self._guard:
-            self._wires.append(wire)
+            self._wires.append(own)
             if self._cut:
-                _shut(wire)
+                _shut(own)
+
+    def release(self) -> None:
+        """Forget the connections."""
+        with self._guard:
+            for wire in self._wires:
+                wire.close()
+            self._wires.clear()
 
     def answered(self) -> None:
         """Note that the head of the answer is there."""
@@ -137,6 +150,7 @@ class Watch:
             with self._wanted:
                 self._transfers.discard(transfer)
                 self._wanted.notify()
+            transfer.release()
 
     def _look(self) -> None:
         while True:

@@ -337,6 +337,12 @@ def test_silence_is_explained(server: FileServer, target: pathlib.Path) -> None:
             "sends less than 1000 bytes per second.",
         ),
         (
+            # The library closes such a connection as soon as the head of the answer is there.
+            Limits(rate=1000, window=0.5, file=60),
+            Fault(pace=0.05, piece=1, endless=True, content=b"", headers={"Connection": "close"}, times=None),
+            "sends less than 1000 bytes per second. Use another mirror, or lower download_min_rate.",
+        ),
+        (
             Limits(rate=1000, window=0.5, file=60),
             Fault(head_pace=0.05, times=None),
             "did not send the head of an answer in time.",
@@ -352,7 +358,7 @@ def test_silence_is_explained(server: FileServer, target: pathlib.Path) -> None:
             "the server answers 503 Service Unavailable.",
         ),
     ],
-    ids=["a byte now and then", "slow in the middle", "slow head", "the time of a file", "Retry-After"],
+    ids=["a byte now and then", "slow in the middle", "no length", "slow head", "the time of a file", "Retry-After"],
 )
 @pytest.mark.parametrize("form", ["file", "document"])
 def test_a_slow_server_is_left(
