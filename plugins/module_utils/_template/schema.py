@@ -754,7 +754,8 @@ PACKAGE_REPOSITORY = _object(
             "default": DEFAULT_PRIORITY,
         },
         "allowPackages": _list(
-            "The only packages that are taken from it: names, or globs such as docker-*.",
+            "The only packages that are taken from it, also in the place of the provider's: names, or globs such as "
+            "docker-*. Without any, it only adds packages that the provider does not have.",
             _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
         ),
         "excludePackages": _list(
