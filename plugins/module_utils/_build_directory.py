@@ -30,6 +30,9 @@ SCHEMA_VERSION = 1
 _DIGEST_LIMIT = 4 << 20
 
 
+# Of a file, in Linux.
+_LONGEST_NAME = 255
+
 #: Each document and the stage that writes it.
 DOCUMENT_PRODUCERS: t.Mapping[str, str] = {
     "template.json": "image_template_validate",
@@ -80,7 +83,7 @@ class Output:
         inside = os.path.normpath(f"/{output.path}")[1:] == output.path and output.path
         if not (inside or os.path.isabs(output.path)) or "\0" in output.path:
             raise ValueError(f"no record of a file: {data}")
-        if not isinstance(output.sha256, (str, type(None))):
+        if not isinstance(output.sha256, (str, type(None))) or max(map(len, output.path.split("/"))) > _LONGEST_NAME:
             raise ValueError(f"no record of a file: {data}")
         if not all(type(number) is int for number in (output.size, output.mtime_ns)):
             raise ValueError(f"no record of a file: {data}")

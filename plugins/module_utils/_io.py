@@ -87,6 +87,17 @@ def atomic_file(path: str, *, mode: int = 0o644) -> t.Iterator[t.BinaryIO]:
         raise
 
 
+def memory_file(data: bytes) -> t.BinaryIO:
+    """Return a file without a name that holds some bytes, at its beginning: for a program that inherits it.
+
+    Who may not look into the memory of both processes cannot see it, and it goes with them.
+    """
+    stream = t.cast(t.BinaryIO, os.fdopen(os.memfd_create("memory", os.MFD_CLOEXEC), "w+b", buffering=0))
+    stream.write(data)
+    stream.seek(0)
+    return stream
+
+
 def write_file(path: str, data: bytes, *, mode: int = 0o644) -> None:
     """Replace the content of a file atomically."""
     with atomic_file(path, mode=mode) as stream:
@@ -102,6 +113,7 @@ __all__ = (
     "atomic_file",
     "canonical_json",
     "digest_of",
+    "memory_file",
     "parse_json",
     "sha256_bytes",
     "sha256_file",

@@ -17,8 +17,12 @@ description:
     with a manifest, an SPDX 2.3 bill of materials, C(packages.lock.json), C(chrootpkgs.dot) and C(SHA256SUMS).
     When the template asks for none, the uncompressed raw image is published. Of an ISO, the ISO is published, and of an
     initrd the C(.initrd.img) and its kernel, C(.vmlinuz).
-  - With C(systemConfig.signing.checksums) in the template, C(SHA256SUMS.asc) is a detached OpenPGP signature of
-    C(SHA256SUMS), dated like the image.
+  - With C(systemConfig.signing.checksums) in the template, C(SHA256SUMS) and the manifest are signed. By an OpenPGP
+    key, their signatures are C(SHA256SUMS.asc) and C({image.name}-{image.version}.manifest.json.asc), detached and
+    dated like the image; by a key on a PKCS#11 token they are detached CMS signatures, and end with C(.p7s).
+  - With C(systemConfig.signing.provenance) in the template, C({image.name}-{image.version}.provenance.json) tells from
+    what and how the artifacts were made, as an in-toto statement with a SLSA provenance; when there is a key, it is
+    signed as well, in the DSSE envelope C({image.name}-{image.version}.provenance.dsse.json).
   - Files get their final names only when all of them are whole. When anything fails before, what was published last is
     as it was.
   - Artifacts are called C({image.name}-{image.version}.{type}), with C(.gz), C(.xz) or C(.zst) behind it when they are
@@ -46,6 +50,23 @@ options:
         changed; when something has, the image is composed again.
     type: bool
     default: true
+  signing_passphrase:
+    description:
+      - The passphrase of the OpenPGP key that C(systemConfig.signing.checksums) of the template names, or the PIN of
+        the token. It is in no argument of a program, document or log.
+    type: str
+    version_added: 0.2.0
+  gnupg_home:
+    description:
+      - The GnuPG home on the build host that has the key which C(systemConfig.signing.checksums.fingerprint) of the
+        template names. Its agent, which must be running, has the secret half. By default that is C(/root/.gnupg).
+    type: path
+    version_added: 0.2.0
+  builder_id:
+    description:
+      - A URI that names who builds, for the provenance. By default, that of this collection.
+    type: str
+    version_added: 0.2.0
 notes:
   - An uncompressed raw image is published without a second copy of its data where the file system allows that. On btrfs
     and xfs it shares its blocks with the image in the build directory until one of them is written to. On other file
@@ -118,6 +139,22 @@ manifest:
   returned: success, in check mode as far as it is known
   type: str
   sample: /srv/images/appliance/appliance-1.0.manifest.json
+manifest_signature:
+  description: Absolute path of the manifest's signature. Empty when the template names no key.
+  returned: success, in check mode as far as it is known
+  type: str
+  sample: /srv/images/appliance/appliance-1.0.manifest.json.asc
+provenance:
+  description:
+    - Absolute path of the provenance. Empty when C(systemConfig.signing.provenance) does not ask for it.
+  returned: success, in check mode as far as it is known
+  type: str
+  sample: /srv/images/appliance/appliance-1.0.provenance.json
+provenance_envelope:
+  description: Absolute path of the signed provenance. Empty when there is none, or the template names no key.
+  returned: success, in check mode as far as it is known
+  type: str
+  sample: /srv/images/appliance/appliance-1.0.provenance.dsse.json
 sbom:
   description: Absolute path of the SPDX bill of materials.
   returned: success, in check mode as far as it is known
@@ -135,7 +172,9 @@ signature:
   type: str
   sample: /srv/images/appliance/SHA256SUMS.asc
 signed_by:
-  description: The fingerprint of the key that signed C(SHA256SUMS). Empty when the template names no key.
+  description:
+    - The fingerprint of the key that signed C(SHA256SUMS); of a key on a token, the SHA-256 of its certificate. Empty
+      when the template names no key.
   returned: success, in check mode as far as it is known
   type: str
   sample: 0B2C1D9F6E0F5A3B6D4C8E7F9A1B2C3D4E5F6071
@@ -178,6 +217,9 @@ def main() -> None:
             {
                 "output_dir": {"type": "path", "required": True},
                 "keep_workspace": {"type": "bool", "default": True},
+                "signing_passphrase": {"type": "str", "no_log": True},
+                "gnupg_home": {"type": "path"},
+                "builder_id": {"type": "str"},
             },
         ),
         supports_check_mode=True,
@@ -190,6 +232,9 @@ def main() -> None:
             output_dir=params["output_dir"],
             image_stages=(DiskCompose, ImageSign),
             keep_workspace=params["keep_workspace"],
+            passphrase=params.get("signing_passphrase"),
+            gnupg_home=params.get("gnupg_home"),
+            builder_id=params.get("builder_id"),
         ),
     )
 

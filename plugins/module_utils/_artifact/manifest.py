@@ -127,7 +127,7 @@ def build_manifest(
 
     :param description: See :func:`described`.
     :param signed: The EFI programs that are signed for Secure Boot.
-    :param signature: The signature of the checksums: its file and the fingerprint of its key.
+    :param signature: The signatures of the checksums and of this document: their files and the fingerprint of the key.
     :param tools: The programs and libraries of the build host that shaped the outputs, with their versions.
     :param iso: What disk_compose tells about an ISO.
     """

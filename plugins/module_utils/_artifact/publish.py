@@ -25,7 +25,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._filelock import
 from ansible_collections.os_image.composer.plugins.module_utils._io import parse_json, sha256_bytes
 
 CHECKSUMS = "SHA256SUMS"
-SIGNATURE = "SHA256SUMS.asc"
+#: The signatures that there may be, by what is behind the names of signed files: of OpenPGP, and of CMS.
+SIGNATURE_SUFFIXES = (".asc", ".p7s")
 
 _CHECKSUM_LINE = re.compile(r"(?P<sha256>[0-9a-f]{64}) [ *](?P<name>[^/\n\\]+)")
 _FILE_MODE = 0o644
@@ -48,9 +49,13 @@ class PublishedFile:
 
 
 class Signer(t.Protocol):
-    """Who signs C(SHA256SUMS)."""
+    """Who signs C(SHA256SUMS).
+
+    :ivar suffix: One of :data:`SIGNATURE_SUFFIXES`.
+    """
 
     fingerprint: str
+    suffix: str
 
     def sign(self, data: bytes) -> bytes:
         """Return a detached signature."""
@@ -171,8 +176,8 @@ def _check_signature(output_dir: str, others: t.Collection[str], signer: Signer 
 
     :raises ArtifactError: The other files are not signed by the same signer, or are and would lose that.
     """
-    signature = _read_existing(output_dir, SIGNATURE)
-    if not others or (signer is None and not signature):
+    signatures = {suffix: _read_existing(output_dir, CHECKSUMS + suffix) for suffix in SIGNATURE_SUFFIXES}
+    if not others or (signer is None and not any(signatures.values())):
         return
     where = f"The output directory {output_dir} holds files of other images ({', '.join(sorted(others)[:3])}, ...)"
     if signer is None:
@@ -180,6 +185,7 @@ def _check_signature(output_dir: str, others: t.Collection[str], signer: Signer 
             f"{where} whose {CHECKSUMS} is signed; this image has no key to sign it again.",
             remedy="Give another output_dir, or the key of those images in systemConfig.signing.checksums.",
         )
+    signature = signatures[signer.suffix]
     if not signature or not signer.has_signed(_read_existing(output_dir, CHECKSUMS), signature):
         raise ArtifactError(
             f"{where} whose {CHECKSUMS} is not signed with the key {signer.fingerprint}; a signature would vouch for "
@@ -204,6 +210,7 @@ def publish(
     who: str,
     lock_timeout: float,
     signer: Signer | None = None,
+    optional: t.Collection[str] = (),
 ) -> t.List[PublishedFile]:
     """Give the staged files their final names, all or none, and write C(SHA256SUMS) last.
 
@@ -212,7 +219,8 @@ def publish(
     are right.
 
     :param files: In the order in which they appear; those with C(staged=False) stay as they are.
-    :param signer: Who signs the checksums, in C(SHA256SUMS.asc); V(None) when nobody does.
+    :param signer: Who signs the checksums, in C(SHA256SUMS.asc) or C(SHA256SUMS.p7s); V(None) when nobody does.
+    :param optional: The names of documents that an image may have: those that this one has not any more are removed.
     :returns: The checksums file, and its signature when there is one.
     :raises ArtifactError: It was not possible; the output directory is as it was.
     """
@@ -221,16 +229,16 @@ def publish(
         os.path.join(directory, ".lock"), what=f"output directory {directory}", who=who, timeout=lock_timeout
     ):
         own = {file.name: file.sha256 for file in files}
-        stale = _previous_artifacts(directory, base_name) - own.keys()
+        stale = {*_previous_artifacts(directory, base_name), *optional} - own.keys()
         others = _checksums_of_others(directory, own.keys() | stale)
         _check_signature(directory, others, signer)
         lines = sorted({**others, **own}.items())
         content = "".join(f"{sha256}  {name}\n" for name, sha256 in lines).encode("utf-8")
         checksums = [stage.write(CHECKSUMS, content)]
+        stale |= {CHECKSUMS + suffix for suffix in SIGNATURE_SUFFIXES}
         if signer is not None:
-            checksums.append(stage.write(SIGNATURE, signer.sign(content)))
-        else:
-            stale.add(SIGNATURE)
+            checksums.append(stage.write(CHECKSUMS + signer.suffix, signer.sign(content)))
+            stale.discard(CHECKSUMS + signer.suffix)
         moves = [file.name for file in [*files, *reversed(checksums)] if file.staged]
         try:
             for name in moves:
@@ -278,7 +286,7 @@ def _unlink_quietly(path: str) -> None:
 
 __all__ = (
     "CHECKSUMS",
-    "SIGNATURE",
+    "SIGNATURE_SUFFIXES",
     "PublishedFile",
     "Signer",
     "Staging",

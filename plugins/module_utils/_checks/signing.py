@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import template_problem
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Bootloader, Kernel, Signing
+from ansible_collections.os_image.composer.plugins.module_utils._template.references import is_token_key
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
 SUBJECT = Subject("Signing")
@@ -22,7 +23,7 @@ SUBJECT = Subject("Signing")
 def _private_keys(template: LocatedMapping) -> t.Iterator[t.Tuple[Path, str]]:
     for name in ("secureBoot", "checksums"):
         section = template["systemConfig"]["signing"].get(name)
-        if section:
+        if section and "key" in section and not is_token_key(section["key"]):
             yield ("systemConfig", "signing", name, "key"), section["key"]
 
 
@@ -95,6 +96,50 @@ def each_signature_has_its_key(template: LocatedMapping) -> t.Iterator[Finding]:
             keys[1][0],
             "secureBoot and checksums name the same file, but one needs a PEM key and the other an OpenPGP key. "
             "Name the OpenPGP key here.",
+        )
+
+
+def _checksums(template: LocatedMapping) -> LocatedMapping | None:
+    section: LocatedMapping | None = template["systemConfig"]["signing"].get("checksums")
+    return section
+
+
+@SUBJECT.rule(
+    "systemConfig.signing",
+    example="""
+    systemConfig:
+      signing:
+        checksums: {key: "pkcs11:token=images;object=release"}
+    """,
+)
+def keys_on_tokens_have_certificates(template: LocatedMapping) -> t.Iterator[Finding]:
+    """Who checks a signature by a key on a token does it with the key's certificate."""
+    section = _checksums(template)
+    if section is None:
+        return
+    path = ("systemConfig", "signing", "checksums")
+    if "certificate" in section and not is_token_key(section.get("key", "")):
+        yield (*path, "certificate"), "Only a key on a token (a PKCS#11 URI) has a certificate. Remove it."
+    elif "certificate" not in section and is_token_key(section.get("key", "")):
+        yield (*path, "key"), "A key on a token needs its certificate, which others check the signature with. Name it."
+
+
+@SUBJECT.rule(
+    "systemConfig.signing",
+    example="""
+    systemConfig:
+      signing:
+        checksums: {key: "pkcs11:token=images;object=release?pin-value=1234", certificate: keys/images.crt}
+    """,
+)
+def pins_are_not_in_templates(template: LocatedMapping) -> t.Iterator[Finding]:
+    """The PIN of a token is given to the stage, and not written into the template."""
+    section = _checksums(template)
+    if section is not None and "pin-value=" in section.get("key", ""):
+        yield (
+            ("systemConfig", "signing", "checksums", "key"),
+            "The PIN would be in documents and logs. Remove pin-value, and give the PIN by the option "
+            "signing_passphrase of image_finalize (of the role: image_build_signing_passphrase).",
         )
 
 

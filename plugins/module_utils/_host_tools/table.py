@@ -232,6 +232,9 @@ EMULATORS: t.Mapping[str, HostPackage] = {
 #: The library that makes filters of system calls.
 LIBSECCOMP = HostPackage("libseccomp2", {"redhat": "libseccomp", "azurelinux": "libseccomp"})
 
+#: What lets OpenSSL use keys on PKCS#11 tokens. Wanted by those alone who have one.
+PKCS11_ENGINE = HostPackage("libengine-pkcs11-openssl", {"redhat": "openssl-pkcs11", "azurelinux": "openssl-pkcs11"})
+
 #: The compression library.
 LIBZSTD = HostPackage("libzstd1", {"redhat": "libzstd", "azurelinux": "zstd-libs"})
 
@@ -292,6 +295,7 @@ __all__ = (
     "HOST_TOOLS",
     "LIBSECCOMP",
     "LIBZSTD",
+    "PKCS11_ENGINE",
     "PURPOSES",
     "UEFI_FIRMWARE",
     "HostLibrary",

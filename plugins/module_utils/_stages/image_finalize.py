@@ -26,9 +26,16 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.manife
     repository_facts,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan import ArtifactPlan, plan_image
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.provenance import (
+    BUILDER_ID,
+    ENVELOPE,
+    STATEMENT,
+    build_envelope,
+    build_provenance,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.publish import (
     CHECKSUMS,
-    SIGNATURE,
+    SIGNATURE_SUFFIXES,
     PublishedFile,
     Staging,
     manifest_name,
@@ -42,7 +49,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._build_directory
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
-from ansible_collections.os_image.composer.plugins.module_utils._signing.openpgp import OpenPgpSigner
+from ansible_collections.os_image.composer.plugins.module_utils._signing.openpgp import (
+    AgentSigner,
+    OpenPgpSigner,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._signing.token_signer import TokenSigner
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     Decision,
     Outcome,
@@ -51,10 +62,18 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     restore_outputs,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import ChecksumsSigning
+from ansible_collections.os_image.composer.plugins.module_utils._template.references import is_token_key
+from ansible_collections.os_image.composer.plugins.module_utils._template.secrets import public
 from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
 
 _LOCK = "packages.lock.json"
 _GRAPH = "chrootpkgs.dot"
+# Where GnuPG has its keys when nobody says otherwise; the module runs as root.
+_GNUPG_HOME = "/root/.gnupg"
+
+#: Who signs what is published.
+AnySigner = t.Union[OpenPgpSigner, AgentSigner, TokenSigner]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,10 +108,32 @@ class _Build:
         return plan_image(self.base_name, self.document.target.image_type, self.document.disk.artifacts)
 
     @property
-    def signing_key(self) -> str | None:
-        """The path of the secret key that signs the checksums."""
-        checksums = self.document.system.signing.checksums
-        return None if checksums is None else checksums.key
+    def signing(self) -> ChecksumsSigning | None:
+        """Who signs the checksums."""
+        return self.document.system.signing.checksums
+
+    @property
+    def signing_key(self) -> t.Any:
+        """What is known of the key that signs the checksums, for the inputs of the stage."""
+        if self.signing is None:
+            return None
+        told = {"certificate": self.signing.certificate, "fingerprint": self.signing.fingerprint}
+        more = {key: value for key, value in told.items() if value is not None}
+        return {"key": self.signing.key, **more} if more else self.signing.key
+
+    @property
+    def has_provenance(self) -> bool:
+        """Whether the provenance is published."""
+        return bool(self.document.system.signing.provenance)
+
+    @property
+    def optional(self) -> t.List[str]:
+        """The names of documents that an image may have, beside its bills of materials."""
+        manifest = manifest_name(self.base_name)
+        return [
+            *(manifest + suffix for suffix in SIGNATURE_SUFFIXES),
+            *(self.base_name + suffix for suffix in (STATEMENT, ENVELOPE)),
+        ]
 
     @property
     def template_digest(self) -> str:
@@ -106,6 +147,9 @@ class ImageFinalize(Stage):
     :param image_stages: The stages that make the image, in their order: they make it again when it was removed to save
         space, and is needed after all.
     :param keep_workspace: Keep the image in the build directory.
+    :param passphrase: What protects the key that signs; of a key on a token, its PIN.
+    :param gnupg_home: The GnuPG home of the build host whose agent signs where the template names a fingerprint.
+    :param builder_id: Who builds, for the provenance.
     """
 
     name = "image_finalize"
@@ -120,11 +164,17 @@ class ImageFinalize(Stage):
         output_dir: str,
         image_stages: t.Sequence[t.Callable[[BuildDirectory, StageOptions], Stage]],
         keep_workspace: bool = True,
+        passphrase: str | None = None,
+        gnupg_home: str | None = None,
+        builder_id: str | None = None,
     ) -> None:
         super().__init__(build, options)
         self.output_dir = os.path.abspath(output_dir)
         self.image_stages = image_stages
         self.keep_workspace = keep_workspace
+        self._passphrase = passphrase
+        self._gnupg_home = gnupg_home or _GNUPG_HOME
+        self._builder_id = builder_id or BUILDER_ID
 
     def inputs(self) -> Facts:
         earlier = _Build.read(self.build)
@@ -133,6 +183,7 @@ class ImageFinalize(Stage):
             "package lock": {package["name"]: package["version"] for package in earlier.lock["packages"]},
             "signing key": earlier.document.fingerprint(earlier.signing_key),
             "template": earlier.template_digest,
+            **({"provenance": {"builder_id": self._builder_id}} if earlier.has_provenance else {}),
             "build digest": earlier.document.build_digest(earlier.lock),
             "image": {"disk_compose": earlier.disk.fingerprint, "image_sign": earlier.sign.fingerprint},
             "artifacts": {plan.name: plan.described for plan in plans},
@@ -176,6 +227,7 @@ class ImageFinalize(Stage):
                     who=self.name,
                     lock_timeout=self.options.lock_timeout,
                     signer=signer,
+                    optional=earlier.optional,
                 )
         except OSError as exc:
             raise write_error(exc, self.output_dir) from exc
@@ -195,41 +247,65 @@ class ImageFinalize(Stage):
             progress=self.progress,
         )
 
-    def _signer(self, earlier: _Build) -> OpenPgpSigner | None:
-        """Return who signs the checksums.
+    def _signer(self, earlier: _Build) -> AnySigner | None:
+        """Return who signs what is published.
 
         :raises DocumentError: The key is not the one that was validated.
         :raises SigningError: The key cannot sign.
         """
-        key = earlier.signing_key
-        if key is None:
+        if earlier.signing is None:
             return None
-        if not os.path.isfile(key) or sha256_file(key) != earlier.document.files.get(key):
-            raise DocumentError(
-                f"The key file {key} has changed since the template was validated.",
-                remedy="Run the module os_image.composer.image_template_validate again.",
-            )
-        signer = OpenPgpSigner(key, CommandRunner(log=self.progress), epoch=earlier.lock["source_date_epoch"])
+        signer = self._make_signer(earlier, earlier.signing)
         self.progress.milestone("Artifacts", f"Signing the checksums with the key {signer.fingerprint}")
         return signer
+
+    def _make_signer(self, earlier: _Build, signing: ChecksumsSigning) -> AnySigner:
+        key, certificate = signing.key, signing.certificate
+        runner = CommandRunner(log=self.progress)
+        epoch = earlier.lock["source_date_epoch"]
+        if key is None:
+            return AgentSigner(
+                signing.fingerprint or "", runner, home=self._gnupg_home, epoch=epoch, passphrase=self._passphrase
+            )
+        if is_token_key(key):
+            path = self._unchanged(earlier, certificate or "")
+            return TokenSigner(key, runner, certificate=path, epoch=epoch, pin=self._passphrase)
+        return OpenPgpSigner(self._unchanged(earlier, key), runner, epoch=epoch, passphrase=self._passphrase)
+
+    @staticmethod
+    def _unchanged(earlier: _Build, path: str) -> str:
+        """Return the path of a key or certificate, which is as it was."""
+        if not os.path.isfile(path) or sha256_file(path) != earlier.document.files.get(path):
+            raise DocumentError(
+                f"The key file {path} has changed since the template was validated.",
+                remedy="Run the module os_image.composer.image_template_validate again.",
+            )
+        return path
 
     def _outcome(
         self,
         earlier: _Build,
         artifacts: t.Sequence[Artifact],
         files: t.Sequence[PublishedFile],
-        signer: OpenPgpSigner | None,
+        signer: AnySigner | None,
     ) -> Outcome:
-        shared = {CHECKSUMS, SIGNATURE, _LOCK, _GRAPH} if others_in(self.output_dir, earlier.base_name) else set()
+        shared: t.Set[str] = set()
+        if others_in(self.output_dir, earlier.base_name):
+            shared = {CHECKSUMS, *(CHECKSUMS + suffix for suffix in SIGNATURE_SUFFIXES), _LOCK, _GRAPH}
+        manifest = manifest_name(earlier.base_name)
+        has_provenance = earlier.has_provenance
         return Outcome(
             result={
                 "artifacts": [artifact.as_facts(self._final(artifact.name)) for artifact in artifacts],
-                "manifest": self._final(manifest_name(earlier.base_name)),
+                "manifest": self._final(manifest),
+                "manifest_signature": self._final(manifest + signer.suffix) if signer else "",
+                "provenance": self._final(earlier.base_name + STATEMENT) if has_provenance else "",
+                "provenance_envelope": self._final(earlier.base_name + ENVELOPE) if has_provenance and signer else "",
                 "sbom": self._final(earlier.base_name + SPDX),
                 "cyclonedx": self._final(earlier.base_name + CYCLONEDX)
                 if earlier.document.system.sbom.cyclonedx
                 else "",
-                "signature": self._final(SIGNATURE) if signer else "",
+                "signature": self._final(CHECKSUMS + signer.suffix) if signer else "",
                 "signed_by": signer.fingerprint if signer else "",
                 "build_id": earlier.document.build_digest(earlier.lock),
             },
@@ -280,7 +356,7 @@ class ImageFinalize(Stage):
         return _Build.read(self.build)
 
     def _describe(
-        self, earlier: _Build, stage: Staging, artifacts: t.Sequence[Artifact], signer: OpenPgpSigner | None
+        self, earlier: _Build, stage: Staging, artifacts: t.Sequence[Artifact], signer: AnySigner | None
     ) -> list[PublishedFile]:
         """Make the documents that go with the artifacts, in the order of their publication."""
         document, lock, base_name = earlier.document, earlier.lock, earlier.base_name
@@ -303,6 +379,21 @@ class ImageFinalize(Stage):
         repositories, warnings = repository_facts(lock["repositories"], document.provider.repositories)
         for warning in warnings:
             self.progress.milestone("Artifacts", warning, level="warn")
+        if earlier.has_provenance:
+            statement = build_provenance(
+                bill.identity,
+                builder_id=self._builder_id,
+                template=public(document.fingerprint(document.template)),
+                template_digest=earlier.template_digest,
+                provider_id=document.provider_id,
+                lock=lock,
+                lock_digest=earlier.lock_digest,
+                repositories=repositories,
+                artifacts=artifacts,
+            )
+            files.append(stage.write(base_name + STATEMENT, statement))
+            if signer is not None:
+                files.append(stage.write(base_name + ENVELOPE, build_envelope(statement, signer)))
         manifest = build_manifest(
             image={"name": document.image.name, "version": document.image.version},
             description=described(document.section("metadata"), document.system, document.disk),
@@ -320,11 +411,13 @@ class ImageFinalize(Stage):
             boot=earlier.disk.result["boot"],
             iso=earlier.disk.result.get("iso"),
             signed=earlier.sign.result.get("signed") or [],
-            signature={"path": SIGNATURE, "signed_by": signer.fingerprint} if signer else None,
+            signature=_signature_facts(base_name, signer),
             artifacts=artifacts,
             warnings=warnings,
         )
         files.append(stage.write(manifest_name(base_name), manifest))
+        if signer is not None:
+            files.append(stage.write(manifest_name(base_name) + signer.suffix, signer.sign(manifest)))
         return files
 
     @staticmethod
@@ -353,7 +446,20 @@ def _tool_versions(plans: t.Sequence[ArtifactPlan]) -> t.Dict[str, str]:
 
 def _signing_tools(earlier: _Build) -> t.Dict[str, str]:
     """Return the program that shapes the signature of the checksums, if there is one."""
-    return {"gpg": OpenPgpSigner.version()} if earlier.signing_key else {}
+    if earlier.signing is None:
+        return {}
+    return dict([(TokenSigner if is_token_key(earlier.signing.key or "") else OpenPgpSigner).tool()])
+
+
+def _signature_facts(base_name: str, signer: AnySigner | None) -> t.Dict[str, str] | None:
+    """Return what the manifest tells of the signatures."""
+    if signer is None:
+        return None
+    return {
+        "path": CHECKSUMS + signer.suffix,
+        "manifest": manifest_name(base_name) + signer.suffix,
+        "signed_by": signer.fingerprint,
+    }
 
 
 __all__ = ("ImageFinalize",)

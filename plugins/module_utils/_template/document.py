@@ -40,6 +40,7 @@ _NOT_OF_THE_IMAGE = (
     ("systemConfig", "description"),
     ("systemConfig", "kernel", "name"),
     ("systemConfig", "signing", "checksums"),
+    ("systemConfig", "signing", "provenance"),
 )
 
 # What of a repository decides which of its metadata and packages are taken, and is in the lock by its outcome.

@@ -231,9 +231,14 @@ class SecureBootSigning(Part):
 
 
 class ChecksumsSigning(Part):
-    """The key that signs SHA256SUMS."""
+    """The key that signs SHA256SUMS and the manifest.
 
-    key: str
+    :ivar key: A path, or a PKCS#11 URI; V(None) where there is a fingerprint.
+    """
+
+    key: t.Optional[str]
+    certificate: t.Optional[str]
+    fingerprint: t.Optional[str]
 
 
 class Signing(Part):
@@ -241,6 +246,7 @@ class Signing(Part):
 
     secure_boot: t.Optional[SecureBootSigning]
     checksums: t.Optional[ChecksumsSigning]
+    provenance: t.Optional[bool]
 
 
 class Sbom(Part):

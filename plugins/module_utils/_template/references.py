@@ -37,6 +37,7 @@ LOCAL_FILE_FIELDS: t.Tuple[t.Tuple[str, ...], ...] = (
     ("systemConfig", "signing", "secureBoot", "certificate"),
     ("systemConfig", "signing", "secureBoot", "certificateDer"),
     ("systemConfig", "signing", "checksums", "key"),
+    ("systemConfig", "signing", "checksums", "certificate"),
     ("packageRepositories", "*", "pkey"),
     ("packageRepositories", "*", "pkeys", "*"),
     ("repositories", "*", "gpgkey"),
@@ -97,9 +98,14 @@ def _walk(value: t.Any, field: t.Tuple[str, ...], path: Path) -> t.Iterator[File
             yield FileReference(item, value.origins[key], (*path, key), value, key)
 
 
+def is_token_key(name: str) -> bool:
+    """Tell whether a private key is named by a PKCS#11 URI (RFC 7512), and not by a path."""
+    return name.startswith("pkcs11:")
+
+
 def is_remote(name: str) -> bool:
-    """Tell whether a key is named by URL, or by one of the original tool's placeholders, and not by a path."""
-    return "://" in name or name.startswith(("[", "<"))
+    """Tell whether a key is named by URL or URI, or by one of the original tool's placeholders, and not by a path."""
+    return "://" in name or name.startswith(("[", "<")) or is_token_key(name)
 
 
 def lies_in(path: str, directory: str) -> bool:
@@ -146,5 +152,6 @@ __all__ = (
     "file_references",
     "find_file",
     "is_remote",
+    "is_token_key",
     "lies_in",
 )

@@ -631,19 +631,36 @@ SECURE_BOOT_SIGNING = _object(
 )
 
 CHECKSUMS_SIGNING = _object(
-    "Signs SHA256SUMS, which has the digests of all published files.",
+    "Signs SHA256SUMS, which has the digests of all published files, the manifest, and the provenance.",
     {
         "key": _string(
-            "The secret OpenPGP key (gpg --armor --export-secret-keys, without a passphrase): " + _LOCAL_FORM + ".",
+            "The secret OpenPGP key (gpg --armor --export-secret-keys): " + _LOCAL_FORM + "; or the PKCS#11 URI of a "
+            "key on a token of the build host, which needs certificate. What protects either, a passphrase or a PIN, "
+            "is given to image_finalize.",
             minLength=1,
         ),
+        "certificate": _string("The certificate (PEM) of a key on a token: " + _LOCAL_FORM + ".", minLength=1),
+        "fingerprint": _string(
+            "Instead of key: the fingerprint of an OpenPGP key that the build host's own GnuPG has, with the secret "
+            "half in its agent or on a smart card.",
+            pattern=r"^[0-9A-Fa-f]{40}$",
+            form="40 hexadecimal digits",
+        ),
     },
-    required=["key"],
+    oneOf=_one_of("key", "fingerprint"),
 )
 
 SIGNING = _object(
     "Signatures that the build makes.",
-    {"secureBoot": SECURE_BOOT_SIGNING, "checksums": CHECKSUMS_SIGNING},
+    {
+        "secureBoot": SECURE_BOOT_SIGNING,
+        "checksums": CHECKSUMS_SIGNING,
+        # Without a default, which would be in the digest of every image.
+        "provenance": _boolean(
+            "Publishes what the image was made from and by as an in-toto statement with a SLSA provenance, signed with "
+            "the key of checksums when there is one; by default it is not."
+        ),
+    },
     default={},
 )
 

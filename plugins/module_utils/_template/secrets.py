@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
@@ -19,6 +20,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.locate
 from ansible_collections.os_image.composer.plugins.module_utils._template.password import crypt_method
 
 REDACTED = "(hidden)"
+
+_HIDDEN = ("password", "key")
+_DIGESTED = ("cmd", "inline")
+_CREDENTIALS = re.compile(r"://[^/@\s]*@")
 
 _OPTIONS: t.Mapping[str, str] = {"sha512": "-6", "sha256": "-5"}
 _DEFAULT_ALGORITHM = "sha512"
@@ -76,4 +81,27 @@ def redacted(template: t.Any) -> t.Any:
     return template
 
 
-__all__ = ("REDACTED", "derive_salt", "hash_password", "hash_passwords", "redacted")
+def public(template: t.Any) -> t.Any:
+    """Return a copy of a template as plain JSON types for everybody.
+
+    Passwords and private keys are hidden, URLs have no credentials, and of commands and scripts the SHA-256 is told, as
+    they may hold something that only the build host shall know.
+    """
+    if isinstance(template, dict):
+        return {key: _public_value(key, value) for key, value in template.items()}
+    if isinstance(template, list):
+        return [public(item) for item in template]
+    if isinstance(template, str) and "://" in template:
+        return _CREDENTIALS.sub("://", template)
+    return template
+
+
+def _public_value(key: str, value: t.Any) -> t.Any:
+    if key in _HIDDEN and isinstance(value, str):
+        return REDACTED
+    if key in _DIGESTED and isinstance(value, str):
+        return f"sha256:{hashlib.sha256(value.encode('utf-8')).hexdigest()}"
+    return public(value)
+
+
+__all__ = ("REDACTED", "derive_salt", "hash_password", "hash_passwords", "public", "redacted")

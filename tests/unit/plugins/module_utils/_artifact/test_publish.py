@@ -23,8 +23,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._filelock import
 class Notary:
     """Stands for a signer."""
 
-    def __init__(self, fingerprint: str) -> None:
+    def __init__(self, fingerprint: str, suffix: str = ".asc") -> None:
         self.fingerprint = fingerprint
+        self.suffix = suffix
 
     def sign(self, data: bytes) -> bytes:
         return f"{self.fingerprint} {hashlib.sha256(data).hexdigest()}".encode()
@@ -211,3 +212,22 @@ def test_one_image_gets_and_loses_its_signature(tmp_path: pathlib.Path) -> None:
     _publish(tmp_path, {"a-1.raw": "one"})
     assert not (tmp_path / "SHA256SUMS.asc").exists()
     _check(tmp_path)
+
+
+def test_another_form_of_signature_takes_the_place_of_the_first(tmp_path: pathlib.Path) -> None:
+    _publish(tmp_path, {"a-1.raw": "one"}, signer=Notary("ONE"))
+    _publish(tmp_path, {"a-1.raw": "one"}, signer=Notary("ONE", ".p7s"))
+    assert sorted(path.name for path in tmp_path.glob("SHA256SUMS*")) == ["SHA256SUMS", "SHA256SUMS.p7s"]
+    # A signature of the other form is none that this signer may continue.
+    with pytest.raises(ArtifactError, match="is not signed with the key ONE"):
+        _publish(tmp_path, {"b-1.raw": "two"}, "b-1", signer=Notary("ONE"))
+    with pytest.raises(ArtifactError, match="whose SHA256SUMS is signed; this image has no key"):
+        _publish(tmp_path, {"b-1.raw": "two"}, "b-1")
+
+
+def test_a_document_that_the_image_has_not_any_more_goes(tmp_path: pathlib.Path) -> None:
+    for files in ({"a-1.raw": "one", "a-1.provenance.json": "x"}, {"a-1.raw": "one"}):
+        with staging(str(tmp_path), "a-1") as stage:
+            staged = [stage.write(name, content.encode()) for name, content in files.items()]
+            publish(stage, "a-1", staged, who="test", lock_timeout=0.1, optional=["a-1.provenance.json"])
+        assert (tmp_path / "a-1.provenance.json").exists() == ("a-1.provenance.json" in files)

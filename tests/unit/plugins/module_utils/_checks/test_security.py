@@ -85,6 +85,22 @@ WRONG: list[tuple[Part, str]] = [
         config(**{**SIGNED, "signing": {"secureBoot": KEYS, "checksums": {"key": "db.key"}}}),
         "systemConfig.signing.checksums.key: secureBoot and checksums name the same file",
     ),
+    (
+        config(signing={"checksums": {"key": "x.asc", "certificate": "db.crt"}}),
+        "systemConfig.signing.checksums.certificate: Only a key on a token (a PKCS#11 URI) has a certificate.",
+    ),
+    (
+        config(signing={"checksums": {"fingerprint": "A" * 40, "certificate": "db.crt"}}),
+        "systemConfig.signing.checksums.certificate: Only a key on a token",
+    ),
+    (
+        config(signing={"checksums": {"key": "pkcs11:token=x;object=y"}}),
+        "systemConfig.signing.checksums.key: A key on a token needs its certificate",
+    ),
+    (
+        config(signing={"checksums": {"key": "pkcs11:token=x;object=y?pin-value=1", "certificate": "db.crt"}}),
+        "systemConfig.signing.checksums.key: The PIN would be in documents and logs. Remove pin-value",
+    ),
 ]
 
 RIGHT: Right = {
@@ -137,6 +153,13 @@ RIGHT: Right = {
     "keys_protect_the_boot_chain": [config(**SIGNED)],
     "private_keys_stay_out_of_the_image": [
         config(**SIGNED, additionalFiles=[{"local": "db.crt", "final": "/etc/keys/db.crt"}])
+    ],
+    "keys_on_tokens_have_certificates": [
+        config(signing={"checksums": {"key": "pkcs11:token=x;object=y", "certificate": "db.crt"}}),
+        config(signing={"checksums": {"fingerprint": "A" * 40}, "provenance": True}),
+    ],
+    "pins_are_not_in_templates": [
+        config(signing={"checksums": {"key": "pkcs11:token=x?module-path=/x.so", "certificate": "db.crt"}})
     ],
     "each_signature_has_its_key": [
         config(**{**SIGNED, "signing": {"secureBoot": KEYS, "checksums": {"key": "db.asc"}}})

@@ -15,11 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import SigningError
-from ansible_collections.os_image.composer.plugins.module_utils._signing.openpgp import OpenPgpSigner
+from ansible_collections.os_image.composer.plugins.module_utils._signing.openpgp import (
+    AgentSigner,
+    OpenPgpSigner,
+)
 from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys, SigningKey
 from ansible_collections.os_image.composer.tests.support.tiny_debian import Log, needs_root
 
@@ -126,14 +130,71 @@ def test_revoked_and_certifying_keys_do_not_sign(tmp_path: pathlib.Path) -> None
             signer(revoked.export_secret(tmp_path / "revoked.asc"), epoch=int(time.time()) + DAY)
 
 
-def test_a_passphrase_that_nobody_types(tmp_path: pathlib.Path) -> None:
+PASSPHRASE = "open $HOME 'sesame' `x` \\ ä"
+
+
+def test_a_passphrase_opens_the_key_and_is_told_to_nobody(
+    tmp_path: pathlib.Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    real = subprocess.Popen
+
+    def spy(argv: list[str], **options: t.Any) -> subprocess.Popen[bytes]:
+        seen.append(f"{argv} {options.get('env')}")
+        return real(argv, **options)
+
     with KeyRing() as ring:
-        key = ring.make_key("Protected <p@example.org>", when=BORN, passphrase="open sesame")
-        secret = key.export_secret(tmp_path / "secret.asc", passphrase="open sesame")
+        key = ring.make_key("Protected <p@example.org>", when=BORN, passphrase=PASSPHRASE)
+        secret = key.export_secret(tmp_path / "secret.asc", passphrase=PASSPHRASE)
+        with monkeypatch.context() as patched:
+            patched.setattr(subprocess, "Popen", spy)
+            made = OpenPgpSigner(secret, CommandRunner(log=log), epoch=BORN + DAY, passphrase=PASSPHRASE)
+            signature = made.sign(DATA)
+        assert gpgv(key, signature, DATA, tmp_path)["VALIDSIG"][0] == key.fingerprint
+        assert len(seen) > 2
+        assert not [text for text in [*seen, log.text] if "sesame" in text]
         with pytest.raises(
-            SigningError, match="is protected by a passphrase, which nobody is there to type. Export it"
+            SigningError, match="is protected by a passphrase, which was not given. Give it by the option signing_pass"
         ):
             signer(secret)
+        with pytest.raises(SigningError, match=f"The passphrase does not open the key {key.fingerprint} of") as caught:
+            OpenPgpSigner(secret, CommandRunner(), epoch=BORN + DAY, passphrase="open sesam")
+        assert "open sesam" not in str(caught.value)
+        with pytest.raises(SigningError, match="has more than one line"):
+            OpenPgpSigner(secret, CommandRunner(), epoch=BORN + DAY, passphrase="a\nb")
+
+
+def by_agent(ring: KeyRing, fingerprint: str, passphrase: str | None = None, epoch: int = BORN + DAY) -> AgentSigner:
+    return AgentSigner(fingerprint, CommandRunner(), home=ring.home, epoch=epoch, passphrase=passphrase)
+
+
+def test_an_agent_of_the_build_host_signs(tmp_path: pathlib.Path) -> None:
+    with KeyRing() as ring:
+        key = ring.make_key("Agent <agent@example.org>", when=BORN)
+        made = by_agent(ring, key.fingerprint.lower())
+        signature = made.sign(DATA)
+        verdict = gpgv(key, signature, DATA, tmp_path)
+        assert (made.fingerprint, verdict["VALIDSIG"][0]) == (key.fingerprint, key.fingerprint)
+        assert verdict["VALIDSIG"][2] == str(BORN + DAY)
+        assert signature == by_agent(ring, key.fingerprint).sign(DATA)
+        assert made.has_signed(DATA, signature)
+        assert not made.has_signed(DATA + b"x", signature)
+        with pytest.raises(SigningError, match=f"The GnuPG home {ring.home} of the build host has no key {'A' * 40}"):
+            by_agent(ring, "A" * 40)
+        # Without an agent none is started, which would outlive the module.
+        subprocess.run(["gpgconf", "--homedir", ring.home, "--kill", "all"], check=True)
+        with pytest.raises(SigningError, match=f"Start the agent by gpgconf --homedir {ring.home} --launch gpg-agent"):
+            by_agent(ring, key.fingerprint)
+
+
+def test_an_agent_that_wants_a_passphrase_gets_it_or_nobody_is_asked() -> None:
+    with KeyRing() as ring:
+        key = ring.make_key("Protected <p@example.org>", when=BORN, passphrase="open sesame")
+        with pytest.raises(SigningError, match="is protected by a passphrase, which was not given"):
+            by_agent(ring, key.fingerprint)
+        with pytest.raises(SigningError, match="The passphrase does not open the key"):
+            by_agent(ring, key.fingerprint, "open sesam")
+        assert by_agent(ring, key.fingerprint, "open sesame").sign(DATA)
 
 
 def test_nothing_of_the_key_gets_out(
@@ -178,7 +239,7 @@ def test_a_killed_run_leaves_neither_the_key_nor_an_agent(keys: Keys, tmp_path: 
         f"from {OpenPgpSigner.__module__} import OpenPgpSigner\n"
         f"from {CommandRunner.__module__} import CommandRunner\n"
         f"signer = OpenPgpSigner({secret!r}, CommandRunner(), epoch={int(time.time())})\n"
-        f"signer._run_private(['--output', '-', '--detach-sign', {str(fifo)!r}], b'')\n"
+        f"signer._run(['--output', '-', '--detach-sign', {str(fifo)!r}], b'')\n"
     )
     module = subprocess.Popen(
         [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +30,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.checks
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.manifest import Artifact
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan import ArtifactPlan
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     ArtifactError,
     CancelledError,
@@ -37,11 +40,21 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import (
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Stage, StageOptions, run_stage
+from ansible_collections.os_image.composer.plugins.module_utils._stages import image_finalize
 from ansible_collections.os_image.composer.plugins.module_utils._stages.image_finalize import ImageFinalize
 from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
 from ansible_collections.os_image.composer.tests.support.finished_build import FinishedBuild
 from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys, SigningKey
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
+from ansible_collections.os_image.composer.tests.support.token_keys import Token
+from google.protobuf import json_format
+from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
+from in_toto_attestation.v1 import statement_pb2
+from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
+from in_toto_attestation.v1.statement import Statement
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import VerificationError
+from securesystemslib.signer import SSlibKey
 
 ALL = [
     {"type": "raw"},
@@ -65,6 +78,8 @@ def _run(
     *,
     keep_workspace: bool = True,
     image_stages: t.Sequence[t.Callable[[BuildDirectory, StageOptions], Stage]] = (),
+    passphrase: str | None = None,
+    builder_id: str | None = None,
     **options: t.Any,
 ) -> dict[str, t.Any]:
     stage = ImageFinalize(
@@ -73,6 +88,8 @@ def _run(
         output_dir=str(build.output_dir),
         image_stages=image_stages,
         keep_workspace=keep_workspace,
+        passphrase=passphrase,
+        builder_id=builder_id,
     )
     return run_stage(stage)
 
@@ -299,18 +316,24 @@ def test_checksums_are_signed(finished_build: FinishedBuild, tmp_path: pathlib.P
         result = _run(finished_build)
         first = _published(finished_build)
         output = finished_build.output_dir
-        assert first.keys() == DOCUMENTS | {"appliance-1.0.raw", "SHA256SUMS.asc"}
+        assert first.keys() == DOCUMENTS | {"appliance-1.0.raw", "SHA256SUMS.asc", "appliance-1.0.manifest.json.asc"}
+        assert result["manifest_signature"] == str(output / "appliance-1.0.manifest.json.asc")
         assert result["signature"] == str(output / "SHA256SUMS.asc")
         assert result["signed_by"] == key.fingerprint
         manifest = json.loads(pathlib.Path(result["manifest"]).read_text())
-        assert manifest["signature"] == {"path": "SHA256SUMS.asc", "signed_by": key.fingerprint}
+        assert manifest["signature"] == {
+            "path": "SHA256SUMS.asc",
+            "manifest": "appliance-1.0.manifest.json.asc",
+            "signed_by": key.fingerprint,
+        }
         assert manifest["tools"]["gpg"].startswith("gpg ")
         keyring = tmp_path / "keyring.gpg"
         subprocess.run(["gpg", "--batch", "--dearmor", "-o", str(keyring), key.public], check=True)
-        command = ["gpgv", "--status-fd", "1", "--keyring", str(keyring), "SHA256SUMS.asc", "SHA256SUMS"]
-        status = subprocess.run(command, cwd=output, check=True, capture_output=True, text=True).stdout
-        # The date is that of the image.
-        assert f"VALIDSIG {key.fingerprint} 2023-11-14 1700000000 " in status
+        for name in ("SHA256SUMS", "appliance-1.0.manifest.json"):
+            command = ["gpgv", "--status-fd", "1", "--keyring", str(keyring), f"{name}.asc", name]
+            status = subprocess.run(command, cwd=output, check=True, capture_output=True, text=True).stdout
+            # The date is that of the image.
+            assert f"VALIDSIG {key.fingerprint} 2023-11-14 1700000000 " in status
         _check_sums(finished_build)
 
         assert _run(finished_build)["changed"] is False
@@ -330,6 +353,134 @@ def test_checksums_are_signed(finished_build: FinishedBuild, tmp_path: pathlib.P
         again = _run(finished_build)
         assert again["rebuild_reason"].startswith("signing key changed")
         assert again["signed_by"] != key.fingerprint
+
+
+def _envelope(path: str) -> tuple[Envelope, str, bytes]:
+    """Read a DSSE envelope as its own library does; return it with the name of its key and its signature."""
+    envelope = Envelope.from_dict(json.loads(pathlib.Path(path).read_text()))
+    (signature,) = envelope.signatures
+    return envelope, signature.keyid, bytes.fromhex(signature.signature)
+
+
+@needs_root
+def test_a_passphrase_is_told_to_nobody(finished_build: FinishedBuild) -> None:
+    with KeyRing() as ring:
+        key = ring.make_key("Images <images@example.org>", when=1600000000, passphrase="open sesame")
+        path = key.export_secret(finished_build.root / "signing.asc", passphrase="open sesame")
+        finished_build.config = {"signing": {"checksums": {"key": path}}}
+        finished_build.files = {path: sha256_file(path)}
+        finished_build.write_documents()
+        with pytest.raises(SigningError, match="is protected by a passphrase, which was not given"):
+            _run(finished_build)
+        result = _run(finished_build, passphrase="open sesame")
+    assert result["signed_by"] == key.fingerprint
+    places = (finished_build.directory.path, finished_build.output_dir)
+    texts = [file.read_bytes() for place in places for file in pathlib.Path(place).rglob("*") if file.is_file()]
+    assert not [text for text in [*texts, json.dumps(result).encode()] if b"sesame" in text]
+
+
+@needs_root
+def test_a_provenance_tells_what_the_image_was_made_from(finished_build: FinishedBuild, tmp_path: pathlib.Path) -> None:
+    plain = json.loads(pathlib.Path(_run(finished_build)["manifest"]).read_text())
+    before = _published(finished_build)
+    finished_build.config = {
+        "users": [{"name": "admin", "password": "$6$salt$hash"}],
+        "configurations": [{"cmd": "echo token-123"}],
+        "scripts": {"postInstall": [{"inline": "curl https://me:token-456@example.org/"}]},
+        "signing": {"provenance": True},
+    }
+    finished_build.write_documents()
+    result = _run(finished_build, builder_id="https://builds.example.org/7")
+    name = "appliance-1.0.provenance.json"
+    assert _published(finished_build).keys() == before.keys() | {name}
+    assert result["provenance"] == str(finished_build.output_dir / name)
+    assert result["provenance_envelope"] == ""
+    text = pathlib.Path(result["provenance"]).read_text()
+    # The library of in-toto refuses what is no statement, and what SLSA's form of a provenance does not know.
+    pb = json_format.Parse(text, statement_pb2.Statement())
+    Statement.copy_from_pb(pb).validate()
+    predicate = json_format.ParseDict(json_format.MessageToDict(pb.predicate), provenance_pb2.Provenance())
+    for item in predicate.build_definition.resolved_dependencies:
+        ResourceDescriptor.copy_from_pb(item).validate()
+    assert pb.predicate_type == "https://slsa.dev/provenance/v1"
+    assert [(subject.name, subject.digest["sha256"]) for subject in pb.subject] == [
+        (artifact["path"], artifact["sha256"]) for artifact in plain["artifacts"]
+    ]
+    assert predicate.run_details.builder.id == "https://builds.example.org/7"
+    materials = {item.name: item for item in predicate.build_definition.resolved_dependencies}
+    assert materials["repository stable"].digest["sha256"] == "ab" * 32
+    for package in finished_build.packages:
+        assert materials[package["name"]].digest["sha256"] == package["sha256"]
+    assert materials["openssl"].uri == "pkg:deb/debian/openssl@1:3.0.17-1~deb12u1?arch=amd64&distro=debian-12"
+    lock = sha256_file(str(finished_build.output_dir / "packages.lock.json"))
+    assert materials["packages.lock.json"].digest["sha256"] == lock
+    # Neither secrets nor hosts; what is told by digest can be compared.
+    for secret in ("token-123", "token-456", "$6$", "mirror.internal", socket.gethostname(), str(tmp_path)):
+        assert secret not in text
+    assert hashlib.sha256(b"echo token-123").hexdigest() in text
+
+    shutil.rmtree(finished_build.output_dir)
+    _run(finished_build, builder_id="https://builds.example.org/7")
+    assert pathlib.Path(result["provenance"]).read_text() == text
+    again = _run(finished_build, builder_id="https://builds.example.org/8")
+    assert again["rebuild_reason"].startswith("provenance changed: builder_id ")
+    finished_build.config = {}
+    finished_build.write_documents()
+    _run(finished_build)
+    assert _published(finished_build).keys() == before.keys()
+
+
+@needs_root
+def test_a_provenance_is_signed_with_the_openpgp_key(finished_build: FinishedBuild, tmp_path: pathlib.Path) -> None:
+    with KeyRing() as ring:
+        key = ring.make_key("Images <images@example.org>", when=1600000000)
+        _sign_with(finished_build, key)
+        finished_build.config["signing"]["provenance"] = True
+        finished_build.write_documents()
+        result = _run(finished_build)
+        envelope, key_id, signature = _envelope(result["provenance_envelope"])
+        assert envelope.payload == pathlib.Path(result["provenance"]).read_bytes()
+        assert key_id == key.fingerprint
+        subprocess.run(["gpg", "--batch", "--dearmor", "-o", "keyring.gpg", key.public], cwd=tmp_path, check=True)
+    (tmp_path / "signature").write_bytes(signature)
+    for content, rc in ((envelope.pae(), 0), (envelope.pae() + b"x", 1)):
+        (tmp_path / "content").write_bytes(content)
+        command = ["gpgv", "--keyring", "./keyring.gpg", "signature", "content"]
+        assert subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).returncode == rc
+
+
+@needs_root
+@pytest.mark.parametrize(("form", "scheme"), [("rsa", "rsa-pkcs1v15-sha256"), ("ec", "ecdsa-sha2-nistp256")])
+def test_a_key_on_a_token_signs_everything(
+    form: str, scheme: str, finished_build: FinishedBuild, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = Token(tmp_path)
+    key = token.make_key("release", form=form)
+    monkeypatch.setattr(
+        image_finalize, "CommandRunner", lambda log: CommandRunner(log=log, environment=token.environment)
+    )
+    checksums = {"key": key.uri, "certificate": key.certificate}
+    finished_build.config = {"signing": {"checksums": checksums, "provenance": True}}
+    finished_build.files = {key.certificate: sha256_file(key.certificate)}
+    finished_build.write_documents()
+    result = _run(finished_build, passphrase=token.pin)
+    assert result["signature"].endswith("/SHA256SUMS.p7s")
+    assert result["manifest_signature"].endswith("/appliance-1.0.manifest.json.p7s")
+    manifest = json.loads(pathlib.Path(result["manifest"]).read_text())
+    assert manifest["signature"]["signed_by"] == result["signed_by"]
+    assert manifest["tools"]["openssl"].startswith("OpenSSL ")
+    for name in ("SHA256SUMS", "appliance-1.0.manifest.json"):
+        command = ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", f"{name}.p7s", "-content", name]
+        trust = ["-CAfile", key.certificate, "-purpose", "any", "-out", "/dev/null"]
+        subprocess.run([*command, *trust], cwd=finished_build.output_dir, check=True, capture_output=True)
+    _check_sums(finished_build)
+    envelope, key_id, _signature = _envelope(result["provenance_envelope"])
+    public = SSlibKey(key_id, "rsa" if form == "rsa" else "ecdsa", scheme, {"public": key.public.decode()})
+    assert envelope.verify([public], 1).keys() == {key_id}
+    envelope.payload += b" "
+    with pytest.raises(VerificationError):
+        envelope.verify([public], 1)
+    assert _run(finished_build, passphrase=token.pin)["changed"] is False
 
 
 @needs_root
