@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import lzma
+import os
 import pathlib
 import random
 import stat
@@ -495,7 +496,12 @@ def _parse_deb(data: bytes, place: pathlib.Path) -> None:
     build_date(str(path))
     with DebArchive(str(path)) as archive:
         archive.conffiles()
-        archive.write_control(str(place / "control"))
+        (place / "control").mkdir()
+        directory = os.open(place / "control", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            archive.write_control(directory)
+        finally:
+            os.close(directory)
         stream = archive.data()
         try:
             for member in read_tar(stream):
