@@ -361,8 +361,9 @@ class Downloader:
                     self._tell(f"{redact(url)}: {exc}")
                     if isinstance(exc, Temporary):
                         pause = max(pause, exc.retry_after or 0.0)
-                        if exc.unreachable and len(urls) > 1:
-                            # Others of the same batch need not wait for a dead peer again.
+                        elsewhere = len({server_of(other) for other in urls}) > 1
+                        if (exc.unreachable and len(urls) > 1) or (exc.slow and elsewhere):
+                            # Others of the same batch need not wait for a dead or slow peer again.
                             self._down.add(server_of(url))
             if all(isinstance(problems.get(url), Refused) for url in urls):
                 break

@@ -297,6 +297,17 @@ def test_a_dead_peer_is_asked_once(server: FileServer, tmp_path: pathlib.Path) -
     assert len([line for line in log if "refuses connections" in line]) == 1
 
 
+def test_a_slow_peer_is_waited_for_once(server: FileServer, tmp_path: pathlib.Path) -> None:
+    peer = publish(server, "peer.deb").replace("127.0.0.1", "localhost")
+    server.fail("/peer.deb", Fault(pace=0.05, piece=1, times=None))
+    downloads = [
+        wish(tmp_path / "cache" / name, peer, publish(server, name, DATA), data=DATA) for name in ("a.deb", "b.deb")
+    ]
+    with Downloader(workers=1, backoff=0.01, limits=Limits(rate=1000, window=0.5)) as downloader:
+        assert downloader.fetch_all(downloads) >= 2 * len(DATA)
+    assert server.paths().count("/peer.deb") == 1
+
+
 def test_a_refused_connection_is_explained(downloader: Downloader, target: pathlib.Path) -> None:
     with pytest.raises(RepositoryError) as caught:
         downloader.fetch_all([wish(target, "http://127.0.0.1:9/file.deb")])
