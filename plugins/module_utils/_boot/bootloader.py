@@ -31,6 +31,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import B
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
+# Capital letters are against the rule, but do no harm.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _OS_RELEASE = re.compile(r"""^([A-Z_]+)=(["']?)(.*)\2$""")
 
 
@@ -192,9 +194,18 @@ def os_release_text(tree: str) -> str:
 
 
 def os_release(tree: str) -> t.Dict[str, str]:
-    """Return the fields of a tree's os-release file; see os-release(5)."""
+    """Return the fields of a tree's os-release file; see os-release(5).
+
+    :raises BootError: The name of the distribution, which becomes a part of file names, cannot be one.
+    """
     matches = [_OS_RELEASE.match(line.strip()) for line in os_release_text(tree).splitlines()]
-    return {match.group(1): match.group(3) for match in matches if match}
+    fields = {match.group(1): match.group(3) for match in matches if match}
+    if fields.get("ID") and not _ID.fullmatch(fields["ID"]):
+        raise BootError(
+            f"The os-release file of the image has the ID {fields['ID']!r}, which cannot be one.",
+            remedy="Correct it: letters, digits, '.', '_' and '-'.",
+        )
+    return fields
 
 
 def _require_esp(context: BootContext, title: str) -> None:

@@ -53,7 +53,12 @@ class EspStaging:
         self.add(path, self.new_file(path))
 
     def new_file(self, path: str) -> str:
-        """Return where to make the file that :meth:`add` then gets."""
+        """Return where to make the file that :meth:`add` then gets.
+
+        :raises BootError: The path leads elsewhere.
+        """
+        if path.startswith("/") or ".." in path.split("/"):
+            raise BootError(f"No file of the EFI system partition can have the path {path!r}.")
         made = os.path.join(self._scratch, path)
         os.makedirs(os.path.dirname(made), exist_ok=True)
         return made

@@ -15,6 +15,7 @@ import subprocess
 import typing as t
 
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
@@ -213,6 +214,34 @@ def test_an_os_release_that_is_not_utf_8_is_shown_as_it_can_be(tmp_path: pathlib
     composed = compose(tree, tmp_path / "out")
     entry = composed.read_esp(f"/loader/entries/debian-{KERNEL}.conf").decode()
     assert entry.startswith("title Gr\ufffdn\n")
+
+
+@pytest.mark.parametrize("name", ["../../../../../../etc/evil", "/etc/evil", "..", "a/b", "a b"])
+def test_the_name_of_a_distribution_is_no_path(tmp_path: pathlib.Path, name: str) -> None:
+    tree = make_tree(tmp_path / "tree")
+    (tree / "usr/lib/os-release").write_text(f"ID={name}\n")
+    with pytest.raises(
+        BootError, match=rf"^The os-release file of the image has the ID '{name}', which cannot be one\."
+    ):
+        compose(tree, tmp_path / "out")
+
+
+@pytest.mark.parametrize("path", ["../x", "loader/../../x", "/x"])
+def test_files_of_the_esp_lie_below_it(tmp_path: pathlib.Path, path: str) -> None:
+    with pytest.raises(BootError, match=rf"^No file of the EFI system partition can have the path '{path}'\."):
+        EspStaging(str(tmp_path / "esp")).add_text(path, "x")
+    assert os.listdir(tmp_path) == ["esp"]
+
+
+@pytest.mark.parametrize("target", ["{}/secret", "../../../../../../../../../..{}/secret", "/dev/zero"])
+@pytest.mark.parametrize("place", [f"boot/vmlinuz-{KERNEL}", f"boot/initrd.img-{KERNEL}"])
+def test_no_file_of_the_host_gets_into_an_image(tmp_path: pathlib.Path, place: str, target: str) -> None:
+    tree = make_tree(tmp_path / "tree")
+    (tmp_path / "secret").write_text("secret")
+    (tree / place).unlink()
+    (tree / place).symlink_to(target.format(tmp_path))
+    with pytest.raises(BootError, match="has no kernel|has no initrd"):
+        compose(tree, tmp_path / "out")
 
 
 def test_grub_where_its_tools_call_it_grub2(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
