@@ -13,7 +13,6 @@ import contextlib
 import errno
 import os
 import posixpath
-import sqlite3
 import stat
 import typing as t
 import urllib.parse
@@ -178,6 +177,9 @@ def read_rpm_descriptions(
         path = stack.enter_context(tree.file(_RPM_DATABASE))
         if path is None:
             return {}
+        # Not above: it loads a large library, which only images of RPM packages need.
+        import sqlite3
+
         # Immutable: nothing is written or read beside it, not even a lock.
         database = sqlite3.connect(f"file:{urllib.parse.quote(path)}?immutable=1", uri=True)
         stack.enter_context(contextlib.closing(database))

@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import sqlite3
 import stat
 import tempfile
 import typing as t
@@ -535,6 +534,9 @@ def _fold_log(files: TreeFiles) -> None:
     if log is None:
         return
     if log.st_size:
+        # Not above: it loads a large library, and few runs come here.
+        import sqlite3
+
         with tempfile.TemporaryDirectory() as directory:
             copy = os.path.join(directory, "rpmdb.sqlite")
             files.copy_out(database, copy)

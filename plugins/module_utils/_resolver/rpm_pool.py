@@ -12,12 +12,12 @@ libsolv keeps everything that matters of a package, so that no index is parsed a
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import os
 import re
 import tempfile
 import typing as t
-import xml.sax.saxutils
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._io import atomic_file, digest_of, sha256_bytes
@@ -350,7 +350,7 @@ def is_primary_file(path: str) -> bool:
 
 def _owners_in(path: str, wanted: t.Collection[str]) -> t.Iterator[tuple[str, str]]:
     """Search a file list."""
-    sought = {xml.sax.saxutils.escape(name).encode("utf-8"): name for name in wanted}
+    sought = {html.escape(name, quote=False).encode("utf-8"): name for name in wanted}
     package = b""
     for attributes, name in _entries(path):
         if attributes:
