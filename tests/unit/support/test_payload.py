@@ -21,7 +21,7 @@ LIMITS = {
     "disk_compose": 570,
     "image_boot_test": 150,
     "image_compare": 190,
-    "image_finalize": 680,
+    "image_finalize": 700,
     "image_info": 170,
     "image_sign": 590,
     "image_template_copy": 30,
