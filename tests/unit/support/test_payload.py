@@ -21,11 +21,11 @@ LIMITS = {
     "disk_compose": 570,
     "image_boot_test": 150,
     "image_compare": 190,
-    "image_finalize": 700,
+    "image_finalize": 710,
     "image_info": 170,
     "image_sign": 590,
     "image_template_copy": 30,
-    "image_template_validate": 550,
+    "image_template_validate": 560,
     "pkg_fetch": 240,
     "pkg_resolve": 460,
 }
