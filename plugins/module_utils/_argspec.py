@@ -31,6 +31,9 @@ DOWNLOAD_OPTIONS: t.Mapping[str, OptionSpec] = {
     "download_timeout": {"type": "float", "default": 3600},
 }
 
+#: Of the modules that sign for Secure Boot.
+SECURE_BOOT_OPTIONS: t.Mapping[str, OptionSpec] = {"secure_boot_passphrase": {"type": "str", "no_log": True}}
+
 BUILD_DIR: t.Mapping[str, OptionSpec] = {"build_dir": {"type": "path", "required": True}}
 
 #: Of the modules that report on images; kept in step with plugins/doc_fragments/_report_options.py by a unit test.
@@ -48,4 +51,11 @@ def stage_argument_spec(*specs: t.Mapping[str, OptionSpec]) -> t.Dict[str, Optio
     return merged
 
 
-__all__ = ("BUILD_DIR", "DOWNLOAD_OPTIONS", "REPORT_OPTIONS", "STAGE_OPTIONS", "stage_argument_spec")
+__all__ = (
+    "BUILD_DIR",
+    "DOWNLOAD_OPTIONS",
+    "REPORT_OPTIONS",
+    "SECURE_BOOT_OPTIONS",
+    "STAGE_OPTIONS",
+    "stage_argument_spec",
+)

@@ -67,6 +67,12 @@ options:
       - A URI that names who builds, for the provenance. By default, that of this collection.
     type: str
     version_added: 0.2.0
+  secure_boot_passphrase:
+    description:
+      - The passphrase of the private key for Secure Boot, or the PIN of its token. It is needed where the boot chain
+        has to be signed again, as O(keep_workspace=false) has removed the signed image.
+    type: str
+    version_added: 0.2.0
 notes:
   - An uncompressed raw image is published without a second copy of its data where the file system allows that. On btrfs
     and xfs it shares its blocks with the image in the build directory until one of them is written to. On other file
@@ -166,6 +172,15 @@ cyclonedx:
   returned: success, in check mode as far as it is known
   type: str
   sample: /srv/images/appliance/appliance-1.0.cdx.json
+enrolment:
+  description: Absolute paths of what enrols the keys for Secure Boot in firmware, certificates, signature lists and
+    signed updates. Empty when the template names no keys.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - /srv/images/appliance/appliance-1.0.db.cer
+    - /srv/images/appliance/appliance-1.0.db.auth
 signature:
   description: Absolute path of the signature of C(SHA256SUMS). Empty when the template names no key.
   returned: success, in check mode as far as it is known
@@ -200,8 +215,14 @@ log_path:
   sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/log/image_finalize.log
 """
 
+import functools
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.os_image.composer.plugins.module_utils._argspec import BUILD_DIR, stage_argument_spec
+from ansible_collections.os_image.composer.plugins.module_utils._argspec import (
+    BUILD_DIR,
+    SECURE_BOOT_OPTIONS,
+    stage_argument_spec,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._stage_module import run_stage_module
 from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
@@ -214,6 +235,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=stage_argument_spec(
             BUILD_DIR,
+            SECURE_BOOT_OPTIONS,
             {
                 "output_dir": {"type": "path", "required": True},
                 "keep_workspace": {"type": "bool", "default": True},
@@ -230,7 +252,10 @@ def main() -> None:
             BuildDirectory(params["build_dir"]),
             options,
             output_dir=params["output_dir"],
-            image_stages=(DiskCompose, ImageSign),
+            image_stages=(
+                DiskCompose,
+                functools.partial(ImageSign, passphrase=params["secure_boot_passphrase"]),
+            ),
             keep_workspace=params["keep_workspace"],
             passphrase=params.get("signing_passphrase"),
             gnupg_home=params.get("gnupg_home"),

@@ -21,15 +21,31 @@ description:
     by its digest in C(systemConfig.signing.secureBoot.programs). Any other program is an error, because with your key
     it would run on every machine that trusts that key; packages, additional files and scripts can bring such programs.
   - When the template names no keys, nothing is signed and nothing is changed.
-  - Only a unified kernel image is protected as a whole, so with keys the template must set C(kernel.uki).
-  - Signatures are reproducible when the build host has osslsigncode or libfaketime. The private key must not be
-    protected by a passphrase.
+  - Only a unified kernel image is protected as a whole, so with keys the template must set C(kernel.uki). Type 1
+    entries and GRUB's configuration leave the initrd and the kernel command line to whoever writes to the disk.
+  - The private key is a PEM file, which O(secure_boot_passphrase) may protect, or a key on a PKCS#11 token. With
+    C(generate) in the template, keys for tests are made once for each work directory.
+  - When the template names a certificate and no key, another host signs. The module then lays out what is to be signed
+    (RV(unsigned)) and has not signed anything yet; once the signed programs are there, it takes them, if they are what
+    it laid out with a signature behind it that the certificate verifies. The role
+    P(os_image.composer.image_build#role) carries them to C(image_build_secure_boot_host) and back, where
+    M(os_image.composer.efi_sign) signs them.
+  - Certificates, signature lists and signed updates of the variables PK, KEK and db for enrolment are in RV(enrolment).
+    With C(enrol) in the template they also lie on the EFI system partition, from where systemd-boot enrols them.
+  - Signatures are reproducible when the build host has osslsigncode or libfaketime.
 extends_documentation_fragment:
   - os_image.composer._attributes.stage
   - os_image.composer._attributes.actiongroup_composer
   - os_image.composer._stage_options
   - os_image.composer._stage_options.build_dir
+options:
+  secure_boot_passphrase:
+    description:
+      - The passphrase of the private key, or the PIN of its token.
+    type: str
+    version_added: 0.2.0
 seealso:
+  - module: os_image.composer.efi_sign
   - module: os_image.composer.disk_compose
   - module: os_image.composer.image_finalize
 """
@@ -40,7 +56,12 @@ EXAMPLES = r"""
     build_dir: "{{ image_template.build_dir }}"
   register: signing
 
-- name: Keep the certificate that has to be enrolled in the firmware
+- name: Sign with a key that a passphrase protects
+  os_image.composer.image_sign:
+    build_dir: "{{ image_template.build_dir }}"
+    secure_boot_passphrase: "{{ vault_secure_boot_passphrase }}"
+
+- name: Keep the certificates that have to be enrolled in the firmware
   ansible.builtin.fetch:
     src: "{{ item.path }}"
     dest: certificates/
@@ -49,7 +70,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 signed:
-  description: Paths of the signed programs on the EFI system partition. Empty when the template names no keys.
+  description: Paths of the signed programs on the EFI system partition. Empty when the template names no keys, or when
+    another host has to sign first.
   returned: success, in check mode as far as it is known
   type: list
   elements: str
@@ -57,12 +79,35 @@ signed:
     - /EFI/BOOT/BOOTX64.EFI
     - /EFI/Linux/debian-6.1.0-35-amd64.efi
     - /EFI/systemd/systemd-bootx64.efi
+unsigned:
+  description: What another host has to sign before the image is signed.
+  returned: success, outside check mode
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Where it lies on the EFI system partition.
+      type: str
+    sha256:
+      description: The SHA-256 digest of the file.
+      type: str
+    unsigned:
+      description: Path of the program on the build host.
+      type: str
+    signed:
+      description: Where on the build host the signed program is to be put. Run the module again then.
+      type: str
+  sample: []
 certificates:
   description: The certificates that firmware needs to trust the image.
   returned: success, in check mode as far as it is known
   type: list
   elements: dict
   contains:
+    variable:
+      description: The variable of the firmware that it is for, V(db), V(KEK) or V(PK). A pair that the template names
+        is for all three.
+      type: str
     subject:
       description: Whose it is.
       type: str
@@ -73,9 +118,40 @@ certificates:
       description: Path of its DER form on the build host.
       type: str
   sample:
-    - subject: CN=Fleet db
+    - variable: db
+      subject: CN=Fleet db
       sha256: 5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef
       path: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/signed/db.cer
+test_keys:
+  description: Whether the keys are generated ones, for tests.
+  returned: success, outside check mode, when the template has keys
+  type: bool
+  sample: false
+source_date_epoch:
+  description: The time in signatures, in seconds since 1970, for M(os_image.composer.efi_sign) on another host.
+  returned: success, outside check mode, when the template has keys
+  type: int
+  sample: 1731600000
+enrolment:
+  description: What enrols the keys in firmware. M(os_image.composer.image_finalize) publishes it.
+  returned: success, outside check mode
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The variable and the form, a certificate (C(.cer)), a signature list (C(.esl)) or a signed update
+        (C(.auth)).
+      type: str
+    path:
+      description: Path on the build host.
+      type: str
+    sha256:
+      description: The SHA-256 digest of the file.
+      type: str
+  sample:
+    - name: db.auth
+      path: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/signed/db.auth
+      sha256: 5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef
 image:
   description: Path of the image that is to be published, signed or not.
   returned: success, in check mode as far as it is known
@@ -99,7 +175,11 @@ log_path:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.os_image.composer.plugins.module_utils._argspec import BUILD_DIR, stage_argument_spec
+from ansible_collections.os_image.composer.plugins.module_utils._argspec import (
+    BUILD_DIR,
+    SECURE_BOOT_OPTIONS,
+    stage_argument_spec,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._stage_module import run_stage_module
 from ansible_collections.os_image.composer.plugins.module_utils._stages.image_sign import ImageSign
@@ -107,8 +187,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._stages.image_si
 
 def main() -> None:
     """Run the stage as a module."""
-    module = AnsibleModule(argument_spec=stage_argument_spec(BUILD_DIR), supports_check_mode=True)
-    run_stage_module(module, lambda params, options: ImageSign(BuildDirectory(params["build_dir"]), options))
+    module = AnsibleModule(argument_spec=stage_argument_spec(BUILD_DIR, SECURE_BOOT_OPTIONS), supports_check_mode=True)
+    run_stage_module(
+        module,
+        lambda params, options: ImageSign(
+            BuildDirectory(params["build_dir"]), options, passphrase=params["secure_boot_passphrase"]
+        ),
+    )
 
 
 if __name__ == "__main__":

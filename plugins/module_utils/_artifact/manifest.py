@@ -122,6 +122,7 @@ def build_manifest(
     artifacts: t.Sequence[Artifact],
     warnings: t.Sequence[str],
     iso: t.Mapping[str, t.Any] | None = None,
+    secure_boot: t.Mapping[str, t.Any] | None = None,
 ) -> bytes:
     """Return the manifest as a JSON document.
 
@@ -130,6 +131,8 @@ def build_manifest(
     :param signature: The signatures of the checksums and of this document: their files and the fingerprint of the key.
     :param tools: The programs and libraries of the build host that shaped the outputs, with their versions.
     :param iso: What disk_compose tells about an ISO.
+    :param secure_boot: The certificates that machines have to trust, whether their keys are for tests, and the files
+        that enrol them; V(None) when nothing is signed.
     """
     document = {
         "schema_version": MANIFEST_VERSION,
@@ -152,6 +155,7 @@ def build_manifest(
         "boot": dict(boot),
         **({"iso": dict(iso)} if iso else {}),
         "signed": list(signed),
+        **({"secure_boot": dict(secure_boot)} if secure_boot else {}),
         "signature": None if signature is None else dict(signature),
         "artifacts": [artifact.as_facts(artifact.name) for artifact in artifacts],
         "warnings": list(warnings),

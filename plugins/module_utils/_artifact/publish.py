@@ -142,11 +142,13 @@ def others_in(output_dir: str, base_name: str) -> bool:
 
 
 def _previous_artifacts(output_dir: str, base_name: str) -> set[str]:
-    """Return the names of the artifacts that the manifest of the last publication lists."""
+    """Return the names of the artifacts that the manifest of the last publication lists, and what enrols its keys."""
     try:
         with open(os.path.join(output_dir, manifest_name(base_name)), encoding="utf-8") as stream:
-            names = {artifact["path"] for artifact in parse_json(stream.read())["artifacts"]}
-    except (OSError, ValueError, KeyError, TypeError):
+            manifest = parse_json(stream.read())
+        names = {artifact["path"] for artifact in manifest["artifacts"]}
+        names.update((manifest.get("secure_boot") or {}).get("files", ()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return set()
     # A manifest that somebody edited must not make us remove files that are not of this image.
     own = re.compile(re.escape(base_name) + _ARTIFACT_SUFFIX)

@@ -50,6 +50,11 @@ class FatVolume:
         """
         self._run("mcopy", "-o", source, f"::/{path}", what=f"Writing {path} to the EFI system partition")
 
+    def make_directories(self, *paths: str) -> None:
+        """Make directories, each parent before what is in it; those that are there stay."""
+        places = [f"::/{path}" for path in paths]
+        self._run("mmd", "-D", "s", *places, what=f"Making {paths[-1]} on the EFI system partition")
+
     def _run(self, tool: str, *arguments: str, what: str) -> str:
         program = find_tool(tool)
         return self._runner.run([program, "-i", self._address, *arguments], what=what).text

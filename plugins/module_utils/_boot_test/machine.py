@@ -213,7 +213,9 @@ def machine_argv(spec: MachineSpec, *, console: int, monitor: int) -> list[str]:
     hardware = _hardware(spec.arch, spec.firmware)
     argv = [
         find_tool(hardware.program),
-        *("-name", "image-boot-test", "-no-user-config", "-nodefaults", "-no-reboot"),
+        *("-name", "image-boot-test", "-no-user-config", "-nodefaults"),
+        # Firmware is started again when keys were enrolled in it.
+        *(("-no-reboot",) if spec.secure_boot_variables is None else ()),
         *("-machine", hardware.machine[spec.firmware]),
         *(hardware.emulated if spec.accelerator == "tcg" else hardware.virtualised),
         *("-m", str(spec.memory), "-smp", str(spec.cpus)),

@@ -130,7 +130,7 @@ def only_disks_are_signed(template: LocatedMapping) -> t.Iterator[Finding]:
     why = image_traits(template).why_unsigned
     if why and "secureBoot" in template["systemConfig"]["signing"]:
         yield (
-            ("systemConfig", "signing", "secureBoot", "key"),
+            ("systemConfig", "signing", "secureBoot"),
             f"Secure Boot keys are configured, but {why}. Remove them, or use imageType: raw.",
         )
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import template_problem
+from ansible_collections.os_image.composer.plugins.module_utils._signing.boot_chain import template_problem
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Bootloader, Kernel, Signing
 from ansible_collections.os_image.composer.plugins.module_utils._template.references import is_token_key
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
 SUBJECT = Subject("Signing")
+
+_SECURE_BOOT: Path = ("systemConfig", "signing", "secureBoot")
 
 
 def _private_keys(template: LocatedMapping) -> t.Iterator[t.Tuple[Path, str]]:
@@ -47,7 +49,73 @@ def keys_protect_the_boot_chain(template: LocatedMapping) -> t.Iterator[Finding]
         Kernel.from_data(system["kernel"]),
     )
     if problem:
-        yield ("systemConfig", "signing", "secureBoot", "key"), problem
+        named = [word for word in ("key", "certificate", "generate") if word in system["signing"]["secureBoot"]]
+        yield (*_SECURE_BOOT, *named[:1]), problem
+
+
+@SUBJECT.rule(
+    "systemConfig.immutability",
+    "systemConfig.signing",
+    example="""
+    systemConfig:
+      kernel:
+        uki: true
+      signing:
+        secureBoot: {key: keys/db.key}
+    """,
+)
+def keys_are_whole(template: LocatedMapping) -> t.Iterator[Finding]:
+    """Keys for Secure Boot are a certificate with its key, a certificate whose key another host has, or generated."""
+    keys = template["systemConfig"]["signing"].get("secureBoot")
+    if keys is None:
+        return
+    named = [word for word in ("key", "certificate", "certificateDer") if word in keys]
+    if keys.get("generate"):
+        if named:
+            yield (
+                (*_SECURE_BOOT, named[0]),
+                f"generate makes keys for tests, but {named[0]} names one. Remove one of the two.",
+            )
+        return
+    if "certificate" not in keys:
+        yield (
+            _SECURE_BOOT,
+            "No certificate says whose signature machines shall trust. Give certificate with key, or generate: true "
+            "for a test.",
+        )
+    if "pin-value" in keys.get("key", ""):
+        yield (
+            (*_SECURE_BOOT, "key"),
+            "The PIN of a token would be in documents and logs. Remove pin-value, and give the PIN by the option "
+            "secure_boot_passphrase (of the role: image_build_secure_boot_passphrase).",
+        )
+    if "enrol" in keys and "key" not in keys:
+        yield (
+            (*_SECURE_BOOT, "enrol"),
+            "What firmware enrols is signed with the key, which another host has. Remove enrol, and enrol the "
+            "published certificate by hand, or give key.",
+        )
+
+
+@SUBJECT.advice(
+    "systemConfig.immutability",
+    "systemConfig.signing",
+    example="""
+    systemConfig:
+      kernel:
+        uki: true
+      signing:
+        secureBoot: {generate: true}
+    """,
+)
+def generated_keys_are_for_tests(template: LocatedMapping) -> t.Iterator[Finding]:
+    """Generated keys protect nothing: they lie in the work directory."""
+    if template["systemConfig"]["signing"].get("secureBoot", {}).get("generate"):
+        yield (
+            (*_SECURE_BOOT, "generate"),
+            "The boot chain is signed with keys for tests, which lie in the work directory. Name keys of your own for "
+            "machines that matter.",
+        )
 
 
 @SUBJECT.rule(

@@ -206,6 +206,11 @@ class ImageFinalize(Stage):
 
     def execute(self, decision: Decision) -> Outcome:
         earlier = _Build.read(self.build)
+        if earlier.sign.result.get("unsigned"):
+            raise DocumentError(
+                "The boot chain still waits for its signatures, which another host makes.",
+                remedy="Set image_build_secure_boot_host, or put them where os_image.composer.image_sign wants them.",
+            )
         finished = self._finished_before(earlier, decision)
         plans = [plan for plan in earlier.plans if plan.name not in finished]
         signer = self._signer(earlier)
@@ -305,6 +310,9 @@ class ImageFinalize(Stage):
                 "cyclonedx": self._final(earlier.base_name + CYCLONEDX)
                 if earlier.document.system.sbom.cyclonedx
                 else "",
+                "enrolment": [
+                    self._final(_enrolment_name(earlier, file)) for file in earlier.sign.result.get("enrolment") or []
+                ],
                 "signature": self._final(CHECKSUMS + signer.suffix) if signer else "",
                 "signed_by": signer.fingerprint if signer else "",
                 "build_id": earlier.document.build_digest(earlier.lock),
@@ -376,6 +384,9 @@ class ImageFinalize(Stage):
             with open(self.build.join(*CHECKSUMS_OF_FILES), "rb") as stream:
                 checksums = read_checksums(stream.read())
         files += [stage.write(name, data) for name, data in bill.published(artifacts, checksums).items()]
+        for file in earlier.sign.result.get("enrolment") or []:
+            with open(file["path"], "rb") as stream:
+                files.append(stage.write(_enrolment_name(earlier, file), stream.read()))
         repositories, warnings = repository_facts(lock["repositories"], document.provider.repositories)
         for warning in warnings:
             self.progress.milestone("Artifacts", warning, level="warn")
@@ -394,6 +405,8 @@ class ImageFinalize(Stage):
             files.append(stage.write(base_name + STATEMENT, statement))
             if signer is not None:
                 files.append(stage.write(base_name + ENVELOPE, build_envelope(statement, signer)))
+        # They were displayed when the boot chain was signed.
+        warnings = [*warnings, *earlier.sign.result.get("warnings", [])]
         manifest = build_manifest(
             image={"name": document.image.name, "version": document.image.version},
             description=described(document.section("metadata"), document.system, document.disk),
@@ -411,6 +424,7 @@ class ImageFinalize(Stage):
             boot=earlier.disk.result["boot"],
             iso=earlier.disk.result.get("iso"),
             signed=earlier.sign.result.get("signed") or [],
+            secure_boot=_secure_boot_facts(earlier),
             signature=_signature_facts(base_name, signer),
             artifacts=artifacts,
             warnings=warnings,
@@ -431,6 +445,26 @@ class ImageFinalize(Stage):
         tools.update(_tool_versions(earlier.plans))
         tools.update(_signing_tools(earlier))
         return tools
+
+
+def _enrolment_name(earlier: _Build, file: t.Mapping[str, str]) -> str:
+    """Return the name under which something that enrols the keys is published."""
+    return f"{earlier.base_name}.{file['name']}"
+
+
+def _secure_boot_facts(earlier: _Build) -> Facts | None:
+    """Return what the manifest says about the keys for Secure Boot."""
+    result = earlier.sign.result
+    if not result.get("certificates"):
+        return None
+    return {
+        "certificates": [
+            {key: certificate[key] for key in ("variable", "subject", "sha256")}
+            for certificate in result["certificates"]
+        ],
+        "test_keys": result["test_keys"],
+        "files": [_enrolment_name(earlier, file) for file in result["enrolment"]],
+    }
 
 
 def _tool_versions(plans: t.Sequence[ArtifactPlan]) -> t.Dict[str, str]:

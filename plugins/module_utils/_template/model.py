@@ -224,9 +224,11 @@ class Security(Part):
 class SecureBootSigning(Part):
     """The keys that sign the boot chain."""
 
-    key: str
-    certificate: str
+    key: t.Optional[str]
+    certificate: t.Optional[str]
     certificate_der: t.Optional[str]
+    generate: t.Optional[bool]
+    enrol: t.Optional[str]
     programs: t.Optional[t.Tuple[str, ...]]
 
 

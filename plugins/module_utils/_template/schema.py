@@ -613,12 +613,29 @@ SECURITY = _object(
 SECURE_BOOT_SIGNING = _object(
     "Signs the boot chain for UEFI Secure Boot, as the keys of immutability do.",
     {
-        "key": _string("The private key (PEM, without a passphrase): " + _LOCAL_FORM + ".", minLength=1),
-        "certificate": _string("Its certificate (PEM): " + _LOCAL_FORM + ".", minLength=1),
+        "key": _string(
+            "The private key (PEM; a passphrase is an option of the build): "
+            + _LOCAL_FORM
+            + ". Or the PKCS#11 URI of a "
+            "key on a token, without its PIN, which is an option of the build. Without a key, another host signs.",
+            minLength=1,
+            examples=["keys/db.key", "pkcs11:token=fleet;object=db"],
+        ),
+        "certificate": _string("Its certificate (PEM, RSA of 2048 bits or more): " + _LOCAL_FORM + ".", minLength=1),
         "certificateDer": _string(
             "The certificate as DER, for enrolment in firmware: " + _LOCAL_FORM + ".", minLength=1
         ),
-        # Without a default, which would be in the digest of every signed image.
+        # These have no default, which would be in the digest of every signed image.
+        "generate": {
+            "type": "boolean",
+            "description": "Whether keys for tests are generated, once for each work directory, in place of named "
+            "ones.",
+        },
+        "enrol": _choice(
+            "Whether systemd-boot enrols the keys in a machine whose firmware is in setup mode: force does at the "
+            "first boot, after 15 seconds in which it can be stopped; manual offers it in the boot menu.",
+            ["force", "manual"],
+        ),
         "programs": {
             "type": "array",
             "description": "EFI programs to be signed beside those that the build itself puts onto the EFI system "
@@ -627,7 +644,6 @@ SECURE_BOOT_SIGNING = _object(
             "items": _string("A digest.", pattern=r"^[0-9a-f]{64}$", form="64 lower-case hexadecimal digits"),
         },
     },
-    required=["key", "certificate"],
 )
 
 CHECKSUMS_SIGNING = _object(

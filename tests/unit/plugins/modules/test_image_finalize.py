@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import typing as t
 
@@ -20,7 +21,12 @@ from ansible_collections.os_image.composer.plugins.modules import image_finalize
 def test_an_image_that_was_removed_is_made_by_its_stages_in_their_order(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params = {"build_dir": str(tmp_path), "output_dir": str(tmp_path), "keep_workspace": False}
+    params = {
+        "build_dir": str(tmp_path),
+        "output_dir": str(tmp_path),
+        "keep_workspace": False,
+        "secure_boot_passphrase": "x",
+    }
     stages: list[ImageFinalize] = []
 
     def run(module: object, make: t.Callable[[dict[str, t.Any], StageOptions], ImageFinalize]) -> None:
@@ -29,5 +35,8 @@ def test_an_image_that_was_removed_is_made_by_its_stages_in_their_order(
     monkeypatch.setattr(image_finalize, "AnsibleModule", lambda **arguments: None)
     monkeypatch.setattr(image_finalize, "run_stage_module", run)
     image_finalize.main()
-    assert [stage.image_stages for stage in stages] == [(DiskCompose, ImageSign)]
+    compose, sign = stages[0].image_stages
+    assert compose is DiskCompose
+    assert isinstance(sign, functools.partial)
+    assert (sign.func, sign.keywords) == (ImageSign, {"passphrase": "x"})
     assert not stages[0].keep_workspace

@@ -75,7 +75,23 @@ WRONG: list[tuple[Part, str]] = [
         config(
             immutability={"secureBootDBKey": "db.key", "secureBootDBCrt": "db.crt"}, bootloader={"provider": "grub"}
         ),
-        "but the bootloader grub cannot start what is signed with them.",
+        "but the bootloader grub reads the kernel command line and the initrd from files that nobody signs.",
+    ),
+    (
+        config(kernel={"uki": True}, signing={"secureBoot": {**KEYS, "generate": True}}),
+        "systemConfig.signing.secureBoot.key: generate makes keys for tests, but key names one. Remove one of the two.",
+    ),
+    (
+        config(kernel={"uki": True}, signing={"secureBoot": {"key": "pkcs11:object=db"}}),
+        "systemConfig.signing.secureBoot: No certificate says whose signature machines shall trust.",
+    ),
+    (
+        config(kernel={"uki": True}, signing={"secureBoot": {**KEYS, "key": "pkcs11:object=db?pin-value=1234"}}),
+        "systemConfig.signing.secureBoot.key: The PIN of a token would be in documents and logs.",
+    ),
+    (
+        config(kernel={"uki": True}, signing={"secureBoot": {"certificate": "db.crt", "enrol": "force"}}),
+        "systemConfig.signing.secureBoot.enrol: What firmware enrols is signed with the key, which another host has.",
     ),
     (
         config(signing={"checksums": {"key": "x.asc"}}, additionalFiles=[{"local": "./x.asc", "final": "/x"}]),
@@ -151,6 +167,13 @@ RIGHT: Right = {
         config(packages=["openssh-server"], users=[{"name": "a", "password": "x"}]),
     ],
     "keys_protect_the_boot_chain": [config(**SIGNED)],
+    "keys_are_whole": [
+        config(**SIGNED),
+        config(kernel={"uki": True}, signing={"secureBoot": {"certificate": "db.crt"}}),
+        config(kernel={"uki": True}, signing={"secureBoot": {**KEYS, "key": "pkcs11:object=db", "enrol": "manual"}}),
+        config(kernel={"uki": True}, signing={"secureBoot": {"generate": True, "enrol": "force"}}),
+    ],
+    "generated_keys_are_for_tests": [config(kernel={"uki": True}, signing={"secureBoot": {**KEYS, "generate": False}})],
     "private_keys_stay_out_of_the_image": [
         config(**SIGNED, additionalFiles=[{"local": "db.crt", "final": "/etc/keys/db.crt"}])
     ],

@@ -17,16 +17,20 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import SigningError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._signing.private_key import PrivateKey
 from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import (
+    Certificate,
+    KeySet,
     Osslsigncode,
     Sbsign,
     SecureBootKeys,
     Signer,
+    is_signed,
     sign_esp,
+    sign_program,
     signer_class,
-    template_problem,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._template.model import SystemConfig
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Signing, SystemConfig
 from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 
 EPOCH = 1_700_000_000
@@ -55,8 +59,20 @@ def keys_of(pki: pathlib.Path, key: str = "db.key", certificate: str = "db.crt",
     return SecureBootKeys(str(pki / key), str(pki / certificate), str(pki / der))
 
 
+def signer_of(pki: pathlib.Path, kind: t.Type[Signer]) -> Signer:
+    key = str(pki / "db.key")
+    return kind(PrivateKey(key, key, CommandRunner()), str(pki / "db.crt"), epoch=EPOCH)
+
+
+def use(keys: SecureBootKeys, passphrase: str | None = None) -> Certificate:
+    """Open the key, and read the certificate."""
+    certificate = keys.certified(CommandRunner())
+    with keys.opened(CommandRunner(), passphrase=passphrase):
+        return certificate
+
+
 def test_usable_keys_are_described(pki: pathlib.Path) -> None:
-    certificate = keys_of(pki).check(CommandRunner())
+    certificate = use(keys_of(pki))
     assert certificate.subject == "CN=Test db"
     assert certificate.der == (pki / "db.cer").read_bytes()
 
@@ -70,7 +86,7 @@ def test_usable_keys_are_described(pki: pathlib.Path) -> None:
         ),
         (
             ("locked.key", "db.crt", "db.cer"),
-            r"locked\.key is protected by a passphrase, which is not supported\. Store",
+            r"locked\.key is protected by a passphrase\. Give it by the option secure_boot_passphrase",
         ),
         (
             ("db.key", "other.crt", "other.cer"),
@@ -86,7 +102,16 @@ def test_usable_keys_are_described(pki: pathlib.Path) -> None:
 )
 def test_unusable_keys_are_named(pki: pathlib.Path, names: t.Tuple[str, str, str], message: str) -> None:
     with pytest.raises(SigningError, match=message):
-        keys_of(pki, *names).check(CommandRunner())
+        use(keys_of(pki, *names))
+
+
+@pytest.mark.parametrize("kind", ["rsa:1024", "ec"])
+def test_keys_that_firmware_need_not_know_are_refused(tmp_path: pathlib.Path, kind: str) -> None:
+    curve = ["-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ec" else []
+    openssl(*("req", "-newkey", kind, *curve, "-nodes", "-keyout", str(tmp_path / "k"), "-new", "-x509"),
+            *("-subj", "/CN=weak/", "-out", str(tmp_path / "c")))  # fmt: skip
+    with pytest.raises(SigningError, match=r"has no RSA key of 2048 bits or more, and firmware has to know no others"):
+        use(SecureBootKeys(str(tmp_path / "k"), str(tmp_path / "c")))
 
 
 def test_a_key_that_others_can_read_is_warned_about(pki: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -99,34 +124,24 @@ def test_a_key_that_others_can_read_is_warned_about(pki: pathlib.Path, tmp_path:
     assert keys.warnings() == []
 
 
-def system(keys: bool = True, provider: str = "systemd-boot", uki: bool = True) -> SystemConfig:
-    signing = {"secureBoot": {"key": "/k", "certificate": "/c"}} if keys else {}
-    return whole_part(SystemConfig, {"signing": signing, "bootloader": {"provider": provider}, "kernel": {"uki": uki}})
+def signing(**words: t.Any) -> Signing:
+    return whole_part(SystemConfig, {"signing": words}).signing
 
 
 def test_keys_are_optional() -> None:
-    assert SecureBootKeys.of(system(keys=False).signing) is None
-    assert SecureBootKeys.of(system().signing) == SecureBootKeys("/k", "/c", None)
+    assert KeySet.of(signing(), work_dir="/work") is None
+    keys = KeySet.of(signing(secureBoot={"key": "/k", "certificate": "/c"}), work_dir="/work")
+    assert keys is not None
+    assert set(keys.pairs) == {"PK", "KEK", "db"}
+    assert {*keys.pairs.values()} == {SecureBootKeys("/k", "/c", None)}
+    assert not keys.are_for_tests
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({}, None),
-        ({"keys": False, "provider": "grub", "uki": False}, None),
-        ({"uki": False}, "neither the initrd nor the kernel command line would be protected. Set kernel.uki: true."),
-        ({"provider": "grub", "uki": False}, "Set bootloader.provider: systemd-boot and kernel.uki: true."),
-    ],
-)
-def test_keys_need_a_boot_chain_that_they_protect(arguments: t.Mapping[str, t.Any], message: str | None) -> None:
-    config = system(**arguments)
-    problem = template_problem(config.signing, config.bootloader, config.kernel)
-    if message is None:
-        assert problem is None
-    else:
-        assert problem is not None
-        assert problem.startswith("Secure Boot keys are configured, but ")
-        assert message in problem
+def test_generated_keys_are_those_of_the_work_directory() -> None:
+    keys = KeySet.of(signing(secureBoot={"generate": True}), work_dir="/work")
+    assert keys is not None
+    assert keys.are_for_tests
+    assert keys.pairs["KEK"] == SecureBootKeys("/work/keys/secure-boot/KEK.key", "/work/keys/secure-boot/KEK.crt")
 
 
 @pytest.fixture
@@ -162,9 +177,8 @@ def verify(image: str, path: str, certificate: pathlib.Path, work: pathlib.Path)
 def test_the_programs_on_the_esp_are_signed(
     pki: pathlib.Path, volume: t.Tuple[FatVolume, str], tmp_path: pathlib.Path
 ) -> None:
-    runner = CommandRunner()
     (tmp_path / "scratch").mkdir()
-    signer = signer_class()(keys_of(pki), runner, epoch=EPOCH)
+    signer = signer_of(pki, signer_class())
     signed = sign_esp(volume[0], signer, str(tmp_path / "scratch"), made=made_by_build())
     assert signed == ["/EFI/BOOT/BOOTX64.EFI", "/EFI/Linux Images/a.efi"]
     assert os.listdir(tmp_path / "scratch") == []
@@ -182,14 +196,14 @@ def test_the_programs_on_the_esp_are_signed(
 def test_signatures_are_reproducible(pki: pathlib.Path, tmp_path: pathlib.Path) -> None:
     if not Osslsigncode.is_available():
         pytest.skip("osslsigncode is not installed")
-    signer = Osslsigncode(keys_of(pki), CommandRunner(), epoch=EPOCH)
+    signer = signer_of(pki, Osslsigncode)
     for name in ("a", "b"):
         signer.sign(LOADER, str(tmp_path / name))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_sbsign_can_stand_in(pki: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    signer = Sbsign(keys_of(pki), CommandRunner(), epoch=EPOCH)
+    signer = signer_of(pki, Sbsign)
     signer.sign(LOADER, str(tmp_path / "signed"))
     command = ["sbverify", "--cert", str(pki / "db.crt"), str(tmp_path / "signed")]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -203,7 +217,7 @@ class CarelessSigner(Signer):
     package = "sbsigntool"
 
     def sign(self, source: str, destination: str) -> None:
-        other = self.keys.key.replace("db.key", "other.key")
+        other = self.key.reference.replace("db.key", "other.key")
         command = ["sbsign", "--key", other, "--cert", other.replace(".key", ".crt"), "--output", destination, source]
         subprocess.run(command, check=True, capture_output=True)
 
@@ -212,7 +226,7 @@ def test_a_signature_that_does_not_verify_is_an_error(
     pki: pathlib.Path, volume: t.Tuple[FatVolume, str], tmp_path: pathlib.Path
 ) -> None:
     with pytest.raises(SigningError, match=r"The signature of /EFI/BOOT/BOOTX64\.EFI does not verify: "):
-        signer = CarelessSigner(keys_of(pki), CommandRunner(), epoch=EPOCH)
+        signer = signer_of(pki, CarelessSigner)
         sign_esp(volume[0], signer, str(tmp_path), made=made_by_build())
 
 
@@ -230,7 +244,7 @@ def test_a_program_that_nobody_knows_is_not_signed(
     digest = put(volume[1], loader + b"more", "/EFI/Shell.EFI", tmp_path / "shell.efi")
     before = sha256_file(volume[1])
     (tmp_path / "scratch").mkdir()
-    signer = signer_class()(keys_of(pki), CommandRunner(), epoch=EPOCH)
+    signer = signer_of(pki, signer_class())
     with pytest.raises(
         SigningError,
         match=rf"EFI programs that the build did not make: /EFI/Shell\.EFI \(SHA-256 {digest}\)\. .*"
@@ -246,7 +260,7 @@ def test_a_program_that_the_template_names_is_signed(
     loader = pathlib.Path(LOADER).read_bytes()
     digest = put(volume[1], loader + bytes(512), "/EFI/Shell.EFI", tmp_path / "shell.efi")
     (tmp_path / "scratch").mkdir()
-    signer = signer_class()(keys_of(pki), CommandRunner(), epoch=EPOCH)
+    signer = signer_of(pki, signer_class())
     signed = sign_esp(volume[0], signer, str(tmp_path / "scratch"), made=made_by_build(), named=[digest])
     assert "/EFI/Shell.EFI" in signed
     assert verify(volume[1], "/EFI/Shell.EFI", pki / "db.crt", tmp_path / "out.efi").returncode == 0
@@ -258,7 +272,7 @@ def test_a_program_in_place_of_what_the_build_made_is_not_signed(
 ) -> None:
     loader = pathlib.Path(LOADER).read_bytes()
     digest = put(volume[1], loader + b"more", "/EFI/BOOT/BOOTX64.EFI", tmp_path / "other.efi")
-    signer = signer_class()(keys_of(pki), CommandRunner(), epoch=EPOCH)
+    signer = signer_of(pki, signer_class())
     (tmp_path / "scratch").mkdir()
     with pytest.raises(SigningError, match=r"/EFI/BOOT/BOOTX64\.EFI is not what the build put there\. Compose"):
         sign_esp(volume[0], signer, str(tmp_path / "scratch"), made=made_by_build(), named=[digest] if named else [])
@@ -267,7 +281,21 @@ def test_a_program_in_place_of_what_the_build_made_is_not_signed(
 def test_a_program_that_is_gone_is_noticed(
     pki: pathlib.Path, volume: t.Tuple[FatVolume, str], tmp_path: pathlib.Path
 ) -> None:
-    signer = signer_class()(keys_of(pki), CommandRunner(), epoch=EPOCH)
+    signer = signer_of(pki, signer_class())
     made = {**made_by_build(), "/EFI/Linux/debian.efi": "00" * 32}
     with pytest.raises(SigningError, match=r"/EFI/Linux/debian\.efi is not what the build put there\."):
         sign_esp(volume[0], signer, str(tmp_path), made=made)
+
+
+def test_a_program_is_signed_once(pki: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    keys, signed, runner = keys_of(pki), str(tmp_path / "signed.efi"), CommandRunner()
+    assert not is_signed(LOADER, signed, keys, runner)
+    sign_program(LOADER, signed, keys, runner, passphrase=None, epoch=EPOCH)
+    assert is_signed(LOADER, signed, keys, runner)
+    other = tmp_path / "other.efi"
+    other.write_bytes(pathlib.Path(LOADER).read_bytes() + bytes(16))
+    assert not is_signed(str(other), signed, keys, runner), "it is a signature of another program"
+    assert not is_signed(LOADER, signed, keys_of(pki, "other.key", "other.crt", "other.cer"), runner)
+    with pytest.raises(SigningError, match=r"nothing\.efi does not exist\."):
+        is_signed(str(tmp_path / "nothing.efi"), signed, keys, runner)
+    assert sorted(os.listdir(tmp_path)) == ["other.efi", "signed.efi"]

@@ -15,8 +15,10 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError, SigningError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import SecureBootKeys, sign_program
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
 from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
 from ansible_collections.os_image.composer.plugins.module_utils._stages.image_sign import ImageSign
@@ -32,6 +34,7 @@ class Signing:
     def __init__(self, directory: pathlib.Path, tree: pathlib.Path, pki: pathlib.Path) -> None:
         self.build = BuildDirectory(str(directory / "build"))
         self.pki = pki
+        self.work_dir = directory / "work"
         self.template: t.Dict[str, t.Any] = {
             "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": "raw"},
             "image": {"name": "minimal", "version": "1.0"},
@@ -57,16 +60,25 @@ class Signing:
     def write(self) -> None:
         """Validate the template again."""
         named = self.template["systemConfig"]["signing"].get("secureBoot", {}).values()
-        files = [path for path in named if isinstance(path, str)]
-        leave_template(self.build, self.template, files={path: sha256_file(path) for path in files})
+        files = [path for path in named if isinstance(path, str) and os.path.exists(path)]
+        leave_template(
+            self.build, self.template, files={path: sha256_file(path) for path in files}, work_dir=str(self.work_dir)
+        )
 
     def compose(self) -> None:
         """Run disk_compose."""
         run_stage(DiskCompose(self.build, StageOptions()))
 
-    def sign(self, **options: t.Any) -> t.Dict[str, t.Any]:
+    def sign(self, passphrase: str | None = None, **options: t.Any) -> t.Dict[str, t.Any]:
         """Run image_sign."""
-        return run_stage(ImageSign(self.build, StageOptions(**options)))
+        return run_stage(ImageSign(self.build, StageOptions(**options), passphrase=passphrase))
+
+    def verify(self, result: t.Mapping[str, t.Any], certificate: str) -> None:
+        """Check what is in the image with sbverify."""
+        out = str(self.pki / "out.efi")
+        for path in result["signed"]:
+            subprocess.run(["mcopy", "-n", "-o", "-i", f"{result['image']}@@1M", f"::{path}", out], check=True)
+            subprocess.run(["sbverify", "--cert", certificate, out], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -120,15 +132,15 @@ def test_with_keys_a_copy_is_signed(signing: Signing, tmp_path: pathlib.Path) ->
         "/EFI/systemd/systemd-bootx64.efi",
     ]
     assert result["image"] == signing.build.join("signed", "image.raw")
-    assert sorted(os.listdir(signing.build.join("signed"))) == ["db.cer", "image.raw"]
+    files = [f"{variable}.{form}" for variable in ("KEK", "PK", "db") for form in ("auth", "cer", "esl")]
+    assert sorted(os.listdir(signing.build.join("signed"))) == [*files, "image.raw"]
+    assert sorted(file["name"] for file in result["enrolment"]) == files
+    assert [known["variable"] for known in result["certificates"]] == ["db", "KEK", "PK"]
     certificate = result["certificates"][0]
     assert certificate["subject"] == "CN=Fleet db"
     assert certificate["sha256"] == sha256_file(str(signing.pki / "db.cer")) == sha256_file(certificate["path"])
     assert sha256_file(composed) == before
-    out = tmp_path / "out.efi"
-    for path in result["signed"]:
-        subprocess.run(["mcopy", "-n", "-o", "-i", f"{result['image']}@@1M", f"::{path}", str(out)], check=True)
-        subprocess.run(["sbverify", "--cert", str(signing.pki / "db.crt"), str(out)], check=True, capture_output=True)
+    signing.verify(result, str(signing.pki / "db.crt"))
     assert not signing.sign()["changed"]
 
 
@@ -213,3 +225,117 @@ def test_check_mode_writes_nothing(signing: Signing) -> None:
     checked = signing.sign(check_mode=True)
     assert checked["changed"]
     assert not os.path.exists(signing.build.join("signed"))
+
+
+def on_esp(image: str, path: str) -> bytes:
+    """Return a file of the EFI system partition."""
+    return subprocess.run(["mtype", "-i", f"{image}@@1M", f"::{path}"], check=True, capture_output=True).stdout
+
+
+def test_generated_keys_sign_and_are_enrolled(signing: Signing) -> None:
+    signing.template["systemConfig"]["signing"] = {"secureBoot": {"generate": True, "enrol": "force"}}
+    signing.write()
+    signing.compose()
+    checked = signing.sign(check_mode=True)
+    assert checked["changed"]
+    assert not signing.work_dir.exists(), "check mode has generated keys"
+    result = signing.sign()
+    assert result["test_keys"]
+    assert result["warnings"][0].startswith("The image is signed with generated keys, which are for tests")
+    assert "TEST KEY db" in result["certificates"][0]["subject"]
+    assert len({known["sha256"] for known in result["certificates"]}) == 3
+    signing.verify(result, str(signing.work_dir / "keys" / "secure-boot" / "db.crt"))
+    for variable in ("PK", "KEK", "db"):
+        data = pathlib.Path(signing.build.join("signed", f"{variable}.auth")).read_bytes()
+        assert on_esp(result["image"], f"/loader/keys/auto/{variable}.auth") == data
+    assert on_esp(result["image"], "/loader/loader.conf").endswith(b"editor no\nsecure-boot-enroll force\n")
+    first = sha256_file(result["image"])
+    assert not signing.sign()["changed"]
+    assert sha256_file(signing.sign(rebuild="always")["image"]) == first
+    subprocess.run(["rm", "-r", str(signing.work_dir / "keys")], check=True)
+    again = signing.sign()
+    assert again["rebuild_reason"].startswith("generated keys changed: ")
+    assert again["certificates"][0]["sha256"] != result["certificates"][0]["sha256"]
+
+
+def test_what_machines_would_enrol_is_only_ours(signing: Signing) -> None:
+    signing.template["systemConfig"]["signing"] = {"secureBoot": {"generate": True, "enrol": "manual"}}
+    signing.write()
+    signing.compose()
+    volume = ["-i", f"{signing.build.join('disk', 'image.raw')}@@1M"]
+    subprocess.run(["mmd", *volume, "::/LOADER/Keys", "::/LOADER/Keys/evil"], check=True)
+    subprocess.run(["mcopy", *volume, str(signing.pki / "db.cer"), "::/LOADER/Keys/evil/db.auth"], check=True)
+    with pytest.raises(SigningError, match=r"evil/db\.auth, which the build did not make, and machines would enrol it"):
+        signing.sign()
+
+
+def test_a_passphrase_is_in_no_document(signing: Signing) -> None:
+    key = str(signing.pki / "db.key")
+    subprocess.run(
+        ["openssl", "pkey", "-in", key, "-aes256", "-passout", "pass:open sesame", "-out", f"{key}.new"], check=True
+    )
+    os.rename(f"{key}.new", key)
+    signing.use_keys()
+    signing.compose()
+    with pytest.raises(SigningError, match=r"protected by a passphrase\. Give it by the option secure_boot_passphrase"):
+        signing.sign()
+    result = signing.sign(passphrase="open sesame")
+    signing.verify(result, str(signing.pki / "db.crt"))
+    assert not signing.sign()["changed"], "what is signed needs no passphrase"
+    for parent, _directories, names in os.walk(signing.build.path):
+        for name in names:
+            assert b"open sesame" not in pathlib.Path(parent, name).read_bytes()
+
+
+def test_another_host_signs(signing: Signing) -> None:
+    certificate = str(signing.pki / "db.crt")
+    signing.template["systemConfig"]["signing"] = {"secureBoot": {"certificate": certificate}}
+    signing.write()
+    signing.compose()
+    result = signing.sign()
+    assert result["signed"] == []
+    assert result["image"] == signing.build.join("disk", "image.raw")
+    # The bootloader lies in two places.
+    assert [program["path"] for program in result["unsigned"]] == [
+        "/EFI/BOOT/BOOTX64.EFI",
+        f"/EFI/Linux/debian-{KERNEL}.efi",
+    ]
+    assert not signing.sign()["changed"], "nothing has come back"
+    for program in result["unsigned"]:
+        sign_program(
+            program["unsigned"],
+            program["signed"],
+            SecureBootKeys(str(signing.pki / "db.key"), certificate),
+            CommandRunner(),
+            passphrase=None,
+            epoch=result["source_date_epoch"],
+        )
+    finished = signing.sign()
+    assert finished["rebuild_reason"].startswith("signatures changed: ")
+    assert finished["unsigned"] == []
+    assert len(finished["signed"]) == 3
+    signing.verify(finished, certificate)
+    assert sorted({file["name"].rpartition(".")[2] for file in finished["enrolment"]}) == ["cer", "esl"]
+    second = signing.sign()
+    assert not second["changed"]
+    assert second["unsigned"] == []
+    # The very bytes that a build with the key makes.
+    first = sha256_file(finished["image"])
+    signing.use_keys()
+    assert sha256_file(signing.sign()["image"]) == first
+
+
+def test_a_signature_of_another_key_is_not_taken(signing: Signing) -> None:
+    certificate = str(signing.pki / "db.crt")
+    signing.template["systemConfig"]["signing"] = {"secureBoot": {"certificate": certificate}}
+    signing.write()
+    signing.compose()
+    key, other = str(signing.pki / "other.key"), str(signing.pki / "other.crt")
+    request = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-new", "-x509", "-out", other]
+    subprocess.run([*request, "-subj", "/CN=other/"], check=True, capture_output=True)
+    keys = SecureBootKeys(key, other)
+    for program in signing.sign()["unsigned"]:
+        sign_program(program["unsigned"], program["signed"], keys, CommandRunner(), passphrase=None, epoch=EPOCH)
+    with pytest.raises(SigningError, match=r"The signature of /EFI/BOOT/BOOTX64\.EFI does not verify: "):
+        signing.sign()
+    assert not os.path.exists(signing.build.join("signed", "image.raw"))

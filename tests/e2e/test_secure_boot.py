@@ -1,0 +1,209 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An image that is signed for Secure Boot, and firmware that enforces it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import typing as t
+import uuid
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import MachineSpec, started_machine
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
+from ansible_collections.os_image.composer.tests.e2e.support.image import BuiltImage, Workspace, boot, call
+from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate
+
+Build = t.Callable[[TestTemplate], BuiltImage]
+
+pytestmark = pytest.mark.case("secure-boot")
+
+_EMPTY_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+_REFUSAL_SECONDS = 180.0
+
+
+@pytest.fixture(scope="module")
+def image(build: Build) -> BuiltImage:
+    """An image with generated keys, which systemd-boot enrols."""
+    system = {"kernel": {"uki": True}, "signing": {"secureBoot": {"generate": True, "enrol": "force"}}}
+    return build(
+        TestTemplate("e2e-signed", "debian12", {"disk": {"artifacts": [{"type": "raw"}]}, "systemConfig": system})
+    )
+
+
+@pytest.fixture(scope="module")
+def variables(image: BuiltImage, workspace: Workspace) -> str:
+    """The variables of firmware in which the published certificates are enrolled."""
+    target, owner = workspace.path("secure-boot-vars.fd"), str(uuid.uuid4())
+    options = [("--set-pk", "PK"), ("--add-kek", "KEK"), ("--add-db", "db")]
+    enrolled = [word for option, name in options for word in (option, owner, image.path(f".{name}.cer"))]
+    call(
+        *("virt-fw-vars", "--input", _EMPTY_VARIABLES, "--output", target),
+        *(*enrolled, "--secure-boot"),
+    )
+    return target
+
+
+class Esp:
+    """The EFI system partition of a copy of the image."""
+
+    def __init__(self, image: BuiltImage, directory: pathlib.Path) -> None:
+        self.disk, self._work = str(directory / "copy.raw"), directory
+        call("cp", "--sparse=always", "--reflink=auto", image.raw, self.disk)
+        self._offset = image.partitions["boot"]["start"] * 512
+
+    def _run(self, tool: str, *arguments: str) -> str:
+        return call(tool, "-i", f"{self.disk}@@{self._offset}", *arguments)
+
+    def programs(self) -> list[str]:
+        """Return the paths of all EFI programs."""
+        listed = self._run("mdir", "-/", "-b", "::").splitlines()
+        return [line.removeprefix("::").strip() for line in listed if line.strip().lower().endswith(".efi")]
+
+    def read(self, path: str) -> str:
+        """Copy a file out and return the copy's path."""
+        target = str(self._work / os.path.basename(path))
+        self._run("mcopy", "-n", "-o", f"::{path}", target)
+        return target
+
+    def write(self, source: str, path: str) -> None:
+        """Put a file in the place of another one."""
+        self._run("mcopy", "-o", source, f"::{path}")
+
+    @functools.cached_property
+    def uki(self) -> str:
+        """The path of the unified kernel image."""
+        return next(path for path in self.programs() if path.startswith("/EFI/Linux/"))
+
+
+@pytest.fixture(scope="module")
+def esp(image: BuiltImage, tmp_path_factory: pytest.TempPathFactory) -> Esp:
+    return Esp(image, tmp_path_factory.mktemp("esp"))
+
+
+@pytest.mark.cells("signed UKI", steps=("built", "checked"))
+def test_every_program_is_signed_with_what_is_published(image: BuiltImage, esp: Esp, tmp_path: pathlib.Path) -> None:
+    certificate = str(tmp_path / "db.crt")
+    call("openssl", "x509", "-inform", "DER", "-in", image.path(".db.cer"), "-out", certificate)
+    programs = esp.programs()
+    assert esp.uki in programs
+    assert sorted(image.manifest["signed"]) == sorted(programs)
+    for path in programs:
+        assert "Signature verification OK" in call("sbverify", "--cert", certificate, esp.read(path)), path
+    facts = image.manifest["secure_boot"]
+    assert facts["test_keys"]
+    assert ["TEST KEY db" in entry["subject"] for entry in facts["certificates"]] == [True, False, False]
+    published = {name for name in os.listdir(image.output_dir) if name.endswith((".cer", ".esl", ".auth"))}
+    assert published == {*facts["files"]}
+    assert len(published) == 9
+    assert any("generated keys, which are for tests" in warning for warning in image.manifest["warnings"])
+    assert "generated keys, which are for tests" in image.play.output.replace("\n", " ")
+
+
+def test_private_keys_are_in_their_directory_alone(image: BuiltImage, workspace: Workspace) -> None:
+    for name in ("PK", "KEK", "db"):
+        key = pathlib.Path(workspace.work_dir, "keys", "secure-boot", f"{name}.key")
+        assert key.stat().st_mode & 0o777 == 0o600
+        secret = key.read_text(encoding="ascii").splitlines()[5]
+        # What layers hold is in the raw image, too. Other builds make and remove files meanwhile.
+        quick = ("--exclude-dir=chrootenv", "--exclude-dir=matrix-*", "--no-messages")
+        found = call("grep", "-rlF", *quick, secret, image.output_dir, workspace.work_dir, check=False)
+        assert found.split() == [str(key)]
+
+
+@pytest.mark.cells("signed UKI", steps=("booted",))
+def test_firmware_enrols_the_keys_and_boots(image: BuiltImage, workspace: Workspace) -> None:
+    options = {"secure_boot_variables": _EMPTY_VARIABLES}
+    with boot(image, workspace.path("boot-test"), **options) as guest:
+        # The first four bytes are attributes.
+        for name, value in (("SecureBoot", "1"), ("SetupMode", "0")):
+            assert guest.say(f"od -An -t u1 -j 4 /sys/firmware/efi/efivars/{name}-*") == value
+        assert "Secure boot enabled" in guest.say("dmesg | grep -i 'secure.*boot'")
+        enrolled = guest.say("cat /sys/firmware/efi/efivars/db-* | tail -c +5 | sha256sum").split()[0]
+        assert enrolled == call("sha256sum", image.path(".db.esl")).split()[0]
+        assert guest.say("systemctl --failed --no-legend --plain") == ""
+
+
+def _console(disk: str, variables: str, log: pathlib.Path) -> str:
+    """Return what was to be seen first: that the kernel runs, or that the firmware has refused a program."""
+    spec = MachineSpec(disk, secure_boot_variables=variables)
+    seen = (r"Linux version \S+", r"(?:failed to load|Error loading) .*: (?:Access Denied|Security Violation)")
+    with (
+        log.open("w", encoding="utf-8") as stream,
+        started_machine(spec, runner=CommandRunner(), log=stream) as machine,
+    ):
+        found = machine.console.expect(*seen, timeout=_REFUSAL_SECONDS)
+        assert found, f"{disk} said nothing of either:\n{machine.console.tail()}"
+        return found[1].group()
+
+
+def test_firmware_with_the_published_certificates_boots(
+    image: BuiltImage, variables: str, tmp_path: pathlib.Path
+) -> None:
+    assert _console(image.raw, variables, tmp_path / "console.log").startswith("Linux version")
+
+
+def _without_signature(path: str) -> None:
+    call("sbattach", "--remove", path)
+
+
+def _with_the_signature_of_somebody(path: str) -> None:
+    _without_signature(path)
+    key, certificate = f"{path}.key", f"{path}.crt"
+    call(
+        *("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-new", "-x509", "-sha256", "-days", "2"),
+        *("-subj", "/CN=somebody/", "-keyout", key, "-out", certificate),
+    )
+    call("sbsign", "--key", key, "--cert", certificate, "--output", path, path)
+
+
+def _with_a_change_in(section: str, path: str, *, behind: bytes) -> None:
+    """Change a byte of a section that follows some others."""
+    listed = call("objdump", "-h", path).splitlines()
+    size, offset = next(
+        (int(words[2], 16), int(words[5], 16)) for words in map(str.split, listed) if words[1:2] == [section]
+    )
+    content = bytearray(pathlib.Path(path).read_bytes())
+    place = content.index(behind, offset, offset + size) + len(behind)
+    content[place] ^= 1
+    pathlib.Path(path).write_bytes(content)
+
+
+_TAMPERED: t.Mapping[str, t.Callable[[str], None]] = {
+    "unsigned": _without_signature,
+    "signed by somebody else": _with_the_signature_of_somebody,
+    "another initrd": functools.partial(_with_a_change_in, ".initrd", behind=b""),
+    "another command line": functools.partial(_with_a_change_in, ".cmdline", behind=b"console="),
+}
+
+
+@pytest.mark.parametrize("how", _TAMPERED)
+def test_firmware_refuses_another_kernel(esp: Esp, variables: str, tmp_path: pathlib.Path, how: str) -> None:
+    program = esp.read(esp.uki)
+    kept = str(tmp_path / "kept.efi")
+    call("cp", program, kept)
+    _TAMPERED[how](program)
+    esp.write(program, esp.uki)
+    try:
+        said = _console(esp.disk, variables, tmp_path / "console.log")
+    finally:
+        esp.write(kept, esp.uki)
+    assert said.startswith("Error loading \\EFI\\Linux\\"), said
+
+
+def test_firmware_refuses_an_unsigned_bootloader(esp: Esp, variables: str, tmp_path: pathlib.Path) -> None:
+    path = "/EFI/BOOT/BOOTX64.EFI"
+    program = esp.read(path)
+    kept = str(tmp_path / "kept.efi")
+    call("cp", program, kept)
+    _without_signature(program)
+    esp.write(program, path)
+    try:
+        said = _console(esp.disk, variables, tmp_path / "console.log")
+    finally:
+        esp.write(kept, path)
+    assert said.startswith("failed to load"), said
