@@ -163,9 +163,12 @@ class _Worker:
             os.dup2(null, descriptor)
         # Some programs and libraries know no other place, and what they leave there goes with the directory.
         os.environ["TMPDIR"] = tempfile.tempdir = str(self._scratch)
+        # Nothing of it has to outlive the host, and the disk would have most of the time.
+        os.fsync = lambda _descriptor: None
         signal.signal(signal.SIGALRM, _too_slow)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+        # Programs that are confined get limits of their own.
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, resource.getrlimit(resource.RLIMIT_AS)[1]))
         started = time.monotonic()
         size = _address_space()
         refused = 0
@@ -355,9 +358,7 @@ def fuzz(
     deadline = time.monotonic() + seconds
     running: t.List[_Run] = []
     summaries = []
-    # In memory: the disk would have most of the time.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="os-image-composer-fuzz-", dir=memory) as directory:
+    with tempfile.TemporaryDirectory(prefix="os-image-composer-fuzz-") as directory:
         try:
             while waiting or running:
                 while waiting and len(running) < workers:

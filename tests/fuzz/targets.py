@@ -31,6 +31,7 @@ import yaml
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.license import declared_license
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.publish import publish, staging
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.rpm_license import tagged_license
+from ansible_collections.os_image.composer.plugins.module_utils._boot.uki import read_sections
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._chroot import rpm_header
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import (
@@ -42,15 +43,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_arch
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
 from ansible_collections.os_image.composer.plugins.module_utils._image.boot_entry import grub_entries, loader_entry
-from ansible_collections.os_image.composer.plugins.module_utils._image.efi import parse_os_release, read_program
+from ansible_collections.os_image.composer.plugins.module_utils._image.efi import parse_os_release
 from ansible_collections.os_image.composer.plugins.module_utils._image.identifiers import sbom_content
-from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import (
-    inspect_image,
-    probe_file_system,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import Inspection, inspect_image
 from ansible_collections.os_image.composer.plugins.module_utils._image.packages import read_packages
-from ansible_collections.os_image.composer.plugins.module_utils._image.reader import Place, reader_for
-from ansible_collections.os_image.composer.plugins.module_utils._image.table import TablePartition, lost_gpt, read_table
+from ansible_collections.os_image.composer.plugins.module_utils._image.table import TablePartition
 from ansible_collections.os_image.composer.plugins.module_utils._image.verity import read_superblock
 from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import DebRepository
 from ansible_collections.os_image.composer.plugins.module_utils._repository.indexes import fetch_indexes
@@ -706,6 +703,8 @@ def _tree(place: pathlib.Path) -> pathlib.Path:
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
+    (tree / "EFI").mkdir()
+    (tree / "EFI" / "tiny.efi").write_bytes(_programs(place)[0])
     return tree
 
 
@@ -746,30 +745,6 @@ def _file_system(kind: str) -> t.Callable[[pathlib.Path], t.Sequence[bytes]]:
     return corpus
 
 
-def _parse_file_system(kind: str) -> t.Callable[[bytes, pathlib.Path], None]:
-    def parse(data: bytes, place: pathlib.Path) -> None:
-        image, temporary = place / "image", place / "temporary"
-        image.write_bytes(data)
-        temporary.mkdir()
-        runner = CommandRunner()
-        where = Place(str(image), 0, len(data), str(temporary))
-        facts = probe_file_system(where, runner)
-        if facts is None or facts.type != kind:
-            return
-        reader_class = reader_for(kind)
-        assert reader_class is not None
-        reader = reader_class(where, runner)
-        try:
-            files = [path for path, entry in reader.entries.items() if entry.kind == "file" and entry.size < _MIB]
-            reader.read("/etc/os-release")
-            reader.find("/link")
-            reader.digests(files[:5])
-        finally:
-            reader.close()
-
-    return parse
-
-
 def _disk(place: pathlib.Path, label: str) -> pathlib.Path:
     path = place / f"{label}.raw"
     path.write_bytes(bytes(2 * _MIB))
@@ -806,21 +781,30 @@ def _mutate_disk(rng: random.Random, corpus: t.Sequence[bytes]) -> bytes:
 
 
 def _parse_table(data: bytes, place: pathlib.Path) -> None:
-    path = place / "disk"
-    path.write_bytes(data)
-    table = read_table(str(path), CommandRunner())
-    lost_gpt(str(path), table)
-    for partition in table.partitions if table else ():
-        read_superblock(str(path), partition)
-        partition.as_facts()
+    with _inspected(data, place) as image:
+        for partition in image.table.partitions if image.table else ():
+            partition.as_facts()
+        json.dumps([superblock.as_facts() for superblock in image.superblocks])
 
 
-def _inspect(data: bytes, place: pathlib.Path) -> None:
+@contextlib.contextmanager
+def _inspected(data: bytes, place: pathlib.Path) -> t.Iterator[Inspection]:
     path, temporary = place / "image", place / "temporary"
     path.write_bytes(data)
     temporary.mkdir()
     with inspect_image(str(path), temp_dir=str(temporary)) as image:
+        yield image
+
+
+def _inspect(data: bytes, place: pathlib.Path) -> None:
+    with _inspected(data, place) as image:
         image.as_facts()
+        for volume in image.volumes:
+            if volume.reader is not None:
+                entries = volume.reader.entries
+                files = [path for path, entry in entries.items() if entry.kind == "file" and entry.size < _MIB]
+                volume.reader.digests(files[:5])
+                volume.reader.find("/link")
 
 
 def _converted(driver: str, *options: str) -> t.Callable[[pathlib.Path], t.Sequence[bytes]]:
@@ -867,8 +851,8 @@ def _programs(_place: pathlib.Path) -> t.Sequence[bytes]:
 def _parse_program(data: bytes, place: pathlib.Path) -> None:
     path = place / "program.efi"
     path.write_bytes(data)
-    program = read_program(str(path), "/program.efi", 1, CommandRunner())
-    json.dumps(program.as_facts())
+    for start, size in read_sections(str(path)).values():
+        assert 0 <= start <= start + size <= len(data)
 
 
 def _parse_boot_files(data: bytes, _place: pathlib.Path) -> None:
@@ -886,7 +870,7 @@ def _parse_status(data: bytes, place: pathlib.Path) -> None:
 def _file_systems() -> t.Iterator[Target]:
     for kind in ("ext4", "ext2", "squashfs", "vfat", "erofs", "iso9660"):
         mutate = mutation.head(4096, every=1024) if kind in ("ext4", "ext2", "vfat", "iso9660") else mutation.binary
-        yield Target(kind, _file_system(kind), mutate, _parse_file_system(kind), weight=8)
+        yield Target(kind, _file_system(kind), mutate, _inspect, weight=8)
 
 
 def _formats() -> t.Iterator[Target]:
@@ -931,7 +915,7 @@ TARGETS: t.Sequence[Target] = (
     Target("sbom", _documents(_SPDX, _CYCLONEDX), mutation.document, _parse_sbom),
     Target("partition-table", _disks, _mutate_disk, _parse_table, weight=30),
     Target("verity", _superblock, mutation.binary, _parse_superblock),
-    Target("efi-program", _programs, mutation.binary, _parse_program, weight=100),
+    Target("efi-program", _programs, mutation.binary, _parse_program),
     Target("boot-files", _texts(_LOADER_ENTRY, _GRUB), mutation.text, _parse_boot_files),
     Target("dpkg-status", _texts(_STATUS), mutation.text, _parse_status),
     Target("raw", _disks, _mutate_disk, _inspect, weight=4),
