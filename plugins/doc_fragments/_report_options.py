@@ -24,8 +24,11 @@ options:
     type: path
     default: /var/tmp
 notes:
-  - Nothing is mounted, no loop device and no network block device is used, and root is not needed. Files are read by
-    debugfs (ext2, ext3, ext4), mtools (FAT), unsquashfs (squashfs), fsck.erofs (erofs) and xorriso (ISO). What is in
-    other file systems, such as xfs and btrfs, is told to be unknown.
+  - What is in the image is not mounted, no loop device and no network block device is used, and root is not needed.
+    Whatever reads an image runs in a sandbox, as nobody, sees of the target only the image and installed programs, and
+    has a time limit. Without root this needs a kernel that lets users create user namespaces.
+  - What is on FAT and erofs is taken out into memory, half of what is available at most. Files are read by debugfs
+    (ext2, ext3, ext4), mtools (FAT), unsquashfs (squashfs), fsck.erofs (erofs) and xorriso (ISO). What is in other file
+    systems, such as xfs and btrfs, is told to be unknown.
   - An image that refers to other files (a backing file, extents of VMDK) is refused.
 """

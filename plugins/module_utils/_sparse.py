@@ -227,11 +227,15 @@ def copy_out(image: str, offset: int, size: int, destination: str) -> None:
                 begin += count
 
 
-def write_sparse(stream: t.BinaryIO, destination: str) -> None:
+def write_sparse(stream: t.BinaryIO, destination: str, *, most: int | None = None, longest: int | None = None) -> None:
     """Write what comes from a pipe into a new file, with holes in place of zeros.
 
+    :param most: The bytes that may be stored.
+    :param longest: The bytes that the file may seem to have.
     :raises OSError: Writing failed.
+    :raises OverflowError: There are more; the message says how many may be.
     """
+    stored = 0
     zeros = bytes(_HOLE)
     with open(destination, "xb", buffering=0) as writer:
         position = 0
@@ -239,7 +243,11 @@ def write_sparse(stream: t.BinaryIO, destination: str) -> None:
             data = stream.read(_HOLE)
             if not data:
                 break
+            for count, limit in ((stored, most), (position, longest)):
+                if limit is not None and count > limit:
+                    raise OverflowError(f"more than {limit} bytes")
             if data != zeros[: len(data)]:
+                stored += len(data)
                 writer.seek(position)
                 written = 0
                 while written < len(data):

@@ -200,10 +200,10 @@ left_out:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.os_image.composer.plugins.module_utils._argspec import REPORT_OPTIONS
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._image.comparison import VOLATILE_FILES, compare_images
 from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import inspect_image
 from ansible_collections.os_image.composer.plugins.module_utils._image.report_module import exit_with_report
+from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox
 from ansible_collections.os_image.composer.plugins.module_utils._lease import cancellable
 from ansible_collections.os_image.composer.plugins.module_utils._module import failing
 
@@ -222,7 +222,7 @@ def main() -> None:
     params = module.params
     temp_dir = params["temp_dir"]
     with failing(module):
-        runner = CommandRunner()
+        runner = ParserSandbox()
         with (
             cancellable("image_compare", lease_file=None, lease_timeout=0),
             inspect_image(params["first"], temp_dir=temp_dir, runner=runner) as first,

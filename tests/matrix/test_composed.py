@@ -129,4 +129,4 @@ def test_iso_for_another_machine(arm_tree: pathlib.Path, tmp_path: pathlib.Path)
     copy = tmp_path / name
     judge("osirrox", "-indev", image, "-extract", f"/EFI/BOOT/{name}", str(copy))
     assert kind in judge("file", "--brief", str(copy))
-    assert image_architecture(image, "raw", temp_dir=str(tmp_path), runner=CommandRunner()) == "aarch64"
+    assert image_architecture(image, "raw", temp_dir=str(tmp_path)) == "aarch64"

@@ -19,8 +19,13 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume import FatVolume
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import HARDWARE
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError
+from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import (
+    ParserSandbox,
+    hand_over,
+    readable_file,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._image.table import PartitionTable, read_table
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import ESP, MBR_ESP
 
@@ -35,19 +40,25 @@ _GZIP = b"\x1f\x8b"
 _BEGINNING = 4096
 
 
-def image_architecture(image: str, disk_format: str, *, temp_dir: str | None, runner: CommandRunner) -> str:
+def image_architecture(image: str, disk_format: str, *, temp_dir: str | None) -> str:
     """Return the architecture of the machine that a disk or an ISO is for.
 
     :param disk_format: QEMU's name of the image's format.
     :param temp_dir: Where the EFI system partition of an image that is not raw lies meanwhile.
     :raises CommandError: The image is damaged.
     """
-    with tempfile.TemporaryDirectory(dir=temp_dir or "/var/tmp", prefix=".image-") as scratch:  # noqa: S108
-        disk = _Disk(image, disk_format, scratch, runner)
+    temp_dir = temp_dir or "/var/tmp"  # noqa: S108
+    runner = ParserSandbox()
+    with (
+        readable_file(image, temp_dir=temp_dir) as file,
+        tempfile.TemporaryDirectory(dir=temp_dir, prefix=".image-") as scratch,
+    ):
+        disk = _Disk(file, disk_format, scratch, runner)
         table = disk.table()
         for partition in table.partitions if table else ():
             if partition.type in _ESP_TYPES:
-                volume = FatVolume(*disk.volume(partition.start, partition.size), runner)
+                path, start = disk.volume(partition.start, partition.size)
+                volume = FatVolume(path, start, runner.reading(path))
                 try:
                     names = {path.upper() for path in volume.files()}
                 except CommandError:
@@ -62,7 +73,7 @@ def image_architecture(image: str, disk_format: str, *, temp_dir: str | None, ru
 class _Disk:
     """An image of any format, of which only some parts are read."""
 
-    def __init__(self, image: str, disk_format: str, scratch: str, runner: CommandRunner) -> None:
+    def __init__(self, image: str, disk_format: str, scratch: str, runner: ParserSandbox) -> None:
         self._image = image
         self._format = disk_format
         self._scratch = scratch
@@ -73,7 +84,9 @@ class _Disk:
         if self._format == "raw":
             return read_table(self._image, self._runner)
         command = [find_tool("qemu-img"), "info", "--output=json", "-f", self._format]
-        size = json.loads(self._runner.run([*command, self._image], what=f"Looking at {self._image}").text)
+        size = json.loads(
+            self._runner.reading(self._image).run([*command, self._image], what=f"Looking at {self._image}").text
+        )
         path = self._copy("begin", 0, 1)
         # The second table of a GPT disk, at its end, is not needed.
         os.truncate(path, size["virtual-size"])
@@ -91,7 +104,11 @@ class _Disk:
         command = [find_tool("qemu-img"), "dd", "-f", self._format, "-O", "raw"]
         # QEMU counts what it skips, too.
         blocks = [f"bs={_BLOCK}", f"skip={skip}", f"count={skip + count}"]
-        self._runner.run([*command, *blocks, f"if={self._image}", f"of={path}"], what=f"Reading {self._image}")
+        with open(path, "xb") as stream:
+            os.fchmod(stream.fileno(), 0o644)
+            hand_over(stream.fileno())
+        runner = self._runner.reading(self._image).writing(path, most=(skip + count) * _BLOCK, keep_free=True)
+        runner.run([*command, *blocks, f"if={self._image}", f"of={path}"], what=f"Reading {self._image}")
         return path
 
 

@@ -37,6 +37,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machi
 )
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox
 from ansible_collections.os_image.composer.plugins.module_utils._image.source import unpacked_image
 
 #: What a console says when waiting for more is in vain, and what that means.
@@ -130,7 +131,7 @@ def run_boot_test(test: BootTest, *, runner: CommandRunner) -> BootReport:
     """
     commands: list[GuestCommand] = []
     with contextlib.ExitStack() as stack:
-        image = _unpacked(test, stack, runner)
+        image = _unpacked(test, stack)
         spec = _machine_spec(test, image, runner)
         _prepare_output(test)
         log = stack.enter_context(open(test.console_log, "w", encoding="utf-8"))
@@ -151,7 +152,7 @@ def run_boot_test(test: BootTest, *, runner: CommandRunner) -> BootReport:
     return BootReport(spec.arch, spec.accelerator, matched, seconds, tuple(commands))
 
 
-def _unpacked(test: BootTest, stack: contextlib.ExitStack, runner: CommandRunner) -> str:
+def _unpacked(test: BootTest, stack: contextlib.ExitStack) -> str:
     """Return the path of the image itself, of which a temporary file is made when it is compressed as a whole.
 
     :param stack: The file is there until this ends.
@@ -165,7 +166,7 @@ def _unpacked(test: BootTest, stack: contextlib.ExitStack, runner: CommandRunner
     if name_when_unpacked(test.image) == test.image:
         return test.image
     temp_dir = test.temp_dir or "/var/tmp"  # noqa: S108
-    path, _compression = stack.enter_context(unpacked_image(test.image, temp_dir=temp_dir, runner=runner))
+    path, _compression = stack.enter_context(unpacked_image(test.image, temp_dir=temp_dir, runner=ParserSandbox()))
     return path
 
 
@@ -192,7 +193,7 @@ def _machine_spec(test: BootTest, image: str, runner: CommandRunner) -> MachineS
         elif test.firmware == "bios":
             arch = DEFAULT_ARCHITECTURE
         else:
-            arch = image_architecture(image, image_format, temp_dir=test.temp_dir, runner=runner)
+            arch = image_architecture(image, image_format, temp_dir=test.temp_dir)
     by_default = "cdrom" if name.lower().endswith(".iso") else "disk"
     return MachineSpec(
         image=None if is_initrd else image,

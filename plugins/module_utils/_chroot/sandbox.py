@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
@@ -119,10 +120,10 @@ class Sandbox:
         tree = TreeFiles(self.root)
         contents = {path[len("/run/") :]: text for path, text in (files or {}).items()}
         mounts: list[tuple[str, str, bool]] = []
-        beside: list[tuple[str, str]] = []
+        beside: list[tuple[str, str, bool]] = []
         if outside:
-            beside = [(path, path) for path in _HOST_PATHS if os.path.lexists(path)]
-            beside += [(source, target) for target, source in (binds or {}).items()]
+            beside = host_programs()
+            beside += [(source, target, True) for target, source in (binds or {}).items()]
         else:
             mounts = [(source, _place(tree, target), True) for target, source in (binds or {}).items()]
         for stub in stubs:
@@ -131,7 +132,7 @@ class Sandbox:
                 contents[".stub"] = _STUB
                 mounts.append(("/run/.stub", target, True))
         made = self._share_resolver(contents, mounts) if network else None
-        spec: dict[str, t.Any] = {
+        spec = {
             "root": self.root,
             "hostname": "localhost",
             "network": _connection() if network else None,
@@ -141,24 +142,19 @@ class Sandbox:
             "files": contents,
             "directory": "/",
         }
-        program = _in_memory("sandbox", inspect.getsource(sandbox_init).encode("utf-8"))
-        spec["filter"] = _in_memory("filter", system_call_filter())
-        specification = _in_memory("specification", json.dumps(spec).encode("utf-8"))
-        descriptors = (program, spec["filter"], specification)
         try:
-            done = self._runner.run(
-                [sys.executable, "-I", "-S", f"/dev/fd/{program}", str(specification), "--", *argv],
-                data=data,
-                check=False,
-                merge_output=merge_output,
-                log_output=log_output,
-                timeout=timeout,
-                pass_fds=descriptors,
-                what=what or f"The command {os.path.basename(argv[0])!r}",
-            )
+            with launcher(spec) as (prefix, descriptors):
+                done = self._runner.run(
+                    [*prefix, *argv],
+                    data=data,
+                    check=False,
+                    merge_output=merge_output,
+                    log_output=log_output,
+                    timeout=timeout,
+                    pass_fds=descriptors,
+                    what=what or f"The command {os.path.basename(argv[0])!r}",
+                )
         finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
             if made is not None:
                 tree.remove(made)
         if done.rc == sandbox_init.SANDBOX_FAILED:
@@ -203,6 +199,28 @@ def _place(tree: TreeFiles, path: str) -> str:
     return place
 
 
+@contextlib.contextmanager
+def launcher(spec: t.Mapping[str, t.Any]) -> t.Iterator[tuple[t.List[str], t.Tuple[int, ...]]]:
+    """Give what stands before a command to run it in a sandbox, and the descriptors that it needs while the block runs.
+
+    :param spec: See :mod:`sandbox_init`; the filter of system calls is added.
+    """
+    program = _in_memory("sandbox", inspect.getsource(sandbox_init).encode("utf-8"))
+    rules = _in_memory("filter", system_call_filter())
+    specification = _in_memory("specification", json.dumps({**spec, "filter": rules}).encode("utf-8"))
+    descriptors = (program, rules, specification)
+    try:
+        yield [sys.executable, "-I", "-S", f"/dev/fd/{program}", str(specification), "--"], descriptors
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def host_programs() -> list[tuple[str, str, bool]]:
+    """Return what a program of the build host needs of it, as C(outside) of :mod:`sandbox_init` has it."""
+    return [(path, path, True) for path in _HOST_PATHS if os.path.lexists(path)]
+
+
 def _connection() -> dict[str, t.Any]:
     """Return how a sandbox is connected, see :class:`sandbox_init.Network`.
 
@@ -225,4 +243,4 @@ def _in_memory(name: str, content: bytes) -> int:
     return descriptor
 
 
-__all__ = ("ENVIRONMENT", "Sandbox")
+__all__ = ("ENVIRONMENT", "Sandbox", "host_programs", "launcher")

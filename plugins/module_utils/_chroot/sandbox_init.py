@@ -16,8 +16,13 @@ becomes the command itself, which might.
 The specification is JSON: C(root), C(hostname), C(environment), C(binds) [[source, target, read-only]], C(files) {path
 below /run: content}, C(filter) (descriptor of a seccomp filter), C(directory), and C(network) [program, arguments...]
 of what connects a network namespace with the outside, or null. Targets are paths in the tree without symbolic links.
-With C(outside) [[source, target]] the command is one of the host: it gets a root directory of its own with nothing but
-what is named there, read-only, and with the tree at :data:`TREE`.
+With C(outside) [[source, target, read-only]] the command is one of the host: it gets a root directory of its own with
+nothing but what is named there, and with the tree at :data:`TREE`.
+
+A command of the host that reads what nobody vouches for has no tree (C(root) is null), and is told C(user) [uid, gid,
+other gids], as whom it runs without any capability, C(limits) {name of a resource: most} and C(keep_free) {path: bytes
+that it leaves of the file system there, with some inodes}. After C(timeout) seconds it ends in any case. Who is not
+root gets such a sandbox, too, as himself (other gids are null).
 """
 
 from __future__ import annotations
@@ -28,12 +33,14 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import select
 import signal
 import socket
 import stat
 import struct
 import sys
+import time
 import typing as t
 
 # <linux/sched.h>
@@ -42,6 +49,7 @@ CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 # <sys/mount.h>
@@ -50,10 +58,17 @@ MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
 MS_REMOUNT = 0x20
+MS_NOATIME = 0x400
+MS_NODIRATIME = 0x800
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
+MS_RELATIME = 0x200000
 MNT_DETACH = 0x2
+# <sys/statvfs.h>
+ST_NOATIME = 0x400
+ST_NODIRATIME = 0x800
+ST_RELATIME = 0x1000
 # <linux/prctl.h>
 PR_SET_PDEATHSIG = 1
 PR_SET_SECCOMP = 22
@@ -94,6 +109,9 @@ CAPABILITIES = {
     "AUDIT_WRITE": 29,
     "SETFCAP": 31,
 }
+# Seconds between two looks at what a command has used up.
+LOOK_EVERY = 0.25
+FREE_INODES = 100
 # <linux/capability.h>: _LINUX_CAPABILITY_VERSION_3
 CAPABILITY_VERSION = 0x20080522
 
@@ -141,6 +159,14 @@ def bind(source: str, target: str, read_only: bool) -> None:
         mount("none", target, "", MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
+def kept_flags(path: str) -> int:
+    """Return the flags of a mount that a user who is not root must not take away when he changes others."""
+    flags = os.statvfs(path).f_flag
+    # ST_NOSUID, ST_NODEV and ST_NOEXEC have the same numbers; times are another matter.
+    times = (ST_NOATIME, MS_NOATIME), (ST_NODIRATIME, MS_NODIRATIME), (ST_RELATIME, MS_RELATIME)
+    return flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC) | sum(ms for st, ms in times if flags & st)
+
+
 def directory(path: str) -> str:
     """Make a directory when it is missing; refuse anything else under its name."""
     try:
@@ -151,7 +177,7 @@ def directory(path: str) -> str:
     return path
 
 
-def fill_dev(path: str) -> None:
+def fill_dev(path: str, *, with_terminals: bool = True) -> None:
     """Make a /dev with nothing of the host but what cannot do any harm."""
     mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=64m")
     for name in DEVICES:
@@ -160,7 +186,8 @@ def fill_dev(path: str) -> None:
     for name, target in DEVICE_LINKS.items():
         os.symlink(target, f"{path}/{name}")
     os.mkdir(f"{path}/pts")
-    mount("devpts", f"{path}/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5")
+    if with_terminals:
+        mount("devpts", f"{path}/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5")
     os.mkdir(f"{path}/shm")
     os.chmod(f"{path}/shm", 0o1777)
 
@@ -218,12 +245,14 @@ def make_outside(spec: dict[str, t.Any]) -> str:
 
     It covers a directory that every host has, so what shall be seen in it is opened first: it may lie there itself.
     """
-    tree = os.open(spec["root"], os.O_PATH)
-    sources = [(os.open(source, os.O_PATH), source, target) for source, target in spec["outside"]]
-    sources += [(tree, "", TREE), (os.open("dev", os.O_PATH | os.O_NOFOLLOW, dir_fd=tree), "", "/dev")]
+    sources = [(os.open(source, os.O_PATH), source, target, read_only) for source, target, read_only in spec["outside"]]
+    if spec["root"]:
+        tree = os.open(spec["root"], os.O_PATH)
+        devices = os.open("dev", os.O_PATH | os.O_NOFOLLOW, dir_fd=tree)
+        sources += [(tree, "", TREE, False), (devices, "", "/dev", False)]
     base = "/tmp"  # noqa: S108
     mount("tmpfs", base, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64m")
-    for descriptor, source, target in sources:
+    for descriptor, source, target, read_only in sources:
         os.makedirs(os.path.dirname(base + target), exist_ok=True)
         if source and os.path.islink(source):
             os.symlink(os.readlink(source), base + target)
@@ -234,8 +263,11 @@ def make_outside(spec: dict[str, t.Any]) -> str:
             os.close(os.open(base + target, os.O_CREAT | os.O_WRONLY, 0o644))
         mount(f"/proc/self/fd/{descriptor}", base + target, "", MS_BIND | (0 if source else MS_REC))
         if source:
-            mount("none", base + target, "", MS_BIND | MS_REMOUNT | MS_RDONLY)
+            flags = MS_RDONLY if read_only else MS_NOSUID | MS_NODEV | MS_NOEXEC
+            mount("none", base + target, "", MS_BIND | MS_REMOUNT | flags | kept_flags(base + target))
         os.close(descriptor)
+    if not spec["root"]:
+        fill_dev(directory(f"{base}/dev"), with_terminals=False)
     fill_proc(base)
     os.chmod(directory(f"{base}/tmp"), 0o1777)
     return base
@@ -262,13 +294,17 @@ class SockFprog(ctypes.Structure):
     _fields_: t.ClassVar = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
-def give_up_capabilities() -> None:
-    """Keep :data:`CAPABILITIES` alone, for this process and for whatever it starts, as whoever that runs."""
-    kept = sum(1 << number for number in CAPABILITIES.values())
+def give_up_capabilities(user: list[t.Any] | None) -> None:
+    """Keep :data:`CAPABILITIES` alone, for this process and for whatever it starts, as whoever that runs.
+
+    What becomes a user keeps none at all; this process can still make it that user.
+    """
+    bounding = 0 if user else sum(1 << number for number in CAPABILITIES.values())
+    kept = sum(1 << CAPABILITIES[name] for name in ("SETGID", "SETUID")) if user else bounding
     with open("/proc/sys/kernel/cap_last_cap", "rb") as stream:
         last = int(stream.read())
     for number in range(last + 1):
-        if not kept >> number & 1:
+        if not bounding >> number & 1:
             check(libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(number), 0, 0, 0), f"give up the capability {number}")
     check(libc.prctl(PR_CAP_AMBIENT, ctypes.c_ulong(PR_CAP_AMBIENT_CLEAR_ALL), 0, 0, 0), "give up capabilities")
     header = struct.pack("=II", CAPABILITY_VERSION, 0)
@@ -327,11 +363,54 @@ def run(argv: list[str], spec: dict[str, t.Any]) -> int:
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         os.chdir(spec["directory"])
+        for name, most in spec.get("limits", {}).items():
+            resource.setrlimit(getattr(resource, name), (most, most))
+        if spec.get("user"):
+            become(*spec["user"])
         execute(argv, spec["environment"])
+    signal.signal(signal.SIGALRM, look_after(spec))
+    if spec.get("timeout"):
+        signal.setitimer(signal.ITIMER_REAL, LOOK_EVERY, LOOK_EVERY)
     while True:
         pid, status = os.waitpid(-1, 0)
         if pid == child:
             return exit_code(status)
+
+
+def become(uid: int, gid: int, groups: list[int] | None) -> None:
+    """Become a user who has no rights: with the last user ID that is 0 all capabilities go.
+
+    :param groups: Null for who is that user, whose capabilities go when the command starts.
+    """
+    if groups is None:
+        return
+    os.setgroups(groups)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def enter_user_namespace() -> None:
+    """Let somebody who is not root make the other namespaces, as the user who he is."""
+    uid, gid = os.geteuid(), os.getegid()
+    check(libc.unshare(CLONE_NEWUSER), "create a user namespace")
+    for name, content in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as stream:
+            stream.write(content)
+
+
+def look_after(spec: dict[str, t.Any]) -> t.Callable[[int, t.Any], None]:
+    """Return what ends everything when the time is over, or when too little is left of a file system."""
+    end = time.monotonic() + spec.get("timeout", 0)
+
+    def look(_signal: int, _frame: t.Any) -> None:
+        if time.monotonic() > end:
+            os._exit(OUT_OF_TIME)
+        for path, least in spec["keep_free"].items():
+            there = os.statvfs(path)
+            if there.f_bavail * there.f_frsize < least or (there.f_files and there.f_favail < FREE_INODES):
+                os._exit(OUT_OF_SPACE)
+
+    return look
 
 
 def exit_code(status: int) -> int:
@@ -406,6 +485,8 @@ def main() -> t.NoReturn:
     keep_to_itself()
     network = Network(spec["network"]) if spec["network"] else None
     try:
+        if os.geteuid() != 0:
+            enter_user_namespace()
         namespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP
         check(libc.unshare(namespaces), "create namespaces")
         mount("none", "/", "", MS_PRIVATE | MS_REC)
@@ -429,9 +510,10 @@ def main() -> t.NoReturn:
     try:
         die_with(reader)
         socket.sethostname(spec["hostname"])
-        make_mounts(spec)
+        if spec["root"]:
+            make_mounts(spec)
         enter_root(make_outside(spec) if spec["outside"] else spec["root"])
-        give_up_capabilities()
+        give_up_capabilities(spec.get("user"))
         filter_system_calls(spec["filter"])
     except OSError as exc:
         fail(exc)
@@ -447,6 +529,9 @@ def fail(exc: OSError) -> t.NoReturn:
 
 #: The exit status that says that the command was not even tried; no program of a package uses it.
 SANDBOX_FAILED = 213
+#: Exit statuses of a sandbox that came to its end before the command did.
+OUT_OF_TIME = 214
+OUT_OF_SPACE = 215
 
 if __name__ == "__main__":
     main()

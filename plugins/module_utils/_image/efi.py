@@ -15,8 +15,9 @@ import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.uki import read_sections
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 
 _CHUNK = 1 << 20
@@ -86,7 +87,7 @@ def parse_os_release(text: str) -> t.Dict[str, str]:
     return fields
 
 
-def read_program(file: str, path: str, partition: int | None, runner: CommandRunner) -> EfiProgram:
+def read_program(file: str, path: str, partition: int | None, runner: ParserSandbox) -> EfiProgram:
     """Look at an EFI program.
 
     :param file: Where it lies on the host.
@@ -124,10 +125,10 @@ def read_program(file: str, path: str, partition: int | None, runner: CommandRun
     )
 
 
-def _signatures(file: str, runner: CommandRunner) -> t.List[Signature]:
+def _signatures(file: str, runner: ParserSandbox) -> t.List[Signature]:
     sbverify = find_tool("sbverify")
     # Its status is 1 when there is no signature.
-    done = runner.run([sbverify, "--list", file], check=False, merge_output=True)
+    done = runner.reading(file).run([sbverify, "--list", file], check=False, merge_output=True)
     found = []
     subject = ""
     for line in done.text.splitlines():

@@ -22,7 +22,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom_d
     DIRECTORY,
     SPDX,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._image.boot_entry import (
     BootEntry,
     grub_entries,
@@ -36,6 +37,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._image.efi impor
 )
 from ansible_collections.os_image.composer.plugins.module_utils._image.packages import Package, read_packages
 from ansible_collections.os_image.composer.plugins.module_utils._image.reader import FileReader, Place, reader_for
+from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox
 from ansible_collections.os_image.composer.plugins.module_utils._image.source import ImageSource, open_image
 from ansible_collections.os_image.composer.plugins.module_utils._image.table import (
     PartitionTable,
@@ -49,11 +51,18 @@ from ansible_collections.os_image.composer.plugins.module_utils._image.verity im
     verity_facts,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._io import parse_json, sha256_bytes
+from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_TYPES
 
 _OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 _GRUB_DIRECTORIES = ("/boot/grub", "/boot/grub2", "/grub", "/grub2")
 # Where live systems keep their root file system in an ISO.
 _LIVE_ROOTS = ("/live/*.squashfs", "/casper/*.squashfs", "/LiveOS/squashfs.img", "/LiveOS/*.img")
+# The beginning of a file system that has all that it is known by.
+_SUPERBLOCKS = 72 << 10
+# Partitions of these types have a file system that firmware or the kernel reads without anything else.
+_WITH_FILES = tuple(
+    PARTITION_TYPES[name] for name in ("esp", "xbootldr", "root-x86-64", "root-arm64", "usr-x86-64", "usr-arm64")
+)
 #: What blkid finds and has no files in it.
 WITHOUT_FILES = ("swap", "DM_verity_hash")
 
@@ -90,10 +99,10 @@ class Volume:
         return self.partition.number if self.partition else None
 
 
-def probe_file_system(place: Place, runner: CommandRunner) -> FileSystemFacts | None:
+def probe_file_system(place: Place, runner: ParserSandbox) -> FileSystemFacts | None:
     """Return what lies in a part of a disk; V(None) when blkid knows nothing of it."""
     command = [find_tool("blkid"), "-p", "-o", "export", "-O", str(place.offset)]
-    done = runner.run([*command, "-S", str(place.size), place.raw], check=False)
+    done = runner.reading(place.raw).run([*command, "-S", str(place.size), place.raw], check=False)
     fields = dict(line.split("=", 1) for line in done.text.splitlines() if "=" in line)
     if done.rc != 0 or "TYPE" not in fields:
         return None
@@ -109,7 +118,7 @@ class Inspection:
     """
 
     def __init__(
-        self, source: ImageSource, *, temp_dir: str, runner: CommandRunner, stack: contextlib.ExitStack
+        self, source: ImageSource, *, temp_dir: str, runner: ParserSandbox, stack: contextlib.ExitStack
     ) -> None:
         self.source = source
         self.notes: t.List[str] = []
@@ -131,11 +140,17 @@ class Inspection:
         """All partitions, and file systems that are on none."""
         volumes = []
         whole = Place(self.source.raw, 0, self.source.virtual_size, self._temp_dir)
-        if self.source.format == "iso" or self.table is None:
+        # The boot sector of FAT looks like an empty table.
+        if self.source.format == "iso" or self.table is None or not self.table.partitions:
             volumes.append(self._volume("the whole image", whole, None))
         if self.table is not None:
             for partition in self.table.partitions:
-                place = dataclasses.replace(whole, offset=partition.start, size=partition.size)
+                size = max(0, min(partition.size, whole.size - partition.start))
+                if size < partition.size:
+                    self.notes.append(
+                        f"Partition {partition.number} ends behind the end of the image, which is cut off or damaged."
+                    )
+                place = dataclasses.replace(whole, offset=partition.start, size=size)
                 volumes.append(self._volume(f"partition {partition.number}", place, partition))
         if self.source.format == "iso":
             # The first partition of a hybrid ISO is often the ISO itself.
@@ -148,7 +163,9 @@ class Inspection:
         return volumes
 
     def _volume(self, name: str, place: Place, partition: TablePartition | None) -> Volume:
-        facts = probe_file_system(place, self._runner)
+        facts = probe_file_system(place, self._runner) if place.size else None
+        if facts is None:
+            self._explain_unknown(name, place, partition)
         kind = reader_for(facts.type) if facts else None
         reader = None
         if kind is not None:
@@ -160,6 +177,25 @@ class Inspection:
                 f"The file system {facts.type} on {name} cannot be read without mounting it. What is in it is unknown."
             )
         return Volume(name, place, partition, facts, reader)
+
+    def _explain_unknown(self, name: str, place: Place, partition: TablePartition | None) -> None:
+        """Say what it means that no file system is known where one could be.
+
+        :raises CommandError: There has to be one.
+        """
+        with open(place.raw, "rb") as stream:
+            stream.seek(place.offset)
+            begin = stream.read(min(place.size, _SUPERBLOCKS))
+        if not begin.strip(b"\0"):
+            return
+        if partition is None:
+            self.notes.append("The image has neither a partition table nor a file system that is known.")
+        elif partition.type in _WITH_FILES:
+            raise CommandError(
+                f"The file system on {name} of {self.source.path} cannot be read: it is none that is known, although "
+                f"the partition has the type {partition.type_name}.",
+                remedy="Its superblock is damaged; get or build the image again.",
+            )
 
     def _live_volumes(self, iso: Volume) -> t.Iterator[Volume]:
         if iso.reader is None:
@@ -359,7 +395,7 @@ class Inspection:
         files = [entry for entry in reader.entries.values() if entry.kind == "file"] if reader else []
         xorriso = find_tool("xorriso")
         command = [xorriso, "-indev", f"stdio:{self.source.raw}"]
-        done = self._runner.run([*command, "-report_el_torito", "cmd"], check=False)
+        done = self._runner.reading(self.source.raw).run([*command, "-report_el_torito", "cmd"], check=False)
         return {
             # In the words of the commands that would make it so again.
             "boot": [line.strip() for line in done.text.splitlines() if line.startswith(("-boot_image", "-volid"))],
@@ -373,13 +409,13 @@ def _text(data: bytes | None) -> str:
 
 
 @contextlib.contextmanager
-def inspect_image(path: str, *, temp_dir: str, runner: CommandRunner | None = None) -> t.Iterator[Inspection]:
+def inspect_image(path: str, *, temp_dir: str, runner: ParserSandbox | None = None) -> t.Iterator[Inspection]:
     """Look at an image while the block runs.
 
     :param temp_dir: Where temporary files may lie; it must have room for what is in the image when that is not raw.
     :raises ComposerError: The image cannot be read.
     """
-    runner = runner or CommandRunner()
+    runner = runner or ParserSandbox()
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(open_image(path, temp_dir=temp_dir, runner=runner))
         yield Inspection(source, temp_dir=temp_dir, runner=runner, stack=stack)

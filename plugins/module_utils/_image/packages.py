@@ -11,11 +11,16 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, ToolMissingError
+from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import (
+    ParserSandbox,
+    hand_over,
+    output_directory,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._size import MIB
 
 _DPKG_STATUS = "/var/lib/dpkg/status"
 _RPM_DATABASES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
@@ -34,7 +39,7 @@ class ImageFiles(t.Protocol):
 
 
 def read_packages(
-    files: ImageFiles, *, temp_dir: str, runner: CommandRunner
+    files: ImageFiles, *, temp_dir: str, runner: ParserSandbox
 ) -> t.Tuple[t.List[Package], t.Optional[str]]:
     """Return the installed packages, C(name), C(version) and C(arch) of each, sorted; and why none can be known."""
     status = files.read(_DPKG_STATUS)
@@ -70,13 +75,16 @@ def _dpkg_packages(status: bytes) -> t.Iterator[Package]:
             }
 
 
-def _rpm_packages(database: t.Mapping[str, bytes], temp_dir: str, runner: CommandRunner) -> t.List[Package]:
+def _rpm_packages(database: t.Mapping[str, bytes], temp_dir: str, runner: ParserSandbox) -> t.List[Package]:
     rpm = find_tool("rpm")
-    with tempfile.TemporaryDirectory(dir=temp_dir, prefix=".image-") as directory:
+    size = sum(len(data) for data in database.values())
+    with output_directory(size, temp_dir=temp_dir, what="The RPM database") as directory:
         for name, data in database.items():
             with open(os.path.join(directory, name), "xb") as stream:
                 stream.write(data)
-        done = runner.run([rpm, "--dbpath", directory, "-qa", "--qf", _RPM_FORMAT], log_output=False)
+                hand_over(stream.fileno())
+        command = [rpm, "--dbpath", directory, "-qa", "--qf", _RPM_FORMAT]
+        done = runner.writing(directory, most=2 * size + 64 * MIB).run(command, log_output=False)
     found = [json.loads(line) for line in done.text.splitlines() if line.startswith("{")]
     return [package for package in found if package["name"] != "gpg-pubkey"]
 

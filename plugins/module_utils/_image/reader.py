@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Files of a file system in an image, by programs that need neither a mount nor root.
+"""Files of a file system in an image, by programs that run in a sandbox, see :mod:`sandbox`.
 
 Every reader is one class, found by the name that blkid has for its file system. To add one: derive it from
 :class:`FileReader` and decorate it with :func:`reads`.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
+import errno
 import functools
 import hashlib
 import os
@@ -27,15 +28,20 @@ import tempfile
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume import FatVolume
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
-from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._image.erofs_inodes import read_inodes
+from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox, output_directory
+from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_out
 
 _MAX_LINKS = 20
 _CHUNK = 1 << 20
 # How many files one program is asked for at a time; their names have to fit into a command line.
 _FILES_AT_ONCE = 400
+# The largest that is read into memory: the database of RPM is.
+_LARGEST_READ = 256 * MIB
+_PAGE = 4096
 
 _KINDS: t.Mapping[int, str] = {
     stat.S_IFREG: "file",
@@ -92,12 +98,10 @@ class FileReader(abc.ABC):
 
     #: Whether modes and owners are the image's own.
     has_owners: t.ClassVar[bool] = True
-    #: The bits of modes that are told.
-    mode_bits: t.ClassVar[int] = 0o7777
 
-    def __init__(self, place: Place, runner: CommandRunner) -> None:
+    def __init__(self, place: Place, runner: ParserSandbox) -> None:
         self.place = place
-        self.runner = runner
+        self.runner = runner.reading(place.raw)
         self._stack = contextlib.ExitStack()
 
     def close(self) -> None:
@@ -157,10 +161,18 @@ class FileReader(abc.ABC):
         return self.entries.get(current)
 
     def read(self, path: str) -> bytes | None:
-        """Return the content of a regular file; V(None) when there is none."""
+        """Return the content of a regular file; V(None) when there is none.
+
+        :raises ArtifactError: It is too large to be what it has the name of.
+        """
         entry = self.find(path)
         if entry is None or entry.kind != "file":
             return None
+        if entry.size > _LARGEST_READ:
+            raise ArtifactError(
+                f"The file {path} on {self.place.name} has {show_size(entry.size)}, and none of more than "
+                f"{show_size(_LARGEST_READ)} is read."
+            )
         pieces: t.List[bytes] = []
         with self._named():
             self._read_files([entry], lambda _entry, data: pieces.append(data))
@@ -174,6 +186,11 @@ class FileReader(abc.ABC):
         entry = self.find(path)
         if entry is None or entry.kind != "file":
             raise ArtifactError(f"The image has no file {path}.")
+        # What firmware reads is stored as it is.
+        if entry.size > self.place.size:
+            raise ArtifactError(
+                f"The file {path} on {self.place.name} is damaged: it has {show_size(entry.size)}, more than there is."
+            )
         with open(destination, "xb") as stream, self._named():
             self._read_files([entry], lambda _entry, data: t.cast(None, stream.write(data)))
 
@@ -241,7 +258,7 @@ class _Split:
 class ExtReader(FileReader):
     """ext2, ext3, ext4, by debugfs, which is given many requests at once and tells each before its answer."""
 
-    def __init__(self, place: Place, runner: CommandRunner) -> None:
+    def __init__(self, place: Place, runner: ParserSandbox) -> None:
         super().__init__(place, runner)
         self._inodes: t.Dict[str, int] = {}
         address = f"{place.raw}?offset={place.offset}" if place.offset else place.raw
@@ -327,12 +344,14 @@ def _ext_entry(parent: str, fields: t.Sequence[str]) -> Entry:
     return Entry(f"{parent}/{fields[5]}", kind, stat.S_IMODE(mode), int(fields[3]), int(fields[4]), size)
 
 
+# The letters of ls.
+_LISTED_KINDS = dict(zip("-dlcbps", _KINDS.values()))
+
 # unsquashfs -lln: mode, owner, size or numbers of the device, day, time, path.
 _SQUASHFS_LINE = re.compile(
     r"(?P<mode>[-dlcbps][-rwxsStT]{9}) (?P<uid>[0-9]+)/(?P<gid>[0-9]+) +(?P<size>[0-9]+|[0-9]+, *[0-9]+) "
     r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} squashfs-root(?P<path>/.*)"
 )
-_SQUASHFS_KINDS = dict(zip("-dlcbps", (kind for kind in _KINDS.values())))
 
 
 def _mode_of(text: str) -> int:
@@ -361,7 +380,7 @@ class SquashfsReader(FileReader):
             match = _SQUASHFS_LINE.fullmatch(line)
             if not match:
                 continue
-            kind = _SQUASHFS_KINDS[match["mode"][0]]
+            kind = _LISTED_KINDS[match["mode"][0]]
             path, target = match["path"], ""
             if kind == "link":
                 path, _arrow, target = path.partition(" -> ")
@@ -382,47 +401,61 @@ class SquashfsReader(FileReader):
 
 
 class ExtractedReader(FileReader):
-    """A file system whose programs can only take out everything."""
+    """A file system whose programs can only take out everything: into memory."""
 
     @abc.abstractmethod
-    def extract(self, directory: str) -> None:
-        """Take everything out into an existing directory."""
+    def extract(self, directory: str, runner: ParserSandbox) -> None:
+        """Take everything out into an existing directory.
+
+        :param runner: Lets programs write there.
+        """
+
+    @property
+    @abc.abstractmethod
+    def content_size(self) -> int:
+        """How many bytes can be in it."""
 
     @functools.cached_property
     def directory(self) -> str:
-        """Where everything lies."""
-        path = os.path.join(self._temporary_directory(), "files")
-        os.mkdir(path)
-        self.extract(path)
+        """Where everything lies. No program that has written there is left."""
+        what = f"The file system on {self.place.name}"
+        size = self.content_size
+        path = self._stack.enter_context(output_directory(size, temp_dir=self.place.temp_dir, what=what))
+        self.extract(path, self.runner.writing(path, most=size))
         return path
-
-    def _list(self) -> t.Iterable[Entry]:
-        for parent, directories, names in os.walk(self.directory):
-            for name in [*directories, *names]:
-                path = os.path.join(parent, name)
-                status = os.lstat(path)
-                kind = _KINDS[stat.S_IFMT(status.st_mode)]
-                yield Entry(
-                    path=path[len(self.directory) :],
-                    kind=kind,
-                    mode=status.st_mode & self.mode_bits if self.has_owners else -1,
-                    uid=status.st_uid if self.has_owners else -1,
-                    gid=status.st_gid if self.has_owners else -1,
-                    size=status.st_size if kind in ("file", "link") else 0,
-                    target=os.readlink(path) if kind == "link" else "",
-                )
 
     def _read_files(self, files: t.Sequence[Entry], sink: t.Callable[[Entry, bytes], None]) -> None:
         for file in files:
-            with open(self.directory + file.path, "rb", buffering=0) as stream:
-                data = stream.read(_CHUNK)
-                sink(file, data)
-                while data:
+            try:
+                with open(_open_inside(self.directory, file.path), "rb", buffering=0) as stream:
                     data = stream.read(_CHUNK)
                     sink(file, data)
+                    while data:
+                        data = stream.read(_CHUNK)
+                        sink(file, data)
+            except OSError as exc:
+                raise CommandError(f"The file {file.path} of the image cannot be read: {exc.strerror}.") from exc
 
-    def digests(self, paths: t.Collection[str]) -> t.Dict[str, str]:
-        return {path: sha256_file(self.directory + path) for path in paths}
+
+def _open_inside(directory: str, path: str) -> int:
+    """Open a regular file for reading, on whose path no link is followed.
+
+    :raises OSError: It is none.
+    """
+    *parents, name = path.strip("/").split("/")
+    holder = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    try:
+        for parent in parents:
+            inner = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=holder)
+            os.close(holder)
+            holder = inner
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=holder)
+    finally:
+        os.close(holder)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 class FatReader(ExtractedReader):
@@ -430,42 +463,93 @@ class FatReader(ExtractedReader):
 
     has_owners = False
 
-    def extract(self, directory: str) -> None:
-        FatVolume(self.place.raw, self.place.offset, self.runner).read_all(directory)
+    @property
+    def content_size(self) -> int:
+        return self.place.size
+
+    def extract(self, directory: str, runner: ParserSandbox) -> None:
+        FatVolume(self.place.raw, self.place.offset, runner).read_all(directory)
+
+    def _list(self) -> t.Iterable[Entry]:
+        for parent, directories, names in os.walk(self.directory):
+            for name in [*directories, *names]:
+                path = os.path.join(parent, name)
+                status = os.lstat(path)
+                is_directory = stat.S_ISDIR(status.st_mode)
+                kind, size = ("directory", 0) if is_directory else ("file", status.st_size)
+                yield Entry(path[len(self.directory) :], kind, -1, -1, -1, size)
 
 
-class IsoReader(ExtractedReader):
+# A word as xorriso writes it: a quotation mark in it is in a word of its own.
+_QUOTED = r"""'(?:[^']|'"'"')*'"""
+# xorriso's lsdl: mode, links, owner, size or numbers of the device, day, time or year, path, target.
+_ISO_LINE = re.compile(
+    r"^(?P<mode>[-dlcbps])[-rwxsStT]{9}[+ ] *[0-9]+ +[0-9]+ +[0-9]+ +(?P<size>[0-9]+|[0-9]+, *[0-9]+) "
+    rf"[A-Z][a-z]{{2}} +[0-9]+ +[0-9:]+ (?P<path>{_QUOTED})(?: -> (?P<target>{_QUOTED}))?$",
+    re.MULTILINE,
+)
+
+
+class IsoReader(FileReader):
     """ISO 9660 with Rock Ridge, by xorriso."""
 
     has_owners = False
 
-    def extract(self, directory: str) -> None:
-        xorriso = find_tool("xorriso")
-        command = [xorriso, "-osirrox", "on:auto_chmod_on", "-indev", f"stdio:{self._own_file()}"]
-        self.runner.run([*command, "-extract", "/", directory], what="Reading the ISO")
-        # Directories that nobody may write to could not be removed again.
-        for parent, _directories, _names in os.walk(directory):
-            os.chmod(parent, stat.S_IMODE(os.stat(parent).st_mode) | stat.S_IRWXU)
+    @functools.cached_property
+    def _command(self) -> t.List[str]:
+        file = _own_file(self.place, self._temporary_directory)
+        self.runner = self.runner.reading(file)
+        # Nothing of a file's name is a pattern.
+        return [find_tool("xorriso"), "-iso_rr_pattern", "off", "-osirrox", "on", "-indev", f"stdio:{file}"]
 
-    def _own_file(self) -> str:
-        return _own_file(self.place, self._temporary_directory)
+    def _list(self) -> t.Iterable[Entry]:
+        command = [*self._command, "-find", "/", "-exec", "lsdl"]
+        done = self.runner.run(command, log_output=False, what="Reading the ISO")
+        for match in _ISO_LINE.finditer(done.stdout.decode("utf-8", errors="surrogateescape")):
+            kind, path = _LISTED_KINDS[match["mode"]], _unquoted(match["path"])
+            if path == "/":
+                continue
+            target = _unquoted(match["target"] or "''")
+            size = int(match["size"]) if kind == "file" else len(os.fsencode(target))
+            yield Entry(path, kind, -1, -1, -1, size, target)
+
+    def _read_files(self, files: t.Sequence[Entry], sink: t.Callable[[Entry, bytes], None]) -> None:
+        for begin in range(0, len(files), _FILES_AT_ONCE):
+            chosen = files[begin : begin + _FILES_AT_ONCE]
+            command = [*self._command, "-concat", "overwrite", "-", *(file.path for file in chosen)]
+            process = self.runner.start(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            with process:
+                split = _Split(process, "xorriso")
+                for file in chosen:
+                    split.hand_on(file, sink)
+
+
+def _unquoted(word: str) -> str:
+    return word[1:-1].replace("""'"'"'""", "'")
 
 
 class ErofsReader(ExtractedReader):
-    """erofs, by fsck.erofs; owners are the image's own only when root takes the files out."""
+    """erofs, by fsck.erofs; what is in it is read from the inodes, as nobody can take out devices and owners."""
 
-    has_owners = os.geteuid() == 0
-    # It changes the owner after the mode (1.5), by which the kernel takes these bits away.
-    mode_bits = 0o7777 & ~(stat.S_ISUID | stat.S_ISGID)
+    @functools.cached_property
+    def content_size(self) -> int:
+        # Names and the ends of files take whole pages, too.
+        return sum(entry.size + _PAGE for entry in self.entries.values())
 
-    def extract(self, directory: str) -> None:
-        fsck = find_tool("fsck.erofs")
+    def extract(self, directory: str, runner: ParserSandbox) -> None:
         source = _own_file(self.place, self._temporary_directory)
-        self.runner.run(
-            [fsck, f"--extract={directory}", "--overwrite", source],
+        runner.reading(source).run(
+            [find_tool("fsck.erofs"), f"--extract={directory}", "--overwrite", "--no-preserve", source],
             log_output=False,
             what="Reading an erofs file system",
         )
+
+    def _list(self) -> t.Iterable[Entry]:
+        for path, inode in read_inodes(self.place.raw, self.place.offset, self.place.size).items():
+            kind, mode = _KINDS.get(stat.S_IFMT(inode.mode)), stat.S_IMODE(inode.mode)
+            if kind is None:
+                raise CommandError(f"The erofs file system is damaged: {path} is of no kind.")
+            yield Entry(path, kind, mode, inode.uid, inode.gid, inode.size, inode.target)
 
 
 def _own_file(place: Place, make_directory: t.Callable[[], str]) -> str:
@@ -474,6 +558,7 @@ def _own_file(place: Place, make_directory: t.Callable[[], str]) -> str:
         return place.raw
     path = os.path.join(make_directory(), "volume")
     copy_out(place.raw, place.offset, place.size, path)
+    os.chmod(path, 0o644)
     return path
 
 

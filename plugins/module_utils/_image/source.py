@@ -13,18 +13,23 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS, RAW
-from ansible_collections.os_image.composer.plugins.module_utils._command import (
-    CommandRunner,
-    find_tool,
-    killed_on_error,
-)
+from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool, killed_on_error
 from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
+from ansible_collections.os_image.composer.plugins.module_utils._image.foreign_file import foreign_file
+from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import (
+    KEPT_FREE,
+    ParserSandbox,
+    hand_over,
+    readable_file,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import write_sparse
 
 # What qemu-img calls the formats -> what templates call them.
@@ -33,6 +38,12 @@ _FORMATS = {entry.driver: name for name, entry in FORMATS.items()}
 # ECMA-119, 8.4: the first volume descriptor is in sector 16, its name behind one byte.
 _ISO_NAME_AT = 16 * 2048 + 1
 _ISO_NAME = b"CD001"
+
+# What an image can claim to be within reason.
+_BIGGEST_DISK = 64 << 10 << 30
+# A disk may end within one.
+_BIGGEST_SECTOR = 4 << 10
+_LONGEST_MESSAGE = 64 << 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +78,7 @@ class ImageSource:
 
 
 @contextlib.contextmanager
-def open_image(path: str, *, temp_dir: str, runner: CommandRunner) -> t.Iterator[ImageSource]:
+def open_image(path: str, *, temp_dir: str, runner: ParserSandbox) -> t.Iterator[ImageSource]:
     """Show an image file as a disk while the block runs.
 
     What is compressed or not raw is unpacked into a sparse temporary file, which has no name outside of the block.
@@ -80,21 +91,42 @@ def open_image(path: str, *, temp_dir: str, runner: CommandRunner) -> t.Iterator
     if not os.path.isfile(path):
         raise ArtifactError(f"The image {path} does not exist, or is not a file.", remedy="Correct the path.")
     with contextlib.ExitStack() as stack:
-        unpacked, compression = stack.enter_context(unpacked_image(path, temp_dir=temp_dir, runner=runner))
-        image_format = _probe(unpacked, path, runner)
+        readable = stack.enter_context(readable_file(path, temp_dir=temp_dir))
+        unpacked, compression = stack.enter_context(unpacked_image(readable, temp_dir=temp_dir, runner=runner))
+        image_format, size = _probe(unpacked, path, runner)
         raw = unpacked
         if image_format not in (RAW, "iso"):
-            raw = os.path.join(_temporary_directory(stack, temp_dir), "raw")
-            qemu_img = find_tool("qemu-img")
-            driver = FORMATS[image_format].driver if image_format in FORMATS else image_format
-            runner.run(
-                [qemu_img, "convert", "-f", driver, "-O", "raw", unpacked, raw], what=f"Reading the image {path}"
-            )
+            raw = _converted(unpacked, image_format, size, path, temp_dir, runner, stack)
         yield ImageSource(path, image_format, compression, raw)
 
 
+def _converted(
+    file: str,
+    image_format: str,
+    size: int,
+    path: str,
+    temp_dir: str,
+    runner: ParserSandbox,
+    stack: contextlib.ExitStack,
+) -> str:
+    """Return a raw image with the content of another one."""
+    if size > _BIGGEST_DISK:
+        raise ArtifactError(
+            f"The disk in the image {path} has {show_size(size)}, and images of more than {show_size(_BIGGEST_DISK)} "
+            "are not read."
+        )
+    raw = os.path.join(stack.enter_context(tempfile.TemporaryDirectory(dir=temp_dir, prefix=".image-")), "raw")
+    with open(raw, "xb") as stream:
+        os.fchmod(stream.fileno(), 0o644)
+        hand_over(stream.fileno())
+    command = [find_tool("qemu-img"), "convert", "-f", FORMATS[image_format].driver, "-O", "raw", file, raw]
+    sandbox = runner.reading(file).writing(raw, most=size + _BIGGEST_SECTOR, keep_free=True)
+    sandbox.run(command, what=f"Reading the image {path}")
+    return raw
+
+
 @contextlib.contextmanager
-def unpacked_image(path: str, *, temp_dir: str, runner: CommandRunner) -> t.Iterator[t.Tuple[str, str]]:
+def unpacked_image(path: str, *, temp_dir: str, runner: ParserSandbox) -> t.Iterator[t.Tuple[str, str]]:
     """Unpack an image file that is compressed as a whole, for as long as the block runs.
 
     :param temp_dir: Where the unpacked file lies, sparse.
@@ -109,30 +141,34 @@ def unpacked_image(path: str, *, temp_dir: str, runner: CommandRunner) -> t.Iter
         return
     with tempfile.TemporaryDirectory(dir=temp_dir, prefix=".image-") as directory:
         unpacked = os.path.join(directory, "unpacked")
-        _unpack([find_tool(COMPRESSIONS[compression].program), "-d", "-c", path], unpacked, runner)
+        _unpack([find_tool(COMPRESSIONS[compression].program), "-d", "-c"], path, unpacked, runner)
         yield unpacked, compression
 
 
-def _temporary_directory(stack: contextlib.ExitStack, temp_dir: str) -> str:
-    return stack.enter_context(tempfile.TemporaryDirectory(dir=temp_dir, prefix=".image-"))
-
-
-def _unpack(argv: t.Sequence[str], destination: str, runner: CommandRunner) -> None:
-    with tempfile.TemporaryFile() as errors:
-        process = runner.start(argv, stdout=subprocess.PIPE, stderr=errors)
+def _unpack(argv: t.Sequence[str], path: str, destination: str, runner: ParserSandbox) -> None:
+    with tempfile.TemporaryFile() as errors, open(path, "rb") as packed:
+        process = runner.start(argv, stdin=packed, stdout=subprocess.PIPE, stderr=errors)
         with killed_on_error(process):
             if process.stdout is None:
                 raise AssertionError("stdout is a pipe")
-            write_sparse(t.cast(t.BinaryIO, process.stdout), destination)
+            room = shutil.disk_usage(os.path.dirname(destination)).free - KEPT_FREE
+            try:
+                write_sparse(t.cast(t.BinaryIO, process.stdout), destination, most=room, longest=_BIGGEST_DISK)
+            except OverflowError as exc:
+                raise ArtifactError(
+                    f"The image {path} is larger than there is room for in {os.path.dirname(destination)}: {exc}.",
+                    remedy="Set temp_dir to a directory with more space.",
+                ) from exc
             rc = process.wait()
         errors.seek(0)
-        message = errors.read().decode("utf-8", errors="replace").strip()
+        message = errors.read(_LONGEST_MESSAGE).decode("utf-8", errors="replace").strip()
+    runner.check_ending(rc, f"Unpacking the image {path}", message)
     if rc != 0:
-        raise CommandError(f"The image {argv[-1]} cannot be unpacked: {message or f'status {rc}'}.")
+        raise CommandError(f"The image {path} cannot be unpacked: {message or f'status {rc}'}.")
 
 
-def _probe(file: str, path: str, runner: CommandRunner) -> str:
-    """Return the format of an image file.
+def _probe(file: str, path: str, runner: ParserSandbox) -> t.Tuple[str, int]:
+    """Return the format of an image file, and the size of the disk in it.
 
     :param path: What the user calls it.
     :raises ArtifactError: It refers to other files. Who made the image could have the module read any file by that.
@@ -140,20 +176,29 @@ def _probe(file: str, path: str, runner: CommandRunner) -> str:
     with open(file, "rb") as stream:
         stream.seek(_ISO_NAME_AT)
         if stream.read(len(_ISO_NAME)) == _ISO_NAME:
-            return "iso"
-    qemu_img = find_tool("qemu-img")
-    done = runner.run([qemu_img, "info", "--output=json", file], what=f"Looking at the image {path}")
-    info = json.loads(done.text)
+            return "iso", os.stat(file).st_size
+    _refuse_foreign_file(foreign_file(file), path)
+    command = [find_tool("qemu-img"), "info", "--output=json", file]
+    info = json.loads(runner.reading(file).run(command, what=f"Looking at the image {path}").text)
     data = info.get("format-specific", {}).get("data", {})
     others = [info.get("backing-filename"), data.get("data-file")]
     others += [extent["filename"] for extent in data.get("extents", ()) if extent["filename"] != file]
-    other = next((name for name in others if name), None)
-    if other:
+    _refuse_foreign_file(next((name for name in others if name), None), path)
+    image_format = _FORMATS.get(info["format"])
+    if image_format is None:
         raise ArtifactError(
-            f"The image {path} is not whole: it refers to the file {other}.",
+            f"The image {path} has the format {info['format']}, which is not read.",
+            remedy=f"Convert it to one of these: {', '.join(sorted(_FORMATS.values()))}.",
+        )
+    return image_format, int(info["virtual-size"])
+
+
+def _refuse_foreign_file(name: str | None, path: str) -> None:
+    if name is not None:
+        raise ArtifactError(
+            f"The image {path} is not whole: it refers to the file {name}.",
             remedy="Make one file of it: qemu-img convert -O qcow2 IMAGE NEW.",
         )
-    return _FORMATS.get(info["format"], info["format"])
 
 
 __all__ = ("ImageSource", "open_image", "unpacked_image")

@@ -15,7 +15,8 @@ import os
 import re
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
+from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._size import SECTOR
 
@@ -74,9 +75,9 @@ class PartitionTable:
         return {"type": self.type, "id": self.id, "sector_size": self.sector_size, "warnings": list(self.warnings)}
 
 
-def read_table(raw: str, runner: CommandRunner) -> PartitionTable | None:
+def read_table(raw: str, runner: ParserSandbox) -> PartitionTable | None:
     """Return the partition table of a disk; V(None) when there is none."""
-    done = runner.run([find_tool("sfdisk"), "--json", raw], check=False)
+    done = runner.reading(raw).run([find_tool("sfdisk"), "--json", raw], check=False)
     if done.rc != 0:
         return None
     # It says some of what it finds wrong on standard output.

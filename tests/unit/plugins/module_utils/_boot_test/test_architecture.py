@@ -14,7 +14,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot_test.archi
     image_architecture,
     kernel_architecture,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 
 
 def make_disk(path: pathlib.Path, names: list[str], label: str = "gpt") -> pathlib.Path:
@@ -54,21 +53,20 @@ def test_the_bootloader_tells(
         subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", image_format, str(raw), str(image)], check=True)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    assert image_architecture(str(image), image_format, temp_dir=str(scratch), runner=CommandRunner()) == expected
+    assert image_architecture(str(image), image_format, temp_dir=str(scratch)) == expected
     assert not list(scratch.iterdir())
 
 
 def test_what_has_no_bootloader_for_uefi_is_for_a_bios(tmp_path: pathlib.Path) -> None:
-    runner = CommandRunner()
     image = tmp_path / "image.raw"
     image.write_bytes(b"no table at all")
-    assert image_architecture(str(image), "raw", temp_dir=None, runner=runner) == "x86_64"
+    assert image_architecture(str(image), "raw", temp_dir=None) == "x86_64"
     # An EFI system partition that is none.
     damaged = make_disk(tmp_path / "disk.raw", ["BOOTAA64.EFI"])
     with open(damaged, "r+b") as stream:
         stream.seek(2048 * 512)
         stream.write(bytes(4 << 20))
-    assert image_architecture(str(damaged), "raw", temp_dir=None, runner=runner) == "x86_64"
+    assert image_architecture(str(damaged), "raw", temp_dir=None) == "x86_64"
 
 
 def pe(machine: int) -> bytes:

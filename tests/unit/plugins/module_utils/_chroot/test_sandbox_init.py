@@ -23,26 +23,15 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
+from ansible_collections.os_image.composer.tests.support.sandbox_probe import build_probe, judge
 from ansible_collections.os_image.composer.tests.support.template_data import repositories
 from ansible_collections.os_image.composer.tests.support.tiny_debian import EPOCH, Deb, needs_root
 from ansible_collections.os_image.composer.tests.support.tiny_rpm import Rpm
 
 pytestmark = needs_root
 
-SOURCE = pathlib.Path(__file__).parents[4] / "support" / "sandbox_probe.c"
 PROBE = "/usr/bin/probe"
 REPORT = "/var/log/probe"
-# Enough to tell that the whole program has run.
-ATTEMPTS = 85
-
-
-@pytest.fixture(scope="session")
-def probe(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Build the program; it needs no libraries."""
-    path = tmp_path_factory.mktemp("probe") / "probe"
-    command = ["gcc", "-static", "-O1", "-Wall", "-Wextra", "-Werror", "-o", str(path), str(SOURCE)]
-    subprocess.run(command, check=True)
-    return path
 
 
 @pytest.fixture
@@ -65,11 +54,10 @@ def script(host_file: pathlib.Path) -> str:
     return f"{PROBE} {host_file} {host_file.parent} > {REPORT} 2>&1 || true\n"
 
 
-def judge(report: str) -> None:
-    """Check that all of it was tried, and all refused."""
-    lines = report.splitlines()
-    assert [line for line in lines if not line.startswith("refused ")] == []
-    assert len(lines) >= ATTEMPTS, report
+@pytest.fixture(scope="session")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Build the program."""
+    return build_probe(tmp_path_factory.mktemp("probe"))
 
 
 def test_the_probe_can_tell(probe: pathlib.Path) -> None:

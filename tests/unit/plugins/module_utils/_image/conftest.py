@@ -13,6 +13,7 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
+from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox
 from ansible_collections.os_image.composer.tests.support.disk_tree import Composed, compose, make_tree
 
 STATUS = """\
@@ -68,6 +69,12 @@ def uki_image(tree: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> C
 def runner() -> CommandRunner:
     """Return what runs programs."""
     return CommandRunner()
+
+
+@pytest.fixture
+def sandbox() -> ParserSandbox:
+    """Return what runs programs that read images."""
+    return ParserSandbox()
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import C
 from ansible_collections.os_image.composer.plugins.module_utils._image.boot_entry import grub_entries, loader_entry
 from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import inspect_image
 from ansible_collections.os_image.composer.plugins.module_utils._image.packages import read_packages
+from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox
 from ansible_collections.os_image.composer.tests.support.disk_tree import ESP, KERNEL, ROOT, Composed, compose
 
 Facts = t.Dict[str, t.Any]
@@ -185,6 +186,42 @@ def test_nothing_that_is_known(tmp_path: pathlib.Path, temp_dir: str) -> None:
     assert (facts["partition_table"], facts["partitions"][0]["file_system"], facts["packages"]) == (None, None, [])
 
 
+def test_something_that_is_no_image_is_told(tmp_path: pathlib.Path, temp_dir: str) -> None:
+    (tmp_path / "text").write_text("not an image\n" * 1000)
+    facts = _facts(tmp_path / "text", temp_dir)
+    assert facts["notes"] == ["The image has neither a partition table nor a file system that is known."]
+
+
+def test_a_partition_that_has_to_have_a_file_system(tmp_path: pathlib.Path, temp_dir: str) -> None:
+    image = _empty(tmp_path / "disk", 8 << 20)
+    script = b"label: gpt\nsize=2048, type=4f68bce3-e8cd-4db1-96e7-fbcaf984b709\n"
+    subprocess.run(["sfdisk", "-q", image], input=script, check=True)
+    assert _facts(image, temp_dir)["partitions"][0]["file_system"] is None
+    with open(image, "r+b") as stream:
+        stream.seek(1 << 20)
+        stream.write(b"\xffsquashfs it was" * 100)
+    with pytest.raises(
+        CommandError, match=r"on partition 1 of .*/disk cannot be read: it is none that is known, although"
+    ):
+        _facts(image, temp_dir)
+
+
+def test_a_partition_beyond_the_end_is_told(loader_image: Composed, tmp_path: pathlib.Path, temp_dir: str) -> None:
+    image = tmp_path / "short"
+    shutil.copy(loader_image.image, image)
+    # The root partition keeps its first half.
+    os.truncate(image, 60 << 20)
+    notes = _facts(image, temp_dir)["notes"]
+    assert "Partition 2 ends behind the end of the image, which is cut off or damaged." in notes
+
+
+def test_a_fat_without_a_table(tmp_path: pathlib.Path, temp_dir: str) -> None:
+    """Its boot sector looks like an empty table."""
+    image = _empty(tmp_path / "fat", 1 << 20)
+    subprocess.run(["mkfs.vfat", image], check=True, stdout=subprocess.DEVNULL)
+    assert _facts(image, temp_dir)["partitions"][0]["file_system"]["type"] == "vfat"
+
+
 def test_a_live_iso(tree: pathlib.Path, tmp_path: pathlib.Path, temp_dir: str) -> None:
     content, esp = tmp_path / "content", _empty(tmp_path / "esp", 4 << 20)
     (content / "live").mkdir(parents=True)
@@ -324,10 +361,10 @@ def test_rpm_packages(tmp_path: pathlib.Path, temp_dir: str) -> None:
             file = database / name
             return file.read_bytes() if directory == "/var/lib/rpm" and file.exists() else None
 
-    assert read_packages(Files(), temp_dir=temp_dir, runner=CommandRunner()) == ([], None)
+    assert read_packages(Files(), temp_dir=temp_dir, runner=ParserSandbox()) == ([], None)
     for path in database.iterdir():
         path.write_bytes(b"no database")
-    packages, note = read_packages(Files(), temp_dir=temp_dir, runner=CommandRunner())
+    packages, note = read_packages(Files(), temp_dir=temp_dir, runner=ParserSandbox())
     assert packages == []
     assert note is not None
     assert "the RPM database cannot be read" in note

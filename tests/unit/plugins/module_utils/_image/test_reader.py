@@ -9,12 +9,16 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
+import re
+import stat
+import struct
 import subprocess
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._image.reader import FileReader, Place, reader_for
+from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox, output_directory
+from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 OFFSET = 1 << 20
 SIZE = 48 << 20
@@ -66,7 +70,7 @@ def _make(kind: str, tree: pathlib.Path, directory: pathlib.Path) -> Place:
 def _open(kind: str, tree: pathlib.Path, directory: pathlib.Path) -> FileReader:
     reader = reader_for(kind)
     assert reader is not None
-    return reader(_make(kind, tree, directory), CommandRunner())
+    return reader(_make(kind, tree, directory), ParserSandbox())
 
 
 def _check_content(reader: FileReader, tree: pathlib.Path) -> None:
@@ -103,7 +107,7 @@ def test_file_systems_with_owners(kind: str, full_tree: pathlib.Path, tmp_path: 
             entry = reader.entries[f"/{path.relative_to(full_tree)}"]
             status = path.lstat()
             if entry.kind != "link":
-                assert entry.mode == status.st_mode & reader.mode_bits
+                assert entry.mode == stat.S_IMODE(status.st_mode)
             assert (entry.uid, entry.gid) == (status.st_uid, status.st_gid)
         for name in ("link", "absolute", "long", "loop"):
             entry = reader.entries[f"/{name}"]
@@ -163,3 +167,98 @@ def test_damage_is_an_error(kind: str, awkward_tree: pathlib.Path, tmp_path: pat
 def test_others_are_not_read() -> None:
     assert reader_for("xfs") is None
     assert reader_for("btrfs") is None
+
+
+def tiny_erofs(name: bytes) -> bytes:
+    """Make an erofs of one block of 4 KiB by hand: a root directory with one file."""
+    content = b"pwned\n"
+    names = [(b".", 40), (b"..", 40), (name, 60)]
+    offsets = [12 * len(names) + sum(len(other) for other, _nid in names[:index]) for index in range(len(names))]
+    entries = [
+        struct.pack("<QHBB", nid, offset, 1 if nid == 60 else 2, 0) for (_name, nid), offset in zip(names, offsets)
+    ]
+    table = b"".join([*entries, *(other for other, _nid in names)])
+    image = bytearray(4096)
+    # Magic, no checksum, no features, blocks of 2^12 bytes, the root's nid; blocks, address of the inodes.
+    struct.pack_into("<IIIBBHQQIII", image, 1024, 0xE0F5E1E2, 0, 0, 12, 0, 40, 2, 0, 0, 1, 0)
+    for nid, mode, data in ((40, 0o40755, table), (60, 0o100644, content)):
+        # Compact, and its content behind it.
+        struct.pack_into("<HHHHIIIIHHI", image, nid * 32, 4, 0, mode, 1, len(data), 0, 0, nid, 0, 0, 0)
+        image[nid * 32 + 32 : nid * 32 + 32 + len(data)] = data
+    return bytes(image)
+
+
+def erofs_reader(content: bytes, directory: pathlib.Path) -> FileReader:
+    """Open an erofs that is all of an image."""
+    image, temporary = directory / "erofs", directory / "temporary"
+    image.write_bytes(content)
+    temporary.mkdir()
+    kind = reader_for("erofs")
+    assert kind is not None
+    return kind(Place(str(image), 0, len(content), str(temporary)), ParserSandbox())
+
+
+def test_a_tiny_erofs_is_read(tmp_path: pathlib.Path) -> None:
+    reader = erofs_reader(tiny_erofs(b"hello"), tmp_path)
+    try:
+        assert {path: entry.mode for path, entry in reader.entries.items()} == {"/hello": 0o644}
+        assert reader.read("/hello") == b"pwned\n"
+    finally:
+        reader.close()
+
+
+@pytest.mark.parametrize("name", [b"../../../outside", b"/tmp/outside", b"a/b", b"../x"])
+def test_a_name_that_leads_out_is_refused(tmp_path: pathlib.Path, name: bytes) -> None:
+    reader = erofs_reader(tiny_erofs(name), tmp_path)
+    try:
+        with pytest.raises(CommandError, match=rf"the directory / has the name '{re.escape(name.decode())}'"):
+            reader.entries  # noqa: B018
+    finally:
+        reader.close()
+
+
+@needs_root
+def test_a_name_that_leads_out_writes_nothing_outside(tmp_path: pathlib.Path) -> None:
+    """What fsck.erofs does with it, if the name were not noticed."""
+    # From the directory in memory through every place up to the root, and into a directory that is there in any case.
+    outside = tmp_path / "outside"
+    image = tmp_path / "erofs"
+    image.write_bytes(tiny_erofs(b"../" * 20 + os.fsencode(str(outside))[1:]))
+    with output_directory(1 << 20, temp_dir=str(tmp_path), what="The test") as directory:
+        runner = ParserSandbox().reading(str(image)).writing(directory, most=1 << 20)
+        done = runner.run(["fsck.erofs", f"--extract={directory}", str(image)], check=False, merge_output=True)
+        assert "Permission denied" in done.text or "No such file" in done.text
+        assert os.listdir(directory) == []
+    assert not outside.exists()
+
+
+def test_directories_in_a_circle_are_damage(tmp_path: pathlib.Path) -> None:
+    content = bytearray(tiny_erofs(b"again"))
+    # The last entry of the root directory leads to the root directory.
+    struct.pack_into("<Q", content, 40 * 32 + 32 + 2 * 12, 40)
+    reader = erofs_reader(bytes(content), tmp_path)
+    try:
+        with pytest.raises(CommandError, match="the directory /again is in more than one place"):
+            reader.entries  # noqa: B018
+    finally:
+        reader.close()
+
+
+@pytest.mark.parametrize("kind", ["ext4", "squashfs", "erofs", "iso9660"])
+def test_a_damaged_superblock_is_an_error(kind: str, awkward_tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """What blkid knows by its magic number is not an empty file system."""
+    fields = {"ext4": (1024, 64), "squashfs": (40, 48), "erofs": (1028, 12), "iso9660": (16 * 2048 + 156, 34)}
+    reader = _open(kind, awkward_tree, tmp_path)
+    begin, size = fields[kind]
+    with open(reader.place.raw, "r+b") as stream:
+        for at in range(begin, begin + size):
+            # The magic number of ext is in the middle of it.
+            if kind != "ext4" or not 1024 + 0x38 <= at < 1024 + 0x3A:
+                stream.seek(OFFSET + at)
+                stream.write(b"\xff")
+    try:
+        message = r"(?s)The file system on a part of the image cannot be read: .*It is damaged;"
+        with pytest.raises(CommandError, match=message):
+            reader.entries  # noqa: B018
+    finally:
+        reader.close()
