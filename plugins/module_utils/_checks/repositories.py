@@ -17,6 +17,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.rule i
 
 SUBJECT = Subject("Package repositories")
 
+_SECRET_IN_URL = (
+    "The URL holds a user name or password, which would reach documents and logs. Put them into ~/.netrc of the user "
+    "that builds, and remove them here."
+)
+
 # What is filled into a URL; see expand_url.
 _URL_WORDS = ("{arch}", "$basearch", "$releasever")
 
@@ -87,11 +92,7 @@ def repository_urls_are_sound(template: LocatedMapping) -> t.Iterator[Finding]:
                 f"{url!r} is no URL of a repository. Write it like https://packages.example.com/debian.",
             )
         elif "@" in match.group(2):
-            yield (
-                (*path, "url"),
-                "The URL holds a user name or password, which would reach documents and logs. "
-                "Put them into ~/.netrc of the user that builds, and remove them here.",
-            )
+            yield (*path, "url"), _SECRET_IN_URL
         elif words:
             yield (
                 (*path, "url"),
@@ -115,6 +116,11 @@ def repository_urls_are_sound(template: LocatedMapping) -> t.Iterator[Finding]:
         codename: stable
         url: https://packages.example.net/debian
         pkey: https://packages.example.net/key.asc
+      - name: more
+        codename: stable
+        url: https://packages.example.org/debian
+        pkey: https://builder:secret@packages.example.org/key.asc
+        fingerprints: [9F14DD09C4B7C1F7F2F5C5E5CE1A2D2FBFF47F2B]
     """,
 )
 def repository_keys_are_named(template: LocatedMapping) -> t.Iterator[Finding]:
@@ -135,6 +141,8 @@ def repository_keys_are_named(template: LocatedMapping) -> t.Iterator[Finding]:
                 yield place, "Write gpgcheck: false, and no key, to trust a repository without signatures."
             elif name.startswith("<"):
                 yield place, f"{name} is a placeholder. Give the path of the repository's public key."
+            elif re.match(r"\w+://[^/\s?#]*@", name):
+                yield place, _SECRET_IN_URL
             elif "://" in name and not item["fingerprints"]:
                 yield (
                     place,

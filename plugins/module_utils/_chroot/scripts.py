@@ -19,6 +19,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.model 
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _SCRIPT = "/run/script"
+_COMMAND = "/run/command"
 
 
 def run_configurations(
@@ -31,7 +32,13 @@ def run_configurations(
     shell = "/bin/bash" if files.is_executable("/bin/bash") else "/bin/sh"
     for index, entry in enumerate(entries):
         progress.milestone("Chroot", f"Running configuration command {index + 1}/{len(entries)}")
-        sandbox.run([shell, "-c", entry.cmd], what=f"The command systemConfig.configurations[{index}] ({entry.cmd})")
+        # Not as an argument, which anybody on the build host could read in /proc, and which is in logs and errors: what
+        # commands set up has passwords and tokens in it.
+        sandbox.run(
+            [shell, "-c", f". {_COMMAND}"],
+            files={_COMMAND: f"{entry.cmd}\n"},
+            what=f"The command systemConfig.configurations[{index}]",
+        )
 
 
 def run_scripts(sandbox: Sandbox, entries: t.Sequence[Script], *, moment: str, progress: Progress) -> None:
