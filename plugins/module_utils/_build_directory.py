@@ -21,6 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._io import (
     sha256_file,
     write_json,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._ownership import require_own_directory
 
 #: Version of the form of all documents in a build directory; raised when a reader of an older form would err.
 SCHEMA_VERSION = 1
@@ -148,7 +149,11 @@ class BuildDirectory:
         return self.join("log", f"{stage}.log")
 
     def prepare(self) -> None:
-        """Make the directory and its fixed subdirectories; only root may look into it."""
+        """Make the directory and its fixed subdirectories; only root may look into it.
+
+        :raises OwnershipError: Somebody else could write into it.
+        """
+        require_own_directory(self.path, what="build directory")
         os.makedirs(self.path, mode=0o700, exist_ok=True)
         for name in ("stages", "log"):
             os.makedirs(self.join(name), mode=0o700, exist_ok=True)

@@ -44,6 +44,10 @@ class DocumentError(ComposerError):
     """A document of the build directory is missing, unreadable, or not what its stage wrote."""
 
 
+class OwnershipError(ComposerError):
+    """What a module would write to belongs to somebody else, or can be exchanged by somebody else."""
+
+
 class LockedError(ComposerError):
     """Somebody else holds the lock, and did not give it back in time."""
 

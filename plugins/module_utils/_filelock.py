@@ -20,6 +20,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import LockedError
 from ansible_collections.os_image.composer.plugins.module_utils._io import parse_json
+from ansible_collections.os_image.composer.plugins.module_utils._ownership import open_own_file
 
 _POLL_SECONDS = 0.2
 
@@ -42,9 +43,10 @@ def file_lock(path: str, *, what: str, who: str, timeout: float, shared: bool = 
     :param who: Who takes the lock, for example the stage's name; others see it in their message.
     :param timeout: Seconds to wait for the lock.
     :param shared: Take a shared instead of an exclusive lock.
+    :raises OwnershipError: The file is a link, or belongs to somebody else.
     :raises LockedError: Somebody else holds the lock for longer than C(timeout).
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_own_file(path, os.O_RDWR, what="lock")
     try:
         end = time.monotonic() + timeout
         while True:

@@ -20,6 +20,8 @@ import os
 import time
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._ownership import open_own_file
+
 LEVELS: t.Mapping[str, int] = {"debug": 10, "info": 20, "warn": 30, "error": 40}
 
 # One line a second is plenty for a person and for AWX, which drops events above 30 a second.
@@ -99,7 +101,7 @@ class Progress:
 
 def _append(path: str, text: str) -> None:
     # O_APPEND: stages, and modules of one fleet on one host, may write to the same extra log.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    descriptor = open_own_file(path, os.O_WRONLY | os.O_APPEND, 0o640, what="log")
     try:
         os.write(descriptor, text.encode("utf-8"))
     finally:

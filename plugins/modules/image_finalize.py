@@ -73,6 +73,34 @@ options:
         has to be signed again, as O(keep_workspace=false) has removed the signed image.
     type: str
     version_added: 0.2.0
+  output_mode:
+    description:
+      - The permissions of the published files, in octal digits.
+    type: str
+    default: "0640"
+    version_added: 0.2.0
+  output_owner:
+    description:
+      - The user, by name or number, to whom the published files belong. Empty for the user who runs the module.
+    type: str
+    default: ""
+    version_added: 0.2.0
+  output_group:
+    description:
+      - The group, by name or number, of the published files. Empty for the group that the output directory has, so
+        that whoever may look into a directory by its group can read what is in it.
+    type: str
+    default: ""
+    version_added: 0.2.0
+  output_shared:
+    description:
+      - Whether others may write into the output directory, such as the members of a group that publishes, or a server
+        that shows the files of its clients as those of another user.
+      - With V(false), it is an error when the output directory, or a directory that it lies in, belongs to somebody
+        else than root, the user who runs the module, and who has become that by sudo, or when others can write to it.
+    type: bool
+    default: false
+    version_added: 0.2.0
 notes:
   - An uncompressed raw image is published without a second copy of its data where the file system allows that. On btrfs
     and xfs it shares its blocks with the image in the build directory until one of them is written to. On other file
@@ -223,6 +251,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._argspec import 
     SECURE_BOOT_OPTIONS,
     stage_argument_spec,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.access import Access
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._stage_module import run_stage_module
 from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
@@ -242,6 +271,10 @@ def main() -> None:
                 "signing_passphrase": {"type": "str", "no_log": True},
                 "gnupg_home": {"type": "path"},
                 "builder_id": {"type": "str"},
+                "output_mode": {"type": "str", "default": "0640"},
+                "output_owner": {"type": "str", "default": ""},
+                "output_group": {"type": "str", "default": ""},
+                "output_shared": {"type": "bool", "default": False},
             },
         ),
         supports_check_mode=True,
@@ -260,6 +293,12 @@ def main() -> None:
             passphrase=params.get("signing_passphrase"),
             gnupg_home=params.get("gnupg_home"),
             builder_id=params.get("builder_id"),
+            access=Access.of(
+                params["output_mode"],
+                params["output_owner"],
+                params["output_group"],
+                is_shared=params["output_shared"],
+            ),
         ),
     )
 

@@ -176,6 +176,7 @@ def main() -> None:
         )
     store = InputStore(module.params["work_dir"])
     with failing(module):
+        store.require_own()
         is_there = store.has(digest)
         if archive is not None and not is_there and not module.check_mode:
             store.add(archive, digest)

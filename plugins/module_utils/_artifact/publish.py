@@ -20,16 +20,17 @@ import shutil
 import tempfile
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.access import Access
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, OwnershipError
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
 from ansible_collections.os_image.composer.plugins.module_utils._io import parse_json, sha256_bytes
+from ansible_collections.os_image.composer.plugins.module_utils._ownership import require_own_directory
 
 CHECKSUMS = "SHA256SUMS"
 #: The signatures that there may be, by what is behind the names of signed files: of OpenPGP, and of CMS.
 SIGNATURE_SUFFIXES = (".asc", ".p7s")
 
 _CHECKSUM_LINE = re.compile(r"(?P<sha256>[0-9a-f]{64}) [ *](?P<name>[^/\n\\]+)")
-_FILE_MODE = 0o644
 # What artifacts have behind the name and version of their image.
 _ARTIFACT_SUFFIX = r"\.[A-Za-z0-9.]{1,40}"
 
@@ -104,13 +105,20 @@ def _remove_abandoned(output_dir: str, prefix: str) -> None:
 
 
 @contextlib.contextmanager
-def staging(output_dir: str, base_name: str) -> t.Iterator[Staging]:
+def staging(output_dir: str, base_name: str, *, is_shared: bool = False) -> t.Iterator[Staging]:
     """Make a staging directory for the block; whatever is left in it goes away at the end.
 
     :param output_dir: Made when it does not exist.
     :param base_name: The image's name and version.
+    :param is_shared: Whether others may write into the output directory, too.
+    :raises OwnershipError: They may not, but can.
     :raises ArtifactError: The output directory cannot be made or written to.
     """
+    if not is_shared:
+        try:
+            require_own_directory(output_dir, what="output directory")
+        except OwnershipError as exc:
+            raise OwnershipError(str(exc), remedy="Where others shall publish too, set output_shared: true.") from exc
     prefix = f".{base_name}.part-"
     try:
         os.makedirs(output_dir, mode=0o755, exist_ok=True)
@@ -213,6 +221,7 @@ def publish(
     lock_timeout: float,
     signer: Signer | None = None,
     optional: t.Collection[str] = (),
+    access: Access | None = None,
 ) -> t.List[PublishedFile]:
     """Give the staged files their final names, all or none, and write C(SHA256SUMS) last.
 
@@ -221,12 +230,14 @@ def publish(
     are right.
 
     :param files: In the order in which they appear; those with C(staged=False) stay as they are.
+    :param access: Who may do what with the files.
     :param signer: Who signs the checksums, in C(SHA256SUMS.asc) or C(SHA256SUMS.p7s); V(None) when nobody does.
     :param optional: The names of documents that an image may have: those that this one has not any more are removed.
     :returns: The checksums file, and its signature when there is one.
     :raises ArtifactError: It was not possible; the output directory is as it was.
     """
     directory = stage.output_dir
+    access = access or Access()
     with file_lock(
         os.path.join(directory, ".lock"), what=f"output directory {directory}", who=who, timeout=lock_timeout
     ):
@@ -246,9 +257,12 @@ def publish(
             for name in moves:
                 if os.path.isdir(stage.final(name)) and not os.path.islink(stage.final(name)):
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), stage.final(name))
-                os.chmod(stage.join(name), _FILE_MODE)
+                access.give(stage.join(name), directory)
                 _sync(stage.join(name))
             _move_all(stage, moves)
+            for file in files:
+                if not file.staged:
+                    access.give(stage.final(file.name), directory)
         except OSError as exc:
             raise ArtifactError(
                 f"The artifacts cannot be published in {directory}: {exc.strerror}: {exc.filename}.",

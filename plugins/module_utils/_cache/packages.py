@@ -16,6 +16,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
 from ansible_collections.os_image.composer.plugins.module_utils._io import canonical_json, sha256_file, write_file
+from ansible_collections.os_image.composer.plugins.module_utils._ownership import require_own_directory
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
 
 # What was hashed once is hashed again only when the file was touched since.
@@ -69,8 +70,10 @@ class PackageCache:
     def lock(self, *, who: str, timeout: float, shared: bool = True) -> t.Iterator[None]:
         """Hold the cache's lock: shared to use and add files, exclusive to remove some.
 
+        :raises OwnershipError: Somebody else could write into it.
         :raises LockedError: Somebody holds a conflicting lock for longer than C(timeout) seconds.
         """
+        require_own_directory(self.directory, what="package cache")
         os.makedirs(self.directory, exist_ok=True)
         what = f"package cache {self.directory}"
         with file_lock(self.path(".lock"), what=what, who=who, timeout=timeout, shared=shared):

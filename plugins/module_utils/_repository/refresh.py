@@ -18,6 +18,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._download.downlo
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes
+from ansible_collections.os_image.composer.plugins.module_utils._ownership import require_own_directory
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._repository.indexes import (
@@ -78,6 +79,7 @@ def refresh_repositories(
     if progress is not None:
         where = "from the cache" if offline else "from the repositories"
         progress.milestone("Packages", f"Refreshing package metadata {where} ({len(repositories)} repositories)")
+    require_own_directory(metadata_dir, what="package cache")
     os.makedirs(metadata_dir, exist_ok=True)
     if progress is not None:
         for config in repositories:

@@ -13,6 +13,7 @@ import dataclasses
 import os
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.access import Access
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.checksums import (
     CHECKSUMS_OF_FILES,
     read_checksums,
@@ -167,6 +168,7 @@ class ImageFinalize(Stage):
         passphrase: str | None = None,
         gnupg_home: str | None = None,
         builder_id: str | None = None,
+        access: Access | None = None,
     ) -> None:
         super().__init__(build, options)
         self.output_dir = os.path.abspath(output_dir)
@@ -175,6 +177,7 @@ class ImageFinalize(Stage):
         self._passphrase = passphrase
         self._gnupg_home = gnupg_home or _GNUPG_HOME
         self._builder_id = builder_id or BUILDER_ID
+        self.access = access or Access()
 
     def inputs(self) -> Facts:
         earlier = _Build.read(self.build)
@@ -190,6 +193,11 @@ class ImageFinalize(Stage):
             "lock document": earlier.lock_digest,
             "output_dir": self.output_dir,
             "keep_workspace": self.keep_workspace,
+            "access": {
+                "mode": f"{self.access.mode:04o}",
+                "owner": self.access.owner,
+                "group": self.access.group,
+            },
             "host tools": {**_tool_versions(plans), **_signing_tools(earlier)},
             "collection": {"version": COLLECTION_VERSION, "stage": self.version},
         }
@@ -217,7 +225,7 @@ class ImageFinalize(Stage):
         if plans:
             earlier = self._with_image(earlier)
         try:
-            with staging(self.output_dir, earlier.base_name) as stage:
+            with staging(self.output_dir, earlier.base_name, is_shared=self.access.is_shared) as stage:
                 made = self._maker(earlier, stage).make_all(plans)
                 artifacts = [finished.get(plan.name) or made[plan.name] for plan in earlier.plans]
                 files = [
@@ -233,6 +241,7 @@ class ImageFinalize(Stage):
                     lock_timeout=self.options.lock_timeout,
                     signer=signer,
                     optional=earlier.optional,
+                    access=self.access,
                 )
         except OSError as exc:
             raise write_error(exc, self.output_dir) from exc

@@ -19,6 +19,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._ownership import require_own_directory
 
 #: The folders of an input: the template with its files, and the configuration.
 TEMPLATE_FOLDER = "template"
@@ -48,6 +49,13 @@ class InputStore:
             raise TemplateError(f"{digest!r} is not a SHA-256 digest of 64 hexadecimal digits.")
         return os.path.join(self.directory, digest)
 
+    def require_own(self) -> None:
+        """Check that nobody else could exchange an input.
+
+        :raises OwnershipError: Somebody could.
+        """
+        require_own_directory(self.directory, what="work directory")
+
     def has(self, digest: str) -> bool:
         """Tell whether an input is there."""
         return os.path.isdir(self.path(digest))
@@ -59,12 +67,14 @@ class InputStore:
     def add(self, archive: str, digest: str) -> None:
         """Unpack an archive; its directory gets its name when all of it is there.
 
+        :raises OwnershipError: Somebody else could write into the work directory.
         :raises TemplateError: The archive has another digest, or holds anything but plain files.
         """
         if sha256_file(archive) != digest:
             raise TemplateError(
                 f"The archive {archive} was damaged on its way to the build host.", remedy="Run the task again."
             )
+        self.require_own()
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         temporary = tempfile.mkdtemp(dir=self.directory, prefix=".")
         try:

@@ -10,13 +10,19 @@ import hashlib
 import json
 import os
 import pathlib
+import stat
 import subprocess
 import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact import publish as publish_module
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.access import Access
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.publish import PublishedFile, publish, staging
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, LockedError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import (
+    ArtifactError,
+    LockedError,
+    OwnershipError,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
 
 
@@ -56,7 +62,7 @@ def test_published(tmp_path: pathlib.Path) -> None:
     _publish(output, {"a-1.raw": "one", "a-1.raw.gz": "two"})
     _check(output)
     assert sorted(os.listdir(output)) == [".lock", "SHA256SUMS", "a-1.manifest.json", "a-1.raw", "a-1.raw.gz"]
-    assert (output / "a-1.raw").stat().st_mode & 0o777 == 0o644
+    assert (output / "a-1.raw").stat().st_mode & 0o777 == 0o640
 
 
 def test_stale_artifacts_go_and_other_files_stay(tmp_path: pathlib.Path) -> None:
@@ -165,7 +171,7 @@ def test_images_of_one_key_share_a_directory(tmp_path: pathlib.Path) -> None:
     signer = Notary("ONE")
     _publish(tmp_path, {"a-1.raw": "one"}, signer=signer)
     assert _signed_by(tmp_path, signer)
-    assert (tmp_path / "SHA256SUMS.asc").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "SHA256SUMS.asc").stat().st_mode & 0o777 == 0o640
     _publish(tmp_path, {"b-1.raw": "two"}, "b-1", signer=signer)
     assert _signed_by(tmp_path, signer)
     assert "a-1.raw" in (tmp_path / "SHA256SUMS").read_text()
@@ -231,3 +237,57 @@ def test_a_document_that_the_image_has_not_any_more_goes(tmp_path: pathlib.Path)
             staged = [stage.write(name, content.encode()) for name, content in files.items()]
             publish(stage, "a-1", staged, who="test", lock_timeout=0.1, optional=["a-1.provenance.json"])
         assert (tmp_path / "a-1.provenance.json").exists() == ("a-1.provenance.json" in files)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("0640", "", ""), (0o640, 0, 4242)),
+        (("0644", "daemon", "bin"), (0o644, 1, 2)),
+        (("600", "4343", "4343"), (0o600, 4343, 4343)),
+    ],
+)
+def test_who_may_read_is_told(
+    tmp_path: pathlib.Path, options: t.Tuple[str, str, str], expected: t.Tuple[int, int, int]
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("giving files away needs root")
+    # Whoever may look into the directory by its group can read the files.
+    os.chown(tmp_path, 0, 4242)
+    tmp_path.chmod(0o750)
+    access = Access.of(*options, is_shared=False)
+    for _run in range(2):
+        with staging(str(tmp_path), "a-1") as stage:
+            publish(stage, "a-1", [stage.write("a-1.raw", b"disk")], who="test", lock_timeout=1, access=access)
+        for name in ("a-1.raw", "SHA256SUMS"):
+            status = (tmp_path / name).stat()
+            assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == expected
+
+
+@pytest.mark.parametrize("mode", ["0755", "0666", "0200", "4640", "rw-r-----", "", "0o640"])
+def test_a_mode_that_is_none_of_images_is_refused(mode: str) -> None:
+    with pytest.raises(
+        ArtifactError, match=rf"^output_mode '{mode}' is no mode of files that are only read\. Give octal"
+    ):
+        Access.of(mode, "", "", is_shared=False)
+
+
+def test_a_user_who_is_not_there_is_told(tmp_path: pathlib.Path) -> None:
+    access = Access(owner="nobody-has-this-name")
+    with (
+        pytest.raises(ArtifactError, match=r"no such user or group: .*nobody-has-this-name.*Correct output_owner"),
+        staging(str(tmp_path), "a-1") as stage,
+    ):
+        publish(stage, "a-1", [stage.write("a-1.raw", b"disk")], who="test", lock_timeout=1, access=access)
+    assert not (tmp_path / "a-1.raw").exists()
+
+
+def test_a_directory_that_others_write_to_has_to_be_meant(tmp_path: pathlib.Path) -> None:
+    tmp_path.chmod(0o777)
+    message = r"^The output directory .* is not safe: .* \(mode 0777\), .* set output_shared: true\.$"
+    with pytest.raises(OwnershipError, match=message), staging(str(tmp_path), "a-1"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with staging(str(tmp_path), "a-1", is_shared=True) as stage:
+        publish(stage, "a-1", [stage.write("a-1.raw", b"disk")], who="test", lock_timeout=1)
+    assert (tmp_path / "a-1.raw").read_bytes() == b"disk"

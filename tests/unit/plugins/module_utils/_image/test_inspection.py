@@ -206,13 +206,16 @@ def test_a_partition_that_has_to_have_a_file_system(tmp_path: pathlib.Path, temp
         _facts(image, temp_dir)
 
 
-def test_a_partition_beyond_the_end_is_told(loader_image: Composed, tmp_path: pathlib.Path, temp_dir: str) -> None:
-    image = tmp_path / "short"
-    shutil.copy(loader_image.image, image)
-    # The root partition keeps its first half.
-    os.truncate(image, 60 << 20)
-    notes = _facts(image, temp_dir)["notes"]
-    assert "Partition 2 ends behind the end of the image, which is cut off or damaged." in notes
+def test_a_partition_beyond_the_end_is_told(tmp_path: pathlib.Path, temp_dir: str) -> None:
+    image = _empty(tmp_path / "disk", 8 << 20)
+    script = b"label: dos\nstart=2048, size=12288, type=83\nstart=14336, size=2048, type=83\n"
+    subprocess.run(["sfdisk", "-q", image], input=script, check=True)
+    os.truncate(image, 4 << 20)
+    facts = _facts(image, temp_dir)
+    assert facts["notes"] == [
+        f"Partition {number} ends behind the end of the image, which is cut off or damaged." for number in (1, 2)
+    ]
+    assert [partition["size"] for partition in facts["partitions"]] == [6 << 20, 1 << 20]
 
 
 def test_a_fat_without_a_table(tmp_path: pathlib.Path, temp_dir: str) -> None:
