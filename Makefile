@@ -92,6 +92,7 @@ image: setup
 	@$(PLAYBOOK) $(BECOME) playbooks/build-image.yml \
 	    -e image_build_template=$(abspath $(TEMPLATE)) \
 	    -e image_build_output_dir=$(abspath $(OUTPUT)) \
+	    -e image_build_output_group=$$(id -g) \
 	    $(DIRECTORIES) \
 	    -e image_build_result_file=$(CURDIR)/$(RESULT) \
 	    $(EXTRA)

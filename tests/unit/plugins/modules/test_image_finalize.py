@@ -11,6 +11,7 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._artifact.access import Access
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions
 from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
 from ansible_collections.os_image.composer.plugins.module_utils._stages.image_finalize import ImageFinalize
@@ -26,6 +27,10 @@ def test_an_image_that_was_removed_is_made_by_its_stages_in_their_order(
         "output_dir": str(tmp_path),
         "keep_workspace": False,
         "secure_boot_passphrase": "x",
+        "output_mode": "0644",
+        "output_owner": "",
+        "output_group": "images",
+        "output_shared": True,
     }
     stages: list[ImageFinalize] = []
 
@@ -40,3 +45,4 @@ def test_an_image_that_was_removed_is_made_by_its_stages_in_their_order(
     assert isinstance(sign, functools.partial)
     assert (sign.func, sign.keywords) == (ImageSign, {"passphrase": "x"})
     assert not stages[0].keep_workspace
+    assert stages[0].access == Access(0o644, "", "images", is_shared=True)

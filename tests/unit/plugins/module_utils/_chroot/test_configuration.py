@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import subprocess
 import typing as t
 
 import pytest
@@ -41,6 +42,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.users im
     check_shells,
     create_users,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, CommandError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import read_keyring
@@ -537,10 +539,35 @@ def test_commands_run_in_the_tree(tree: pathlib.Path, sandbox: Sandbox) -> None:
     entries = [Configuration(cmd="echo one > /etc/x"), Configuration(cmd="echo 'two  $HOME' >> /etc/x")]
     run_configurations(TreeFiles(str(tree)), sandbox, entries, progress=Progress("test"))
     assert (tree / "etc/x").read_text() == "one\ntwo  $HOME\n"
-    with pytest.raises(
-        CommandError, match=r"The command systemConfig.configurations\[0\] \(false\) ended with status 1"
-    ):
+    with pytest.raises(CommandError, match=r"The command systemConfig.configurations\[0\] ended with status 1"):
         run_configurations(TreeFiles(str(tree)), sandbox, [Configuration(cmd="false")], progress=Progress("test"))
+
+
+def test_a_command_is_in_no_argument_log_or_message(
+    tree: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have a password in it, and arguments are for everybody on the build host to see."""
+    started: t.List[t.Sequence[str]] = []
+    popen = subprocess.Popen
+
+    def start(argv: t.Sequence[str], **options: t.Any) -> subprocess.Popen[bytes]:
+        started.append(argv)
+        return popen(argv, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    log = tmp_path / "log"
+    runner = CommandRunner(log=Progress("test", stage_log=str(log)))
+    sandbox = Sandbox(str(tree), runner, source_date_epoch=0)
+    # $0 is the shell, as it is of commands that are arguments.
+    command = "token='s3cret'; echo $0 > /etc/shell; exit 3"
+    with pytest.raises(CommandError) as caught:
+        run_configurations(
+            TreeFiles(str(tree)), sandbox, [Configuration(cmd=command)], progress=Progress("test", stage_log=str(log))
+        )
+    assert (tree / "etc/shell").read_text() in ("/bin/sh\n", "/bin/bash\n")
+    for text in (str(started), log.read_text(), str(caught.value), str(caught.value.details)):
+        assert "s3cret" not in text
+    assert started
 
 
 def test_scripts_run_in_the_tree(tree: pathlib.Path, sandbox: Sandbox, tmp_path: pathlib.Path) -> None:

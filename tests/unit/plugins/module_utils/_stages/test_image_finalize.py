@@ -709,7 +709,7 @@ def test_full_disk(finished_build: FinishedBuild, kind: dict[str, str]) -> None:
         "    print(exc)\n"
         "print(os.listdir(sys.argv[2]))\n"
     )
-    script = 'mount -t tmpfs -o size=512k none "$4" && exec "$@"'
+    script = 'mount -t tmpfs -o size=512k,mode=0755 none "$4" && exec "$@"'
     arguments = [sys.executable, "-c", program, finished_build.directory.path, str(finished_build.output_dir)]
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script.replace("$4", "$5"), "sh", *arguments],
