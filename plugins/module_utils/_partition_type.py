@@ -72,6 +72,15 @@ PARTITION_TYPES: t.Mapping[str, str] = {
     "usr-arm64-verity-sig": "c23ce4ff-44bd-4b00-b2d4-b41b3419e02a",
 }
 
+#: Architecture -> the type of its root partition, and that of the partition with the hashes that dm-verity has of it.
+VERITY_TYPES: t.Mapping[str, t.Tuple[str, str]] = {
+    "x86_64": ("root-x86-64", "root-x86-64-verity"),
+    "aarch64": ("root-arm64", "root-arm64-verity"),
+}
+
+# What the original tool calls that partition.
+_HASH_IDS = ("roothashmap", "hash")
+
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 #: Flag of a template -> attribute in the words of sfdisk, or V(None) for a flag that the partition's type says already.
@@ -129,6 +138,15 @@ def mbr_type(name: str, flags: t.Collection[str], default: int) -> int:
     return default
 
 
+def holds_root_hashes(identifier: str, guid: str) -> bool:
+    """Tell whether a partition is the one for dm-verity's hashes of the root file system.
+
+    :param identifier: The template's id of it.
+    :param guid: Its type.
+    """
+    return identifier in _HASH_IDS or guid in [PARTITION_TYPES[hashes] for _root, hashes in VERITY_TYPES.values()]
+
+
 def type_guid(name: str) -> str:
     """Return the GUID (lower case) of a type name, or of what is a GUID already.
 
@@ -155,7 +173,9 @@ __all__ = (
     "PARTITION_FLAGS",
     "PARTITION_TYPES",
     "SWAP",
+    "VERITY_TYPES",
     "XBOOTLDR",
+    "holds_root_hashes",
     "mbr_type",
     "type_guid",
 )

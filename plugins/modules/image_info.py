@@ -231,7 +231,9 @@ verity:
   description:
     - What is known of dm-verity. V(null) when there is no superblock and no root hash.
     - Each of C(root_hashes) that kernel command lines demand tells which partitions it belongs to by the rule of the
-      Discoverable Partitions Specification, that their PARTUUIDs are the halves of the hash.
+      Discoverable Partitions Specification, that their PARTUUIDs are the halves of the hash. All blocks of the data are
+      then checked; C(intact) is V(null) when they cannot be, and C(damage) names the first one that does not have its
+      hash.
   returned: success
   type: dict
   sample:
@@ -250,6 +252,8 @@ verity:
         data_partition: 2
         hash_partition: 3
         found_by_uuid: true
+        intact: true
+        damage: ""
 os_release:
   description: The fields of C(os-release) of the operating system in the image.
   returned: success

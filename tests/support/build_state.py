@@ -66,7 +66,6 @@ def leave_template(
         "directories": {"cache_dir": "/nowhere", "work_dir": work_dir, "config_dir": "/nowhere"},
         "sources": [],
         "warnings": [],
-        "unsupported": [],
     }
     leave(build, "image_template_validate", document=("template.json", content))
 

@@ -25,6 +25,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._compose.image_t
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, disk_layout
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
+from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import Protection
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 from ansible_collections.os_image.composer.tests.support.template_data import whole_part
@@ -142,6 +143,7 @@ def compose(
     kernel_version: str = "",
     epoch: int = EPOCH,
     build_digest: str = BUILD_DIGEST,
+    protection: Protection | None = None,
 ) -> Composed:
     """Compose a disk in C(directory)."""
     layout = disk_layout(whole_part(Disk, DISK if disk is None else disk))
@@ -166,6 +168,7 @@ def compose(
             use_signed=use_signed,
             timeout=timeout,
             default=default,
+            protection=protection,
         ),
         epoch=epoch,
         scratch=str(paths["work"]),
@@ -179,4 +182,4 @@ def compose(
     )
     with mounted as root:
         boot = composer.compose(root, image, contexts)
-    return Composed(image, composer.layout, identity, boot, (directory / "log").read_text())
+    return Composed(image, composer.layout, composer.identity, boot, (directory / "log").read_text())

@@ -149,7 +149,6 @@ class FinishedBuild:
             },
             "sources": [],
             "warnings": [],
-            "unsupported": [],
         }
         lock = {
             "schema_version": 1,

@@ -16,7 +16,6 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import Assembly, assemble
 from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_resolve import RESOLVERS
-from ansible_collections.os_image.composer.plugins.module_utils._template.support import unsupported
 from ansible_collections.os_image.composer.tests.support.page import LICENSE
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -98,9 +97,9 @@ default; images other than raw ones add their type to it, so that those of one n
 
 All of them can be validated and merged. The last column says how far this version gets beyond that:
 
-- **buildable**: nothing in it is beyond this version.
-- **untried**: the same, but the tests build and boot Debian and an RPM distribution of their own, and not this one.
-- **resolved**: `pkg_resolve` locks its packages; the later stages refuse what is named behind the word.
+- **buildable**: the tests build and boot its distribution.
+- **untried**: can be built too, but the tests build and boot Debian and an RPM distribution of their own, and not this
+  one.
 - **validated**: its packages cannot be resolved before you name a repository of it that you trust.
 
 The number of packages is about right; it changes with the distribution.
@@ -125,19 +124,7 @@ def status(assembly: Assembly) -> str:
         return "validated"
     if not assembly.provider.data["repositories"] and not assembly.template["packageRepositories"]:
         return "validated: add `packageRepositories`"
-    reasons = dict.fromkeys(_words(assembly, path) for path, _message in unsupported(assembly.template))
-    if reasons:
-        return f"resolved: {', '.join(f'`{words}`' for words in reasons)}"
     return "buildable" if assembly.template["target"]["os"] in _TRIED else "untried"
-
-
-def _words(assembly: Assembly, path: t.Sequence[str | int]) -> str:
-    """Return the keys below a section, and the value that they have."""
-    value: t.Any = assembly.template
-    for step in path:
-        value = value[step]
-    name = ".".join(str(step) for step in path[1:] if isinstance(step, str))
-    return name if isinstance(value, dict) else f"{name}: {str(value).lower() if isinstance(value, bool) else value}"
 
 
 def _releases() -> t.Iterator[str]:

@@ -15,7 +15,7 @@ import pathlib
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._checks.catalogue import RULES, SUBJECTS
-from ansible_collections.os_image.composer.plugins.module_utils._template import merge, schema, support
+from ansible_collections.os_image.composer.plugins.module_utils._template import merge, schema
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Rule
 from ansible_collections.os_image.composer.tests.support.page import LICENSE
 from ansible_collections.os_image.composer.tests.support.template_catalogue import CATALOGUE_FILE, catalogue_text
@@ -165,12 +165,6 @@ def _more() -> t.Iterator[str]:
         "Whether the parts of a template agree with each other, and mean something that can be built and booted: "
         "[all rules with examples](template-checks.md). Every local file must exist, be readable, and lie where it may."
     )
-    yield "\n## Not supported yet\n"
-    yield "These can be validated, merged and resolved, but not built by this version; `pkg_fetch` refuses them:\n"
-    for entry in support.UNSUPPORTED:
-        path = ".".join(entry.field).replace(".*", "[]")
-        values = ", ".join(f"`{json.dumps(value).strip(chr(34))}`" for value in entry.values or ())
-        yield f"- `{path}`{f': {values}' if values else ''}. {entry.remedy}"
 
 
 _CHECKS = """\

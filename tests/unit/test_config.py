@@ -251,7 +251,6 @@ def test_adding_a_distribution_takes_yaml_only(
     assert all(item["fingerprints"] == [keys.archive.fingerprint] for item in found)
     # Nobody can log in to any default template; there is nothing else to say.
     assert len(assembly.warnings) == 1
-    assert assembly.unsupported == []
 
 
 def test_key_files_that_differ_from_what_is_pinned_are_found(added: pathlib.Path, keys: Keys) -> None:

@@ -13,7 +13,6 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_resolve import RESOLVERS
-from ansible_collections.os_image.composer.plugins.module_utils._template import support
 from ansible_collections.os_image.composer.tests.support import template_docs
 from ansible_collections.os_image.composer.tests.support.template_catalogue import (
     CATALOGUE_FILE,
@@ -127,19 +126,13 @@ def test_packages_are_counted_where_a_mirror_is_at_hand() -> None:
     [
         ("debian12-x86_64-server-raw", "buildable"),
         ("debian13-aarch64-minimal-raw", "buildable"),
+        ("debian13-x86_64-immutable-raw", "buildable"),
         ("ubuntu24-x86_64-edge-raw", "untried"),
         ("elxr12-x86_64-edge-raw", "validated: add `packageRepositories`"),
     ],
 )
 def test_the_status_is_what_the_stages_do(name: str, expected: str) -> None:
     assert status(assembled(ROOT / "image-templates" / f"{name}.yml")) == expected
-
-
-def test_the_status_tells_what_is_not_supported_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = support.Unsupported(("target", "arch"), ("aarch64",), "Use x86_64.")
-    monkeypatch.setattr(support, "UNSUPPORTED", (entry,))
-    template = assembled(ROOT / "image-templates" / "debian13-aarch64-minimal-raw.yml")
-    assert status(template) == "resolved: `arch: aarch64`"
 
 
 def test_the_status_depends_on_the_resolver(monkeypatch: pytest.MonkeyPatch) -> None:

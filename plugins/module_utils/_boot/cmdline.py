@@ -13,6 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import ROOT_DEVICE
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Security
 
 # COMMAND_LINE_SIZE of the kernel on x86 and arm64, less the final zero byte.
@@ -69,6 +70,23 @@ def security_words(security: Security, *, arch: str) -> t.List[str]:
     return words
 
 
+def verity_words(root_hash: str) -> t.List[str]:
+    """Return what the kernel and the initramfs are told about a root file system that dm-verity protects.
+
+    Wherever it cannot be opened or read as it was, the machine starts again: by default initramfs-tools and dracut
+    would show a shell instead, in which anybody at the console is root.
+    """
+    return [
+        f"root={ROOT_DEVICE}",
+        "ro",
+        f"roothash={root_hash}",
+        "systemd.verity_root_options=panic-on-corruption",
+        "panic=5",
+        "rd.shell=0",
+        "rd.emergency=reboot",
+    ]
+
+
 def words_of(given: str) -> t.List[str]:
     """Return the words of a command line, as the kernel tells them apart."""
     return _WORD.findall(given)
@@ -115,4 +133,4 @@ def kernel_command_line(root_partition_uuid: str | None, given: str, further: t.
     return line
 
 
-__all__ = ("access_control_words", "kernel_command_line", "security_words", "word_name", "words_of")
+__all__ = ("access_control_words", "kernel_command_line", "security_words", "verity_words", "word_name", "words_of")

@@ -19,6 +19,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.catalogu
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import image_traits
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import complete_disk
 from ansible_collections.os_image.composer.plugins.module_utils._template.inheritance import fold, load_levels
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
@@ -46,7 +47,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.schema
     USER_TEMPLATE,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import normalise, translate
-from ansible_collections.os_image.composer.plugins.module_utils._template.support import unsupported
 from ansible_collections.os_image.composer.plugins.module_utils._template.validation import fill_defaults, validate
 
 #: The words that stand for the file of overrides.
@@ -62,7 +62,6 @@ class Assembly:
     :ivar files: Absolute paths of the files that the template and the provider name, with their SHA-256.
     :ivar levels: The files that the default template was folded from: its own first, its root last.
     :ivar sources: The YAML files that were read.
-    :ivar unsupported: What is valid, but cannot be built by this version, in full sentences.
     """
 
     template: LocatedMapping
@@ -72,7 +71,6 @@ class Assembly:
     levels: t.Tuple[str, ...]
     sources: t.Tuple[str, ...]
     warnings: t.List[str]
-    unsupported: t.List[str]
 
 
 class _Assembler:
@@ -177,6 +175,9 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
     for tree in (merged, default):
         fill_defaults(tree, FULL_TEMPLATE)
         normalise(tree)
+    if merged["systemConfig"]["immutability"]["enabled"]:
+        complete_disk(merged, is_own=any("partitions" in written.get("disk", {}) for written in (user, upper)))
+        fill_defaults(merged, FULL_TEMPLATE)
     assembler.files.update(provider.files)
     assembler.resolve_files(merged)
     skipped = assembler.skipped()
@@ -201,7 +202,6 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
         levels=levels,
         sources=(assembler.template_path, *levels, *provider.sources),
         warnings=_lines(merged, (*findings(merged, ADVICE), *_without_repositories(merged, provider))),
-        unsupported=_lines(merged, unsupported(merged)),
     )
 
 

@@ -17,7 +17,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact_format
     size_problem,
     subformat_problem,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._compression import compression_name, level_problem
+from ansible_collections.os_image.composer.plugins.module_utils._compression import (
+    COMPRESSIONS,
+    UNSUPPORTED_COMPRESSIONS,
+    compression_name,
+    level_problem,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import (
     DiskLayout,
     Partition,
@@ -240,6 +245,25 @@ def artifacts_can_be_made(template: LocatedMapping) -> t.Iterator[Finding]:
         problem = level_problem(compression and compression_name(compression), item.get("level"))
         if problem:
             yield (*path, "level"), problem
+
+
+@SUBJECT.rule(
+    "disk",
+    example="""
+    disk:
+      artifacts:
+        - {type: raw, compression: bz2}
+    """,
+)
+def compressions_can_be_made(template: LocatedMapping) -> t.Iterator[Finding]:
+    """A compression that the original tool knows, but that takes longer than others for more bytes, is not made."""
+    known = list(COMPRESSIONS)
+    for index, item in enumerate(template["disk"]["artifacts"]):
+        if item.get("compression") in UNSUPPORTED_COMPRESSIONS:
+            yield (
+                ("disk", "artifacts", index, "compression"),
+                f"The compression {item['compression']} is not supported. Use {', '.join(known[:-1])} or {known[-1]}.",
+            )
 
 
 @SUBJECT.advice(

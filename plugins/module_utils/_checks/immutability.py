@@ -15,31 +15,34 @@ from ansible_collections.os_image.composer.plugins.module_utils._bootloader impo
 from ansible_collections.os_image.composer.plugins.module_utils._checks.boot import bootloader_traits
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import (
     image_traits,
+    is_mbr,
     partitions,
     planned_layout,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._checks.partitions import is_mounted
-from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_TYPES
+from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import CONTENT
+from ansible_collections.os_image.composer.plugins.module_utils._disk.verity import hash_tree_size
+from ansible_collections.os_image.composer.plugins.module_utils._partition_type import (
+    PARTITION_TYPES,
+    holds_root_hashes,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
+from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import PERSISTENT, Protection
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk, Immutability
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject
 
 SUBJECT = Subject("Immutability")
 
-_HASH_TYPES = ("root-x86-64-verity", "root-arm64-verity")
-# What the original tool calls it.
-_HASH_IDS = ("roothashmap", "hash")
-
-_BLOCK = 4096
-# SHA-256 hashes in a block.
-_HASHES = _BLOCK // 32
+# They are the same, bit by bit, each time they are made.
+_PROTECTED = ("ext4", "squashfs", "erofs")
 
 _LAYOUT = """
     disk:
       size: 2GiB
       partitions:
         - {{id: boot, type: esp, fsType: fat32, size: 256MiB, mountPoint: /boot/efi}}
-        - {{id: root, fsType: ext4, size: 1GiB, mountPoint: /{root}}}
+        - {{id: root, fsType: {fs}, size: 1GiB, mountPoint: /{root}}}
         - {{id: roothashmap, type: root-x86-64-verity, size: {size}{hashes}}}
     systemConfig:
       immutability:
@@ -55,21 +58,12 @@ def _is_enabled(template: LocatedMapping) -> bool:
 
 def hash_partitions(template: LocatedMapping) -> t.List[t.Tuple[Path, LocatedMapping]]:
     """Return the partitions for the hash tree of the root file system."""
-    guids = [PARTITION_TYPES[name] for name in _HASH_TYPES]
-    return [
-        (path, item)
-        for path, item in partitions(template)
-        if item["id"] in _HASH_IDS or item.get("type") in _HASH_TYPES or item.get("typeUUID", "").lower() in guids
-    ]
+    return [(path, item) for path, item in partitions(template) if holds_root_hashes(item["id"], _guid(item))]
 
 
-def hash_tree_size(size: int) -> int:
-    """Return the bytes that dm-verity needs for the hashes of a device: its superblock, and levels of blocks."""
-    total, blocks = 1, -(-size // _BLOCK)
-    while blocks > 1:
-        blocks = -(-blocks // _HASHES)
-        total += blocks
-    return total * _BLOCK
+def _guid(item: LocatedMapping) -> str:
+    """Return the type of a partition, as far as the template names one that there is."""
+    return str(PARTITION_TYPES.get(item.get("type", ""), item.get("typeUUID", "").lower()))
 
 
 @SUBJECT.rule(
@@ -77,6 +71,11 @@ def hash_tree_size(size: int) -> int:
     "target",
     "systemConfig.immutability",
     example="""
+    disk:
+      size: 2GiB
+      partitions:
+        - {id: boot, type: esp, fsType: fat32, size: 256MiB, mountPoint: /boot/efi}
+        - {id: root, fsType: ext4, end: "0", mountPoint: /}
     systemConfig:
       immutability:
         enabled: true
@@ -99,7 +98,7 @@ def verity_has_its_hash_partition(template: LocatedMapping) -> t.Iterator[Findin
         yield (
             ("systemConfig", "immutability", "enabled"),
             "dm-verity keeps the hashes of the root file system on a partition of its own, and there is none. "
-            "Add one with id: roothashmap, and type: root-x86-64-verity or root-arm64-verity.",
+            "Add one with id: roothashmap and size: content.",
         )
     for path, item in places[1:]:
         yield path, f"The partition {item['id']!r} is a second one for the hashes of the root file system. Keep one."
@@ -108,7 +107,7 @@ def verity_has_its_hash_partition(template: LocatedMapping) -> t.Iterator[Findin
 @SUBJECT.rule(
     "disk",
     "systemConfig.immutability",
-    example=_LAYOUT.format(root="", size="16MiB", hashes=", fsType: ext4, mountPoint: /hashes"),
+    example=_LAYOUT.format(root="", size="16MiB", hashes=", fsType: ext4, mountPoint: /hashes", fs="ext4"),
 )
 def hash_partition_is_left_alone(template: LocatedMapping) -> t.Iterator[Finding]:
     """The hash partition is not mounted."""
@@ -125,7 +124,7 @@ def hash_partition_is_left_alone(template: LocatedMapping) -> t.Iterator[Finding
     "disk",
     "target",
     "systemConfig.immutability",
-    example=_LAYOUT.format(root="", size="4MiB", hashes=""),
+    example=_LAYOUT.format(root="", size="4MiB", hashes="", fs="ext4"),
 )
 def hash_partition_is_large_enough(template: LocatedMapping) -> t.Iterator[Finding]:
     """The hash partition can hold the hashes of the whole root partition: a 127th of its size."""
@@ -135,18 +134,18 @@ def hash_partition_is_large_enough(template: LocatedMapping) -> t.Iterator[Findi
     least = hash_tree_size(layout.root.size)
     sizes = {partition.id: partition.size for partition in layout.partitions}
     for path, item in hash_partitions(template)[:1]:
-        if sizes[item["id"]] < least:
+        if item.get("size") != CONTENT and sizes[item["id"]] < least:
             yield (
                 (*path, "size" if "size" in item else "end"),
                 f"The partition {item['id']!r} has {show_size(sizes[item['id']])}, but the hashes of a root partition "
-                f"of {show_size(layout.root.size)} need {show_size(least)}. Make it larger.",
+                f"of {show_size(layout.root.size)} need {show_size(least)}. Make it larger, or use size: content.",
             )
 
 
 @SUBJECT.rule(
     "disk",
     "systemConfig.immutability",
-    example=_LAYOUT.format(root=', mountOptions: "rw,noatime"', size="16MiB", hashes=""),
+    example=_LAYOUT.format(root=', mountOptions: "rw,noatime"', size="16MiB", hashes="", fs="ext4"),
 )
 def protected_root_is_read_only(template: LocatedMapping) -> t.Iterator[Finding]:
     """A protected root file system is not mounted to be written."""
@@ -157,12 +156,17 @@ def protected_root_is_read_only(template: LocatedMapping) -> t.Iterator[Finding]
                 "A root file system that dm-verity protects cannot be written, so it cannot be mounted with rw. "
                 "Remove the option.",
             )
+        elif item["mountPoint"] == "/" and item.get("growOnBoot"):
+            yield (
+                (*path, "growOnBoot"),
+                "A root file system that dm-verity protects stays as it is, so it cannot grow. Remove growOnBoot.",
+            )
 
 
 @SUBJECT.rule(
     "systemConfig.immutability",
     "systemConfig.bootloader",
-    example=_LAYOUT.format(root="", size="16MiB", hashes="")
+    example=_LAYOUT.format(root="", size="16MiB", hashes="", fs="ext4")
     .replace("kernel:", "bootloader:")
     .replace("uki: true", "provider: grub"),
 )
@@ -178,11 +182,136 @@ def verity_has_its_bootloader(template: LocatedMapping) -> t.Iterator[Finding]:
         )
 
 
+@SUBJECT.rule(
+    "disk",
+    "target",
+    "systemConfig.immutability",
+    example="""
+    disk:
+      size: 2GiB
+      partitionTableType: mbr
+      partitions:
+        - {id: boot, type: esp, fsType: fat32, size: 256MiB, mountPoint: /boot/efi}
+        - {id: root, fsType: squashfs, size: 1GiB, mountPoint: /}
+        - {id: roothashmap, size: 16MiB}
+    systemConfig:
+      immutability:
+        enabled: true
+      kernel:
+        uki: true
+    """,
+)
+def protected_root_is_found_by_its_hash(template: LocatedMapping) -> t.Iterator[Finding]:
+    """The two partitions have the halves of the root hash as their PARTUUIDs, which only a GPT keeps."""
+    if _is_enabled(template) and partitions(template) and is_mbr(template):
+        yield (
+            ("disk", "partitionTableType"),
+            "A root file system that dm-verity protects is found by the identifiers of its partitions, which an MBR "
+            "does not keep. Use partitionTableType: gpt.",
+        )
+
+
+@SUBJECT.rule(
+    "disk",
+    "target",
+    "systemConfig.immutability",
+    example=_LAYOUT.format(root="", size="16MiB", hashes="", fs="xfs"),
+)
+def protected_root_can_be_made_again(template: LocatedMapping) -> t.Iterator[Finding]:
+    """A protected root file system is of a kind that is the same, bit by bit, each time it is made."""
+    for path, item in partitions(template) if _is_enabled(template) else ():
+        if item["mountPoint"] == "/" and item.get("fsType") and item["fsType"] not in _PROTECTED:
+            yield (
+                (*path, "fsType"),
+                f"A root file system of the type {item['fsType']} cannot be protected by dm-verity. Use "
+                f"{', '.join(_PROTECTED[:-1])} or {_PROTECTED[-1]}.",
+            )
+
+
+@SUBJECT.rule(
+    "systemConfig.immutability",
+    example="""
+    systemConfig:
+      immutability:
+        etc: readonly
+    """,
+)
+def etc_belongs_to_a_protected_root(template: LocatedMapping) -> t.Iterator[Finding]:
+    """What becomes of changes in /etc is asked only of a protected root file system."""
+    if not _is_enabled(template) and "etc" in template["systemConfig"]["immutability"]:
+        yield (
+            ("systemConfig", "immutability", "etc"),
+            "immutability.etc has an effect on a protected root file system only. Remove it, or use enabled: true.",
+        )
+
+
+@SUBJECT.rule(
+    "disk",
+    "systemConfig.immutability",
+    "systemConfig.additionalFiles",
+    example="""
+    systemConfig:
+      immutability:
+        enabled: true
+        etc: persistent
+      kernel:
+        uki: true
+    """,
+)
+def persistent_etc_has_its_partition(template: LocatedMapping) -> t.Iterator[Finding]:
+    """Changes in /etc that outlive the running system lie on the partition at /var, which the build's fstab names."""
+    protection = Protection.of(
+        Immutability.from_data(template["systemConfig"]["immutability"]), Disk.from_data(template["disk"])
+    )
+    if protection is None or protection.etc != PERSISTENT:
+        return
+    path = ("systemConfig", "immutability", "etc")
+    if protection.var != PERSISTENT:
+        yield (
+            path,
+            "Changes in /etc can only be kept on a partition that is mounted at /var, and there is none. Add one with "
+            "type: linux-var and mountPoint: /var, or use etc: volatile.",
+        )
+    if any(item["final"] == "/etc/fstab" for item in template["systemConfig"]["additionalFiles"]):
+        yield (
+            path,
+            "The partition for changes in /etc is found by the fstab that the build writes, but the template brings "
+            "its own. Remove that, or use etc: volatile.",
+        )
+
+
+@SUBJECT.rule(
+    "disk",
+    "systemConfig.immutability",
+    "systemConfig.security",
+    example="""
+    systemConfig:
+      immutability:
+        enabled: true
+      kernel:
+        uki: true
+      security:
+        selinux: enforcing
+    """,
+)
+def changes_have_labels(template: LocatedMapping) -> t.Iterator[Finding]:
+    """What SELinux enforces needs labels, which directories that begin empty in memory do not have."""
+    protection = Protection.of(
+        Immutability.from_data(template["systemConfig"]["immutability"]), Disk.from_data(template["disk"])
+    )
+    if protection and protection.has_overlays and template["systemConfig"]["security"].get("selinux") == "enforcing":
+        yield (
+            ("systemConfig", "security", "selinux"),
+            "The directories for changes in /etc and /var have no SELinux labels when the system starts. Use selinux: "
+            "permissive; or immutability.etc: readonly, and a partition that is mounted at /var.",
+        )
+
+
 @SUBJECT.advice(
     "systemConfig.immutability",
     "systemConfig.kernel",
     "systemConfig.bootloader",
-    example=_LAYOUT.format(root="", size="16MiB", hashes="").replace("uki: true", "uki: false"),
+    example=_LAYOUT.format(root="", size="16MiB", hashes="", fs="ext4").replace("uki: true", "uki: false"),
 )
 def root_hash_is_part_of_the_kernel_image(template: LocatedMapping) -> t.Iterator[Finding]:
     """The root hash lies in a unified kernel image, which can be signed."""
@@ -195,4 +324,4 @@ def root_hash_is_part_of_the_kernel_image(template: LocatedMapping) -> t.Iterato
         )
 
 
-__all__ = ("SUBJECT", "hash_partitions", "hash_tree_size")
+__all__ = ("SUBJECT", "hash_partitions")

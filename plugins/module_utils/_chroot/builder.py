@@ -22,8 +22,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.configur
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.families import INSTALLERS
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
+    Generator,
     InitramfsSettings,
     choose_generator,
+    file_system_at,
     make_initramfs,
     relevant_content,
     root_file_system,
@@ -49,6 +51,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._io import diges
 from ansible_collections.os_image.composer.plugins.module_utils._repository.keys import with_kept_keys
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Stage
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import PERSISTENT, Protection
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 #: Raised whenever the same packages or settings give another layer than before.
@@ -282,6 +285,10 @@ class TreeBuilder:
                 wanted = self._document.provider.initramfs.generator
             live = live_system(root, wanted) if IMAGE_TYPES[self._document.target.image_type].is_medium else None
             generator = choose_generator(files, live.generator if live else wanted)
+            disk = self._document.disk
+            protection = Protection.of(self._system.immutability, disk)
+            if protection is not None and generator is not None:
+                generator.require_verity(files)
         if generator is None:
             self._progress.milestone(
                 "Chroot", "The image has a kernel, but no initramfs: no generator is installed", level="warn"
@@ -290,10 +297,12 @@ class TreeBuilder:
         extra = self._system.kernel.enable_extra_modules.split()
         settings = InitramfsSettings(
             generator.name,
-            root_file_system(self._document.disk),
+            root_file_system(disk),
             (*(LIVE_MODULES if live else ()), *extra),
             self._family.initramfs_name,
             tuple(live.generator_module.split()) if live else (),
+            protection,
+            file_system_at("/var", disk) if protection is not None and protection.etc == PERSISTENT else "",
         )
         digest = digest_of(
             {
@@ -304,6 +313,7 @@ class TreeBuilder:
                 **({"revision": generator.revision} if generator.revision else {}),
                 "modules": [*settings.modules(), *settings.generator_modules],
                 "file system": settings.root_fs_type,
+                **({"protection": self._protection_inputs(generator, protection, settings)} if protection else {}),
                 "configuration": relevant_content([configuration.root]),
             }
         )
@@ -319,6 +329,10 @@ class TreeBuilder:
 
         reusing = "Reusing the initramfs"
         return self._get_or_build("initramfs", digest, build, newest=epoch, reusing=reusing)[0]
+
+    @staticmethod
+    def _protection_inputs(generator: type[Generator], protection: Protection, settings: InitramfsSettings) -> Facts:
+        return {"files": dict(generator.protection_files(protection)), "state": settings.state_fs_type}
 
 
 def _empty(directory: str) -> None:

@@ -20,10 +20,13 @@ import os
 import stat
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._chroot import verity
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import Protection
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
@@ -133,6 +136,8 @@ class InitramfsSettings:
     :ivar extra_modules: The template's C(kernel.enableExtraModules), and what a live system needs.
     :ivar name: Its name in /boot; C({}) is the version of the kernel.
     :ivar generator_modules: What the generator itself has to be told to put in; dracut's modules.
+    :ivar protection: How a protected root file system is opened and changed; V(None) when it is not protected.
+    :ivar state_fs_type: The file system that is mounted at /var, when it takes the changes of a protected one.
     """
 
     generator: str
@@ -140,12 +145,18 @@ class InitramfsSettings:
     extra_modules: tuple[str, ...]
     name: str = "initrd.img-{}"
     generator_modules: tuple[str, ...] = ()
+    protection: Protection | None = None
+    state_fs_type: str = ""
 
     def modules(self) -> list[str]:
         """Return the names of the modules, without duplicates."""
         names = [name for group in STORAGE_MODULES.values() for name in group]
         # Those that are part of the kernel are skipped.
         names += file_system(self.root_fs_type).kernel_modules
+        if self.protection is not None:
+            names += verity.MODULES
+            names += verity.OVERLAY_MODULES if self.protection.has_overlays else ()
+            names += file_system(self.state_fs_type).kernel_modules if self.state_fs_type else ()
         return list(dict.fromkeys([*names, *self.extra_modules]))
 
 
@@ -155,6 +166,9 @@ class Generator(abc.ABC):
     name: t.ClassVar[str]
     program: t.ClassVar[str]
     package: t.ClassVar[str]
+    #: What opens a root file system that dm-verity protects, and what distributions call the package that has it.
+    opener: t.ClassVar[str]
+    opener_packages: t.ClassVar[tuple[str, ...]]
     #: Raised whenever the same tree and settings give another initramfs than before.
     revision: t.ClassVar[int] = 0
 
@@ -168,6 +182,28 @@ class Generator(abc.ABC):
         """Tell whether the tree has the program."""
         return files.is_executable(cls.program)
 
+    @classmethod
+    def protection_files(cls, protection: Protection) -> t.Mapping[str, str]:
+        """Return what it puts into the initramfs for a protected root file system: path, in its own terms -> content.
+
+        A change of it makes another initramfs.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def require_verity(cls, files: TreeFiles) -> None:
+        """Check that the tree has what opens a protected root file system.
+
+        :raises ChrootError: It has not.
+        """
+        if not files.is_executable(cls.opener):
+            raise ChrootError(
+                f"The root tree has no {cls.opener}, by which an initramfs of {cls.name} opens a root file system that "
+                "dm-verity protects.",
+                remedy=f"Add the package that has it to systemConfig.packages; distributions call it "
+                f"{' or '.join(cls.opener_packages)}.",
+            )
+
     @abc.abstractmethod
     def make(self, kernel: str, path: str) -> None:
         """Make the initramfs of one kernel.
@@ -175,6 +211,10 @@ class Generator(abc.ABC):
         :param kernel: Its version, as in /lib/modules.
         :param path: The file to write, a path of the tree.
         """
+
+    def _protection_files(self) -> t.Mapping[str, str]:
+        protection = self._settings.protection
+        return {} if protection is None else self.protection_files(protection)
 
     def _has(self, program: str) -> bool:
         return self._files.is_executable(f"/usr/bin/{program}")
@@ -186,8 +226,17 @@ class InitramfsTools(Generator):
     name = "initramfs-tools"
     program = "/usr/sbin/mkinitramfs"
     package = "initramfs-tools"
+    opener = "/usr/sbin/veritysetup"
+    opener_packages = ("cryptsetup-bin",)
 
     _CONFIGURATION = "/run/initramfs-tools"
+
+    @classmethod
+    def protection_files(cls, protection: Protection) -> t.Mapping[str, str]:
+        scripts = {"hooks/os-image-verity": verity.HOOK, "scripts/local-top/os-image-verity": verity.OPEN_ROOT}
+        if protection.has_overlays:
+            scripts["scripts/local-bottom/os-image-overlays"] = verity.local_bottom(protection)
+        return scripts
 
     def make(self, kernel: str, path: str) -> None:
         compression = "zstd" if self._has("zstd") else "gzip"
@@ -201,6 +250,7 @@ class InitramfsTools(Generator):
             "RESUME": "none",
         }
         text = "".join(f"{name}={value}\n" for name, value in settings.items())
+        protection = self._protection_files()
         script = [
             "set -e",
             f"mkdir {self._CONFIGURATION}",
@@ -208,6 +258,8 @@ class InitramfsTools(Generator):
             f"mkdir -p {self._CONFIGURATION}/conf.d {self._CONFIGURATION}/hooks",
             f"cp /run/composer.conf {self._CONFIGURATION}/conf.d/00-os-image-composer",
             f"cp /run/composer.hook {self._CONFIGURATION}/hooks/os-image-composer",
+            *(f"mkdir -p {self._CONFIGURATION}/{os.path.dirname(name)}" for name in protection),
+            *(f"cp /run/composer.{number} {self._CONFIGURATION}/{name}" for number, name in enumerate(protection)),
             f"exec mkinitramfs -d {self._CONFIGURATION} -o {path} {kernel}",
         ]
         self._sandbox.run(
@@ -215,6 +267,7 @@ class InitramfsTools(Generator):
             files={
                 "/run/composer.conf": text,
                 "/run/composer.hook": _HOOK.format(modules=" ".join(self._settings.modules())),
+                **{f"/run/composer.{number}": text for number, text in enumerate(protection.values())},
             },
             environment={"TMPDIR": "/tmp"},  # noqa: S108  (a tmpfs of the sandbox)
             what=f"Making the initramfs of kernel {kernel}",
@@ -227,10 +280,22 @@ class Dracut(Generator):
     name = "dracut"
     program = "/usr/bin/dracut"
     package = "dracut"
+    opener = "/usr/lib/systemd/systemd-veritysetup"
+    opener_packages = ("systemd-cryptsetup", "systemd-udev", "systemd")
     revision = 1
+
+    @classmethod
+    def protection_files(cls, protection: Protection) -> t.Mapping[str, str]:
+        return verity.dracut_files(protection)
 
     def make(self, kernel: str, path: str) -> None:
         compression = "zstd -3" if self._has("zstd") else "gzip -1 -n"
+        modules = list(self._settings.generator_modules)
+        file_systems = filter(None, (self._settings.root_fs_type, self._settings.state_fs_type))
+        if self._settings.protection is not None:
+            modules += verity.DRACUT_MODULES
+        protection = self._protection_files()
+        included = [("--include", f"/run/composer.{number}", name) for number, name in enumerate(protection)]
         self._sandbox.run(
             [
                 "dracut",
@@ -244,12 +309,14 @@ class Dracut(Generator):
                 "--tmpdir",
                 "/tmp",  # noqa: S108  (a tmpfs of the sandbox)
                 "--filesystems",
-                self._settings.root_fs_type,
+                " ".join(dict.fromkeys(file_systems)),
                 "--drivers",
                 " ".join(self._settings.modules()),
-                *(["--add", " ".join(self._settings.generator_modules)] if self._settings.generator_modules else []),
+                *(["--add", " ".join(modules)] if modules else []),
+                *(word for words in included for word in words),
                 path,
             ],
+            files={f"/run/composer.{number}": text for number, text in enumerate(protection.values())},
             what=f"Making the initramfs of kernel {kernel}",
         )
 
@@ -276,15 +343,23 @@ def choose_generator(files: TreeFiles, wanted: str) -> type[Generator] | None:
     )
 
 
+def protection_inputs(protection: Protection) -> dict[str, t.Any]:
+    """Return what shapes the initramfs of a protected system, whichever generator the tree turns out to have."""
+    files = {generator.name: dict(generator.protection_files(protection)) for generator in GENERATORS}
+    return {**dataclasses.asdict(protection), "files": digest_of(files)}
+
+
 def root_file_system(disk: Disk) -> str:
     """Return the file system of the root partition, whose driver an initramfs needs.
 
     :param disk: The template's; without a root partition, as an ISO has none, the driver is ext4's.
     """
-    for partition in disk.partitions:
-        if partition.mount_point == "/":
-            return partition.fs_type or _DEFAULT_FILE_SYSTEM
-    return _DEFAULT_FILE_SYSTEM
+    return file_system_at("/", disk) or _DEFAULT_FILE_SYSTEM
+
+
+def file_system_at(mount_point: str, disk: Disk) -> str:
+    """Return the file system that a disk has at a place; empty when no partition is mounted there."""
+    return next((item.fs_type or "" for item in disk.partitions if item.mount_point == mount_point), "")
 
 
 def relevant_content(layers: t.Sequence[str]) -> dict[str, str]:
@@ -362,7 +437,9 @@ __all__ = (
     "InitramfsSettings",
     "InitramfsTools",
     "choose_generator",
+    "file_system_at",
     "make_initramfs",
+    "protection_inputs",
     "relevant_content",
     "root_file_system",
 )

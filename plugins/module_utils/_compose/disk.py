@@ -5,7 +5,11 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""A disk from a root tree: boot files and fstab into the tree, then each partition into the image."""
+"""A disk from a root tree: boot files and fstab into the tree, then each partition into the image.
+
+With dm-verity the root hash is known when the root partition is written, and the boot files hold it: they are made once
+before, as large as they will be, and once again behind it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
     BootContext,
     BootFiles,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import kernel_command_line, security_words
+from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import (
+    kernel_command_line,
+    security_words,
+    verity_words,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import default_kernel_first, find_kernels
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kinds import bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
@@ -36,6 +44,14 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
 from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
+from ansible_collections.os_image.composer.plugins.module_utils._disk.verity import (
+    UNKNOWN_HASH,
+    hash_partition,
+    hash_tree_size,
+    make_hash_tree,
+    partition_uuids,
+    protected_layout,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
@@ -44,8 +60,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._mkfs.kinds impo
 from ansible_collections.os_image.composer.plugins.module_utils._mkfs.volume import Source, Volume, too_small
 from ansible_collections.os_image.composer.plugins.module_utils._namespace import bind, unmount
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
-from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, show_size
+from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, align_up, show_size
+from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into, copy_out
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import Protection
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _FSTAB = "/etc/fstab"
@@ -59,12 +77,16 @@ class DiskIdentity:
     :ivar partitions: Partition id -> PARTUUID.
     :ivar file_systems: Partition id -> identifier of its file system.
     :ivar seeds: Partition id -> UUID for what else has to be fixed in its file system.
+    :ivar hash_tree: The UUID of dm-verity's hashes.
+    :ivar hash_salt: What their blocks are hashed with: 64 hexadecimal digits.
     """
 
     disk: str
     partitions: t.Mapping[str, str]
     file_systems: t.Mapping[str, str]
     seeds: t.Mapping[str, str]
+    hash_tree: str
+    hash_salt: str
 
     @classmethod
     def derive(cls, layout: DiskLayout, build_digest: str) -> DiskIdentity:
@@ -86,7 +108,18 @@ class DiskIdentity:
                 for partition in formatted
             },
             seeds={name: derive_uuid(build_digest, f"hash seed/{name}") for name in ids},
+            hash_tree=derive_uuid(build_digest, "dm-verity"),
+            hash_salt=derive_hex(build_digest, "dm-verity salt", 64),
         )
+
+    def with_root_hash(self, root: str, hashes: str, root_hash: str) -> DiskIdentity:
+        """Return the same with the PARTUUIDs by which a protected root file system is found.
+
+        :param root: The id of the root partition.
+        :param hashes: The id of the one with its hashes.
+        """
+        data, tree = partition_uuids(root_hash)
+        return dataclasses.replace(self, partitions={**self.partitions, root: data, hashes: tree})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +131,7 @@ class BootOptions:
     :ivar use_signed: Whether the distribution's signed programs boot it.
     :ivar timeout: Seconds that the menu is shown; V(None) leaves it to the bootloader.
     :ivar default: The version of the kernel to boot, or its beginning; empty for C(kernel_version).
+    :ivar protection: How dm-verity protects the root file system; V(None) when it does not.
     """
 
     boot_type: str
@@ -111,6 +145,7 @@ class BootOptions:
     use_signed: bool
     timeout: int | None
     default: str
+    protection: Protection | None = None
 
     @classmethod
     def of(cls, document: TemplateDocument) -> BootOptions:
@@ -129,6 +164,7 @@ class BootOptions:
             use_signed=loader.signed,
             timeout=loader.timeout,
             default=loader.default,
+            protection=Protection.of(system.immutability, document.disk),
         )
 
 
@@ -165,6 +201,8 @@ class DiskComposer:
         self.documents = documents
         #: Path on the EFI system partition -> SHA-256 of each EFI program that the bootloader put there.
         self.efi_programs: t.Mapping[str, str] = {}
+        #: The root hash of dm-verity; empty when nothing is protected, or as long as nobody knows it.
+        self.root_hash = ""
 
     def compose(self, tree: str, image: str, contexts: FileContexts | None = None) -> ComposedBoot:
         """Write the image.
@@ -176,8 +214,8 @@ class DiskComposer:
         :raises BootError: The image could not boot.
         """
         self._check_file_systems()
+        self._mark_protected()
         boot, files = self._prepare_tree(tree)
-        self.efi_programs = files.esp.programs()
         if contexts is not None:
             self.progress.milestone("Disk", "Labelling the files for SELinux")
             self._make_own_directories(tree)
@@ -185,25 +223,75 @@ class DiskComposer:
         usages = self._measure(tree, files.esp.files)
         if self.layout.needs_content:
             self.layout = self.layout.with_content(self._content_sizes(usages))
+            self._mark_protected()
         sources = self._sources(tree, files.esp.files, usages)
         self._check_space(os.path.dirname(image), sources)
         temporary = os.path.join(self.scratch, "image")
         with open(temporary, "xb") as stream:
             stream.truncate(self.layout.size)
-        self.progress.milestone("Disk", f"Partitioning the disk ({show_size(self.layout.size)})")
-        script = table_script(self.layout, disk_id=self.identity.disk, partition_uuids=self.identity.partitions)
-        write_table(temporary, script, self.runner)
-        with contextlib.ExitStack() as stack:
-            # From the inside out, so that what belongs to a partition is out of sight for those around it; but first
-            # the ESP, which also gets files of the others.
-            for partition in sorted(self.layout.partitions, key=_order, reverse=True):
-                self._write(partition, temporary, sources.get(partition.id))
-                if partition.mount_point not in (None, "/"):
-                    self._cover(tree, partition, stack)
+        if self.boot.protection is None:
+            self._write_table(temporary)
+        self._write_file_systems(tree, temporary, sources)
+        if self.boot.protection is not None:
+            boot, files = self._protect(tree, temporary, sources)
+            self._write_table(temporary)
+        self.efi_programs = files.esp.programs()
         if files.bios is not None:
             write_bios_program(temporary, files.bios, self.layout)
         os.rename(temporary, image)
         return boot
+
+    def _write_table(self, image: str) -> None:
+        self.progress.milestone("Disk", f"Partitioning the disk ({show_size(self.layout.size)})")
+        script = table_script(self.layout, disk_id=self.identity.disk, partition_uuids=self.identity.partitions)
+        write_table(image, script, self.runner)
+
+    def _mark_protected(self) -> None:
+        if self.boot.protection is not None:
+            self.layout = protected_layout(self.layout, self.boot.arch)
+
+    def _write_file_systems(self, tree: str, image: str, sources: t.Mapping[str, Source]) -> None:
+        with contextlib.ExitStack() as stack:
+            # From the inside out, so that what belongs to a partition is out of sight for those around it; but first
+            # the ESP, which also gets files of the others.
+            for partition in sorted(self.layout.partitions, key=_order, reverse=True):
+                # The ESP of a protected system has to wait for the root hash.
+                if not (partition.is_esp and self.boot.protection is not None):
+                    self._write(partition, image, sources.get(partition.id))
+                if partition.mount_point not in (None, "/"):
+                    self._cover(tree, partition, stack)
+
+    def _protect(self, tree: str, image: str, sources: t.Mapping[str, Source]) -> t.Tuple[ComposedBoot, BootFiles]:
+        """Write the hashes of the root partition, and the ESP with the root hash; returns how that boots."""
+        root, hashes, esp = self.layout.root, hash_partition(self.layout), self.layout.esp
+        if root is None or hashes is None or esp is None:
+            raise DiskError("A protected disk has a root partition, one for its hashes, and an EFI system partition.")
+        self.progress.milestone("Disk", f"Writing partition {hashes.number}: {hashes.id} (hashes of {root.id})")
+        data, tree_of_hashes = os.path.join(self.scratch, "verity.data"), os.path.join(self.scratch, "verity.hashes")
+        copy_out(image, root.offset, root.size, data)
+        self.root_hash = make_hash_tree(
+            data,
+            tree_of_hashes,
+            salt=self.identity.hash_salt,
+            identifier=self.identity.hash_tree,
+            runner=self.runner,
+        )
+        needed = os.stat(tree_of_hashes).st_size
+        if needed > hashes.size:
+            raise DiskError(
+                f"The partition {hashes.id!r} has {show_size(hashes.size)}, but the hashes of {root.id!r} need "
+                f"{show_size(needed)}.",
+                remedy="Use size: content.",
+            )
+        copy_into(tree_of_hashes, image, hashes.offset)
+        for path in (data, tree_of_hashes):
+            os.unlink(path)
+        self.identity = self.identity.with_root_hash(root.id, hashes.id, self.root_hash)
+        scratch = os.path.join(self.scratch, "protected")
+        os.mkdir(scratch)
+        boot, files = self._stage_boot(tree, scratch)
+        self._write(esp, image, dataclasses.replace(sources[esp.id], files=files.esp.files))
+        return boot, files
 
     def _check_file_systems(self) -> None:
         for partition in self.layout.partitions:
@@ -221,16 +309,40 @@ class DiskComposer:
 
     def _prepare_tree(self, tree: str) -> t.Tuple[ComposedBoot, BootFiles]:
         """Write fstab and the bootloader's files into the tree; returns what goes elsewhere, too."""
+        self.progress.milestone("Boot", f"Installing the bootloader {self.boot.provider}")
+        boot, files = self._stage_boot(tree, self.scratch)
+        writer = TreeWriter(tree, self.epoch)
+        for partition in self.layout.partitions:
+            if partition.mount_point:
+                writer.make_directory(partition.mount_point)
+        if self.boot.keep_fstab:
+            self.progress.milestone("Disk", f"Keeping the template's own {_FSTAB}")
+        else:
+            table = fstab(self.layout, self.identity.partitions, self.boot.protection)
+            writer.write(_FSTAB, table.encode("utf-8"))
+        for path, data in {**files.tree, **growth_files(tree, self.layout)}.items():
+            writer.write(path, data)
+        if self.documents is not None:
+            for path, data in self.documents(tree).items():
+                writer.write(path, data)
+        writer.finish()
+        return boot, files
+
+    def _stage_boot(self, tree: str, scratch: str) -> t.Tuple[ComposedBoot, BootFiles]:
+        """Make the bootloader's files.
+
+        :param scratch: A directory for those of them that are no files of the tree.
+        """
         root = self.layout.root
         if root is None:
             raise DiskError(
                 "No partition is mounted at /.",
                 remedy="Give one of disk.partitions the mountPoint /, with fsType ext4.",
             )
-        self.progress.milestone("Boot", f"Installing the bootloader {self.boot.provider}")
         kernels = default_kernel_first(find_kernels(tree), self.boot.default or self.boot.kernel_version)
         further = [*self._root_words(root), *self.boot.security_words]
-        cmdline = kernel_command_line(self.identity.partitions[root.id], self.boot.cmdline, further)
+        root_uuid = None if self.boot.protection is not None else self.identity.partitions[root.id]
+        cmdline = kernel_command_line(root_uuid, self.boot.cmdline, further)
         loader = bootloader(self.boot.boot_type, self.boot.provider)
         files = loader.stage(
             BootContext(
@@ -242,25 +354,11 @@ class DiskComposer:
                 cmdline=cmdline,
                 use_uki=self.boot.use_uki,
                 runner=self.runner,
-                scratch=self.scratch,
+                scratch=scratch,
                 use_signed=self.boot.use_signed,
                 timeout=self.boot.timeout,
             )
         )
-        writer = TreeWriter(tree, self.epoch)
-        for partition in self.layout.partitions:
-            if partition.mount_point:
-                writer.make_directory(partition.mount_point)
-        if self.boot.keep_fstab:
-            self.progress.milestone("Disk", f"Keeping the template's own {_FSTAB}")
-        else:
-            writer.write(_FSTAB, fstab(self.layout, self.identity.partitions).encode("utf-8"))
-        for path, data in {**files.tree, **growth_files(tree, self.layout)}.items():
-            writer.write(path, data)
-        if self.documents is not None:
-            for path, data in self.documents(tree).items():
-                writer.write(path, data)
-        writer.finish()
         return ComposedBoot(loader.name, files.entries, kernels[0].version, cmdline), files
 
     def _make_own_directories(self, tree: str) -> None:
@@ -275,6 +373,8 @@ class DiskComposer:
     def _root_words(self, root: Partition) -> t.Sequence[str]:
         """Return what the kernel must be told about the root file system."""
         fs = file_system(root.fs_type)
+        if self.boot.protection is not None:
+            return [*verity_words(self.root_hash or UNKNOWN_HASH), f"rootfstype={fs.fstab_type}"]
         if not fs.is_read_only:
             return ()
         words = [f"rootfstype={fs.fstab_type}", "ro"]
@@ -297,11 +397,16 @@ class DiskComposer:
         return usages
 
     def _content_sizes(self, usages: t.Mapping[str, Usage]) -> t.Dict[str, int]:
-        return {
+        sizes = {
             partition.id: file_system(partition.fs_type).content_size(usages[partition.id])
             for partition in self.layout.partitions
-            if partition.fits_content
+            if partition.fits_content and partition.fs_type
         }
+        root, hashes = self.layout.root, hash_partition(self.layout)
+        if root is not None and hashes is not None and hashes.fits_content and not hashes.fs_type:
+            # A root that takes the rest of the disk becomes smaller by this, but never larger.
+            sizes[hashes.id] = hash_tree_size(align_up(sizes.get(root.id, root.size), MIB))
+        return sizes
 
     def _sources(self, tree: str, esp_files: t.Mapping[str, str], usages: t.Mapping[str, Usage]) -> t.Dict[str, Source]:
         """Return what goes onto each partition, having checked that it fits."""

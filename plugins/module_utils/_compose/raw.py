@@ -39,6 +39,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.model 
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 
+class HashTree:
+    """The hashes of a protected root file system, as something that a program of the build host makes."""
+
+    tools: t.ClassVar[t.Tuple[str, ...]] = ("veritysetup",)
+    shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("veritysetup",)
+
+
 class RawImage(ImageType):
     """A disk.
 
@@ -56,7 +63,10 @@ class RawImage(ImageType):
     def parts(self) -> t.Sequence[Part]:
         boot = BootOptions.of(self.document)
         formats = [entry.fs_type for entry in self.disk.partitions if entry.fs_type]
-        return [self, *(file_system(name) for name in formats), bootloader(boot.boot_type, boot.provider)]
+        parts: t.List[Part] = [self, *(file_system(name) for name in formats)]
+        if boot.protection is not None:
+            parts.append(HashTree())
+        return [*parts, bootloader(boot.boot_type, boot.provider)]
 
     def facts(self) -> Facts:
         layout = disk_layout(self.disk)
@@ -92,8 +102,8 @@ class RawImage(ImageType):
                 contexts = FileContexts.of(TreeFiles(root))
             with workplace.writable_tree(only_metadata=contexts is not None) as root:
                 boot = composer.compose(root, image, contexts)
-        # With the sizes of partitions that fit their content.
-        layout = composer.layout
+        # With the sizes of partitions that fit their content, and the identifiers that follow from it.
+        layout, identity = composer.layout, composer.identity
         varying = _varying(layout)
         if varying:
             workplace.progress.milestone(
@@ -109,6 +119,7 @@ class RawImage(ImageType):
                 "table": layout.table,
                 "reproducible": not varying,
                 "efi_programs": [{"path": f"/{path}", "sha256": it} for path, it in composer.efi_programs.items()],
+                **({"root_hash": composer.root_hash} if composer.root_hash else {}),
             },
         )
 

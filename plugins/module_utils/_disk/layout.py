@@ -28,6 +28,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._partition_type 
     MBR_FLAGS,
     MBR_LINUX,
     PARTITION_FLAGS,
+    PARTITION_TYPES,
+    holds_root_hashes,
     mbr_type,
     type_guid,
 )
@@ -529,7 +531,9 @@ class _Planner:
     def _check_content(self, index: int, entry: model.Partition) -> None:
         """Check that what is said about a file system is said of one."""
         path = ("partitions", index)
-        if entry.size == CONTENT and not (entry.fs_type and _kind(entry).holds_files):
+        guid = PARTITION_TYPES.get(entry.type or "", (entry.type_uuid or "").lower())
+        has_content = (entry.fs_type and _kind(entry).holds_files) or holds_root_hashes(entry.id, guid)
+        if entry.size == CONTENT and not has_content:
             self._problem(
                 (*path, "size"),
                 f"The partition {entry.id!r} has no files that it could be as large as. Give it a size.",

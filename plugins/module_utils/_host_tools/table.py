@@ -164,6 +164,7 @@ HOST_TOOLS: t.Mapping[str, HostTool] = {
         HostTool("umount", _MOUNT),
         HostTool("unshare", _UTIL_LINUX),
         HostTool("unsquashfs", _SQUASHFS_TOOLS, ("-version",)),
+        HostTool("veritysetup", HostPackage("cryptsetup-bin", {"redhat": "veritysetup", "azurelinux": "veritysetup"})),
         HostTool("xorriso", HostPackage("xorriso"), ("-version",)),
         HostTool("xz", HostPackage("xz-utils", {"redhat": "xz", "azurelinux": "xz"})),
         HostTool("zstd", HostPackage("zstd")),

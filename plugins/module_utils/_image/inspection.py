@@ -358,7 +358,8 @@ class Inspection:
     def verity(self) -> t.Dict[str, t.Any] | None:
         """What is known of dm-verity; V(None) when nothing of it is there."""
         cmdlines = [entry.cmdline for entry in self.boot_entries]
-        return verity_facts(self.superblocks, cmdlines, self.table.partitions if self.table else ())
+        partitions = self.table.partitions if self.table else ()
+        return verity_facts(self.superblocks, cmdlines, partitions, self.source.raw)
 
     def as_facts(self) -> t.Dict[str, t.Any]:
         """Return everything that is known."""

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import re
 import struct
@@ -79,12 +80,87 @@ def root_hashes(cmdlines: t.Iterable[str]) -> t.List[t.Tuple[str, str]]:
     return list(dict.fromkeys(found))
 
 
+class HashTree:
+    """The hashes of a device: blocks of hashes in levels, the one block of the uppermost first.
+
+    :param raw: The image.
+    :param superblock: What tells their form.
+    :param data: The partition that they protect.
+    :param hashes: The partition that has them.
+    """
+
+    def __init__(self, raw: str, superblock: VeritySuperblock, data: TablePartition, hashes: TablePartition) -> None:
+        self._raw = raw
+        self._superblock = superblock
+        self._data = data
+        self._hashes = hashes
+        self._salt = bytes.fromhex(superblock.salt)
+        self._size = hashlib.new(superblock.algorithm).digest_size if self.can_be_read(superblock) else 1
+        # The least power of two that holds a hash.
+        self._room = 1 << (self._size - 1).bit_length()
+
+    @staticmethod
+    def can_be_read(superblock: VeritySuperblock) -> bool:
+        """Whether its form is one that is known here."""
+        sizes = (superblock.data_block_size, superblock.hash_block_size)
+        known = superblock.hash_type == 1 and superblock.algorithm in ("sha256", "sha512")
+        return known and all(size in (512, 1024, 2048, 4096) for size in sizes)
+
+    def damage(self, root_hash: str) -> str:
+        """Tell in words what does not have the hash that it should; empty when all that is protected has.
+
+        :param root_hash: What stands for all of it.
+        """
+        form = self._superblock
+        each, per_block = form.hash_block_size, form.hash_block_size // self._room
+        blocks = form.data_size // form.data_block_size
+        counts: t.List[int] = []
+        count = blocks
+        while count > 1:
+            count = -(-count // per_block)
+            counts.append(count)
+        if form.data_size > self._data.size or (1 + sum(counts)) * each > self._hashes.size:
+            return "the partitions are smaller than their hashes say"
+        expected = bytes.fromhex(root_hash)
+        place = self._hashes.start + each
+        with open(self._raw, "rb") as stream:
+            for count in reversed(counts):
+                stream.seek(place)
+                level = stream.read(count * each)
+                for index in range(count):
+                    block = level[index * each : (index + 1) * each]
+                    if self._hash(block) != self._entry(expected, index):
+                        return f"block {(place - self._hashes.start) // each + index} of the hashes"
+                expected = level
+                place += count * each
+            return self._data_damage(stream, blocks, expected)
+
+    def _data_damage(self, stream: t.BinaryIO, blocks: int, expected: bytes) -> str:
+        each = self._superblock.data_block_size
+        empty = bytes(each)
+        hash_of_empty = self._hash(empty)
+        stream.seek(self._data.start)
+        for index in range(blocks):
+            block = stream.read(each)
+            if (hash_of_empty if block == empty else self._hash(block)) != self._entry(expected, index):
+                return f"block {index} of the data"
+        return ""
+
+    def _entry(self, level: bytes, index: int) -> bytes:
+        start = index * self._room
+        return level[start : start + self._size]
+
+    def _hash(self, block: bytes) -> bytes:
+        return hashlib.new(self._superblock.algorithm, self._salt + block).digest()
+
+
 def verity_facts(
     superblocks: t.Sequence[VeritySuperblock],
     cmdlines: t.Iterable[str],
     partitions: t.Sequence[TablePartition],
+    raw: str,
 ) -> t.Dict[str, t.Any] | None:
-    """Return what is known of dm-verity; V(None) when nothing of it is there.
+    """Return what is known of dm-verity, with the data checked against it; V(None) when nothing of it is there.
 
     The Discoverable Partitions Specification finds the two partitions by the root hash: the PARTUUID of the data is its
     first half, that of the hashes is its second (of 256 bits; of longer ones the first and last 128 bits).
@@ -92,20 +168,36 @@ def verity_facts(
     demanded = root_hashes(cmdlines)
     if not demanded and not superblocks:
         return None
-    by_uuid = {partition.uuid: partition.number for partition in partitions if partition.uuid}
+    by_uuid = {partition.uuid: partition for partition in partitions if partition.uuid}
     roots = []
     for target, root_hash in demanded:
-        data, hashes = (str(uuid.UUID(hex=half)) for half in (root_hash[:32], root_hash[-32:]))
+        data, hashes = (by_uuid.get(str(uuid.UUID(hex=half))) for half in (root_hash[:32], root_hash[-32:]))
         roots.append(
             {
                 "target": target,
                 "root_hash": root_hash,
-                "data_partition": by_uuid.get(data),
-                "hash_partition": by_uuid.get(hashes),
-                "found_by_uuid": data in by_uuid and hashes in by_uuid,
+                "data_partition": data.number if data else None,
+                "hash_partition": hashes.number if hashes else None,
+                "found_by_uuid": data is not None and hashes is not None,
+                **_check(raw, superblocks, root_hash, data, hashes),
             }
         )
     return {"superblocks": [superblock.as_facts() for superblock in superblocks], "root_hashes": roots}
 
 
-__all__ = ("VeritySuperblock", "read_superblock", "root_hashes", "verity_facts")
+def _check(
+    raw: str,
+    superblocks: t.Sequence[VeritySuperblock],
+    root_hash: str,
+    data: TablePartition | None,
+    hashes: TablePartition | None,
+) -> t.Dict[str, t.Any]:
+    """Check the partitions of a root hash."""
+    form = next((item for item in superblocks if hashes is not None and item.partition == hashes.number), None)
+    if data is None or hashes is None or form is None or not HashTree.can_be_read(form):
+        return {"intact": None, "damage": ""}
+    damage = HashTree(raw, form, data, hashes).damage(root_hash)
+    return {"intact": not damage, "damage": damage}
+
+
+__all__ = ("HashTree", "VeritySuperblock", "read_superblock", "root_hashes", "verity_facts")

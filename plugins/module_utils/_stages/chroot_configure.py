@@ -28,7 +28,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.builder 
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.configuration import CONFIGURATION_KEYS
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.families import INSTALLERS
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import root_file_system
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
+    protection_inputs,
+    root_file_system,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Installer
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import fetched_keys
 from ansible_collections.os_image.composer.plugins.module_utils._command import tool_version
@@ -37,6 +40,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._io import diges
 from ansible_collections.os_image.composer.plugins.module_utils._namespace import enter_mount_namespace
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Decision, Outcome, Stage, describe_change
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import Protection
 
 
 class ChrootConfigure(Stage):
@@ -48,6 +52,7 @@ class ChrootConfigure(Stage):
     def inputs(self) -> Facts:
         document, lock = self._documents()
         system, config = document.system, document.section("systemConfig")
+        protection = Protection.of(system.immutability, document.disk)
         packages = lock["packages"]
         tools = _tool_versions(INSTALLERS[document.provider.family])
         return {
@@ -61,6 +66,7 @@ class ChrootConfigure(Stage):
                 "kernel.enableExtraModules": system.kernel.enable_extra_modules,
             },
             "file system of the root partition": root_file_system(document.disk),
+            **({"protection": protection_inputs(protection)} if protection else {}),
             "image type": document.target.image_type,
             "package repositories": document.provider_fingerprint["repositories"],
             "repository keys from the network": fetched_keys(
@@ -85,7 +91,6 @@ class ChrootConfigure(Stage):
 
     def execute(self, decision: Decision) -> Outcome:
         document, lock = self._documents()
-        document.require_support()
         require_emulation(document.provider.arch, directory=self.build.path)
         enter_mount_namespace()
         work = TreeBuilder(document, lock, self)

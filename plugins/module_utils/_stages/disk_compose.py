@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import typing as t
 
@@ -26,6 +27,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._compose.workpla
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Decision, Outcome, Stage
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import Protection
 from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
 
 
@@ -41,6 +43,7 @@ class DiskCompose(Stage):
         chroot = self.build.require("chroot_configure")
         lock = self.build.read_document("packages.lock.json")
         image = image_of(document)
+        protection = Protection.of(document.system.immutability, document.disk)
         words = security_words(document.system.security, arch=document.provider.arch)
         return {
             **image.inputs(),
@@ -48,6 +51,7 @@ class DiskCompose(Stage):
             "disk": _without(document.section("disk"), "artifacts", "name"),
             "bootloader": document.section("systemConfig", "bootloader"),
             "kernel": _without(document.section("systemConfig", "kernel"), "name"),
+            **({"protection": dataclasses.asdict(protection)} if protection else {}),
             "kernel words of systemConfig.security": words,
             "build digest": document.build_digest(lock),
             "source date": lock["source_date_epoch"],

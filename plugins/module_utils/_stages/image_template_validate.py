@@ -199,7 +199,11 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
     template = _plain(assembly.template)
     provider = dict(assembly.provider.data)
     bootloader = Bootloader.from_data(template["systemConfig"]["bootloader"])
-    provider["bootloader_packages"] = list(assembly.provider.bootloader_packages[bootloader.provider])
+    packages = list(assembly.provider.bootloader_packages[bootloader.provider])
+    if template["systemConfig"]["immutability"]["enabled"]:
+        # What opens the root file system is part of the boot chain.
+        packages += assembly.provider.verity_packages
+    provider["bootloader_packages"] = packages
     added = [PackageRepository.from_data(item) for item in template["packageRepositories"]]
     replaced = {item.name for item in added}.intersection(entry["name"] for entry in provider["repositories"])
     repositories = [entry for entry in provider["repositories"] if entry["name"] not in replaced]
@@ -221,8 +225,7 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
         work_dir=work_dir,
         config_dir=config_dir,
         sources=tuple({"path": path, "sha256": sha256_file(path)} for path in assembly.sources),
-        warnings=(*assembly.warnings, *assembly.unsupported),
-        unsupported=tuple(assembly.unsupported),
+        warnings=tuple(assembly.warnings),
     )
 
 

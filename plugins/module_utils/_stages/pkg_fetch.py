@@ -113,7 +113,6 @@ class PackageFetch(Stage):
 
     def execute(self, decision: Decision) -> Outcome:
         document = TemplateDocument.read(self.build)
-        document.require_support()
         # Nothing is fetched in vain.
         require_emulation(document.provider.arch, directory=self.build.path)
         lock = self.build.read_document("packages.lock.json")

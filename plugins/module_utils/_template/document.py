@@ -15,7 +15,6 @@ import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
-from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import (
     Disk,
@@ -58,7 +57,6 @@ class TemplateDocument:
     :ivar provider_data: The mapping of the provider: architecture, family, essential packages, repositories.
     :ivar template: The merged template with all defaults; local files by absolute paths; passwords are hashes.
     :ivar files: Absolute paths of the files that the template and the provider name, with their SHA-256.
-    :ivar unsupported: What of the template cannot be built by this version, in full sentences.
     """
 
     provider_id: str
@@ -70,7 +68,6 @@ class TemplateDocument:
     config_dir: str
     sources: t.Tuple[t.Mapping[str, str], ...] = ()
     warnings: t.Tuple[str, ...] = ()
-    unsupported: t.Tuple[str, ...] = ()
 
     @classmethod
     def read(cls, build: BuildDirectory) -> TemplateDocument:
@@ -91,7 +88,6 @@ class TemplateDocument:
             **data["directories"],
             sources=tuple(data["sources"]),
             warnings=tuple(data["warnings"]),
-            unsupported=tuple(data["unsupported"]),
         )
 
     def as_data(self, *, schema_version: int) -> t.Dict[str, t.Any]:
@@ -105,19 +101,7 @@ class TemplateDocument:
             "directories": {"cache_dir": self.cache_dir, "work_dir": self.work_dir, "config_dir": self.config_dir},
             "sources": [dict(source) for source in self.sources],
             "warnings": list(self.warnings),
-            "unsupported": list(self.unsupported),
         }
-
-    def require_support(self) -> None:
-        """Refuse a template that cannot be built, before anything is downloaded or installed for it.
-
-        :raises TemplateError: It asks for what this version cannot build; the message lists all of it.
-        """
-        if self.unsupported:
-            raise TemplateError(
-                "\n".join(["The image cannot be built by this version:", *self.unsupported]),
-                details={"unsupported": list(self.unsupported)},
-            )
 
     @property
     def package_cache(self) -> str:

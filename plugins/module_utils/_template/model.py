@@ -208,6 +208,7 @@ class Immutability(Part):
     """Protection of the boot chain and the root file system."""
 
     enabled: bool
+    etc: t.Optional[str]
     secure_boot_db_key: t.Optional[str]
     secure_boot_db_crt: t.Optional[str]
     secure_boot_db_cer: t.Optional[str]

@@ -40,8 +40,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.valida
 
 #: The names that each architecture has in the packages of a family.
 PACKAGE_ARCHITECTURES: t.Mapping[str, t.Mapping[str, str]] = {
-    "deb": {"x86_64": "amd64", "aarch64": "arm64", "armv7hl": "armhf"},
-    "rpm": {"x86_64": "x86_64", "aarch64": "aarch64", "armv7hl": "armv7hl"},
+    "deb": {"x86_64": "amd64", "aarch64": "arm64"},
+    "rpm": {"x86_64": "x86_64", "aarch64": "aarch64"},
 }
 
 # The directory below osv/ that belongs to no operating system.
@@ -54,6 +54,7 @@ class ProviderConfig:
 
     :ivar data: The C(provider) of C(template.json), without what depends on the template.
     :ivar bootloader_packages: The packages that each bootloader needs.
+    :ivar verity_packages: The packages that open a root file system that dm-verity protects.
     :ivar default_template_path: The default template of the target's image type.
     :ivar directories: Where the files lie that the default template may extend.
     :ivar sources: The configuration files that were read.
@@ -63,6 +64,7 @@ class ProviderConfig:
     target: Target
     data: t.Dict[str, t.Any]
     bootloader_packages: t.Mapping[str, t.Sequence[str]]
+    verity_packages: t.Sequence[str]
     default_template_path: str
     directories: t.Tuple[str, ...]
     sources: t.Tuple[str, ...]
@@ -178,6 +180,7 @@ def load_provider(config_dir: str, template: LocatedMapping, target: Target) -> 
         target=target,
         data=data,
         bootloader_packages=dict(settings["bootloaderPackages"]),
+        verity_packages=tuple(settings["verityPackages"]),
         default_template_path=_default_template(directory, template, target),
         directories=system_directories(config_dir, target.os),
         sources=(config_path, chrootenv_path, repositories_path),

@@ -51,6 +51,8 @@ _ARCHITECTURE = _closed(
         # Packages that a bootloader needs, beside those of the template.
         "bootloaderPackages": _closed({name: _TEXTS for name in BOOTLOADERS}, default={}),
         "initramfs": _INITRAMFS,
+        # Packages that an image needs whose root file system dm-verity protects: what opens that.
+        "verityPackages": _TEXTS,
     },
     "pkgType",
     "releaseVersion",
@@ -60,7 +62,7 @@ _ARCHITECTURE = _closed(
 CONFIG_SCHEMA: Schema = {
     "type": "object",
     "additionalProperties": False,
-    "properties": {name: _ARCHITECTURE for name in ("x86_64", "aarch64", "armv7hl")},
+    "properties": {name: _ARCHITECTURE for name in ("x86_64", "aarch64")},
 }
 
 CHROOTENV_SCHEMA = _closed(

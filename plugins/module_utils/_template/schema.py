@@ -561,10 +561,19 @@ INITRAMFS = _object(
     default={},
 )
 
+#: The values of C(immutability.etc).
+ETC_FORMS = ("readonly", "volatile", "persistent")
+
 IMMUTABILITY = _object(
     "Protection of the boot chain and the root file system.",
     {
         "enabled": _boolean("Protect the root file system by dm-verity.", default=False),
+        "etc": _choice(
+            "What becomes of changes in /etc: readonly allows none; volatile, which is meant without the key, keeps "
+            "them in memory until the system ends; persistent keeps them on the partition that is mounted at /var, "
+            "where dm-verity does not protect them.",
+            ETC_FORMS,
+        ),
         "secureBootDBKey": _string(
             "The private key that signs the boot chain: " + _LOCAL_FORM + ".",
             pattern=r"\.(key|pem)$",

@@ -12,8 +12,6 @@ import typing as t
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import assemble
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import from_data
-from ansible_collections.os_image.composer.plugins.module_utils._template.support import UNSUPPORTED, unsupported
 from ansible_collections.os_image.composer.tests.unit.plugins.module_utils.conftest import CONFIG, Build, basic
 
 
@@ -105,17 +103,6 @@ def test_an_architecture_that_the_provider_has_not(tmp_path: pathlib.Path, build
     path.write_text(text + "x86_65: {}\n")
     with pytest.raises(TemplateError, match=r"config.yml:\d+: x86_65: Unknown key 'x86_65'. Did you mean 'x86_64'"):
         assemble(str(template), config_dir=str(config))
-
-
-@pytest.mark.parametrize("entry", UNSUPPORTED, ids=lambda entry: ".".join(entry.field))
-def test_what_is_not_supported_yet_is_told(entry: t.Any) -> None:
-    for value in entry.values or ("/x",):
-        part: t.Any = value
-        for step in reversed(entry.field):
-            part = [part] if step == "*" else {step: part}
-        ((path, message),) = unsupported(from_data(part, file="t.yml"))
-        assert tuple("*" if isinstance(step, int) else step for step in path) == entry.field
-        assert message.endswith("not supported by this version. " + entry.remedy)
 
 
 def test_local_files(build: Build, errors: t.Callable[..., list[str]], tmp_path: pathlib.Path) -> None:

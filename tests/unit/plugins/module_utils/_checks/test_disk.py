@@ -63,6 +63,10 @@ WRONG: list[tuple[Part, str]] = [
         disk(ESP, ROOT, size="3TiB", artifacts=[{"type": "vhd"}]),
         "disk.artifacts[0].type: The format vhd ends at 2040 GiB, but the disk has 3072 GiB. Use vhdx.",
     ),
+    (
+        {"disk": {"artifacts": [{"type": "raw", "compression": "bz2"}]}},
+        "disk.artifacts[0].compression: The compression bz2 is not supported. Use gz, xz or zstd.",
+    ),
     ({"disk": {"artifacts": [{"type": "qcow2", "compression": "xz"}]}}, "A qcow2 file with xz must be unpacked"),
     (
         {"disk": {"artifacts": [{"type": "vmdk", "subformat": "streamOptimized", "compression": "gz"}]}},
@@ -98,6 +102,7 @@ RIGHT: Right = {
         {"disk": {"artifacts": [{"type": "raw", "compression": "xz", "level": 0}]}},
         {"disk": {"artifacts": [{"type": "vmdk", "subformat": "streamOptimized"}, {"type": "vhd"}]}},
     ],
+    "compressions_can_be_made": [{"disk": {"artifacts": [{"type": "raw", "compression": "gzip"}]}}],
     "artifacts_can_be_used_as_they_are": [
         {"disk": {"artifacts": [{"type": "qcow2"}, {"type": "raw", "compression": "xz"}]}},
         {"disk": {"artifacts": [{"type": "vmdk", "subformat": "monolithicSparse", "compression": "xz"}]}},

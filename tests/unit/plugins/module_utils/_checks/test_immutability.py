@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._checks.immutability import hash_tree_size
+from ansible_collections.os_image.composer.plugins.module_utils._disk.verity import hash_tree_size
 from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._checks.conftest import (
     ESP,
+    ROOT,
     SMALL_ROOT,
     Approve,
     Judge,
@@ -26,6 +29,16 @@ SAFE = config(immutability={"enabled": True}, kernel={"uki": True})
 def protected(**values: str) -> Part:
     """A disk with a partition for hashes."""
     return disk(ESP, SMALL_ROOT, {"id": "roothashmap", "size": "8MiB", **values}) | SAFE
+
+
+VAR: Part = {"id": "var", "type": "linux-var", "fsType": "ext4", "end": "0", "mountPoint": "/var"}
+
+
+def changeable(etc: str, *more: Part, **system: t.Any) -> Part:
+    """A protected system in which /etc can be changed somehow."""
+    part = disk(ESP, SMALL_ROOT, {"id": "roothashmap", "size": "content"}, *more)
+    immutability = {"enabled": True, "etc": etc}
+    return part | config(immutability=immutability, kernel={"uki": True}, **system)
 
 
 WRONG: list[tuple[Part, str]] = [
@@ -49,6 +62,34 @@ WRONG: list[tuple[Part, str]] = [
         "GRUB reads its configuration from the root file system",
     ),
     (
+        disk(ESP, SMALL_ROOT, {"id": "hash", "size": "8MiB"}, partitionTableType="mbr") | SAFE,
+        "disk.partitionTableType: A root file system that dm-verity protects is found by the identifiers",
+    ),
+    (
+        disk(ESP, {**SMALL_ROOT, "fsType": "xfs"}, {"id": "hash", "size": "8MiB"}) | SAFE,
+        "disk.partitions[1].fsType: A root file system of the type xfs cannot be protected by dm-verity.",
+    ),
+    (
+        disk(ESP, {"id": "hash", "size": "8MiB"}, {**ROOT, "start": "265MiB", "growOnBoot": True}) | SAFE,
+        "A root file system that dm-verity protects stays as it is, so it cannot grow.",
+    ),
+    (
+        config(immutability={"etc": "readonly"}),
+        "systemConfig.immutability.etc: immutability.etc has an effect on a protected root file system only.",
+    ),
+    (
+        changeable("persistent"),
+        "systemConfig.immutability.etc: Changes in /etc can only be kept on a partition that is mounted at /var",
+    ),
+    (
+        changeable("persistent", VAR, additionalFiles=[{"local": "t.yml", "final": "/etc/fstab"}]),
+        "The partition for changes in /etc is found by the fstab that the build writes",
+    ),
+    (
+        changeable("readonly", security={"selinux": "enforcing"}),
+        "systemConfig.security.selinux: The directories for changes in /etc and /var have no SELinux labels",
+    ),
+    (
         protected() | config(immutability={"enabled": True}),
         "Without a unified kernel image, the root hash stands in a text file",
     ),
@@ -67,10 +108,25 @@ RIGHT: Right = {
         protected(type="linux", fsType="ext4", mountPoint="none"),
         disk(ESP, SMALL_ROOT, data(id="hash", mountPoint="/hash")),
     ],
-    "hash_partition_is_large_enough": [protected(size="7MiB"), disk(ESP, SMALL_ROOT, {"id": "hash", "size": "1MiB"})],
+    "hash_partition_is_large_enough": [
+        protected(size="7MiB"),
+        protected(size="content"),
+        disk(ESP, SMALL_ROOT, {"id": "hash", "size": "1MiB"}),
+    ],
     "protected_root_is_read_only": [
         protected(),
         disk(ESP, {**SMALL_ROOT, "mountOptions": "rw"}),
+    ],
+    "protected_root_is_found_by_its_hash": [protected(), disk(ESP, SMALL_ROOT, partitionTableType="mbr")],
+    "protected_root_can_be_made_again": [
+        disk(ESP, {**SMALL_ROOT, "fsType": name}, {"id": "hash", "size": "content"}) | SAFE
+        for name in ("squashfs", "erofs")
+    ],
+    "etc_belongs_to_a_protected_root": [changeable(etc) for etc in ("readonly", "volatile")],
+    "persistent_etc_has_its_partition": [changeable("persistent", VAR), changeable("volatile")],
+    "changes_have_labels": [
+        changeable("readonly", VAR, security={"selinux": "enforcing"}),
+        changeable("volatile", security={"selinux": "permissive"}),
     ],
     "verity_has_its_bootloader": [protected(), config(bootloader={"provider": "grub"})],
     "root_hash_is_part_of_the_kernel_image": [protected(), {}],

@@ -297,6 +297,8 @@ def test_verity(tmp_path: pathlib.Path, temp_dir: str) -> None:
                 "data_partition": 2,
                 "hash_partition": 3,
                 "found_by_uuid": True,
+                "intact": False,
+                "damage": "block 1 of the hashes",
             }
         ],
     }

@@ -85,7 +85,6 @@ class Image:
             },
             "sources": [],
             "warnings": [],
-            "unsupported": [],
         }
         leave(self.build, "image_template_validate", document=("template.json", content))
         lock: Facts = {"provider_id": "x", "packages": self.packages, "source_date_epoch": EPOCH + 86400}

@@ -79,7 +79,6 @@ class Site:
             "files": {},
             "sources": [],
             "warnings": [],
-            "unsupported": [],
             "directories": {"cache_dir": str(root / "cache"), "work_dir": str(root), "config_dir": str(root)},
         }
         run_stage(Producer(self.build, "image_template_validate", "template.json", template))

@@ -74,7 +74,6 @@ class Build:
             "directories": {"cache_dir": str(self.directory / "cache"), "work_dir": "/w", "config_dir": "/c"},
             "sources": [],
             "warnings": [],
-            "unsupported": [],
         }
         leave(build, "image_template_validate", document=("template.json", document))
         return run_stage(PackageResolve(build, StageOptions(check_mode=check), **options))

@@ -27,7 +27,6 @@ DATA: t.Mapping[str, t.Any] = {
     "directories": {"cache_dir": "/cache", "work_dir": "/work", "config_dir": "/config"},
     "sources": [],
     "warnings": [],
-    "unsupported": [],
 }
 LOCK = {"packages": [{"name": "bash", "version": "5", "arch": "amd64", "sha256": "cd" * 32}]}
 

@@ -1,0 +1,142 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an initramfs gets for a protected root file system. That it opens one, the end-to-end case "verity" shows."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+
+import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
+    Dracut,
+    InitramfsSettings,
+    InitramfsTools,
+    make_initramfs,
+)
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.verity import OPEN_ROOT, overlay_steps
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import Protection
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
+from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
+
+pytestmark = needs_root
+
+ROOT_HASH = "0123456789abcdef0011223344556677" + "8899aabbccddeeff8899aabbccddeeff"
+VOLATILE = Protection("volatile", "volatile")
+READ_ONLY = Protection("readonly", "persistent")
+
+
+@pytest.fixture
+def files(tree: pathlib.Path) -> TreeFiles:
+    """Return a tree with programs, and a kernel."""
+    files = TreeFiles(str(tree))
+    files.write("/boot/vmlinuz-6.1", "")
+    return files
+
+
+def settings(generator: str, protection: Protection | None, **more: str) -> InitramfsSettings:
+    return InitramfsSettings(generator, "squashfs", (), protection=protection, **more)  # type: ignore[arg-type]
+
+
+def test_initramfs_tools_gets_scripts_that_run(files: TreeFiles, sandbox: Sandbox) -> None:
+    script = (
+        "#!/bin/sh\nset -e\ncd $2\nfor script in hooks/* scripts/*/*; do test ! -x $script || echo $script; done > $4\n"
+    )
+    script += "cat hooks/* >> $4\n"
+    files.write("/usr/sbin/mkinitramfs", script, mode=0o755)
+    files.write("/etc/initramfs-tools/initramfs.conf", "")
+    make_initramfs(files, sandbox, settings("initramfs-tools", VOLATILE))
+    said = files.read("/boot/initrd.img-6.1")
+    assert said.splitlines()[:4] == [
+        "hooks/os-image-composer",
+        "hooks/os-image-verity",
+        "scripts/local-bottom/os-image-overlays",
+        "scripts/local-top/os-image-verity",
+    ]
+    modules = next(line for line in said.splitlines() if line.startswith("modules=")).split('"')[1].split()
+    assert {"dm_mod", "dm_verity", "overlay", "squashfs"} <= set(modules)
+    assert "copy_exec /usr/sbin/veritysetup" in said
+    make_initramfs(files, sandbox, settings("initramfs-tools", READ_ONLY))
+    assert "os-image-overlays" not in files.read("/boot/initrd.img-6.1")
+    make_initramfs(files, sandbox, settings("initramfs-tools", None))
+    assert "verity" not in files.read("/boot/initrd.img-6.1")
+
+
+def test_dracut_gets_its_modules_and_files(files: TreeFiles, sandbox: Sandbox) -> None:
+    files.write(
+        "/usr/bin/dracut", '#!/bin/sh\nfor last; do :; done\necho "$@" > $last\ncat /run/c* >> $last\n', mode=0o755
+    )
+    protection = Protection("persistent", "persistent")
+    make_initramfs(files, sandbox, settings("dracut", protection, state_fs_type="ext4"))
+    said = files.read("/boot/initrd.img-6.1")
+    assert "--add systemd systemd-veritysetup dm " in said
+    assert "--filesystems squashfs ext4 " in said
+    for number, path in enumerate(Dracut.protection_files(protection)):
+        assert f"--include /run/composer.{number} {path} " in said
+    assert "upperdir=$root/var/lib/os-image-composer/etc/upper" in said
+    assert "DefaultDeviceTimeoutSec=300s" in said
+
+
+@pytest.mark.parametrize(
+    ("generator", "message"),
+    [
+        (InitramfsTools, "has no /usr/sbin/veritysetup, by which an initramfs of initramfs-tools opens"),
+        (Dracut, "has no /usr/lib/systemd/systemd-veritysetup, by which an initramfs of dracut opens"),
+    ],
+)
+def test_what_opens_the_root_is_asked_for(
+    files: TreeFiles, generator: type[InitramfsTools] | type[Dracut], message: str
+) -> None:
+    with pytest.raises(ChrootError, match=message):
+        generator.require_verity(files)
+    files.write(generator.opener, "", mode=0o755)
+    generator.require_verity(files)
+
+
+def test_the_script_names_both_partitions_by_the_root_hash(tmp_path: pathlib.Path) -> None:
+    """Run by dash, with programs that only tell how they were called."""
+    devices = [
+        "/dev/disk/by-partuuid/01234567-89ab-cdef-0011-223344556677",
+        "/dev/disk/by-partuuid/8899aabb-ccdd-eeff-8899-aabbccddeeff",
+    ]
+    script = OPEN_ROOT.replace("/proc/cmdline", str(tmp_path / "cmdline"))
+    for index, device in enumerate(devices):
+        (tmp_path / device.rpartition("/")[2]).touch()
+        assert index < 2
+    script = script.replace("/dev/disk/by-partuuid", str(tmp_path))
+    (tmp_path / "cmdline").write_text(f"root=/dev/mapper/root quiet roothash={ROOT_HASH} ro\n")
+    for name in ("modprobe", "veritysetup", "reboot", "sleep"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+
+    def run(*arguments: str) -> str:
+        command = ["dash", "-c", script, "script", *arguments]
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+    data, hashes = (f"{tmp_path}/{device.rpartition('/')[2]}" for device in devices)
+    opened = f"veritysetup open --panic-on-corruption {data} root {hashes} {ROOT_HASH}"
+    assert run().splitlines() == ["modprobe -q dm_verity", opened]
+    assert run("prereqs") == ""
+    (tmp_path / "veritysetup").write_text("#!/bin/sh\nexit 1\n")
+    assert run().splitlines()[1:] == [
+        f"verity: the root file system does not have the root hash {ROOT_HASH}",
+        "sleep 5",
+        "reboot -f",
+    ]
+    (tmp_path / "cmdline").write_text("boot=live quiet\n")
+    assert run() == ""
+
+
+def test_what_lies_above_the_root() -> None:
+    volatile = overlay_steps(VOLATILE)
+    assert "mount -t tmpfs -o mode=0755 tmpfs /run/volatile" in volatile
+    for name in ("var", "etc"):
+        assert f'"lowerdir=$root/{name},upperdir=/run/volatile/{name}/upper,' in volatile
+    persistent = overlay_steps(Protection("persistent", "persistent"))
+    assert "tmpfs" not in persistent
+    assert "overlay" not in overlay_steps(READ_ONLY)
