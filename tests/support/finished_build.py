@@ -80,6 +80,8 @@ class FinishedBuild:
         self.image_type = "raw"
         #: What disk_compose has returned beside.
         self.composed: dict[str, t.Any] = {}
+        #: What image_sign has returned beside.
+        self.signed: dict[str, t.Any] = {}
         self.metadata: dict[str, t.Any] = {}
         self.config: dict[str, t.Any] = {}
         self.files: dict[str, str] = {}
@@ -206,7 +208,7 @@ class FinishedBuild:
         partitions = [{"id": "rootfs", "number": 1, "start": MIB, "size": 8 * MIB, "uuid": "u", "mount_point": "/"}]
         boot = {"loader": "systemd-boot", "entries": ["e"], "kernel_version": "6.1", "cmdline": "quiet"}
         composed = {"image": image, "partitions": partitions, "boot": boot, **self.composed}
-        signed = {"signed": [], "certificates": [], "image": image}
+        signed = {"signed": [], "certificates": [], "image": image, **self.signed}
         return {
             "disk_compose": (
                 Outcome(composed, {image: None}),

@@ -103,6 +103,45 @@ def _check_sums(build: FinishedBuild) -> None:
     subprocess.run(command, cwd=build.output_dir, check=True, stdout=subprocess.DEVNULL)
 
 
+def test_what_enrols_the_keys_is_published(finished_build: FinishedBuild) -> None:
+    file = finished_build.root / "db.cer"
+    file.write_bytes(b"certificate")
+    digest = sha256_file(str(file))
+    finished_build.signed = {
+        "signed": ["/EFI/BOOT/BOOTX64.EFI"],
+        "certificates": [{"variable": "db", "subject": "CN=db", "sha256": digest, "path": str(file)}],
+        "test_keys": True,
+        "enrolment": [{"name": "db.cer", "path": str(file), "sha256": digest}],
+        "warnings": ["The keys are for tests"],
+    }
+    finished_build.write_documents()
+    result = _run(finished_build)
+    assert result["enrolment"] == [str(finished_build.output_dir / "appliance-1.0.db.cer")]
+    assert _published(finished_build)["appliance-1.0.db.cer"] == digest
+    _check_sums(finished_build)
+    manifest = json.loads((finished_build.output_dir / "appliance-1.0.manifest.json").read_text())
+    assert manifest["secure_boot"] == {
+        "certificates": [{"variable": "db", "subject": "CN=db", "sha256": digest}],
+        "test_keys": True,
+        "files": ["appliance-1.0.db.cer"],
+    }
+    assert "The keys are for tests" in manifest["warnings"]
+    assert not _run(finished_build)["changed"]
+    # Without keys nothing of them is left.
+    finished_build.signed = {}
+    finished_build.write_documents()
+    assert _run(finished_build, rebuild="always")["enrolment"] == []
+    assert "appliance-1.0.db.cer" not in _published(finished_build)
+
+
+def test_what_waits_for_signatures_is_not_published(finished_build: FinishedBuild) -> None:
+    finished_build.signed = {"unsigned": [{"path": "/EFI/BOOT/BOOTX64.EFI", "sha256": "00"}]}
+    finished_build.write_documents()
+    with pytest.raises(DocumentError, match=r"still waits for its signatures, .* Set image_build_secure_boot_host"):
+        _run(finished_build)
+    assert not finished_build.output_dir.exists()
+
+
 def test_an_iso_is_published_as_it_is(finished_build: FinishedBuild) -> None:
     finished_build.image_type = "iso"
     finished_build.composed = {"partitions": [], "iso": {"type": "live", "volume_id": "X"}}
