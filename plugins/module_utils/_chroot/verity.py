@@ -99,6 +99,20 @@ fail() {{
 root=$rootmnt
 {steps}"""
 
+# As initramfs-tools does it for /usr, but for options that are none of the kernel's, which mount of klibc hands on.
+_MOUNT_STATE = """\
+. /scripts/local
+read_fstab_entry /var || fail /var
+options=rw
+IFS=,
+for word in $MNT_OPTS; do
+    case $word in defaults | x-*) ;; *) options=$options,$word ;; esac
+done
+unset IFS
+local_device_setup "$MNT_FSNAME" "/var file system"
+mount -t "$MNT_TYPE" -o "$options" "$DEV" "$root/var" || fail /var
+"""
+
 _SCRIPT = """\
 #!/bin/sh
 fail() {{
@@ -159,8 +173,7 @@ def local_bottom(protection: Protection) -> str:
     """Return the script of initramfs-tools that runs when the root file system is mounted."""
     steps = overlay_steps(protection)
     if protection.etc == PERSISTENT:
-        # As the init of initramfs-tools does it for /usr; it panics by itself.
-        steps = ". /scripts/local\nmountfs /var\n" + steps
+        steps = _MOUNT_STATE + steps
     return _LOCAL_BOTTOM.format(steps=steps)
 
 

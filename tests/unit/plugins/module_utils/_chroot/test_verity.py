@@ -17,7 +17,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramf
     make_initramfs,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.verity import OPEN_ROOT, overlay_steps
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.verity import (
+    OPEN_ROOT,
+    local_bottom,
+    overlay_steps,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import Protection
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
@@ -130,6 +134,40 @@ def test_the_script_names_both_partitions_by_the_root_hash(tmp_path: pathlib.Pat
     ]
     (tmp_path / "cmdline").write_text("boot=live quiet\n")
     assert run() == ""
+
+
+def test_what_keeps_changes_is_mounted_without_words_that_no_kernel_knows(tmp_path: pathlib.Path) -> None:
+    """Run by dash, as above; the functions of initramfs-tools are stood in for."""
+    functions = (
+        'panic() { echo "panic $1"; exit 1; }\n'
+        'local_device_setup() { DEV="/dev/of/$1"; }\n'
+        "read_fstab_entry() { MNT_FSNAME=PARTUUID=1 MNT_TYPE=ext4 MNT_OPTS=defaults,noatime,x-initrd.mount; }\n"
+    )
+    (tmp_path / "functions").write_text(functions)
+    (tmp_path / "cmdline").write_text(f"root=/dev/mapper/root roothash={ROOT_HASH}\n")
+    for name in ("mkdir", "mount"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    script = local_bottom(Protection("persistent", "persistent"))
+    for path, own in (
+        ("/scripts/functions", "functions"),
+        ("/scripts/local", "functions"),
+        ("/proc/cmdline", "cmdline"),
+    ):
+        script = script.replace(path, str(tmp_path / own))
+    done = subprocess.run(
+        ["dash", "-c", script, "script"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "rootmnt": "/root"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    place = "/root/var/lib/os-image-composer/etc"
+    assert done.stdout.splitlines() == [
+        "mount -t ext4 -o rw,noatime /dev/of/PARTUUID=1 /root/var",
+        f"mkdir -p {place}/upper {place}/work",
+        f"mount -t overlay -o lowerdir=/root/etc,upperdir={place}/upper,workdir={place}/work overlay /root/etc",
+    ]
 
 
 def test_what_lies_above_the_root() -> None:

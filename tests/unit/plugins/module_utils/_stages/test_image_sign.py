@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError, SigningError
+from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import inspect_image
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import SecureBootKeys, sign_program
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
@@ -339,3 +340,17 @@ def test_a_signature_of_another_key_is_not_taken(signing: Signing) -> None:
     with pytest.raises(SigningError, match=r"The signature of /EFI/BOOT/BOOTX64\.EFI does not verify: "):
         signing.sign()
     assert not os.path.exists(signing.build.join("signed", "image.raw"))
+
+
+def test_a_protected_root_is_that_of_the_signed_image(signing: Signing, tmp_path: pathlib.Path) -> None:
+    signing.template["disk"]["partitions"] = [*DISK["partitions"], {"id": "roothashmap", "size": "content"}]
+    signing.template["systemConfig"]["immutability"] = {"enabled": True}
+    signing.use_keys()
+    signing.compose()
+    result = signing.sign()
+    signing.verify(result, str(signing.pki / "db.crt"))
+    with inspect_image(result["image"], temp_dir=str(tmp_path)) as inspection:
+        facts = inspection.verity
+    assert facts is not None
+    ((found,), root_hash) = facts["root_hashes"], signing.build.require("disk_compose").result["root_hash"]
+    assert (found["root_hash"], found["found_by_uuid"], found["intact"]) == (root_hash, True, True)
