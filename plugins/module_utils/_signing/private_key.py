@@ -148,24 +148,36 @@ def _unlocked(name: str, runner: CommandRunner, passphrase: str | None, stack: c
 
 
 def _token_key(name: str, runner: CommandRunner, pin: str | None, stack: contextlib.ExitStack) -> PrivateKey:
-    path, _, query = name.partition("?")
-    attributes = dict(word.partition("=")[::2] for word in query.split("&") if word)
-    module = urllib.parse.unquote(attributes.pop("module-path", ""))
-    if module:
-        if not os.path.isfile(module):
-            raise SigningError(
-                f"The PKCS#11 library {module} does not exist.", remedy=f"Correct module-path of the key {name}."
-            )
-        runner = runner.with_environment({"PKCS11_MODULE_PATH": module})
+    reference, environment = token_reference(name)
     descriptors: t.Tuple[int, ...] = ()
     if pin:
         descriptors = (_in_memory(pin.encode("utf-8"), stack),)
-        attributes["pin-source"] = f"file:{_path_of(descriptors[0])}"
+        reference += f"{'&' if '?' in reference else '?'}pin-source=file:{_path_of(descriptors[0])}"
+    return PrivateKey(name, reference, runner.with_environment(environment), descriptors, pkcs11_engine())
+
+
+def token_reference(name: str) -> t.Tuple[str, t.Dict[str, str]]:
+    """Return the PKCS#11 URI that OpenSSL's engine understands, and the variables by which it finds the library.
+
+    :param name: The URI of a key, maybe with the attribute C(module-path).
+    :raises SigningError: There is no such library.
+    """
+    path, _, query = name.partition("?")
+    attributes = dict(word.partition("=")[::2] for word in query.split("&") if word)
+    module = urllib.parse.unquote(attributes.pop("module-path", ""))
+    if module and not os.path.isfile(module):
+        raise SigningError(
+            f"The PKCS#11 library {module} does not exist.", remedy=f"Correct module-path of the key {name}."
+        )
     query = "&".join(f"{key}={value}" for key, value in attributes.items())
-    return PrivateKey(name, f"{path}?{query}" if query else path, runner, descriptors, _engine())
+    return f"{path}?{query}" if query else path, {"PKCS11_MODULE_PATH": module} if module else {}
 
 
-def _engine() -> str:
+def pkcs11_engine() -> str:
+    """Return the path of the engine that reaches tokens.
+
+    :raises ToolMissingError: OpenSSL has none.
+    """
     found = [path for pattern in _ENGINES for path in sorted(glob.glob(pattern))]
     if not found:
         raise ToolMissingError(
@@ -190,4 +202,4 @@ def _token_error(name: str, said: str) -> SigningError:
     )
 
 
-__all__ = ("PrivateKey", "opened_key")
+__all__ = ("PrivateKey", "opened_key", "pkcs11_engine", "token_reference")

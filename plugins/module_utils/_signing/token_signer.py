@@ -16,17 +16,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import ssl
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._errors import SigningError
-from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import PKCS11_ENGINE, install_remedy
 from ansible_collections.os_image.composer.plugins.module_utils._io import memory_file
 from ansible_collections.os_image.composer.plugins.module_utils._signing.openpgp import FIELD, day
+from ansible_collections.os_image.composer.plugins.module_utils._signing.private_key import (
+    pkcs11_engine,
+    token_reference,
+)
 
-_MODULE_PATH = re.compile(r"[?&]module-path=([^&]*)")
 _GIVE_PIN = "Give it by the option signing_passphrase (of the role: image_build_signing_passphrase)."
 
 
@@ -47,15 +48,10 @@ class TokenSigner:
     def __init__(
         self, key: str, runner: CommandRunner, *, certificate: str, epoch: int, pin: str | None = None
     ) -> None:
-        path, query, attributes = key.partition("?")
-        module = _MODULE_PATH.search(query + attributes)
-        if module:
-            runner = runner.with_environment({"PKCS11_MODULE_PATH": module[1]})
-            rest = "&".join(word for word in attributes.split("&") if not word.startswith("module-path="))
-            key = f"{path}?{rest}" if rest else path
-        self._key = key
+        pkcs11_engine()
+        self._key, environment = token_reference(key)
         self._certificate = certificate
-        self._runner = runner
+        self._runner = runner.with_environment(environment)
         self._pin = pin or ""
         self._openssl = find_tool("openssl")
         #: The SHA-256 of the certificate, by which the signature can be attributed.
@@ -132,11 +128,6 @@ class TokenSigner:
     def _error(self, said: str) -> SigningError:
         if "key values mismatch" in said or "does not match certificate" in said:
             return self._stranger()
-        if "engine routines:dynamic_load" in said or "invalid engine" in said.lower():
-            return SigningError(
-                "OpenSSL on the build host has no engine that reaches PKCS#11 tokens.",
-                remedy=install_remedy(PKCS11_ENGINE),
-            )
         if "PIN incorrect" in said and self._pin:
             return SigningError(
                 f"The PIN does not open the token of the key {self._key} of {FIELD}. Tokens lock themselves after a "

@@ -93,12 +93,10 @@ def test_what_a_token_refuses_is_told_in_words(token: Token, rsa: TokenKey, tmp_
     with pytest.raises(SigningError, match="The PIN does not open the token .* Tokens lock themselves") as caught:
         signer(token, rsa, pin="4321")
     assert "4321" not in str(caught.value)
-    for uri in (
-        f"pkcs11:token=images;object=none?module-path={LIBRARY}",
-        "pkcs11:token=images;object=rsa?module-path=/nowhere.so",
-    ):
-        with pytest.raises(SigningError, match="was not found on any token. Look for it by p11tool"):
-            signer(token, rsa, uri=uri)
+    with pytest.raises(SigningError, match="was not found on any token. Look for it by p11tool"):
+        signer(token, rsa, uri=f"pkcs11:token=images;object=none?module-path={LIBRARY}")
+    with pytest.raises(SigningError, match="The PKCS#11 library /nowhere.so does not exist"):
+        signer(token, rsa, uri="pkcs11:token=images;object=rsa?module-path=/nowhere.so")
     (tmp_path / "x.crt").write_text("x")
     with pytest.raises(SigningError, match="x.crt of systemConfig.signing.checksums.certificate is not a certificate"):
         signer(token, rsa, certificate=str(tmp_path / "x.crt"))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 
 import pytest
@@ -12,6 +13,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.secret
     derive_salt,
     hash_password,
     hash_passwords,
+    public,
     redacted,
 )
 
@@ -58,3 +60,16 @@ def test_redacted() -> None:
         {"name": "b", "password": "(hidden)"},
     ]
     assert template["systemConfig"]["users"][0]["password"] == "x"
+
+
+def test_what_everybody_may_see() -> None:
+    template = {
+        "signing": {"checksums": {"key": "sha256:12", "certificate": "sha256:34"}},
+        "configurations": [{"cmd": "echo x"}],
+        "repositories": ["https://me:secret@example.org/x", "http://example.org/@x"],
+    }
+    assert public(template) == {
+        "signing": {"checksums": {"key": "(hidden)", "certificate": "sha256:34"}},
+        "configurations": [{"cmd": f"sha256:{hashlib.sha256(b'echo x').hexdigest()}"}],
+        "repositories": ["https://example.org/x", "http://example.org/@x"],
+    }
