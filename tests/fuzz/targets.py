@@ -40,13 +40,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_arch
     parse_control,
     read_tar,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
 from ansible_collections.os_image.composer.plugins.module_utils._image.boot_entry import grub_entries, loader_entry
 from ansible_collections.os_image.composer.plugins.module_utils._image.efi import parse_os_release
 from ansible_collections.os_image.composer.plugins.module_utils._image.identifiers import sbom_content
 from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import Inspection, inspect_image
 from ansible_collections.os_image.composer.plugins.module_utils._image.packages import read_packages
+from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox
 from ansible_collections.os_image.composer.plugins.module_utils._image.table import TablePartition
 from ansible_collections.os_image.composer.plugins.module_utils._image.verity import read_superblock
 from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import DebRepository
@@ -864,7 +864,7 @@ def _parse_boot_files(data: bytes, _place: pathlib.Path) -> None:
 
 def _parse_status(data: bytes, place: pathlib.Path) -> None:
     files = types.SimpleNamespace(read=lambda path: data if path.endswith("status") else None)
-    read_packages(files, temp_dir=str(place), runner=CommandRunner())
+    read_packages(files, temp_dir=str(place), runner=ParserSandbox())
 
 
 def _file_systems() -> t.Iterator[Target]:

@@ -9,15 +9,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import json
 import os
-import sys
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot import sandbox_init
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.seccomp import system_call_filter
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.launcher import host_programs, launcher
 from ansible_collections.os_image.composer.plugins.module_utils._command import (
     CommandRunner,
     CompletedCommand,
@@ -42,10 +38,6 @@ ENVIRONMENT: t.Mapping[str, str] = {
     "TERM": "dumb",
     "TZ": "UTC",
 }
-
-# What a program of the build host needs of it. Nothing of /etc but this: settings that somebody made on one build host
-# must not shape an image.
-_HOST_PATHS = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/etc/ld.so.cache")
 
 _KERNEL_DIRECTORIES = ("/dev/", "/proc/", "/sys/")
 
@@ -199,28 +191,6 @@ def _place(tree: TreeFiles, path: str) -> str:
     return place
 
 
-@contextlib.contextmanager
-def launcher(spec: t.Mapping[str, t.Any]) -> t.Iterator[tuple[t.List[str], t.Tuple[int, ...]]]:
-    """Give what stands before a command to run it in a sandbox, and the descriptors that it needs while the block runs.
-
-    :param spec: See :mod:`sandbox_init`; the filter of system calls is added.
-    """
-    program = _in_memory("sandbox", inspect.getsource(sandbox_init).encode("utf-8"))
-    rules = _in_memory("filter", system_call_filter())
-    specification = _in_memory("specification", json.dumps({**spec, "filter": rules}).encode("utf-8"))
-    descriptors = (program, rules, specification)
-    try:
-        yield [sys.executable, "-I", "-S", f"/dev/fd/{program}", str(specification), "--"], descriptors
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
-def host_programs() -> list[tuple[str, str, bool]]:
-    """Return what a program of the build host needs of it, as C(outside) of :mod:`sandbox_init` has it."""
-    return [(path, path, True) for path in _HOST_PATHS if os.path.lexists(path)]
-
-
 def _connection() -> dict[str, t.Any]:
     """Return how a sandbox is connected, see :class:`sandbox_init.Network`.
 
@@ -235,12 +205,4 @@ def _connection() -> dict[str, t.Any]:
     }
 
 
-def _in_memory(name: str, content: bytes) -> int:
-    """Return the descriptor of a file in memory, for a child to read."""
-    descriptor = os.memfd_create(name)
-    os.write(descriptor, content)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
-
-
-__all__ = ("ENVIRONMENT", "Sandbox", "host_programs", "launcher")
+__all__ = ("ENVIRONMENT", "Sandbox")

@@ -26,7 +26,7 @@ import tempfile
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot import sandbox_init
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import host_programs, launcher
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.launcher import host_programs, launcher
 from ansible_collections.os_image.composer.plugins.module_utils._command import (
     CommandLog,
     CommandRunner,
