@@ -123,20 +123,23 @@ def rpm_repository(
     base_url: str = "http://mirror.example.org/rpm",
     date: int = 1_700_000_000,
     asked: list[str] | None = None,
+    modules: str | None = None,
+    module_hotfixes: bool = False,
 ) -> RepositoryMetadata:
     """Make a repository.
 
     :param asked: Gets the name of each further index that somebody asks for.
+    :param modules: The content of its modules.yaml.
     """
     indexes = {}
-    for kind, text in index_texts(packages).items():
+    for kind, text in {**index_texts(packages), **({} if modules is None else {"modules": modules})}.items():
         path = directory / f"{name}.{kind}"
         path.write_text(text)
         digest = hashlib.sha256(text.encode()).hexdigest()
         indexes[kind] = PackageIndex(path=str(path), sha256=digest, component=kind, arch="", size=len(text.encode()))
 
     def further(kind: str) -> PackageIndex | None:
-        if asked is not None:
+        if asked is not None and kind in indexes:
             asked.append(f"{name} {kind}")
         return indexes.get(kind)
 
@@ -156,14 +159,20 @@ def rpm_repository(
         valid_until=None,
         indexes=(indexes["primary"],),
         further=further,
+        module_hotfixes=module_hotfixes,
     )
 
 
 def resolver_of(
-    *repositories: RepositoryMetadata, cache_dir: pathlib.Path | None = None, arch: str = "x86_64", weak: bool = False
+    *repositories: RepositoryMetadata,
+    cache_dir: pathlib.Path | None = None,
+    arch: str = "x86_64",
+    weak: bool = False,
+    modules: t.Sequence[str] = (),
 ) -> RpmResolver:
     """Load repositories into a resolver."""
-    resolver = RpmResolver(arch=arch, cache_dir=None if cache_dir is None else str(cache_dir), weak=weak)
+    cache = None if cache_dir is None else str(cache_dir)
+    resolver = RpmResolver(arch=arch, cache_dir=cache, weak=weak, modules=modules)
     resolver.pool.load(repositories)
     return resolver
 

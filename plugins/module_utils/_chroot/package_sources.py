@@ -123,6 +123,8 @@ def render_repo(repository: Repository, keyring: str | None) -> str:
         lines.append(f"gpgkey=file://{keyring}")
     if repository.priority != DEFAULT_PRIORITY:
         lines.append(f"priority={max(1, _DNF_PRIORITY + DEFAULT_PRIORITY - repository.priority)}")
+    if repository.module_hotfixes:
+        lines.append("module_hotfixes=1")
     if repository.allow_packages:
         lines.append(f"includepkgs={' '.join(repository.allow_packages)}")
     if repository.exclude_packages:

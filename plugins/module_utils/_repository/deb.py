@@ -44,6 +44,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.sign
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import (
     Repository as RepositoryConfig,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import DEFAULT_PRIORITY
 
 # The largest Release files of today have 0.3 MB; more than this is an attack or an error.
 _RELEASE_LIMIT = 16 << 20
@@ -51,6 +52,9 @@ _CLEARSIGNED = re.compile(
     rb"^-----BEGIN PGP SIGNED MESSAGE-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n(?P<text>.*?)^-----BEGIN PGP SIGNATURE-----",
     re.MULTILINE | re.DOTALL,
 )
+# The priorities of suites whose packages are not installed unasked, and of those that are upgraded nevertheless.
+_NOT_AUTOMATIC = 1
+_UPGRADES = 100
 # Smallest transfer first.
 _COMPRESSIONS = (".xz", ".zst", ".gz", ".bz2", "")
 
@@ -256,6 +260,15 @@ class DebRepository(Repository[DebRelease]):
     def identity(self, release: DebRelease) -> dict[str, str]:
         return {name: release.fields.get(name, "") for name in ("Origin", "Label", "Suite", "Codename")}
 
+    def rank(self, release: DebRelease) -> int:
+        """Return the priority: of a suite that nobody shall get unasked, apt's for such a one.
+
+        See apt_preferences(5). What the template says holds, unless it is what all other suites have.
+        """
+        if self.priority != DEFAULT_PRIORITY or not _is_true(release.fields.get("NotAutomatic", "")):
+            return self.priority
+        return _UPGRADES if _is_true(release.fields.get("ButAutomaticUpgrades", "")) else _NOT_AUTOMATIC
+
     def contradictions(self, before: t.Mapping[str, str], identity: t.Mapping[str, str]) -> list[str]:
         changed = super().contradictions(before, identity)
         # The suite of a release becomes another when the next one is out; the code name stays.
@@ -332,6 +345,11 @@ class DebRepository(Repository[DebRelease]):
             f"The {self.shown} ({candidate.base_url}, suite {self.suite}) {what}.",
             remedy="Correct the repository's components in the template.",
         )
+
+
+def _is_true(value: str) -> bool:
+    # apt's StringToBool.
+    return value.lower() in ("1", "yes", "true", "with", "on", "enable")
 
 
 def _seconds(value: str | None) -> int | None:

@@ -98,6 +98,7 @@ def loose_repository(
         valid_until=None,
         indexes=(indexes[0],),
         further=further.get if further else None,
+        module_hotfixes=bool(config.module_hotfixes),
     )
 
 

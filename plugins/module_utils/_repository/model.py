@@ -47,6 +47,7 @@ class RepositoryMetadata:
     :ivar date: When the repository was published, in seconds since 1970.
     :ivar valid_until: When the metadata ceases to be valid, or V(None).
     :ivar indexes: The package indexes, in the order of the components.
+    :ivar module_hotfixes: Its packages are taken whichever streams of modules are active.
     :ivar foreign: Whether it is somebody else's than the provider's.
     :ivar further: Returns another index of the same repository, verified, that only few resolutions need; V(None) when
         the repository has no such index.
@@ -65,6 +66,7 @@ class RepositoryMetadata:
     date: int
     valid_until: int | None
     indexes: tuple[PackageIndex, ...]
+    module_hotfixes: bool = False
     foreign: bool = False
     further: t.Callable[[str], PackageIndex | None] | None = dataclasses.field(default=None, compare=False)
 
@@ -82,6 +84,7 @@ class RepositoryMetadata:
             "allow_packages": list(self.allow_packages),
             "exclude_packages": list(self.exclude_packages),
             **({"foreign": True} if self.foreign else {}),
+            **({"module_hotfixes": True} if self.module_hotfixes else {}),
         }
 
 

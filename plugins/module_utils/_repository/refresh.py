@@ -246,7 +246,7 @@ def _accept(
         base_url=candidate.base_url,
         suite=repository.suite,
         components=repository.components,
-        priority=repository.priority,
+        priority=repository.rank(release),
         allow_packages=repository.allow_packages,
         exclude_packages=repository.exclude_packages,
         gpgcheck=repository.gpgcheck,
@@ -255,6 +255,7 @@ def _accept(
         date=release.date,
         valid_until=release.valid_until,
         indexes=tuple(describe_index(repository, index) for index in indexes),
+        module_hotfixes=repository.module_hotfixes,
         foreign=foreign,
         further=further if optional else None,
     )

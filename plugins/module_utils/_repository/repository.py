@@ -168,6 +168,7 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         self.keys = config.keys
         self.fingerprints = config.fingerprints
         self.max_age = config.max_age
+        self.module_hotfixes = bool(config.module_hotfixes)
         self.foreign = config.foreign
         self._mirror = config.mirror
         self._url = config.url
@@ -237,11 +238,15 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
     def identity(self, release: ReleaseT) -> dict[str, str]:
         """Return what a repository says that it is, by the names that its family has for it."""
 
+    def rank(self, release: ReleaseT) -> int:  # noqa: ARG002
+        """Return the priority, as in apt's pins; the larger one wins."""
+        return self.priority
+
     def contradictions(self, before: t.Mapping[str, str], identity: t.Mapping[str, str]) -> list[str]:
         """Return the names of what a repository says otherwise than before; what it did not say before is new."""
         return [name for name, value in before.items() if value and identity.get(name, "") != value]
 
-    def guard(self) -> Guard | None:
+    def guard(self, index: WantedIndex) -> Guard | None:  # noqa: ARG002
         """Return what looks at the decompressed bytes of an index before anybody parses them."""
         return None
 

@@ -7,7 +7,7 @@
 """Repositories of the RPM family: from a signature to package indexes that can be believed.
 
 The chain is: the repository's own keys -> C(repomd.xml.asc) -> C(repomd.xml) -> the digest of C(primary) and
-C(filelists) -> the digest of each package. Modules, comps and updateinfo are not looked at.
+C(filelists), and of C(modules) -> the digest of each package. Comps and updateinfo are not looked at.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.provid
 _REPOMD_LIMIT = 4 << 20
 _SIGNATURE_LIMIT = 1 << 20
 _NAMESPACE = "{http://linux.duke.edu/metadata/repo}"
-_COMPRESSIONS = (".xml", ".gz", ".xz", ".zst", ".bz2")
+_PLAIN = (".xml", ".yaml")
+_COMPRESSIONS = (*_PLAIN, ".gz", ".xz", ".zst", ".bz2")
 #: Hashes that do not protect against collisions any more, and what createrepo_c calls them.
 _WEAK_CHECKSUMS: t.Mapping[str, str] = {"md5": "MD5", "sha": "SHA-1", "sha1": "SHA-1"}
 
@@ -262,16 +263,27 @@ class RpmRepository(Repository[Repomd]):
         return [self._index(candidate, "primary", data)]
 
     def optional(self, candidate: Candidate[Repomd]) -> list[WantedIndex]:
-        """Return the file lists: few packages need a file that C(primary) does not name."""
-        data = candidate.release.data.get("filelists")
-        return [self._index(candidate, "filelists", data)] if isinstance(data, _Data) else []
+        """Return the file lists, as few packages need a file that C(primary) does not name, and the modules.
+
+        :raises RepositoryError: The modules cannot be used; without them, packages would be taken that nobody wants.
+        """
+        data = candidate.release.data
+        modules = data.get("modules")
+        if isinstance(modules, str):
+            raise RepositoryError(
+                f"The repomd.xml of the {self.shown} ({candidate.base_url}) lists no usable module metadata: "
+                f"{modules}.",
+                remedy="The repository's owner has to publish metadata as createrepo_c makes it, with SHA-256 digests.",
+            )
+        found = [(kind, data.get(kind)) for kind in ("filelists", "modules")]
+        return [self._index(candidate, kind, entry) for kind, entry in found if isinstance(entry, _Data)]
 
     def identity(self, release: Repomd) -> dict[str, str]:
         return dict(release.tags)
 
-    def guard(self) -> XmlGuard:
-        """Return what refuses document types before libsolv sees them."""
-        return XmlGuard()
+    def guard(self, index: WantedIndex) -> XmlGuard | None:
+        """Return what refuses document types before libsolv sees them; module metadata are YAML."""
+        return None if index.component == "modules" else XmlGuard()
 
     def _index(self, candidate: Candidate[Repomd], kind: str, data: _Data) -> WantedIndex:
         url = f"{candidate.base_url}/{quote_path(data.path)}"
@@ -314,7 +326,7 @@ def _data(element: ET.Element) -> _Data | str:
     if not isinstance(plain, str):
         return _Data(path, listed, plain)
     # Without compression, or by an old createrepo, there is none.
-    return _Data(path, listed, listed if path.endswith(".xml") else None)
+    return _Data(path, listed, listed if path.endswith(_PLAIN) else None)
 
 
 def _listed(element: ET.Element, checksum: str, size: str) -> Listed | str:

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import DebRepository
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
@@ -24,7 +26,12 @@ class DebResolver(Resolver):
     repository_type = DebRepository
     pool_type = DebPool
 
-    def __init__(self, *, arch: str, cache_dir: str | None, weak: bool = False) -> None:
+    def __init__(self, *, arch: str, cache_dir: str | None, weak: bool = False, modules: t.Sequence[str] = ()) -> None:
+        if modules:
+            raise ResolveError(
+                "systemConfig.modules is for RPM distributions only.",
+                remedy="Remove the key, and name the packages that the image shall have.",
+            )
         if weak:
             raise ResolveError(
                 "systemConfig.weakDependencies is for RPM distributions only.",

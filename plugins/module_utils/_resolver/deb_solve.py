@@ -15,6 +15,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_po
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.preference import PreferenceWalk
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.solve import explain, install_jobs, solution
 
+# How often what is needed in an older version may lead to something else that is.
+_ATTEMPTS = 4
+
 
 def solve(pool: DebPool, requested: t.Sequence[int]) -> set[int]:
     """Return the packages that have to be installed for the requested ones, these included.
@@ -34,7 +37,30 @@ def solve(pool: DebPool, requested: t.Sequence[int]) -> set[int]:
         found = solution(pool, jobs)
     if found is None:
         raise explain(pool, install_jobs(pool, requested), set(requested))
-    return found
+    return _preferred_around(pool, requested, found) or found
+
+
+def _preferred_around(pool: DebPool, requested: t.Sequence[int], found: set[int]) -> set[int] | None:
+    """Walk once more with the older versions that a solution needs, so that all other choices are apt's.
+
+    What the walk chooses may need other older versions, so the solver is asked again to stay near it.
+
+    :returns: V(None) when the solution has no older versions, or what apt would choose does not fit with them.
+    """
+    versions: dict[str, int] = {}
+    for _attempt in range(_ATTEMPTS):
+        older = {pool.name(number): number for number in found if pool.candidate(pool.name(number)) != number}
+        if not older.keys() - versions.keys() - {pool.name(number) for number in requested}:
+            return None
+        versions = {**older, **versions}
+        walked = PreferenceWalk(pool, requested, versions=versions).run()
+        if solution(pool, install_jobs(pool, sorted(walked))) == walked:
+            return walked
+        again = solution(pool, install_jobs(pool, requested) + _favours(pool, walked))
+        if again is None:
+            return None
+        found = again
+    return None
 
 
 def _favours(pool: DebPool, solvables: t.Iterable[int]) -> list[t.Any]:

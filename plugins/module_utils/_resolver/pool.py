@@ -144,6 +144,10 @@ class PackagePool(abc.ABC):
     def pre_requirements(self, solvable: int) -> list[Clause]:
         """Return what has to be there before the package is unpacked or its first script runs."""
 
+    def conflicts(self, solvable: int) -> list[Clause]:  # noqa: ARG002
+        """Return what a package cannot be installed together with, as far as the family's resolver asks for that."""
+        return []
+
     def marked(self, mark: str) -> list[str]:  # noqa: ARG002
         """Return the names of packages that their index marks as C(essential), or with a priority, in its order."""
         return []
@@ -313,10 +317,20 @@ class PackagePool(abc.ABC):
             {
                 (solvable.arch, self.repository(solvable.id).name, solvable.arch in (self.arch, self.no_arch))
                 for solvable in self.pool.solvables_iter()
-                if not self._may_choose(solvable)
+                if self._is_kept_out(solvable)
                 and (solvable.name == name or solvable.matchesdep(self.solv.SOLVABLE_PROVIDES, dep))
             }
         )
+
+    def inactive_streams(self, wanted: str | t.Any) -> list[str]:  # noqa: ARG002
+        """Return the streams of modules, none of them active, whose packages would meet a dependency.
+
+        :param wanted: A name, or libsolv's object of a dependency.
+        """
+        return []
+
+    def _is_kept_out(self, solvable: t.Any) -> bool:
+        return not self._may_choose(solvable)
 
     def _may_choose(self, solvable: t.Any) -> bool:
         return bool(solvable.installable()) and solvable.id not in self._excluded

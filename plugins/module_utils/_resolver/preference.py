@@ -43,14 +43,18 @@ class PreferenceWalk:
     :param pool: The packages.
     :param requested: The packages that were asked for, in order; a package's version here takes the place of its
         candidate.
+    :param versions: Further packages, by name, that take the place of their candidates wherever they are needed.
     """
 
-    def __init__(self, pool: DebPool, requested: t.Sequence[int]) -> None:
+    def __init__(
+        self, pool: DebPool, requested: t.Sequence[int], *, versions: t.Mapping[str, int] | None = None
+    ) -> None:
         self._pool = pool
         self._requested = list(dict.fromkeys(requested))
         self._pinned = {pool.name(solvable): solvable for solvable in self._requested}
         # By name; a name without an entry has the candidate of the pool, one with None has been given up.
-        self._candidates: dict[str, int | None] = dict(self._pinned)
+        self._versions = {**(versions or {}), **self._pinned}
+        self._candidates: dict[str, int | None] = dict(self._versions)
         self._chosen: dict[str, int] = {}
         self._firm: set[str] = set()
         self._requirements: dict[int, list[Clause]] = {}
@@ -101,7 +105,7 @@ class PreferenceWalk:
 
     def _first_candidate(self, solvable: int) -> int | None:
         name = self._pool.name(solvable)
-        return self._pinned.get(name) or self._pool.candidate(name)
+        return self._versions.get(name) or self._pool.candidate(name)
 
     def _opponents(self, solvable: int) -> list[tuple[int, ...]]:
         """Return what a package conflicts with, reduced to the versions that can be taken at all, without itself."""

@@ -134,15 +134,22 @@ class Finder(abc.ABC):
         if not problems:
             problems = self._version_clashes(chosen)
         if problems:
-            count = len(problems)
-            what = "One requested package cannot" if count == 1 else f"{count} requested packages cannot"
-            lines = "\n".join(f"- {message}" for message in problems.values())
-            raise ResolveError(
-                f"{what} be had:\n{lines}\nRepositories searched: {self._pool.searched()}.",
-                remedy="Correct the names in the template, or add the repository that has them to packageRepositories.",
-                details={"missing": list(problems)},
-            )
+            raise self._refusal(problems)
         return Selection(chosen)
+
+    def _refusal(self, problems: t.Mapping[str, str]) -> ResolveError:
+        """Return what to raise when requests cannot be met.
+
+        :param problems: Full sentences by the text of the request.
+        """
+        count = len(problems)
+        what = "One requested package cannot" if count == 1 else f"{count} requested packages cannot"
+        lines = "\n".join(f"- {message}" for message in problems.values())
+        return ResolveError(
+            f"{what} be had:\n{lines}\nRepositories searched: {self._pool.searched()}.",
+            remedy="Correct the names in the template, or add the repository that has them to packageRepositories.",
+            details={"missing": list(problems)},
+        )
 
     def _version_clashes(self, chosen: t.Iterable[Choice]) -> dict[str, str]:
         """Find what is asked for in two versions by name; only where there is no choice it is clear that none fits."""

@@ -31,14 +31,20 @@ class Resolver(abc.ABC):
     finder: Finder
 
     @abc.abstractmethod
-    def __init__(self, *, arch: str, cache_dir: str | None, weak: bool = False) -> None:
+    def __init__(self, *, arch: str, cache_dir: str | None, weak: bool = False, modules: t.Sequence[str] = ()) -> None:
         """Make the pool, and what finds packages in it.
 
         :param arch: The family's name of the architecture.
         :param cache_dir: Where the binary form of package indexes is kept; V(None) keeps nothing.
         :param weak: Install what packages only recommend, too.
+        :param modules: Streams of modules to enable (C(module:stream)).
         :raises ResolveError: The family does not do that.
         """
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the metadata that decided, in full sentences."""
+        return []
 
     @abc.abstractmethod
     def solve(self, selection: Selection) -> set[int]:

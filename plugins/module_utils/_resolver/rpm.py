@@ -22,17 +22,25 @@ class RpmResolver(Resolver):
     """Decides as dnf does: the solver is the same, and so is what it is asked.
 
     :ivar weak: Install what packages recommend, too.
+    :ivar modules: Streams of modules that are enabled.
     """
 
     repository_type = RpmRepository
     pool_type = RpmPool
 
-    def __init__(self, *, arch: str, cache_dir: str | None, weak: bool = False) -> None:
+    def __init__(self, *, arch: str, cache_dir: str | None, weak: bool = False, modules: t.Sequence[str] = ()) -> None:
         self.weak = weak
+        self.modules = tuple(modules)
         self.pool: RpmPool = RpmPool(arch=arch, cache_dir=cache_dir)
         self.finder: RpmFinder = RpmFinder(self.pool)
 
+    @property
+    def notes(self) -> list[str]:
+        modules = self.pool.modules
+        return [] if modules is None else [*modules.problems, *modules.notes]
+
     def select(self, requests: t.Sequence[Request]) -> Selection:
+        self.finder.enable_modules(self.modules, requests)
         self.finder.select_files(requests)
         return self.finder.select(requests)
 
@@ -40,14 +48,17 @@ class RpmResolver(Resolver):
         solvables = selection.solvables
         if self.pool.files_needed(solvables, weak=self.weak):
             self.pool.add_files(self.pool.unknown_files())
-        jobs = self._jobs(selection)
-        found = solution(self.pool, jobs, weak=self.weak)
+        found = self._solution(selection)
         if found is None:
-            raise explain(self.pool, jobs, set(solvables))
+            raise explain(self.pool, self._jobs(selection), set(solvables))
         return found
 
     def alone(self, selection: Selection) -> set[int]:
-        return solution(self.pool, self._jobs(selection), weak=self.weak) or set(selection.solvables)
+        return self._solution(selection) or set(selection.solvables)
+
+    def _solution(self, selection: Selection) -> set[int] | None:
+        with self.pool.filtered_in_sight():
+            return solution(self.pool, self._jobs(selection), weak=self.weak)
 
     def _jobs(self, selection: Selection) -> list[t.Any]:
         """Ask for one package of each choice, and for the best one: no older version because a newer does not fit."""

@@ -26,6 +26,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
     RepositoryMetadata,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import quote_path
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.modulemd import Artifact, read_modules
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.modules import PLATFORM, Modules
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import (
     Alternative,
     Clause,
@@ -41,6 +43,9 @@ _PRIMARY_FILE = re.compile(r"/etc/|(?=.*bin/)|/usr/lib/sendmail$")
 _PATH = re.compile(r"(?:^|(?<=[ (]))/[^ )]+")
 _FILE_LIST_ENTRY = re.compile(rb"<package\s([^>]*)>|<file(?:\s[^>]*)?>([^<]*)</file>")
 _PACKAGE_ID = re.compile(rb"pkgid=[\"']([0-9a-f]+)[\"']")
+# POOL_FLAG_WHATPROVIDESWITHDISABLED of libsolv's pool.h, which has no name in Python.
+_WHATPROVIDES_WITH_DISABLED = 12
+_BASE_MODULE = "base-module("
 _FILE_LISTS_HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<filelists xmlns="http://linux.duke.edu/metadata/filelists">\n'
 )
@@ -58,6 +63,10 @@ class RpmPool(PackagePool):
         self._repos: list[tuple[t.Any, str, RepositoryMetadata]] = []
         self._clauses: dict[int, list[Clause]] = {}
         self._files: set[str] = set()
+        #: The modules of the repositories; V(None) where none has any.
+        self.modules: Modules | None = None
+        # What belongs to streams that are not active, or has a name that an active one claims.
+        self._filtered: dict[int, str] = {}
         self._with_files: set[str] = set()
 
     def _set_semantics(self) -> None:
@@ -70,7 +79,24 @@ class RpmPool(PackagePool):
 
     def load(self, repositories: t.Sequence[RepositoryMetadata]) -> None:
         """Take in all repositories: as dnf does, the most preferred one first, which matters between equals."""
-        super().load(sorted(repositories, key=lambda repository: -(repository.priority or DEFAULT_PRIORITY)))
+        ordered = sorted(repositories, key=lambda repository: -(repository.priority or DEFAULT_PRIORITY))
+        super().load(ordered)
+        indexes = [
+            (repository, index)
+            for repository in ordered
+            if repository.further is not None and repository.priority >= 0
+            for index in (repository.further("modules"),)
+            if index is not None
+        ]
+        if indexes:
+            self.modules = Modules(
+                self.solv,
+                self.arch,
+                [
+                    (read_modules(index, repository=repository.name), repository.is_outsider)
+                    for repository, index in indexes
+                ],
+            )
 
     def _fill(self, repo: t.Any, repository: RepositoryMetadata, index: PackageIndex) -> None:
         name = f"{index.sha256}.{self.family}"
@@ -173,6 +199,102 @@ class RpmPool(PackagePool):
 
     def _matches(self, solvable: int, dep: t.Any) -> bool:
         return bool(self.solvable(solvable).matchesdep(self.solv.SOLVABLE_PROVIDES, dep))
+
+    # -- modules
+
+    def enable_modules(self, enabled: t.Mapping[str, str]) -> None:
+        """Enable streams of modules, decide which ones are active, and filter the packages of all others.
+
+        :param enabled: Streams by module; C(platform) stands for the distribution itself.
+        :raises ResolveError: The streams do not fit together.
+        """
+        if self.modules is None:
+            return
+        platform = enabled.get(PLATFORM) or self._platform()
+        self.modules.decide({name: stream for name, stream in enabled.items() if name != PLATFORM}, platform)
+        self._filter(self.modules)
+
+    @contextlib.contextmanager
+    def filtered_in_sight(self) -> t.Iterator[None]:
+        """Let libsolv see for a while what is filtered, as dnf does: what replaces it counts where packages compete."""
+        if not self._filtered:
+            yield
+            return
+        self.pool.set_flag(_WHATPROVIDES_WITH_DISABLED, 1)
+        self.pool.createwhatprovides()
+        try:
+            yield
+        finally:
+            self.pool.set_flag(_WHATPROVIDES_WITH_DISABLED, 0)
+            self.pool.createwhatprovides()
+
+    def artifact(self, solvable: int) -> Artifact:
+        """Return a package as modules name it."""
+        found = self.solvable(solvable)
+        return Artifact(found.name, found.evr, found.arch)
+
+    def _platform(self) -> str | None:
+        """Return the stream of the platform, as the distribution's release package has it."""
+        dep = self.pool.Dep("system-release", False)
+        found = [] if dep is None else [solvable for solvable in self.pool.whatprovides(dep)]
+        newest: dict[str, t.Any] = {}
+        for solvable in found:
+            known = newest.get(solvable.name)
+            if known is None or solvable.evrcmp(known) > 0:
+                newest[solvable.name] = solvable
+        streams = {
+            text[len(_BASE_MODULE) : -1].partition(":")[2]
+            for solvable in newest.values()
+            for text in (provided.str() for provided in solvable.lookup_deparray(self.solv.SOLVABLE_PROVIDES))
+            if text.startswith(_BASE_MODULE)
+        }
+        if not streams and self.modules is not None:
+            # Where nothing says what the distribution is, its modules do, if they agree.
+            streams = set(self.modules.platforms())
+        return streams.pop() if len(streams) == 1 else None
+
+    def _filter(self, modules: Modules) -> None:
+        if self._filtered:
+            self.pool.set_disabled_list(self._excluded)
+            self.pool.createwhatprovides()
+        self._filtered = {}
+        for outsider in (False, True):
+            owned = modules.owned(outsider=outsider)
+            rivals = {solvable.id for name in owned.names for solvable in self.pool.whatprovides(self.pool.Dep(name))}
+            for source in self._sources:
+                if source.repository.module_hotfixes or (outsider and not source.repository.is_outsider):
+                    continue
+                for number in range(source.first, source.end):
+                    solvable = self.solvable(number)
+                    key = self.artifact(number)
+                    if key in owned.active:
+                        continue
+                    if key in owned.inactive:
+                        self._filtered[number] = owned.inactive[key]
+                    elif solvable.name in owned.names or number in rivals:
+                        self._filtered[number] = ""
+        if self._filtered:
+            self.pool.set_disabled_list([*self._excluded, *self._filtered])
+            self.pool.createwhatprovides()
+        self._candidates.clear()
+        self._clauses.clear()
+
+    def _may_choose(self, solvable: t.Any) -> bool:
+        return super()._may_choose(solvable) and solvable.id not in self._filtered
+
+    def inactive_streams(self, wanted: str | t.Any) -> list[str]:
+        """Return the streams, none of them active, whose packages would meet a dependency."""
+        dep = self.pool.Dep(wanted) if isinstance(wanted, str) else wanted
+        name = dep.str()
+        streams = {
+            self._filtered[solvable.id]
+            for solvable in map(self.solvable, self._filtered)
+            if solvable.name == name or solvable.matchesdep(self.solv.SOLVABLE_PROVIDES, dep)
+        }
+        return sorted(filter(None, streams))
+
+    def _is_kept_out(self, solvable: t.Any) -> bool:
+        return solvable.id not in self._filtered and super()._is_kept_out(solvable)
 
     # -- files
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import fnmatch
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.modulemd import Artifact, Stream
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.modules import PLATFORM
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import KEPT_OUT
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
     GLOB,
@@ -32,7 +34,8 @@ _ARCHITECTURES = frozenset(
 
 
 class RpmFinder(Finder):
-    """Knows C(name), C(name.arch), C(name=version), C(name-version[-release][.arch]), globs, files, and provides.
+    """Knows C(name), C(name.arch), C(name=version), C(name-version[-release][.arch]), globs, files, provides, relations
+    such as C(name >= version), and streams of modules.
 
     As with dnf, one of all packages that fit has to be installed, the best one; what obsoletes a package that is asked
     for by its name fits as well.
@@ -49,8 +52,100 @@ class RpmFinder(Finder):
         if files:
             self._pool.add_files([*files, *self._pool.unknown_files()])
 
+    def enable_modules(self, streams: t.Iterable[str], requests: t.Iterable[Request]) -> None:
+        """Enable the streams of modules that are asked for: by their names alone, or together with packages of them.
+
+        :param streams: C(module:stream).
+        :raises ResolveError: Some cannot be enabled; the message names all of them.
+        """
+        problems: dict[str, str] = {}
+        wanted: list[tuple[str, str]] = []
+        for text in streams:
+            name, _colon, stream = text.partition(":")
+            wanted.append((name, stream))
+        for request in requests:
+            if request.text.startswith("@"):
+                try:
+                    wanted.append(self._stream(request.text.strip(), wanted))
+                except Refused as exc:
+                    problems[request.text] = str(exc)
+        enabled: dict[str, str] = {}
+        for name, stream in wanted:
+            try:
+                self._check_module(name, stream)
+                before = enabled.setdefault(name, stream)
+                if before != stream:
+                    raise ValueError(
+                        f"The module {name!r} is asked for in the streams {before!r} and {stream!r}; keep one."
+                    )
+            except ValueError as exc:
+                problems[f"{name}:{stream}"] = str(exc)
+        if problems:
+            raise self._refusal(problems)
+        self._pool.enable_modules(enabled)
+
+    def _check_module(self, name: str, stream: str) -> None:
+        if name == PLATFORM:
+            return
+        if self._pool.modules is None:
+            raise ValueError(f"There is no module {name!r}: no repository has modules.")
+        self._pool.modules.check(name, stream)
+
+    def _stream(self, text: str, enabled: t.Sequence[tuple[str, str]]) -> tuple[str, str]:
+        """Return the module and the stream that a request means."""
+        name, stream, _profile = _module_parts(text)
+        if stream:
+            return name, stream
+        modules = self._pool.modules
+        known = [] if modules is None else modules.streams_of(name)
+        chosen = dict(enabled).get(name) or (modules.default_stream(name) if modules is not None else None)
+        if not known:
+            there = "" if modules is None else f"; modules: {listed(modules.names())}"
+            raise Refused(f"There is no module {name!r}{there}. Groups of packages (comps) are not known.")
+        if chosen is None and len(known) > 1:
+            raise Refused(
+                f"The module {name!r} has the streams {listed(known)}, and none of them is the default; ask for one: "
+                f"@{name}:{known[-1]}."
+            )
+        return name, chosen or known[0]
+
+    def _of_module(self, text: str, *, active: t.Sequence[Stream]) -> list[Choice]:
+        """Return the packages of a profile, one choice for each."""
+        name, _stream, profile = _module_parts(text)
+        modules = self._pool.modules
+        builds = [stream for stream in active if stream.name == name]
+        if modules is None or not builds:
+            raise Refused(f"The module stream {text[1:]!r} cannot be active, because what it needs is not.")
+        newest = max(builds, key=lambda build: build.version)
+        profiles = [profile] if profile else modules.default_profiles(name, newest.stream)
+        missing = [wanted for wanted in profiles if wanted not in newest.profiles]
+        if missing or not profiles:
+            what = f"no profile {missing[0]!r}" if missing else "no default profile"
+            raise Refused(
+                f"The module stream {newest.label} has {what}; there is: {listed(sorted(newest.profiles)) or 'none'}. "
+                f"To enable it alone, name it in systemConfig.modules."
+            )
+        artifacts = {artifact for build in builds for artifact in build.artifacts}
+        packages = dict.fromkeys(package for wanted in profiles for package in newest.profiles[wanted])
+        return [self._of_artifacts(package, artifacts, newest) for package in packages]
+
+    def _of_artifacts(self, package: str, artifacts: t.AbstractSet[Artifact], stream: Stream) -> Choice:
+        """Return a stream's packages of a name; those of others where it has none."""
+        versions = self._pool.versions(package)
+        own = [
+            number
+            for number in versions
+            if self._pool.artifact(number) in artifacts or self._pool.repository(number).module_hotfixes
+        ]
+        if not versions:
+            raise Refused(f"The module stream {stream.label} asks for the package {package!r}, which is not there.")
+        return tuple(own or versions)
+
     def find(self, request: Request) -> list[Choice]:
         text = request.text.strip()
+        if text.startswith("@"):
+            modules = self._pool.modules
+            return self._of_module(text, active=[] if modules is None else modules.active)
         if text.endswith(".rpm"):
             text = text[: -len(".rpm")]
         found = self._by_name(text) or self._with_relation(text) or self._with_version(text)
@@ -177,6 +272,12 @@ class RpmFinder(Finder):
     def _missing(self, text: str) -> str:
         if text.startswith("/"):
             return f"No package has the file {text!r}."
+        streams = self._pool.inactive_streams(text)
+        if streams:
+            return (
+                f"The package {text!r} is of the module streams {listed(streams)}, which are not active; enable one in "
+                f"systemConfig.modules, or ask for @{streams[-1]}."
+            )
         others = self._pool.kept_out(text)
         excluded = listed(list(dict.fromkeys(repository for _arch, repository, installable in others if installable)))
         if excluded:
@@ -185,6 +286,13 @@ class RpmFinder(Finder):
             found = listed([f"{arch} ({repository})" for arch, repository, _installable in others])
             return f"The package {text!r} is there for another architecture only: {found}."
         return super()._missing(text)
+
+
+def _module_parts(text: str) -> tuple[str, str, str]:
+    """Return module, stream and profile of C(@module:stream/profile), of which the last two may be missing."""
+    stream, _slash, profile = text[1:].partition("/")
+    name, _colon, stream = stream.partition(":")
+    return name, stream, profile
 
 
 __all__ = ("RpmFinder",)

@@ -106,6 +106,9 @@ def _other_offers(pool: PackagePool, dep: t.Any) -> str:
     foreign = listed([f"{arch} ({repository})" for arch, repository, installable in others if not installable])
     if excluded:
         text += f"; {KEPT_OUT} keep it out of {excluded}"
+    streams = pool.inactive_streams(dep)
+    if streams:
+        text += f"; it is of the module streams {listed(streams)}, which are not active"
     if foreign:
         text += f"; it is there for another architecture only: {foreign}"
     return text

@@ -255,6 +255,7 @@ def _repository(item: PackageRepository, taken: t.Collection[str]) -> Facts:
         "repo_gpgcheck": item.repo_gpgcheck,
         "keys": sorted({*item.pkeys, *([item.pkey] if item.pkey else [])}),
         "fingerprints": sorted(fingerprint.upper() for fingerprint in item.fingerprints),
+        **({"module_hotfixes": item.module_hotfixes} if item.module_hotfixes is not None else {}),
         **({"max_age": item.max_age} if item.max_age is not None else {}),
     }
 

@@ -36,6 +36,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.lock i
     package_changes,
     read_lock,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.older import older_versions
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
     Request,
     Selection,
@@ -78,7 +79,10 @@ def resolve(
     :raises ResolveError: Packages are missing, or in conflict.
     """
     resolver: Resolver = RESOLVERS[document.provider.family](
-        arch=document.provider.package_arch, cache_dir=cache_dir, weak=document.system.weak_dependencies
+        arch=document.provider.package_arch,
+        cache_dir=cache_dir,
+        weak=document.system.weak_dependencies,
+        modules=document.system.modules or (),
     )
     pool = resolver.pool
     pool.load(repositories)
@@ -92,8 +96,14 @@ def resolve(
     requests = requests_of(document.provider, document.system, pool)
     selection = resolver.select(requests)
     chosen = resolver.solve(selection)
+    older = older_versions(pool, chosen, selection)
+    if warn is not None:
+        for note in resolver.notes:
+            warn(note.rstrip("."))
+        if older:
+            warn(f"Older versions are taken: {listed(older)}")
     graph = DependencyGraph(pool, chosen, selection.solvables)
-    return make_lock(
+    lock = make_lock(
         provider_id=document.provider_id,
         pool=pool,
         graph=graph,
@@ -104,6 +114,9 @@ def resolve(
         or pool.date_of(chosen)
         or max((repository.date for repository in repositories), default=0),
     )
+    if older:
+        lock["older_versions"] = older
+    return lock
 
 
 def _base_layer(resolver: Resolver, graph: DependencyGraph, essential: Selection, chosen: set[int]) -> set[str]:
@@ -205,6 +218,7 @@ class PackageResolve(Stage):
             ],
             "essential packages": document.provider_data["essential"],
             "weak dependencies": document.system.weak_dependencies,
+            **({"modules": list(document.system.modules)} if document.system.modules else {}),
             "dependency graph file": self.dot_file or "",
         }
         if self.lock_file is not None:
@@ -256,6 +270,7 @@ class PackageResolve(Stage):
             "packages": len(lock["packages"]),
             "download_size": sum(package["size"] for package in lock["packages"]),
             "package_changes": package_changes(self._previous_lock(), lock),
+            "older_versions": list(lock.get("older_versions", [])),
             "dot_file": self.dot_file or self.build.join(DOT_FILE),
         }
 
@@ -336,7 +351,9 @@ class PackageResolve(Stage):
 
 
 def _facts(lock: t.Mapping[str, t.Any]) -> Facts:
-    return {"packages": {package["name"]: package["version"] for package in lock["packages"]}}
+    packages = {package["name"]: package["version"] for package in lock["packages"]}
+    older = lock.get("older_versions")
+    return {"packages": packages, **({"older_versions": list(older)} if older else {})}
 
 
 __all__ = ("DOT_FILE", "PackageResolve", "resolve")

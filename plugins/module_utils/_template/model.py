@@ -268,6 +268,7 @@ class SystemConfig(Part):
     timezone: str
     locale: str
     packages: t.Tuple[str, ...]
+    modules: t.Optional[t.Tuple[str, ...]]
     weak_dependencies: bool
     documentation: bool
     kernel: Kernel
@@ -302,6 +303,7 @@ class PackageRepository(Part):
     priority: int
     allow_packages: t.Tuple[str, ...]
     exclude_packages: t.Tuple[str, ...]
+    module_hotfixes: t.Optional[bool]
     max_age: t.Optional[int]
 
 

@@ -220,6 +220,7 @@ def _repository(
         repo_gpgcheck=repository["repoGpgcheck"],
         keys=sorted(set(keys)),
         fingerprints=sorted({key["fingerprint"] for key in repository["keys"]}),
+        **({"module_hotfixes": repository["moduleHotfixes"]} if "moduleHotfixes" in repository else {}),
         **({"max_age": repository["maxAge"]} if "maxAge" in repository else {}),
     )
     return entry

@@ -40,6 +40,7 @@ class Repository(Part):
     :ivar components: Components of a Debian repository; none for a flat one, and for one of RPM packages.
     :ivar keys: Absolute paths and URLs of the keys that sign it.
     :ivar fingerprints: The keys that may sign it, in upper case; without any, all that the files hold.
+    :ivar module_hotfixes: Its packages are taken whichever streams of modules are active.
     :ivar max_age: How many days old its metadata may be; 0 for any.
     :ivar foreign: Whether the template adds it, and it is somebody else's than the provider's.
     """
@@ -57,6 +58,7 @@ class Repository(Part):
     repo_gpgcheck: bool
     keys: t.Tuple[str, ...]
     fingerprints: t.Tuple[str, ...]
+    module_hotfixes: t.Optional[bool] = None
     max_age: int = 0
     foreign: bool = False
 

@@ -99,6 +99,7 @@ REPOSITORIES_SCHEMA = _closed(
                     "priority": _OF_TEMPLATE["priority"],
                     "gpgcheck": _OF_TEMPLATE["gpgcheck"],
                     "repoGpgcheck": _OF_TEMPLATE["repoGpgcheck"],
+                    "moduleHotfixes": _OF_TEMPLATE["moduleHotfixes"],
                     "maxAge": _OF_TEMPLATE["maxAge"],
                     "keys": {"type": "array", "items": _KEY, "default": []},
                 },

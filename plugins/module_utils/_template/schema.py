@@ -129,6 +129,15 @@ _PACKAGE_FORM = (
     "a package name, name=version, name-version, a glob such as linux-headers-*, or in RPM distributions what a "
     "package provides, a file for example"
 )
+_REQUEST = (
+    _PACKAGE[:-2] + r"|@[A-Za-z0-9+_.-]+(?::[A-Za-z0-9+_.-]+)?(?:/[A-Za-z0-9+_.-]+)?"
+    r"|[A-Za-z0-9/][A-Za-z0-9+_.:~^()/-]* *(?:<=|>=|=|<|>) *[A-Za-z0-9+_.:~^-]+|\([A-Za-z0-9+_.,:~^()/<>= -]+\))$"
+)
+_REQUEST_FORM = (
+    "a package name, name=version, name-version, a glob such as linux-headers-*, or in RPM distributions what a "
+    "package provides, a file for example, a condition such as 'openssl >= 3.0', or @module:stream/profile"
+)
+_MODULE_STREAM = r"^[A-Za-z0-9+_.-]+:[A-Za-z0-9+_.-]+$"
 _USER = r"^[a-z_][a-z0-9_-]{0,30}\$?$"
 _USER_FORM = "lower case letters, digits, hyphens and underscores, beginning with a letter or underscore, at most 32"
 _ABSOLUTE = r"^/[^\u0000]*$"
@@ -366,7 +375,7 @@ KERNEL = _object(
             default="",
         ),
         "packages": _list(
-            "The packages that hold the kernel.", _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM)
+            "The packages that hold the kernel.", _string("A package.", pattern=_REQUEST, form=_REQUEST_FORM)
         ),
         "uki": _boolean(
             "Put kernel, initramfs and command line together into one EFI file (unified kernel image).", default=False
@@ -715,8 +724,14 @@ SYSTEM_CONFIG = _object(
         "locale": _string("The locale.", examples=["C.UTF-8", "de_DE.UTF-8"], default=""),
         "packages": _list(
             "Packages, beside those of the default template.",
-            _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
+            _string("A package.", pattern=_REQUEST, form=_REQUEST_FORM),
         ),
+        "modules": {
+            "type": "array",
+            "description": "Streams of modules that are enabled in the place of their modules' default ones. In RPM "
+            "distributions only; platform:el9 says what the distribution is, where its packages do not.",
+            "items": _string("A stream.", pattern=_MODULE_STREAM, form="module:stream", examples=["nodejs:20"]),
+        },
         "weakDependencies": _boolean(
             "Whether packages that others only recommend are installed, too. In RPM distributions only.", default=False
         ),
@@ -804,6 +819,9 @@ PACKAGE_REPOSITORY = _object(
             "The packages that are never taken from it, even if allowPackages names them: names, or globs.",
             _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
         ),
+        "moduleHotfixes": _boolean(
+            "Whether packages of an RPM repository are taken whichever streams of modules are active."
+        ),
         "maxAge": {
             "type": "integer",
             "description": "How many days old its metadata may be. When three quarters are over, builds warn. 0 sets "
@@ -836,6 +854,10 @@ REPOSITORY = _object(
             "The key that signs it: " + _LOCAL_FORM + "; or its URL, which needs fingerprints.", minLength=1
         ),
         "fingerprints": PACKAGE_REPOSITORY["properties"]["fingerprints"],
+        "module_hotfixes": {
+            **PACKAGE_REPOSITORY["properties"]["moduleHotfixes"],
+            "description": "Whether its packages are taken whichever streams of modules are active, as moduleHotfixes.",
+        },
     },
     required=["name", "baseurl"],
 )
@@ -854,7 +876,7 @@ REMOVE = _object(
     {
         "packages": _list(
             "Packages, as the default template names them, or globs.",
-            _string("A package.", pattern=_PACKAGE, form=_PACKAGE_FORM),
+            _string("A package.", pattern=_REQUEST, form=_REQUEST_FORM),
         ),
         "services": _list("Units, from whichever of the lists of services they are in.", _string("A unit.")),
         "users": _list("Accounts by name.", _string("A user.")),

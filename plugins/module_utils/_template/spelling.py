@@ -31,6 +31,7 @@ _DNF_WORDS: t.Mapping[str, str] = {
     "repo_gpgcheck": "repoGpgcheck",
     "gpgkey": "pkey",
     "fingerprints": "fingerprints",
+    "module_hotfixes": "moduleHotfixes",
 }
 
 # The keys for Secure Boot as immutability has them -> as signing.secureBoot does.

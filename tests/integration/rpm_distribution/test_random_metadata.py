@@ -95,17 +95,24 @@ class _Dice:
         return wanted
 
 
-def write_metadata(directory: pathlib.Path, packages: str) -> None:
-    """Write the metadata of a repository, as dnf wants it."""
+def write_metadata(directory: pathlib.Path, packages: str, modules: str | None = None) -> None:
+    """Write the metadata of a repository, as dnf wants it.
+
+    :param modules: The content of its modules.yaml.
+    """
     repodata = directory / "repodata"
     repodata.mkdir(parents=True)
     entries = ""
-    for kind, text in index_texts(packages).items():
-        (repodata / f"{kind}.xml").write_text(text)
+    indexes = {f"{kind}.xml": text for kind, text in index_texts(packages).items()}
+    if modules is not None:
+        indexes["modules.yaml"] = modules
+    for name, text in indexes.items():
+        kind = name.partition(".")[0]
+        (repodata / name).write_text(text)
         digest, size = hashlib.sha256(text.encode()).hexdigest(), len(text.encode())
         entries += (
             f'<data type="{kind}"><checksum type="sha256">{digest}</checksum><open-checksum type="sha256">{digest}'
-            f'</open-checksum><location href="repodata/{kind}.xml"/><timestamp>1</timestamp><size>{size}</size>'
+            f'</open-checksum><location href="repodata/{name}"/><timestamp>1</timestamp><size>{size}</size>'
             f"<open-size>{size}</open-size></data>"
         )
     (repodata / "repomd.xml").write_text(
