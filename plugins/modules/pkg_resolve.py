@@ -127,6 +127,13 @@ package_changes:
     added: [vim-tiny 2:9.0.1378-2]
     removed: []
     changed: [openssl 3.0.17-1 -> 3.0.18-1]
+older_versions:
+  description: Packages that nobody asked for in a version, and that are older than they would be otherwise, each with the
+    package that needs it so.
+  returned: success, in check mode as far as it is known
+  type: list
+  elements: str
+  sample: [libsystemd0 252.36-1 in place of 252.39-1, which systemd 252.36-1 needs]
 dot_file:
   description: The dependency graph.
   returned: success, in check mode as far as it is known

@@ -41,10 +41,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.sign
     verify_clearsigned,
     verify_detached,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import DEFAULT_PRIORITY
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import (
     Repository as RepositoryConfig,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import DEFAULT_PRIORITY
 
 # The largest Release files of today have 0.3 MB; more than this is an attack or an error.
 _RELEASE_LIMIT = 16 << 20
@@ -259,6 +259,9 @@ class DebRepository(Repository[DebRelease]):
 
     def identity(self, release: DebRelease) -> dict[str, str]:
         return {name: release.fields.get(name, "") for name in ("Origin", "Label", "Suite", "Codename")}
+
+    def suite_names(self, release: DebRelease) -> tuple[str, ...]:
+        return tuple(release.fields[key] for key in ("Suite", "Codename", "Version") if release.fields.get(key))
 
     def rank(self, release: DebRelease) -> int:
         """Return the priority: of a suite that nobody shall get unasked, apt's for such a one.

@@ -47,6 +47,7 @@ class RepositoryMetadata:
     :ivar date: When the repository was published, in seconds since 1970.
     :ivar valid_until: When the metadata ceases to be valid, or V(None).
     :ivar indexes: The package indexes, in the order of the components.
+    :ivar suite_names: What its suite calls itself: C(stable), C(bookworm), C(12.5).
     :ivar module_hotfixes: Its packages are taken whichever streams of modules are active.
     :ivar foreign: Whether it is somebody else's than the provider's.
     :ivar further: Returns another index of the same repository, verified, that only few resolutions need; V(None) when
@@ -66,6 +67,7 @@ class RepositoryMetadata:
     date: int
     valid_until: int | None
     indexes: tuple[PackageIndex, ...]
+    suite_names: tuple[str, ...] = ()
     module_hotfixes: bool = False
     foreign: bool = False
     further: t.Callable[[str], PackageIndex | None] | None = dataclasses.field(default=None, compare=False)

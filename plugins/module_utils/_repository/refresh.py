@@ -255,6 +255,7 @@ def _accept(
         date=release.date,
         valid_until=release.valid_until,
         indexes=tuple(describe_index(repository, index) for index in indexes),
+        suite_names=repository.suite_names(release),
         module_hotfixes=repository.module_hotfixes,
         foreign=foreign,
         further=further if optional else None,

@@ -238,6 +238,10 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
     def identity(self, release: ReleaseT) -> dict[str, str]:
         """Return what a repository says that it is, by the names that its family has for it."""
 
+    def suite_names(self, release: ReleaseT) -> tuple[str, ...]:  # noqa: ARG002
+        """Return what the suite calls itself."""
+        return ()
+
     def rank(self, release: ReleaseT) -> int:  # noqa: ARG002
         """Return the priority, as in apt's pins; the larger one wins."""
         return self.priority

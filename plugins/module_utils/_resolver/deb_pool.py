@@ -50,6 +50,14 @@ _MARKED_FIELDS = re.compile(
 _RELATION = re.compile(r"(?P<name>[^\s:]+)(?::(?P<arch>[^\s]+))?(?: (?P<operator><<|<=|=|>=|>>|<|>) (?P<version>\S+))?")
 _CONTROL_RELATION = re.compile(r"\s*([^\s(<\[]+)\s*(?:\(\s*(<<|<=|=|>=|>>)\s*([^\s)]+)\s*\))?")
 
+# In the place of ":any": no name may have this, so that nobody else can provide it.
+_ANY = "%any"
+_ANY_ARCH = re.compile(rb"([A-Za-z0-9+.-]):any(?![A-Za-z0-9+.-])")
+_ALLOWED = re.compile(rb"^Multi-Arch: allowed$", re.MULTILINE)
+_FIELD = re.compile(rb"^([A-Za-z-]+): (.*(?:\n[ \t].*)*)$", re.MULTILINE)
+_PROVIDES = re.compile(rb"^Provides: .*\n?(?:[ \t].*\n?)*", re.MULTILINE)
+_PROVIDED = re.compile(rb"\s*([^\s(:]+)\s*((?:\(.*\))?)", re.DOTALL)
+
 Stanza = t.Dict[str, str]
 
 
@@ -128,7 +136,7 @@ class DebPool(PackagePool):
                 remedy="The repository is damaged; tell its maintainers.",
             ) from exc
         with tempfile.TemporaryFile() as reduced:
-            reduced.write(fields)
+            reduced.write(_with_any(fields))
             reduced.write(b"\n")
             reduced.flush()
             reduced.seek(0)
@@ -226,7 +234,9 @@ class DebPool(PackagePool):
             if match is None:
                 raise RepositoryError(f"The dependency {relation!r} is not written as a relation.")
             dep = self.pool.Dep(match["name"])
-            if match["arch"]:
+            if match["arch"] == "any":
+                dep = self.pool.Dep(f"{match['name']}{_ANY}")
+            elif match["arch"]:
                 dep = dep.Rel(self.solv.REL_MULTIARCH, self.pool.Dep(match["arch"]))
             if match["operator"]:
                 dep = dep.Rel(self._operator(match["operator"]), self.pool.Dep(match["version"]))
@@ -234,6 +244,10 @@ class DebPool(PackagePool):
             target = match["name"] + (f":{match['arch']}" if match["arch"] else "")
             self._alternatives[relation] = Alternative(target, solvables)
         return self._alternatives[relation]
+
+    def shown(self, dep: t.Any) -> str:
+        """Return a dependency as people write it."""
+        return super().shown(dep).replace(_ANY, ":any")
 
     def _operator(self, text: str) -> int:
         flags = {"<": self.solv.REL_LT, "=": self.solv.REL_EQ, ">": self.solv.REL_GT}
@@ -287,6 +301,29 @@ class DebPool(PackagePool):
                     self._mentions[name] = (number, place)
                     break
         return self._mentions[name]
+
+
+def _with_any(data: bytes) -> bytes:
+    """Let only packages with C(Multi-Arch: allowed) provide C(name:any), as apt does; libsolv takes any package.
+
+    :param data: Stanzas with the fields that libsolv reads.
+    """
+    any_arch = _ANY.encode("ascii")
+    stanzas = _ANY_ARCH.sub(rb"\1" + any_arch, data).split(b"\n\n")
+    for number, stanza in enumerate(stanzas):
+        if _ALLOWED.search(stanza) is None:
+            continue
+        fields = dict(_FIELD.findall(stanza))
+        name, version = fields.get(b"Package", b"").strip(), fields.get(b"Version", b"").strip()
+        provided = [b"%s%s (= %s)" % (name, any_arch, version)]
+        for text in fields.get(b"Provides", b"").split(b","):
+            match = _PROVIDED.match(text)
+            if match is not None:
+                provided.append(match[1] + any_arch + match[2].rstrip())
+        own = [fields[b"Provides"].strip()] if b"Provides" in fields else []
+        rest = _PROVIDES.sub(b"", stanza).rstrip(b"\n")
+        stanzas[number] = rest + b"\nProvides: " + b", ".join(own + provided)
+    return b"\n\n".join(stanzas)
 
 
 def _filename(name: str, version: str, arch: str) -> str:

@@ -82,7 +82,7 @@ class DebFinder(Finder):
 
     def _comes_from(self, solvable: int, origin: str) -> bool:
         repository = self._pool.repository(solvable)
-        return origin in (repository.name, repository.suite)
+        return origin in (repository.name, repository.suite, *repository.suite_names)
 
     def _by_glob(self, text: str) -> list[int]:
         pattern, _equals, version = text.partition("=")
@@ -105,18 +105,33 @@ class DebFinder(Finder):
         return []
 
     def _virtual(self, text: str) -> list[int]:
-        """Take the only package that provides a name; of several nobody can tell which is meant."""
+        """Take the only package that provides a name; of several nobody can tell which is meant.
+
+        The version is that of the name, not of the package.
+        """
+        name, _equals, version = text.partition("=")
+        name, _slash, origin = name.partition("/")
         try:
-            providers = self._pool.alternative(text).solvables
+            providers = self._providers(name)
+            fitting = self._providers(f"{name} = {version}") if version else providers
         except RepositoryError:
             return []
-        candidates = [number for number in providers if self._pool.candidate(self._pool.name(number)) == number]
-        names = sorted({self._pool.name(number) for number in candidates})
+        if origin:
+            fitting = [number for number in fitting if self._comes_from(number, origin)]
+        names = sorted({self._pool.name(number) for number in fitting})
         if len(names) > 1:
             raise Refused(
                 f"{text!r} is a virtual package, provided by {listed(names)}; ask for the one that is wanted."
             )
-        return candidates[:1]
+        if providers and not fitting:
+            others = listed(sorted({self._pool.name(number) for number in providers}))
+            wanted = f"in the version {version!r}" if version else f"in {origin!r}"
+            raise Refused(f"{name!r} is a virtual package, provided by {others}, but by none of them {wanted}.")
+        return fitting[:1]
+
+    def _providers(self, relation: str) -> list[int]:
+        found = self._pool.alternative(relation).solvables
+        return [number for number in found if self._pool.candidate(self._pool.name(number)) == number]
 
 
 __all__ = ("DebFinder",)

@@ -292,6 +292,10 @@ class PackagePool(abc.ABC):
         """Return name and version, for messages."""
         return f"{self.name(solvable)} {self.version(solvable)}"
 
+    def shown(self, dep: t.Any) -> str:
+        """Return a dependency as people write it."""
+        return t.cast(str, dep.str())
+
     def _position(self, solvable: int) -> int:
         """Return the number of a package's index."""
         return bisect.bisect_right(self._starts, solvable) - 1

@@ -12,6 +12,7 @@ libsolv keeps everything that matters of a package, so that no index is parsed a
 from __future__ import annotations
 
 import contextlib
+import functools
 import html
 import json
 import os
@@ -45,6 +46,8 @@ _FILE_LIST_ENTRY = re.compile(rb"<package\s([^>]*)>|<file(?:\s[^>]*)?>([^<]*)</f
 _PACKAGE_ID = re.compile(rb"pkgid=[\"']([0-9a-f]+)[\"']")
 # POOL_FLAG_WHATPROVIDESWITHDISABLED of libsolv's pool.h, which has no name in Python.
 _WHATPROVIDES_WITH_DISABLED = 12
+# How deep a rich dependency of a request may be.
+_NESTED = 20
 _BASE_MODULE = "base-module("
 _FILE_LISTS_HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<filelists xmlns="http://linux.duke.edu/metadata/filelists">\n'
@@ -447,6 +450,22 @@ class RpmPool(PackagePool):
             # libsolv knows only those files of the primary indexes by their names that some package depends on.
             found += self.pool.select(text, self.solv.Selection.SELECTION_FILELIST).solvables()
         return list(dict.fromkeys(solvable.id for solvable in found if self._may_choose(solvable)))
+
+    def relation(self, name: str, operator: str, version: str) -> t.Any:
+        """Return libsolv's object of a dependency on a version; C(==) is the same as C(=)."""
+        flags = {"<": self.solv.REL_LT, "=": self.solv.REL_EQ, ">": self.solv.REL_GT}
+        value = functools.reduce(lambda known, char: known | flags[char], operator, 0)
+        return self.pool.Dep(name).Rel(value, self.pool.Dep(version))
+
+    def rich(self, text: str) -> t.Any:
+        """Return libsolv's object of a rich dependency; V(None) if it is none."""
+        if text.count("(") > _NESTED:
+            return None
+        return self.pool.parserpmrichdep(text)
+
+    def meeting(self, dep: t.Any) -> list[int]:
+        """Return the packages that meet a dependency."""
+        return [solvable.id for solvable in self.pool.whatprovides(dep) if self._may_choose(solvable)]
 
     def obsoleters(self, solvables: t.Iterable[int]) -> list[int]:
         """Return the packages that obsolete some packages, by their names as RPM does it."""

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.modulemd import Artifact, Stream
@@ -31,6 +32,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm_po
 _ARCHITECTURES = frozenset(
     {"aarch64", "armv7hl", "i386", "i586", "i686", "ppc64le", "riscv64", "s390x", "src", "x86_64"}
 )
+
+
+# Without "=" alone, which is about the versions of a package first.
+_CONDITION = re.compile(r"(?P<name>[^\s<>=]+)\s*(?P<operator><=|>=|==|<|>)\s*(?P<version>[^\s<>=]+)")
 
 
 class RpmFinder(Finder):
@@ -148,7 +153,7 @@ class RpmFinder(Finder):
             return self._of_module(text, active=[] if modules is None else modules.active)
         if text.endswith(".rpm"):
             text = text[: -len(".rpm")]
-        found = self._by_name(text) or self._with_relation(text) or self._with_version(text)
+        found = self._by_condition(text) or self._by_name(text) or self._with_relation(text) or self._with_version(text)
         if not found and GLOB.search(text.partition("=")[0]):
             found = self._by_glob(text)
         if not found:
@@ -199,7 +204,7 @@ class RpmFinder(Finder):
         name, arch = self._split_arch(name)
         versions = self._of_arch(self._pool.versions(name), arch)
         if not versions:
-            return []
+            return self._meeting(self._pool.relation(name, "=", version))
         fitting = self._fitting(versions, version)
         if not fitting:
             raise Refused(
@@ -207,6 +212,32 @@ class RpmFinder(Finder):
                 f"{self._available(versions)}."
             )
         return [fitting]
+
+    def _by_condition(self, text: str) -> list[Choice]:
+        """Read C(name >= version), and rich dependencies, of which what they lead to is taken, as dnf does."""
+        if text.startswith("("):
+            dep = self._pool.rich(text)
+            if dep is None:
+                raise Refused(f"{text!r} is not written as a dependency: ask for '(this or that)', for example.")
+            if " and " in text:
+                raise Refused(f"{text!r} asks for several packages at once; name each of them on its own.")
+            return self._meeting(dep)
+        match = _CONDITION.fullmatch(text)
+        if match is None:
+            return []
+        name, operator, version = match["name"], match["operator"], match["version"]
+        found = self._meeting(self._pool.relation(name, operator, version))
+        versions = self._pool.versions(name)
+        if not found and versions:
+            raise Refused(
+                f"The package {name!r} is not available in a version {operator} {version}; available: "
+                f"{self._available(versions)}."
+            )
+        return found
+
+    def _meeting(self, dep: t.Any) -> list[Choice]:
+        found = self._pool.meeting(dep)
+        return [tuple(found)] if found else []
 
     def _fitting(self, solvables: t.Iterable[int], version: str) -> Choice:
         """Return the packages of a version, which may be a glob."""

@@ -26,7 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._io import atomi
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 
 # Raised whenever the cache's own form changes.
-_CACHE_VERSION = 2
+_CACHE_VERSION = 3
 _CACHE_DAYS = 60
 
 

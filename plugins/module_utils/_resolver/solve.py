@@ -68,11 +68,12 @@ def _sentence(pool: PackagePool, info: t.Any, asked: t.Container[int]) -> str | 
     solver = pool.solv.Solver
     subject = _described(pool, info.solvable, asked) if info.solvable else ""
     if info.type == solver.SOLVER_RULE_PKG_REQUIRES:
-        return f"{subject} needs {info.dep.str()!r}; available: {_available(pool, info.dep)}."
+        return f"{subject} needs {pool.shown(info.dep)!r}; available: {_available(pool, info.dep)}."
     if info.type == solver.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP:
-        return f"{subject} needs {info.dep.str()!r}, which no repository has{_other_offers(pool, info.dep)}."
+        return f"{subject} needs {pool.shown(info.dep)!r}, which no repository has{_other_offers(pool, info.dep)}."
     if info.type == solver.SOLVER_RULE_PKG_CONFLICTS:
-        return f"{subject} conflicts with {info.dep.str()!r}, which is {_described(pool, info.othersolvable, asked)}."
+        other = _described(pool, info.othersolvable, asked)
+        return f"{subject} conflicts with {pool.shown(info.dep)!r}, which is {other}."
     if info.type == solver.SOLVER_RULE_PKG_SAME_NAME:
         return f"Only one of {subject} and {_described(pool, info.othersolvable, asked)} can be installed."
     if info.type in (solver.SOLVER_RULE_PKG_OBSOLETES, solver.SOLVER_RULE_PKG_IMPLICIT_OBSOLETES):
@@ -98,9 +99,11 @@ def _available(pool: PackagePool, dep: t.Any) -> str:
 
 def _other_offers(pool: PackagePool, dep: t.Any) -> str:
     """Return what there is in the place of a dependency, as the rest of a sentence that says that nothing meets it."""
-    name = dep.str().split(" ")[0]
+    name = pool.shown(dep).split(" ")[0].partition(":any")[0]
     offers = [f"{pool.version(number)} ({pool.repository(number).name})" for number in pool.versions(name)]
     text = f" (of {name!r} they have {', '.join(offers[:_PROBLEMS_SHOWN])})" if offers else ""
+    if offers and pool.shown(dep) == f"{name}:any":
+        text += ", without Multi-Arch: allowed"
     others = pool.kept_out(dep)
     excluded = listed(list(dict.fromkeys(repository for _arch, repository, installable in others if installable)))
     foreign = listed([f"{arch} ({repository})" for arch, repository, installable in others if not installable])
