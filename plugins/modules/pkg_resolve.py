@@ -128,7 +128,7 @@ package_changes:
     removed: []
     changed: [openssl 3.0.17-1 -> 3.0.18-1]
 older_versions:
-  description: Packages that nobody asked for in a version, and that are older than they would be otherwise, each with the
+  description: Packages that nobody asked for in a version and that are older than they would be otherwise, with the
     package that needs it so.
   returned: success, in check mode as far as it is known
   type: list

@@ -72,6 +72,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.sign
 )
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.lock import read_lock
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.modulemd import read_modules
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.modules import Modules
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm_pool import RpmPool
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions
 from ansible_collections.os_image.composer.plugins.module_utils._stages.image_template_validate import TemplateValidate
@@ -277,6 +279,49 @@ _RPMS = """
 """
 
 
+_MODULES = """---
+document: modulemd
+version: 2
+data:
+  name: hello
+  stream: "1"
+  version: 20240101
+  context: c0ffee
+  arch: x86_64
+  summary: Greetings
+  description: Greetings
+  license:
+    module: [MIT]
+  dependencies:
+  - requires: {platform: [el9], other: ["-2"]}
+  profiles:
+    common:
+      rpms: [hello]
+  artifacts:
+    rpms:
+    - hello-0:1.0-1.x86_64
+...
+---
+document: modulemd-defaults
+version: 1
+data:
+  module: hello
+  modified: 1
+  stream: "1"
+  profiles:
+    "1": [common]
+...
+"""
+
+
+def _parse_modules(data: bytes, place: pathlib.Path) -> None:
+    index = _metadata(place / "modules", data, component="modules", arch="")
+    pool = RpmPool(arch="x86_64", cache_dir=str(place))
+    modules = Modules(pool.solv, "x86_64", [(read_modules(index, repository="fuzz"), False)])
+    modules.decide({}, "el9")
+    modules.owned(outsider=False)
+
+
 def _rpm_indexes(kind: str) -> t.Callable[[pathlib.Path], t.Sequence[bytes]]:
     return lambda _place: [rpm_index.index_texts(_RPMS)[kind].encode("utf-8")]
 
@@ -292,6 +337,8 @@ def _parse_rpm_index(kind: str) -> t.Callable[[bytes, pathlib.Path], None]:
         metadata = rpm_index.rpm_repository(place, "hello")
         pool = RpmPool(arch="x86_64", cache_dir=str(place))
         guard = RpmRepository(_configured(suite=""), metadata_dir=str(place), mirrors=Mirrors()).guard()
+        if guard is None:
+            raise AssertionError("XML has a guard")
         try:
             guard.feed(data)
         except ValueError:
@@ -892,6 +939,7 @@ TARGETS: t.Sequence[Target] = (
     Target("repomd", _texts(_REPOMD), mutation.text, _parse_repomd),
     Target("primary", _rpm_indexes("primary"), mutation.text, _parse_rpm_index("primary"), weight=500),
     Target("filelists", _rpm_indexes("filelists"), mutation.text, _parse_rpm_index("filelists"), weight=500),
+    Target("modules", _texts(_MODULES), mutation.text, _parse_modules, weight=100),
     Target("compressed-index", _compressed_indexes, mutation.binary, _parse_compressed, weight=100),
     Target("key-armor", _keys, mutation.text, _parse_armor),
     Target("key", _keys, mutation.binary, _parse_keys, weight=8),

@@ -122,7 +122,7 @@ def _unpack(repository: Repository[t.Any], index: WantedIndex, download: Downloa
     if index.plain is not None and index.plain.size is not None:
         limit = index.plain.size
     digest = hashlib.sha256()
-    guard = repository.guard(index)
+    guard = repository.guard(index.component)
     size = 0
     try:
         with atomic_file(path) as stream:

@@ -250,8 +250,11 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         """Return the names of what a repository says otherwise than before; what it did not say before is new."""
         return [name for name, value in before.items() if value and identity.get(name, "") != value]
 
-    def guard(self, index: WantedIndex) -> Guard | None:  # noqa: ARG002
-        """Return what looks at the decompressed bytes of an index before anybody parses them."""
+    def guard(self, component: str = "") -> Guard | None:  # noqa: ARG002
+        """Return what looks at the decompressed bytes of an index before anybody parses them.
+
+        :param component: That of the index.
+        """
         return None
 
     # -- places

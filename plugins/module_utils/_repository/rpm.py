@@ -281,9 +281,9 @@ class RpmRepository(Repository[Repomd]):
     def identity(self, release: Repomd) -> dict[str, str]:
         return dict(release.tags)
 
-    def guard(self, index: WantedIndex) -> XmlGuard | None:
+    def guard(self, component: str = "") -> XmlGuard | None:
         """Return what refuses document types before libsolv sees them; module metadata are YAML."""
-        return None if index.component == "modules" else XmlGuard()
+        return None if component == "modules" else XmlGuard()
 
     def _index(self, candidate: Candidate[Repomd], kind: str, data: _Data) -> WantedIndex:
         url = f"{candidate.base_url}/{quote_path(data.path)}"
