@@ -364,7 +364,7 @@ def run(argv: list[str], spec: dict[str, t.Any]) -> int:
             signal.signal(number, signal.SIG_DFL)
         os.chdir(spec["directory"])
         for name, most in spec.get("limits", {}).items():
-            resource.setrlimit(getattr(resource, name), (most, most))
+            limit_resource(getattr(resource, name), most)
         if spec.get("user"):
             become(*spec["user"])
         execute(argv, spec["environment"])
@@ -375,6 +375,13 @@ def run(argv: list[str], spec: dict[str, t.Any]) -> int:
         pid, status = os.waitpid(-1, 0)
         if pid == child:
             return exit_code(status)
+
+
+def limit_resource(number: int, most: int) -> None:
+    """Set a limit that nobody can raise again; one that is lower already stays."""
+    hard = resource.getrlimit(number)[1]
+    least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(number, (least, least))
 
 
 def become(uid: int, gid: int, groups: list[int] | None) -> None:
