@@ -39,15 +39,16 @@ class SigningExchange:
         return {name: sha256_file(path) for name, path in paths.items() if os.path.isfile(path)}
 
     def hand_out(self, programs: t.Mapping[str, str]) -> t.List[t.Dict[str, str]]:
-        """Lay out the programs whose signatures have not come back yet.
+        """Lay out the programs whose signatures have not come back yet, and drop what is of no use any longer.
 
         :param programs: Path on the EFI system partition -> path of the file.
         :returns: For each its C(path), C(sha256), C(unsigned) and C(signed), where it is to be put.
         """
         shutil.rmtree(self._unsigned, ignore_errors=True)
         waiting: t.Dict[str, t.Dict[str, str]] = {}
+        digests = {path: sha256_file(source) for path, source in programs.items()}
         for path, source in programs.items():
-            digest = sha256_file(source)
+            digest = digests[path]
             unsigned, signed = (os.path.join(parent, f"{digest}.efi") for parent in (self._unsigned, self._signed))
             if digest in waiting or os.path.exists(signed):
                 continue
@@ -55,6 +56,10 @@ class SigningExchange:
                 os.makedirs(parent, mode=0o700, exist_ok=True)
             shutil.copyfile(source, unsigned)
             waiting[digest] = {"path": path, "sha256": digest, "unsigned": unsigned, "signed": signed}
+        # Otherwise all is as it was when somebody decided to sign, and stays so.
+        if waiting:
+            for name in {*os.listdir(self._signed)} - {f"{digest}.efi" for digest in digests.values()}:
+                os.unlink(os.path.join(self._signed, name))
         return [*waiting.values()]
 
     def take(self, source: str, destination: str) -> None:

@@ -37,7 +37,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.refere
 # Where distributions have libp11's engine for OpenSSL 3.
 _ENGINES = ("/usr/lib/*/engines-3/pkcs11.so", "/usr/lib64/engines-3/pkcs11.so", "/usr/lib/engines-3/pkcs11.so")
 
-_GIVE_PASSPHRASE = "Give it by the option secure_boot_passphrase (of the role: image_build_secure_boot_passphrase)."
+_GIVE_PASSPHRASE = (
+    "Give it by the option secure_boot_passphrase (of efi_sign: passphrase; of the role: "
+    "image_build_secure_boot_passphrase)."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +146,7 @@ def _unlocked(name: str, runner: CommandRunner, passphrase: str | None, stack: c
     except CommandError as exc:
         raise SigningError(
             f"The passphrase does not open the private key {name}.",
-            remedy="Correct the option secure_boot_passphrase, or the path.",
+            remedy="Correct the passphrase, or the path.",
         ) from exc
 
 
@@ -192,7 +195,7 @@ def _token_error(name: str, said: str) -> SigningError:
     if "PIN incorrect" in said or "CKR_PIN_INCORRECT" in said:
         return SigningError(
             f"The PIN does not open the token of the key {name}. Tokens lock themselves after a few wrong ones.",
-            remedy="Correct the option secure_boot_passphrase.",
+            remedy="Correct the PIN before you try again.",
         )
     if "No PIN code" in said or "Enter PKCS#11" in said:
         return SigningError(f"The token of the key {name} wants its PIN.", remedy=_GIVE_PASSPHRASE)

@@ -71,3 +71,15 @@ def test_a_program_goes_out_and_comes_back(signed: bytes, tmp_path: pathlib.Path
     pathlib.Path(waiting["signed"]).write_bytes(signed[:0x2000] + b"evil" + signed[0x2004:])
     with pytest.raises(SigningError, match=rf"{digest}\.efi is not the program that was handed out with a signature"):
         exchange.take(LOADER, str(tmp_path / "out"))
+
+
+def test_signatures_of_earlier_programs_are_dropped(signed: bytes, tmp_path: pathlib.Path) -> None:
+    exchange, other = SigningExchange(str(tmp_path / "signing")), tmp_path / "other.efi"
+    (waiting,) = exchange.hand_out({"/EFI/Linux/a.efi": LOADER})
+    pathlib.Path(waiting["signed"]).write_bytes(signed)
+    other.write_bytes(pathlib.Path(LOADER).read_bytes() + bytes(8))
+    (waiting,) = exchange.hand_out({"/EFI/BOOT/BOOTX64.EFI": LOADER, "/EFI/Linux/a.efi": str(other)})
+    assert waiting["path"] == "/EFI/Linux/a.efi"
+    assert [*exchange.signatures()] == [f"{sha256_file(LOADER)}.efi"]
+    exchange.hand_out({"/EFI/Linux/a.efi": str(other)})
+    assert exchange.signatures() == {}

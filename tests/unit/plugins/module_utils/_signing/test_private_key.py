@@ -104,7 +104,7 @@ def test_sbsign_takes_a_key_with_a_passphrase(pki: pathlib.Path, tmp_path: pathl
     ("passphrase", "message"),
     [
         (None, r"locked\.key is protected by a passphrase\. Give it by the option secure_boot_passphrase"),
-        ("wrong", r"The passphrase does not open the private key .*locked\.key\. Correct the option"),
+        ("wrong", r"The passphrase does not open the private key .*locked\.key\. Correct the passphrase"),
     ],
 )
 def test_a_passphrase_that_does_not_fit(pki: pathlib.Path, passphrase: str | None, message: str) -> None:
@@ -144,7 +144,7 @@ def test_a_token_signs_updates_of_variables(pki: pathlib.Path, token: t.Dict[str
         (
             f"pkcs11:token=fleet;object=db?module-path={MODULE}",
             "1111",
-            r"The PIN does not open the token of the key pkcs11:token=fleet.* Correct the option secure_boot_pass",
+            r"The PIN does not open the token of the key pkcs11:token=fleet.* Correct the PIN before you try again\.",
         ),
         (
             f"pkcs11:token=fleet;object=db?module-path={MODULE}",
