@@ -19,6 +19,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.disk imp
     partitions,
     planned_layout,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._checks.iso import is_live_iso
 from ansible_collections.os_image.composer.plugins.module_utils._checks.partitions import is_mounted
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import CONTENT
 from ansible_collections.os_image.composer.plugins.module_utils._disk.verity import hash_tree_size
@@ -69,6 +70,8 @@ def _guid(item: LocatedMapping) -> str:
 @SUBJECT.rule(
     "disk",
     "target",
+    "iso",
+    "systemConfig.initramfs",
     "systemConfig.immutability",
     example="""
     disk:
@@ -91,6 +94,13 @@ def verity_has_its_hash_partition(template: LocatedMapping) -> t.Iterator[Findin
         yield (
             ("systemConfig", "immutability", "enabled"),
             "An initrd has no root file system on a disk that could be protected. Use enabled: false.",
+        )
+        return
+    if is_live_iso(template):
+        yield (
+            ("systemConfig", "immutability", "enabled"),
+            "A live ISO has no disk whose root file system could be protected. Use enabled: false, or iso.type: "
+            "installer.",
         )
         return
     places = hash_partitions(template)

@@ -48,6 +48,12 @@ WRONG: list[tuple[Part, str]] = [
     ),
     (target(imageType="initrd") | SAFE, "An initrd has no root file system on a disk"),
     (
+        target(imageType="iso")
+        | {"iso": {"type": "live"}}
+        | config(immutability={"enabled": True}, bootloader={"provider": "systemd-boot"}),
+        "A live ISO has no disk whose root file system could be protected.",
+    ),
+    (
         disk(ESP, SMALL_ROOT, {"id": "hash", "size": "8MiB"}, {"id": "roothashmap", "end": "0"}) | SAFE,
         "disk.partitions[3]: The partition 'roothashmap' is a second one for the hashes",
     ),
