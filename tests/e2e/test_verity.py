@@ -31,7 +31,11 @@ def _template(name: str, dist: str, root: str, *more: Template, **system: t.Any)
     :param root: The file system of the root partition.
     :param more: Further partitions.
     """
-    esp = {"id": "boot", "type": "esp", "fsType": "fat32", "size": "content", "mountPoint": "/boot/efi"}
+    esp = {
+        **{"id": "boot", "type": "esp", "fsType": "fat32", "size": "content", "mountPoint": "/boot/efi"},
+        # Every block is hashed by an emulated processor: a host that is busy can need longer than 90 seconds.
+        "mountOptions": "umask=0077,x-systemd.device-timeout=600",
+    }
     partitions = [
         esp,
         {"id": "rootfs", "fsType": root, "size": "content", "mountPoint": "/"},
