@@ -17,18 +17,18 @@ MODULE_UTILS = ROOT / "plugins" / "module_utils"
 # in a file of its own.
 LIMITS = {
     "build_host_info": 70,
-    "chroot_configure": 480,
-    "disk_compose": 570,
+    "chroot_configure": 510,
+    "disk_compose": 600,
     "efi_sign": 120,
     "image_boot_test": 220,
     "image_compare": 270,
-    "image_finalize": 770,
+    "image_finalize": 800,
     "image_info": 250,
-    "image_sign": 640,
+    "image_sign": 670,
     "image_template_copy": 30,
     "image_template_validate": 560,
     "pkg_fetch": 240,
-    "pkg_resolve": 460,
+    "pkg_resolve": 520,
 }
 
 
