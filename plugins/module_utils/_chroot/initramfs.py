@@ -183,12 +183,12 @@ class Generator(abc.ABC):
         return files.is_executable(cls.program)
 
     @classmethod
+    @abc.abstractmethod
     def protection_files(cls, protection: Protection) -> t.Mapping[str, str]:
         """Return what it puts into the initramfs for a protected root file system: path, in its own terms -> content.
 
         A change of it makes another initramfs.
         """
-        raise NotImplementedError
 
     @classmethod
     def require_verity(cls, files: TreeFiles) -> None:
