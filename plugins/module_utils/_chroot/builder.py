@@ -70,6 +70,7 @@ class TreeBuilder:
         self._progress = stage.progress
         self._workers = stage.options.workers
         self._epoch = int(lock["source_date_epoch"])
+        self._modules = list(lock.get("modules", []))
         self._family = INSTALLERS[document.provider.family]
         cache = document.package_cache
         entries = [(package["layer"], LockedPackage.of(package, cache)) for package in lock["packages"]]
@@ -246,6 +247,7 @@ class TreeBuilder:
     def _configuration_layer(self, chrootenv: Layer, packages: Layer) -> Layer:
         settings = {key: self._config[key] for key in CONFIGURATION_KEYS}
         settings["scripts"] = self._config["scripts"]["postInstall"]
+        modules = self._modules
         digest = digest_of(
             {
                 "layer": "configuration",
@@ -255,6 +257,7 @@ class TreeBuilder:
                 "repositories": self._document.provider_fingerprint["repositories"],
                 "keys": fetched_keys(self._document.provider.repositories, metadata_dir=self._document.metadata_dir),
                 "date": self._epoch,
+                **({"modules": modules} if modules else {}),
             }
         )
 
@@ -269,6 +272,7 @@ class TreeBuilder:
                     self._usable_repositories(),
                     family=self._family,
                     progress=self._progress,
+                    modules=modules,
                 )
 
         reusing = "Reusing the configured system"

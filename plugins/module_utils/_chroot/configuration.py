@@ -14,6 +14,8 @@ units and policies; commands and scripts come last.
 
 from __future__ import annotations
 
+import typing as t
+
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.access_control import set_up_access_control
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.additional_files import install_additional_files
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup import (
@@ -54,6 +56,7 @@ def configure(
     *,
     family: type[Installer],
     progress: Progress,
+    modules: t.Sequence[t.Mapping[str, t.Any]] = (),
 ) -> None:
     """Apply C(systemConfig) to a tree in which all packages are installed.
 
@@ -75,6 +78,7 @@ def configure(
         for warning in warnings:
             progress.milestone("Chroot", warning, level="warn")
         family.configure_sources(files, repositories)
+        family.enable_modules(files, modules)
         harden(files, system.security.hardening)
         install_additional_files(files, system.additional_files)
         generate_host_keys_at_boot(files)

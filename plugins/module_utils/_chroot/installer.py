@@ -136,6 +136,10 @@ class Installer(abc.ABC):
         """Keep scripts from starting services in a tree while the block runs."""
         return contextlib.nullcontext()
 
+    @staticmethod  # noqa: B027
+    def enable_modules(files: TreeFiles, modules: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+        """Let the image go on with the streams of modules that its packages are of."""
+
     @staticmethod
     @abc.abstractmethod
     def configure_sources(files: TreeFiles, repositories: Repositories) -> None:

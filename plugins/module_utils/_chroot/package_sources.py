@@ -148,6 +148,19 @@ def configure_dnf(files: TreeFiles, repositories: t.Sequence[Repository]) -> Non
         files.write(f"/etc/yum.repos.d/{name}.repo", render_repo(repository, keyring))
 
 
+def enable_modules(files: TreeFiles, modules: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+    """Let dnf in the image go on with the streams that its packages are of; other ones would get no updates.
+
+    :param modules: C(modules) of the lock.
+    """
+    if not files.exists("/etc/dnf"):
+        return
+    for module in modules:
+        name = module["name"]
+        lines = [f"[{name}]", f"name={name}", f"stream={module['stream']}", f"profiles={', '.join(module['profiles'])}"]
+        files.write(f"/etc/dnf/modules.d/{name}.module", "\n".join([*lines, "state=enabled"]) + "\n")
+
+
 def _file_name(repository: Repository) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", repository.name)
 
@@ -155,6 +168,7 @@ def _file_name(repository: Repository) -> str:
 __all__ = (
     "configure_apt",
     "configure_dnf",
+    "enable_modules",
     "fetched_keys",
     "public_repositories",
     "render_preferences",

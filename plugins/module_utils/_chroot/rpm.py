@@ -29,7 +29,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.installe
     Repositories,
     SpoiledTreeError,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import configure_dnf
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import (
+    configure_dnf,
+    enable_modules,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.rpm_header import BUILD_TIME, read_header
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox_init import TREE
 from ansible_collections.os_image.composer.plugins.module_utils._command import CompletedCommand, find_tool
@@ -151,6 +154,10 @@ class RpmInstaller(Installer):
     @staticmethod
     def configure_sources(files: TreeFiles, repositories: Repositories) -> None:
         configure_dnf(files, repositories)
+
+    @staticmethod
+    def enable_modules(files: TreeFiles, modules: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+        enable_modules(files, modules)
 
     def prepare(self) -> None:
         os.chmod(self._root, 0o755)

@@ -260,23 +260,20 @@ class RpmRepository(Repository[Repomd]):
                 f"The repomd.xml of the {self.shown} ({candidate.base_url}) lists no usable primary index: {data}.",
                 remedy="The repository's owner has to publish metadata as createrepo_c makes it, with SHA-256 digests.",
             )
-        return [self._index(candidate, "primary", data)]
-
-    def optional(self, candidate: Candidate[Repomd]) -> list[WantedIndex]:
-        """Return the file lists, as few packages need a file that C(primary) does not name, and the modules.
-
-        :raises RepositoryError: The modules cannot be used; without them, packages would be taken that nobody wants.
-        """
-        data = candidate.release.data
-        modules = data.get("modules")
+        modules = candidate.release.data.get("modules")
         if isinstance(modules, str):
+            # Without them, packages would be taken that nobody wants.
             raise RepositoryError(
                 f"The repomd.xml of the {self.shown} ({candidate.base_url}) lists no usable module metadata: "
                 f"{modules}.",
                 remedy="The repository's owner has to publish metadata as createrepo_c makes it, with SHA-256 digests.",
             )
-        found = [(kind, data.get(kind)) for kind in ("filelists", "modules")]
-        return [self._index(candidate, kind, entry) for kind, entry in found if isinstance(entry, _Data)]
+        return [self._index(candidate, "primary", data)]
+
+    def optional(self, candidate: Candidate[Repomd]) -> list[WantedIndex]:
+        """Return the file lists, as few packages need a file that C(primary) does not name, and the modules."""
+        found = [(kind, candidate.release.data.get(kind)) for kind in ("filelists", "modules")]
+        return [self._index(candidate, kind, data) for kind, data in found if isinstance(data, _Data)]
 
     def identity(self, release: Repomd) -> dict[str, str]:
         return dict(release.tags)

@@ -29,6 +29,9 @@ _VERSION = re.compile(r"[A-Za-z0-9.+:~^_-]+")
 _FILENAME = re.compile(r"[A-Za-z0-9%.+~^_-]+\.(?:deb|rpm)")
 _SHOWN = 3
 
+# Of modules and their streams.
+_STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9+_.~^-]*")
+
 Form = t.Mapping[str, t.Callable[[t.Any], bool]]
 
 
@@ -79,6 +82,13 @@ _PACKAGE_FORM: Form = {
     "installed_size": _is_number,
     "source": _is_text,
     "filename": _matches(_FILENAME),
+}
+
+
+_MODULE_FORM: Form = {
+    "name": _matches(_STREAM),
+    "stream": _matches(_STREAM),
+    "profiles": lambda value: _is_texts(value) and all(_STREAM.fullmatch(item) for item in value),
 }
 
 
@@ -181,6 +191,12 @@ def _problems(lock: t.Any) -> t.Iterator[str]:
     yield from broken
     if broken:
         return
+    modules = lock.get("modules", [])
+    if not _is_entries(modules):
+        yield "modules has the wrong form"
+        return
+    for number, entry in enumerate(modules):
+        yield from _misfits(entry, _MODULE_FORM, f"modules[{number}].")
     for number, entry in enumerate(lock["repositories"]):
         misfits = list(_misfits(entry, _REPOSITORY_FORM, f"repositories[{number}]."))
         yield from misfits

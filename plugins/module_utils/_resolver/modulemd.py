@@ -30,6 +30,8 @@ _STREAMS_OF_MODULE_LIMIT = 2_000
 # Deeper than anything that is read.
 _DEPTH_LIMIT = 8
 _PROBLEMS_LIMIT = 20
+# They end up in the names of files and in their lines.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+_.~^-]{0,199}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _STATIC_CONTEXT = re.compile(r"[A-Za-z0-9_]{1,13}")
 # name-epoch:version-release.arch; libmodulemd demands the epoch.
@@ -352,8 +354,12 @@ def _mapping(value: t.Any) -> t.Mapping[str, t.Any]:
 
 def _text(data: t.Mapping[str, t.Any], key: str, default: str | None = None) -> str:
     value = data.get(key, default)
-    if not isinstance(value, str) or (default is None and not value and key in ("name", "stream", "module")):
+    if not isinstance(value, str):
         raise _LeftOut(f"its {key} is no text" if key in data else f"it has no {key}")
+    if key in ("name", "stream", "module") and value and not _NAME.fullmatch(value):
+        raise _LeftOut(f"its {key} {value[:200]!a} cannot be one")
+    if default is None and not value and key in ("name", "stream", "module"):
+        raise _LeftOut(f"its {key} is empty")
     return value
 
 

@@ -277,6 +277,23 @@ class Modules:
             )
         return Owned(ours, theirs, names)
 
+    def in_use(self, enabled: t.Iterable[str], chosen: t.AbstractSet[Artifact]) -> dict[str, str]:
+        """Return the streams that a system depends on from now on, by module, sorted.
+
+        :param enabled: Modules that somebody has enabled a stream of.
+        :param chosen: The packages of the system.
+        """
+        active = {stream.name: stream for stream in self.active if id(stream) not in self._outsiders}
+        names = {stream.name for stream in self.active if not chosen.isdisjoint(stream.artifacts)}.union(enabled)
+        queue = [name for name in names if name in active]
+        found: dict[str, str] = {}
+        while queue:
+            stream = active[queue.pop()]
+            if stream.name not in found:
+                found[stream.name] = stream.stream
+                queue.extend(name for name, _streams in stream.requires if name in active)
+        return dict(sorted(found.items()))
+
     def _latest_active(self) -> list[Stream]:
         newest: dict[tuple[str, str], int] = {}
         for stream in self.active:

@@ -46,6 +46,10 @@ class Resolver(abc.ABC):
         """What the user should know of the metadata that decided, in full sentences."""
         return []
 
+    def modules_in_use(self, chosen: t.AbstractSet[int], requests: t.Sequence[Request]) -> list[dict[str, t.Any]]:  # noqa: ARG002
+        """Return the streams of modules that the image depends on from now on, with the profiles that it has."""
+        return []
+
     @abc.abstractmethod
     def solve(self, selection: Selection) -> set[int]:
         """Return the packages that have to be installed for the requested ones, these included.

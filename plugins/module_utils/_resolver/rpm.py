@@ -14,7 +14,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm 
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request, Selection
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.resolver import Resolver
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm_pool import RpmPool
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm_request import RpmFinder
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm_request import RpmFinder, module_parts
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.solve import explain, solution
 
 
@@ -38,6 +38,22 @@ class RpmResolver(Resolver):
     def notes(self) -> list[str]:
         modules = self.pool.modules
         return [] if modules is None else [*modules.problems, *modules.notes]
+
+    def modules_in_use(self, chosen: t.AbstractSet[int], requests: t.Sequence[Request]) -> list[dict[str, t.Any]]:
+        modules = self.pool.modules
+        if modules is None:
+            return []
+        asked = [request.text.strip() for request in requests if request.text.startswith("@")]
+        enabled = [text.partition(":")[0] for text in self.modules]
+        profiles: dict[str, set[str]] = {}
+        for text in asked:
+            name, _stream, profile = module_parts(text)
+            enabled.append(name)
+            profiles.setdefault(name, set()).update([profile] if profile else [])
+        return [
+            {"name": name, "stream": stream, "profiles": sorted(profiles.get(name, ()))}
+            for name, stream in modules.in_use(enabled, {self.pool.artifact(number) for number in chosen}).items()
+        ]
 
     def select(self, requests: t.Sequence[Request]) -> Selection:
         self.finder.enable_modules(self.modules, requests)

@@ -98,7 +98,7 @@ class RpmFinder(Finder):
 
     def _stream(self, text: str, enabled: t.Sequence[tuple[str, str]]) -> tuple[str, str]:
         """Return the module and the stream that a request means."""
-        name, stream, _profile = _module_parts(text)
+        name, stream, _profile = module_parts(text)
         if stream:
             return name, stream
         modules = self._pool.modules
@@ -116,7 +116,7 @@ class RpmFinder(Finder):
 
     def _of_module(self, text: str, *, active: t.Sequence[Stream]) -> list[Choice]:
         """Return the packages of a profile, one choice for each."""
-        name, _stream, profile = _module_parts(text)
+        name, _stream, profile = module_parts(text)
         modules = self._pool.modules
         builds = [stream for stream in active if stream.name == name]
         if modules is None or not builds:
@@ -319,11 +319,11 @@ class RpmFinder(Finder):
         return super()._missing(text)
 
 
-def _module_parts(text: str) -> tuple[str, str, str]:
+def module_parts(text: str) -> tuple[str, str, str]:
     """Return module, stream and profile of C(@module:stream/profile), of which the last two may be missing."""
     stream, _slash, profile = text[1:].partition("/")
     name, _colon, stream = stream.partition(":")
     return name, stream, profile
 
 
-__all__ = ("RpmFinder",)
+__all__ = ("RpmFinder", "module_parts")

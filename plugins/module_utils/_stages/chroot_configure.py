@@ -75,6 +75,7 @@ class ChrootConfigure(Stage):
             "provider": {"family": document.provider.family, "package_arch": document.provider.package_arch},
             **({"host tools": tools} if tools else {}),
             "source date epoch": lock["source_date_epoch"],
+            **({"modules": lock["modules"]} if lock.get("modules") else {}),
             "layer version": LAYER_VERSION,
         }
 

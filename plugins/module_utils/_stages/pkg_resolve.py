@@ -116,6 +116,9 @@ def resolve(
     )
     if older:
         lock["older_versions"] = older
+    modules = resolver.modules_in_use(chosen, requests)
+    if modules:
+        lock["modules"] = modules
     return lock
 
 

@@ -27,6 +27,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.network 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import (
     configure_apt,
     configure_dnf,
+    enable_modules,
     render_preferences,
     render_sources,
 )
@@ -468,6 +469,18 @@ def test_dnf_gets_the_same_repositories(files: TreeFiles, keys: Keys) -> None:
     # The pinned key, and not the other that its file holds.
     assert files.glob("/etc/pki/rpm-gpg", "*") == ["/etc/pki/rpm-gpg/RPM-GPG-KEY-extra"]
     assert files.read("/etc/pki/rpm-gpg/RPM-GPG-KEY-extra").count("BEGIN PGP PUBLIC KEY BLOCK") == 1
+
+
+def test_dnf_in_the_image_goes_on_with_the_streams_of_its_packages(files: TreeFiles) -> None:
+    modules = [{"name": "php", "stream": "8.3", "profiles": ["common", "devel"]}]
+    enable_modules(files, modules)
+    assert not files.exists("/etc/dnf")
+    files.make_directory("/etc/dnf")
+    enable_modules(files, modules)
+    assert files.glob("/etc/dnf/modules.d", "*") == ["/etc/dnf/modules.d/php.module"]
+    assert files.read("/etc/dnf/modules.d/php.module") == (
+        "[php]\nname=php\nstream=8.3\nprofiles=common, devel\nstate=enabled\n"
+    )
 
 
 # What is taken out

@@ -23,7 +23,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
 from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm import XmlGuard
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer
 from ansible_collections.os_image.composer.tests.support.repository_site import RepositorySite
-from ansible_collections.os_image.composer.tests.support.rpm_repository import BUILT, RpmRepository
+from ansible_collections.os_image.composer.tests.support.rpm_repository import BUILT, RpmRepository, run
 from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys
 
 REPOMD = "/repodata/repomd.xml"
@@ -104,6 +104,27 @@ def test_file_lists_are_fetched_when_somebody_asks(site: Site) -> None:
     assert offline.further is not None
     assert offline.further("filelists") is not None
     assert sum("filelists" in path for path in site.server.paths()) == 1
+
+
+@pytest.mark.parametrize("options", [("--no-compress",), ("--compress-type", "gz"), ("--compress-type", "xz")])
+def test_modules_are_fetched_when_somebody_asks(site: Site, tmp_path: pathlib.Path, options: tuple[str, ...]) -> None:
+    path = tmp_path / "modules.yaml"
+    path.write_text("---\ndocument: modulemd-defaults\n# No <!DOCTYPE here.\n...\n")
+    run("modifyrepo_c", "--mdtype", "modules", *options, str(path), site.repository.repodata)
+    site.repository.sign(site.keys.archive)
+    metadata = site.refresh()
+    assert metadata.further is not None
+    index = metadata.further("modules")
+    assert index is not None
+    assert pathlib.Path(index.path).read_text() == path.read_text()
+
+
+def test_modules_that_cannot_be_verified(site: Site, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "modules.yaml"
+    path.write_text("---\n...\n")
+    run("modifyrepo_c", "--mdtype", "modules", "--checksum", "sha1", str(path), site.repository.repodata)
+    site.repository.sign(site.keys.archive)
+    assert "lists no usable module metadata: its checksum is of the kind SHA-1" in site.refused()
 
 
 def test_tampered_file_lists(site: Site) -> None:

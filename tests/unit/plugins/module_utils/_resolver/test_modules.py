@@ -241,3 +241,27 @@ def test_without_modules_nothing_is_asked(tmp_path: pathlib.Path) -> None:
     resolver = resolver_of(rpm_repository(tmp_path, PACKAGES), modules=["php:8.3"])
     with pytest.raises(ResolveError, match="There is no module 'php': no repository has modules"):
         resolver.select([])
+
+
+def test_streams_that_the_image_depends_on_are_known(tmp_path: pathlib.Path) -> None:
+    def in_use(*texts: str, enabled: t.Sequence[str] = ()) -> list[dict[str, t.Any]]:
+        resolver = resolver_of(rpm_repository(tmp_path, PACKAGES, modules=MODULES), modules=enabled)
+        requests = [Request(text, "system") for text in texts]
+        return resolver.modules_in_use(resolver.solve(resolver.select(requests)), requests)
+
+    php = {"name": "php", "stream": "8.0", "profiles": []}
+    python = {"name": "python", "stream": "3.9", "profiles": []}
+    nodejs = {"name": "nodejs", "stream": "20", "profiles": []}
+    assert in_use("centos-stream-release") == []
+    assert in_use("needs-php") == [php]
+    assert in_use("centos-stream-release", enabled=["nodejs:20"]) == [nodejs, python]
+    assert in_use("@php/bare", "centos-stream-release") == [{**php, "profiles": ["bare"]}]
+
+
+@pytest.mark.parametrize("name", ["../../etc/x", "a\\nb", "", "-x", "a b"])
+def test_names_that_cannot_be_written_down_are_left_out(tmp_path: pathlib.Path, name: str) -> None:
+    document = MODULES + defaults("php", "8.0").replace("module: php", f'module: "{name}"')
+    resolver = resolver_of(rpm_repository(tmp_path, PACKAGES, modules=document))
+    resolver.select([])
+    (note,) = resolver.notes
+    assert "is left out: its module" in note
