@@ -22,8 +22,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import R
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import PackageIndex
 
-# The largest of today have 15 MB and 3,000 streams; more than this is an attack or an error.
-_SIZE_LIMIT = 64 << 20
+# Such metadata have some megabytes, of which one takes about a second; more than this is an attack or an error.
+_SIZE_LIMIT = 32 << 20
 _STREAMS_LIMIT = 20_000
 # Streams of one module exclude each other, pair by pair.
 _STREAMS_OF_MODULE_LIMIT = 2_000
