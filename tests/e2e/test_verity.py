@@ -136,7 +136,7 @@ def test_the_root_cannot_be_changed(built: t.Callable[[str], BuiltImage], worksp
 def _check_changes(guest: Guest, system: Protected) -> None:
     """Check where changes of /etc and /var go."""
     guest.say("echo changed > /etc/changed && echo changed > /var/changed")
-    etc = guest.say("findmnt --noheadings --output FSTYPE,OPTIONS /etc")
+    etc = guest.say("findmnt --noheadings --notruncate --output FSTYPE,OPTIONS /etc")
     var = guest.say("findmnt --noheadings --output FSTYPE /var")
     if system.keeps_etc:
         assert ("/var/lib/os-image-composer/etc/upper" in etc, var) == (True, "ext4")
