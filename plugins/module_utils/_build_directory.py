@@ -86,7 +86,8 @@ class Output:
             raise ValueError(f"no record of a file: {data}")
         if not isinstance(output.sha256, (str, type(None))) or max(map(len, output.path.split("/"))) > _LONGEST_NAME:
             raise ValueError(f"no record of a file: {data}")
-        if not all(type(number) is int for number in (output.size, output.mtime_ns)):
+        numbers = (output.size, output.mtime_ns)
+        if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
             raise ValueError(f"no record of a file: {data}")
         return output
 

@@ -285,7 +285,7 @@ def _secure_firmware(arch: str, variables: str) -> tuple[str, str]:
         if os.path.getsize(empty) == os.path.getsize(variables):
             return code, variables
     raise BootError(
-        f"The variables {variables} do not fit the firmware {' or '.join(code for code, _ in installed)}: "
+        f"The variables {variables} do not fit the firmware {' or '.join(pair[0] for pair in installed)}: "
         "their size is not that of its empty ones.",
         remedy=f"Make them from {installed[0][1]}.",
     )

@@ -131,8 +131,9 @@ class DebPool(PackagePool):
         try:
             fields.decode("utf-8")
         except UnicodeDecodeError as exc:
+            start = int(exc.start)
             raise RepositoryError(
-                f"The package index {index.path} is not UTF-8: {fields[exc.start :][:20]!r}.",
+                f"The package index {index.path} is not UTF-8: {fields[start : start + 20]!r}.",
                 remedy="The repository is damaged; tell its maintainers.",
             ) from exc
         with tempfile.TemporaryFile() as reduced:

@@ -239,7 +239,7 @@ class RpmPool(PackagePool):
     def _platform(self) -> str | None:
         """Return the stream of the platform, as the distribution's release package has it."""
         dep = self.pool.Dep("system-release", False)
-        found = [] if dep is None else [solvable for solvable in self.pool.whatprovides(dep)]
+        found = [] if dep is None else list(self.pool.whatprovides(dep))
         newest: dict[str, t.Any] = {}
         for solvable in found:
             known = newest.get(solvable.name)

@@ -165,7 +165,7 @@ def token_reference(name: str) -> t.Tuple[str, t.Dict[str, str]]:
     :param name: The URI of a key, maybe with the attribute C(module-path).
     :raises SigningError: There is no such library.
     """
-    path, _, query = name.partition("?")
+    path, _mark, query = name.partition("?")
     attributes = dict(word.partition("=")[::2] for word in query.split("&") if word)
     module = urllib.parse.unquote(attributes.pop("module-path", ""))
     if module and not os.path.isfile(module):

@@ -79,7 +79,8 @@ class SecureBootKeys:
         :raises SigningError: It cannot be used, or does not belong to the certificate.
         """
         self._check_files()
-        with opened_key(t.cast(str, self.key), runner, passphrase=passphrase) as key:
+        with contextlib.ExitStack() as stack:
+            key = stack.enter_context(opened_key(t.cast(str, self.key), runner, passphrase=passphrase))
             if key.public() != self._certified(runner):
                 raise SigningError(
                     f"The private key {self.key} does not belong to the certificate {self.certificate}.",

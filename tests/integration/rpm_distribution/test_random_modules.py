@@ -135,7 +135,8 @@ class _Dice:
         stream = self.random.choice(self.modules[module])
         chosen = f"  stream: {stream!r}\n" if self.chance(0.85) else ""
         profiles = self.profiles.setdefault(
-            module, [self.random.choice(["common", "common", "common", "devel", "empty"]) for _ in self.modules[module]]
+            module,
+            [self.random.choice(["common", "common", "common", "devel", "empty"]) for _stream in self.modules[module]],
         )
         lines = "".join(
             f"    {name!r}: [{profile}]\n" for name, profile in zip(self.modules[module], profiles) if name != "rhel"

@@ -119,6 +119,7 @@ def test_locks_and_logs_are_nobodys_trap(tmp_path: pathlib.Path, trap: str) -> N
         "pipe": "is not a regular file.",
         "somebody's": f"belongs to the user {OTHER}.",
     }[trap]
+    readers: list[int] = []
     if trap == "link":
         path.symlink_to(victim)
     elif trap == "hard link":
@@ -126,7 +127,7 @@ def test_locks_and_logs_are_nobodys_trap(tmp_path: pathlib.Path, trap: str) -> N
     elif trap == "pipe":
         os.mkfifo(path)
         # So that it could be opened for writing, too.
-        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        readers.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
     else:
         path.touch()
         os.chown(path, OTHER, OTHER)
@@ -136,6 +137,6 @@ def test_locks_and_logs_are_nobodys_trap(tmp_path: pathlib.Path, trap: str) -> N
     with pytest.raises(OwnershipError) as caught:
         Progress("test", extra_log=str(path)).milestone("Disk", "told")
     assert str(caught.value).startswith(f"The log {path} {problem}")
-    if trap == "pipe":
+    for reader in readers:
         os.close(reader)
     assert victim.read_text() == "precious\n"

@@ -115,7 +115,7 @@ def test_what_refers_to_another_file_is_refused_by_name(
 def test_a_header_that_is_cut_off_raises_nothing(tmp_path: pathlib.Path, name: str) -> None:
     content = FOREIGN[name][0]
     path = tmp_path / "image"
-    for size in {0, 4, 20, 71, 100, 104, 500, 513, (192 << 10) + 20, len(content) - 1}:
+    for size in (0, 4, 20, 71, 100, 104, 500, 513, (192 << 10) + 20, len(content) - 1):
         path.write_bytes(content[:size])
         found = foreign_file(str(path))
         assert found is None or isinstance(found, str)
