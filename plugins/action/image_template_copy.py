@@ -52,7 +52,7 @@ class ActionModule(ActionBase):
             with tempfile.NamedTemporaryFile(dir=t.cast(t.Any, C).DEFAULT_LOCAL_TMP, suffix=".tar") as archive:
                 digest = bundle.write(t.cast(t.BinaryIO, archive))
                 archive.flush()
-                result.update(self._deliver(archive.name, digest, bundle.name, options, variables))
+                result.update(self._deliver(archive.name, digest, bundle, options, variables))
         except ComposerError as exc:
             result.update(failed=True, msg=str(exc), **exc.details)
             return result
@@ -103,11 +103,18 @@ class ActionModule(ActionBase):
         # A symbolic link that leads nowhere is found too: the loader says what is wrong with it.
         return os.path.normpath(next((path for path in places if os.path.lexists(path)), places[-1]))
 
-    def _deliver(self, archive: str, digest: str, name: str, options: Result, variables: Result) -> Result:
-        """Ask the build host for the digest, and transfer the archive when it is not there."""
-        args = {"work_dir": options["work_dir"], "keep": options["keep"], "digest": digest, "name": name}
+    def _deliver(self, archive: str, digest: str, bundle: Bundle, options: Result, variables: Result) -> Result:
+        """Ask the build host for the digest, and transfer the archive when it is not there, or lacks its keys."""
+        args = {
+            "work_dir": options["work_dir"],
+            "keep": options["keep"],
+            "digest": digest,
+            "name": bundle.name,
+            "private_keys": list(bundle.private_keys),
+        }
         answer = self._module(args, variables)
-        if answer.get("failed") or not answer.get("changed") or self._task.check_mode:
+        is_complete = not answer.get("changed") and not answer.get("restored")
+        if answer.get("failed") or is_complete or self._task.check_mode:
             return answer
         directory = self._connection._shell.tmpdir or self._make_tmp_path()
         remote = self._connection._shell.join_path(directory, "template.tar")

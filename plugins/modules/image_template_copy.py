@@ -19,6 +19,9 @@ description:
   - Files and templates that are encrypted by ansible-vault are decrypted.
   - Files that the template names by absolute paths are not copied; they are files of the build host.
   - Inputs that were not used for a week are removed, except for the last ones.
+  - Private keys among the files are there while the image is built. M(os_image.composer.image_template_clean) removes
+    them afterwards, as the role P(os_image.composer.image_build#role) does, and the next run of this module puts them
+    back. That is no change.
 extends_documentation_fragment:
   - os_image.composer._attributes
 attributes:
@@ -77,6 +80,13 @@ options:
     description:
       - Path on the build host of what was collected, when it had to be transferred. The action plugin sets it.
     type: path
+  private_keys:
+    description:
+      - The names of private keys in it. The action plugin sets it.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
   name:
     description:
       - The file name of the template. The action plugin sets it.
@@ -84,6 +94,7 @@ options:
     default: template.yml
 seealso:
   - module: os_image.composer.image_template_validate
+  - module: os_image.composer.image_template_clean
 """
 
 EXAMPLES = r"""
@@ -131,6 +142,15 @@ digest:
   returned: success
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+restored:
+  description:
+    - The private keys of the input that were removed and are there again; in check mode, those that would be. It is not
+      counted as a change.
+  returned: success
+  type: list
+  elements: str
+  sample: [template/keys/db.key]
+  version_added: 0.2.0
 errors:
   description:
     - Everything that is wrong with the template, as RV(os_image.composer.image_template_validate#module:errors).
@@ -165,6 +185,8 @@ def main() -> None:
             "keep": {"type": "int", "default": 5},
             "digest": {"type": "str"},
             "archive": {"type": "path"},
+            # Names of files, not what they hold.
+            "private_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "name": {"type": "str", "default": "template.yml"},
         },
         supports_check_mode=True,
@@ -178,19 +200,32 @@ def main() -> None:
     with failing(module):
         store.require_own()
         is_there = store.has(digest)
-        if archive is not None and not is_there and not module.check_mode:
-            store.add(archive, digest)
+        if is_there and not module.check_mode:
+            store.note_keys(digest, module.params["private_keys"])
+        missing = store.missing_keys(digest)
+        if archive is not None and not module.check_mode:
+            if not is_there:
+                store.add(archive, digest, module.params["private_keys"])
+            elif missing:
+                store.restore_keys(archive, digest)
         if store.has(digest) and not module.check_mode:
             store.touch(digest)
             store.prune(module.params["keep"])
         directory = store.path(digest)
     module.exit_json(
         changed=not is_there,
-        msg="The template is there already." if is_there else "The template was copied.",
+        msg=_message(is_there=is_there, has_keys=not missing),
         digest=digest,
+        restored=missing,
         template=f"{directory}/{TEMPLATE_FOLDER}/{module.params['name']}",
         config_dir=f"{directory}/{CONFIG_FOLDER}",
     )
+
+
+def _message(*, is_there: bool, has_keys: bool) -> str:
+    if not is_there:
+        return "The template was copied."
+    return "The template is there already." if has_keys else "The template is there already, and gets its keys back."
 
 
 if __name__ == "__main__":

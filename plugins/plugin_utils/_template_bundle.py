@@ -30,7 +30,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.provid
     known_systems,
     system_directories,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._template.references import file_references, find_file
+from ansible_collections.os_image.composer.plugins.module_utils._template.references import (
+    SECRET_FILE_FIELDS,
+    file_references,
+    find_file,
+)
 
 #: The collection's own configuration.
 OWN_CONFIG = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "config")
@@ -54,10 +58,12 @@ class Bundle:
 
     :ivar name: File name of the template in it.
     :ivar contents: Path in the archive -> (the bytes or the path of a file on the controller, permissions).
+    :ivar private_keys: The paths in the archive of the private keys that the template and default templates name.
     """
 
     name: str
     contents: t.Mapping[str, tuple[bytes | str, int]]
+    private_keys: t.Sequence[str] = ()
 
     def write(self, stream: t.BinaryIO) -> str:
         """Write the archive; equal contents give equal bytes.
@@ -172,6 +178,7 @@ def _collect(
 ) -> Bundle:
     contents: dict[str, tuple[bytes | str, int]] = {f"{TEMPLATE_FOLDER}/{name}": (data, 0o600)}
     problems = []
+    private_keys = set()
     for reference in file_references(template):
         if not reference.is_relative:
             continue
@@ -180,16 +187,42 @@ def _collect(
         except TemplateError as exc:
             problems.append(Problem(reference.origin, str(exc)))
             continue
-        inside = os.path.normpath(reference.name)
-        contents.setdefault(f"{TEMPLATE_FOLDER}/{inside}", _entry(found, decrypt))
+        inside = f"{TEMPLATE_FOLDER}/{os.path.normpath(reference.name)}"
+        contents.setdefault(inside, _entry(found, decrypt))
+        if reference.is_secret:
+            private_keys.add(inside)
     if problems:
         raise template_error(f"The image template {template.origin.file}", problems)
     for path in _configuration(config_dir, template):
-        contents[f"{CONFIG_FOLDER}/{os.path.relpath(path, config_dir)}"] = _entry(path, decrypt)
-    return Bundle(name, contents)
+        content, mode = _entry(path, decrypt)
+        contents[f"{CONFIG_FOLDER}/{os.path.relpath(path, config_dir)}"] = content, mode
+        keys = _keys_of_default(content, path)
+        private_keys.update(f"{CONFIG_FOLDER}/{os.path.relpath(key, config_dir)}" for key in keys)
+    return Bundle(name, contents, sorted(private_keys.intersection(contents)))
 
 
-def _entry(path: str, decrypt: Decrypt) -> tuple[bytes | str, int]:
+def _keys_of_default(content: str, path: str) -> t.Iterator[str]:
+    """Yield the paths of the private keys that a default template names, which lie in the configuration like itself.
+
+    :param content: Path of its decrypted content.
+    """
+    if not path.endswith(".yml"):
+        return
+    try:
+        data = read_yaml_bytes(content, what="The default template")
+        # Most name none.
+        if not any(all(step.encode() in data for step in field) for field in SECRET_FILE_FIELDS):
+            return
+        template = parse_yaml(data, path=path, what="The default template")
+    except TemplateError:
+        # The build host tells, if it needs the file.
+        return
+    for reference in file_references(template):
+        if reference.is_relative and reference.is_secret:
+            yield os.path.normpath(os.path.join(os.path.dirname(path), reference.name))
+
+
+def _entry(path: str, decrypt: Decrypt) -> tuple[str, int]:
     mode = stat.S_IMODE(os.stat(path).st_mode) & 0o755
     return (decrypt(path) if is_encrypted(path) else path), mode
 

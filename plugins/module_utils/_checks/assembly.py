@@ -76,9 +76,10 @@ class Assembly:
 class _Assembler:
     """Collects problems, and goes on with what is left."""
 
-    def __init__(self, template_path: str, config_dir: str) -> None:
+    def __init__(self, template_path: str, config_dir: str, absent_files: t.Mapping[str, str]) -> None:
         self.template_path = os.path.abspath(template_path)
         self.config_dir = os.path.abspath(config_dir)
+        self.absent_files = absent_files
         self.problems: t.List[Problem] = []
         self.tainted: t.Set[str] = set()
         self.files: t.Dict[str, str] = {}
@@ -114,6 +115,11 @@ class _Assembler:
             is_default = reference.origin.file.startswith(self.config_dir + os.sep)
             directory = os.path.dirname(reference.origin.file if is_default else self.template_path)
             root = self.config_dir if is_default else directory
+            path = os.path.normpath(os.path.join(os.path.realpath(directory), reference.name))
+            if path in self.absent_files:
+                self.files[path] = self.absent_files[path]
+                reference.replace(path)
+                continue
             try:
                 path = find_file(reference.name, directory=directory, root=root)
                 self.files[path] = sha256_file(path)
@@ -138,15 +144,22 @@ class _Assembler:
         raise template_error(f"The image template {self.template_path}", self.problems)
 
 
-def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t.Any] | None = None) -> Assembly:
+def assemble(
+    template_path: str,
+    *,
+    config_dir: str,
+    overrides: t.Mapping[str, t.Any] | None = None,
+    absent_files: t.Mapping[str, str] | None = None,
+) -> Assembly:
     """Load a template, merge it, and check everything that can be checked without packages.
 
     :param template_path: Path of the user's template.
     :param config_dir: The configuration directory with the providers.
     :param overrides: Parts of a template that are merged over everything.
+    :param absent_files: Real paths of files that need not be there, with their SHA-256.
     :raises TemplateError: Something is wrong; the message lists all of it.
     """
-    assembler = _Assembler(template_path, config_dir)
+    assembler = _Assembler(template_path, config_dir, absent_files or {})
     user = load_yaml(assembler.template_path, what="The image template")
     upper: LocatedMapping = from_data(overrides or {}, file=OVERRIDES_NAME)
     for written, schema in ((user, USER_TEMPLATE), (upper, OVERRIDES)):
@@ -189,7 +202,7 @@ def assemble(template_path: str, *, config_dir: str, overrides: t.Mapping[str, t
     if assembler.problems:
         assembler.fail()
     _complete(merged)
-    alone = _Assembler(assembler.template_path, assembler.config_dir)
+    alone = _Assembler(assembler.template_path, assembler.config_dir, assembler.absent_files)
     alone.resolve_files(default)
     # A file that is missing is of no concern when the user's template does without it.
     if not alone.problems:

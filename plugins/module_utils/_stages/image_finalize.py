@@ -49,7 +49,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom_d
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts, Stamp
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
-from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
 from ansible_collections.os_image.composer.plugins.module_utils._signing.openpgp import (
     AgentSigner,
     OpenPgpSigner,
@@ -282,19 +282,10 @@ class ImageFinalize(Stage):
                 signing.fingerprint or "", runner, home=self._gnupg_home, epoch=epoch, passphrase=self._passphrase
             )
         if is_token_key(key):
-            path = self._unchanged(earlier, certificate or "")
-            return TokenSigner(key, runner, certificate=path, epoch=epoch, pin=self._passphrase)
-        return OpenPgpSigner(self._unchanged(earlier, key), runner, epoch=epoch, passphrase=self._passphrase)
-
-    @staticmethod
-    def _unchanged(earlier: _Build, path: str) -> str:
-        """Return the path of a key or certificate, which is as it was."""
-        if not os.path.isfile(path) or sha256_file(path) != earlier.document.files.get(path):
-            raise DocumentError(
-                f"The key file {path} has changed since the template was validated.",
-                remedy="Run the module os_image.composer.image_template_validate again.",
-            )
-        return path
+            earlier.document.require_unchanged_key(certificate or "")
+            return TokenSigner(key, runner, certificate=certificate or "", epoch=epoch, pin=self._passphrase)
+        earlier.document.require_unchanged_key(key)
+        return OpenPgpSigner(key, runner, epoch=epoch, passphrase=self._passphrase)
 
     def _outcome(
         self,

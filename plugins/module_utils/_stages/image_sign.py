@@ -18,7 +18,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_volume import FatVolume
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError, SigningError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import SigningError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes, sha256_file, write_file
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import ESP, MBR_ESP
 from ansible_collections.os_image.composer.plugins.module_utils._signing.boot_chain import template_problem
@@ -156,15 +156,8 @@ class ImageSign(Stage):
             raise SigningError(problem)
         if not keys.are_for_tests:
             for path in keys.db.files:
-                self._check_unchanged(document, path)
+                document.require_unchanged_key(path)
         return self._sign(document, keys, composed, directory)
-
-    def _check_unchanged(self, document: TemplateDocument, path: str) -> None:
-        if os.path.isfile(path) and sha256_file(path) != document.files.get(path):
-            raise DocumentError(
-                f"The key file {path} has changed since the template was validated.",
-                remedy="Run the module os_image.composer.image_template_validate again.",
-            )
 
     def _sign(
         self, document: TemplateDocument, keys: KeySet, composed: t.Mapping[str, t.Any], directory: str

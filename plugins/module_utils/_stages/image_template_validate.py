@@ -20,7 +20,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._build_directory
     Facts,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import Assembly, assemble
-from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError, TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes, sha256_file, write_json
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     Decision,
@@ -81,7 +81,13 @@ class TemplateValidate(Stage):
         """
         if options.check_mode and _is_still_to_come(template, work_dir):
             return cls(BuildDirectory(os.path.join(os.path.dirname(template), "build")), options, document=None)
-        assembly = assemble(template, config_dir=config_dir, overrides=overrides)
+        removed = InputStore(work_dir).removed_keys(template)
+        if removed and not options.check_mode:
+            raise TemplateError(
+                f"The private key {min(removed)} was removed when the last build of this template ended.",
+                remedy="Run the module os_image.composer.image_template_copy again, which puts it back.",
+            )
+        assembly = assemble(template, config_dir=config_dir, overrides=overrides, absent_files=removed)
         document = _document(
             assembly,
             config_dir=os.path.abspath(config_dir),

@@ -15,7 +15,8 @@ import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
-from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError
+from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of, sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import (
     Disk,
     Image,
@@ -173,6 +174,23 @@ class TemplateDocument:
         if isinstance(value, str) and value in self.files:
             return f"sha256:{self.files[value]}"
         return value
+
+    def require_unchanged_key(self, path: str) -> None:
+        """Check that the file of a key or certificate is as it was validated.
+
+        :raises DocumentError: It is another one, or is not there; the message says what brings it back.
+        """
+        if not os.path.isfile(path):
+            raise DocumentError(
+                f"The key file {path} is not there: a build that ends removes the keys that were copied for it.",
+                remedy="Run the role image_build, or the module os_image.composer.image_template_copy, again, which "
+                "puts them back. A key of the build host itself has to stay where the template says.",
+            )
+        if sha256_file(path) != self.files.get(path):
+            raise DocumentError(
+                f"The key file {path} has changed since the template was validated.",
+                remedy="Run the module os_image.composer.image_template_validate again.",
+            )
 
     @property
     def provider_fingerprint(self) -> t.Dict[str, t.Any]:

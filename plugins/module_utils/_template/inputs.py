@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -18,12 +19,20 @@ import time
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
-from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._io import (
+    parse_json,
+    sha256_file,
+    write_json,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._ownership import require_own_directory
 
 #: The folders of an input: the template with its files, and the configuration.
 TEMPLATE_FOLDER = "template"
 CONFIG_FOLDER = "config"
+
+# Beside them, when there are any: the names of the private keys among the files, with their SHA-256. It stays when they
+# are removed.
+_PRIVATE_KEYS = "private-keys.json"
 
 # An older input may still be read by a build that was started with it.
 _LEAST_AGE_SECONDS = 7 * 86400
@@ -64,12 +73,25 @@ class InputStore:
         """Note that an input is in use."""
         os.utime(self.path(digest))
 
-    def add(self, archive: str, digest: str) -> None:
+    def add(self, archive: str, digest: str, private_keys: t.Sequence[str] = ()) -> None:
         """Unpack an archive; its directory gets its name when all of it is there.
 
+        :param private_keys: The names in the archive of files that are removed when a build ends.
         :raises OwnershipError: Somebody else could write into the work directory.
         :raises TemplateError: The archive has another digest, or holds anything but plain files.
         """
+        with self._unpacked(archive, digest) as temporary:
+            _note_keys(temporary, private_keys)
+            try:
+                os.rename(temporary, self.path(digest))
+            except OSError:
+                # Somebody else has unpacked the same at the same time.
+                if not self.has(digest):
+                    raise
+
+    @contextlib.contextmanager
+    def _unpacked(self, archive: str, digest: str) -> t.Iterator[str]:
+        """Unpack an archive into a directory beside the inputs, which goes with the block."""
         if sha256_file(archive) != digest:
             raise TemplateError(
                 f"The archive {archive} was damaged on its way to the build host.", remedy="Run the task again."
@@ -81,16 +103,61 @@ class InputStore:
             with tarfile.open(archive) as tar:
                 for member in tar:
                     _unpack(tar, member, temporary)
-            try:
-                os.rename(temporary, self.path(digest))
-            except OSError:
-                # Somebody else has unpacked the same at the same time.
-                if not self.has(digest):
-                    raise
+            yield temporary
         except tarfile.TarError as exc:
             raise TemplateError(f"The archive {archive} cannot be unpacked: {exc}.") from exc
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def note_keys(self, digest: str, private_keys: t.Sequence[str]) -> None:
+        """Note which files of an input are private keys, when its directory was made without saying so."""
+        directory = self.path(digest)
+        if not os.path.exists(os.path.join(directory, _PRIVATE_KEYS)):
+            _note_keys(directory, private_keys)
+
+    def remove_keys(self, digest: str) -> t.List[str]:
+        """Remove the private keys of an input, and nothing else; the note of them stays.
+
+        :returns: The names of those that were there.
+        """
+        directory = self.path(digest)
+        names = self.present_keys(digest)
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(directory, name))
+        return names
+
+    def restore_keys(self, archive: str, digest: str) -> None:
+        """Put the private keys of an input back that were removed.
+
+        :raises OwnershipError: Somebody else could write into the work directory.
+        :raises TemplateError: The archive has another digest, or holds anything but plain files.
+        """
+        with self._unpacked(archive, digest) as temporary:
+            for name in self.missing_keys(digest):
+                os.rename(os.path.join(temporary, name), os.path.join(self.path(digest), name))
+
+    def present_keys(self, digest: str) -> t.List[str]:
+        """Return the names of an input's private keys that are there."""
+        directory = self.path(digest)
+        return [name for name in _noted_keys(directory) if os.path.lexists(os.path.join(directory, name))]
+
+    def missing_keys(self, digest: str) -> t.List[str]:
+        """Return the names of an input's private keys that were removed."""
+        directory = self.path(digest)
+        return [name for name in _noted_keys(directory) if not os.path.lexists(os.path.join(directory, name))]
+
+    def removed_keys(self, template: str) -> t.Dict[str, str]:
+        """Return the real paths of the private keys that came with a template and were removed, with their SHA-256.
+
+        :param template: Path of the template; it need not be of an input.
+        """
+        digest = os.path.relpath(os.path.realpath(template), os.path.realpath(self.directory)).partition(os.sep)[0]
+        if not _DIGEST.match(digest):
+            return {}
+        directory = os.path.realpath(self.path(digest))
+        noted = _noted_keys(directory)
+        return {os.path.join(directory, name): noted[name] for name in self.missing_keys(digest)}
 
     def prune(self, keep: int) -> t.List[str]:
         """Remove old inputs; the last ones used, and all of the last week, stay.
@@ -106,6 +173,26 @@ class InputStore:
                 shutil.rmtree(path, ignore_errors=True)
                 removed.append(name)
         return removed
+
+
+def _note_keys(directory: str, private_keys: t.Sequence[str]) -> None:
+    if not private_keys:
+        return
+    noted = {}
+    for name in sorted(private_keys):
+        path = os.path.join(directory, name)
+        if os.path.normpath(path) != path or not path.startswith(directory + os.sep) or not os.path.isfile(path):
+            raise TemplateError(f"The input holds no file {name!r}, which should be a private key.")
+        noted[name] = sha256_file(path)
+    write_json(os.path.join(directory, _PRIVATE_KEYS), noted, mode=0o600)
+
+
+def _noted_keys(directory: str) -> t.Dict[str, str]:
+    try:
+        with open(os.path.join(directory, _PRIVATE_KEYS), "rb") as stream:
+            return dict(parse_json(stream.read()))
+    except FileNotFoundError:
+        return {}
 
 
 def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, directory: str) -> None:

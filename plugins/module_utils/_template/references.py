@@ -43,7 +43,7 @@ LOCAL_FILE_FIELDS: t.Tuple[t.Tuple[str, ...], ...] = (
     ("repositories", "*", "gpgkey"),
 )
 
-#: Those of them whose content is secret.
+#: Those of them that name private keys, which stay on the build host while it builds, and no longer.
 SECRET_FILE_FIELDS: t.Tuple[t.Tuple[str, ...], ...] = (
     ("systemConfig", "immutability", "secureBootDBKey"),
     ("systemConfig", "signing", "secureBoot", "key"),
@@ -71,6 +71,11 @@ class FileReference:
     def is_relative(self) -> bool:
         """Whether the path is relative to the file that names it."""
         return not os.path.isabs(self.name)
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether the file is a private key."""
+        return tuple("*" if isinstance(step, int) else step for step in self.path) in SECRET_FILE_FIELDS
 
     def replace(self, name: str) -> None:
         """Set the field to another path."""

@@ -25,8 +25,9 @@ LIMITS = {
     "image_finalize": 800,
     "image_info": 250,
     "image_sign": 670,
-    "image_template_copy": 30,
-    "image_template_validate": 560,
+    "image_template_clean": 35,
+    "image_template_copy": 40,
+    "image_template_validate": 580,
     "pkg_fetch": 240,
     "pkg_resolve": 520,
 }

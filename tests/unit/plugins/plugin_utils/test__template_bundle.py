@@ -135,6 +135,38 @@ def test_the_default_template_is_whole_on_the_build_host(os_name: str, dist: str
     assert there.template == here.template
 
 
+def test_private_keys_are_told(template: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(OWN_CONFIG, config)
+    defaults = config / "osv/debian/debian12/imageconfigs/defaultconfigs"
+    (defaults / "own.key").write_text("secret")
+    (defaults / "mine.yml").write_text("systemConfig: {signing: {checksums: {key: own.key}}}\n")
+    (defaults / "broken.yml").write_text("systemConfig: {signing: {checksums: {key: \n")
+    for name in ("db.key", "db.crt", "old.key", "sign.key"):
+        (template.parent / name).write_text(name)
+    template.write_text(
+        f"""{TEMPLATE}
+  immutability: {{secureBootDBKey: old.key, secureBootDBCrt: db.crt}}
+  signing:
+    secureBoot: {{key: ./db.key, certificate: db.crt}}
+    checksums: {{key: {template.parent}/sign.key}}
+"""
+    )
+    bundle = collect_file(str(template), config_dir=str(config), decrypt=refuse)
+    # One that lies on the build host by its absolute path is not copied.
+    assert bundle.private_keys == [
+        "config/osv/debian/debian12/imageconfigs/defaultconfigs/own.key",
+        "template/db.key",
+        "template/old.key",
+    ]
+    assert {"template/db.crt", *bundle.private_keys} <= members(bundle).keys()
+    assert "template/sign.key" not in members(bundle)
+
+
+def test_a_template_without_keys_has_none(template: pathlib.Path) -> None:
+    assert collect_file(str(template), config_dir=OWN_CONFIG, decrypt=refuse).private_keys == []
+
+
 def test_all_missing_files_are_named(template: pathlib.Path) -> None:
     (template.parent / "files" / "x").unlink()
     (template.parent / "run.sh").unlink()

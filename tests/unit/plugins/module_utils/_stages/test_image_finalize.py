@@ -531,6 +531,9 @@ def test_a_key_that_cannot_sign_is_told_before_anything_is_made(finished_build: 
     pathlib.Path(path).write_text("something else")
     with pytest.raises(DocumentError, match=f"The key file {path} has changed since the template was validated"):
         _run(finished_build)
+    os.unlink(path)
+    with pytest.raises(DocumentError, match=f"The key file {path} is not there: .* .*image_template_copy, again, which"):
+        _run(finished_build)
 
 
 def test_sbom_has_what_the_packages_state(finished_build: FinishedBuild) -> None:

@@ -191,6 +191,9 @@ def test_a_key_that_was_exchanged_is_noticed(signing: Signing) -> None:
     (signing.pki / "db.crt").write_text("something else")
     with pytest.raises(DocumentError, match=r"db\.crt has changed since the template was validated\. Run the module"):
         signing.sign()
+    (signing.pki / "db.crt").unlink()
+    with pytest.raises(DocumentError, match=r"db\.crt is not there: .* Run the role image_build, or the module"):
+        signing.sign()
 
 
 def test_an_image_that_was_released_is_made_again(signing: Signing) -> None:

@@ -8,14 +8,18 @@ import json
 import os
 import pathlib
 import shutil
+import tarfile
 import typing as t
 
 import pytest
 import yaml
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
 from ansible_collections.os_image.composer.plugins.module_utils._stages.image_template_validate import TemplateValidate
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
+from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import InputStore
 from ansible_collections.os_image.composer.tests.unit.plugins.module_utils.conftest import CONFIG, basic
 
 Run = t.Callable[..., dict[str, t.Any]]
@@ -254,3 +258,38 @@ def test_a_wrong_template_leaves_the_last_good_document(run: Run) -> None:
     with pytest.raises(Exception, match="is no host name"):
         run(systemConfig={"hostname": "-bad"})
     assert document_of(result).section("systemConfig", "hostname") == "good"
+
+
+def test_a_key_that_was_removed_when_the_build_ended(tmp_path: pathlib.Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("secret")
+    content = {**basic(), "systemConfig": {"signing": {"checksums": {"key": "sign.key"}}}}
+    text = tmp_path / "text"
+    text.write_text(yaml.safe_dump(content))
+    archive = tmp_path / "input.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(text, "template/web.yml")
+        tar.add(key, "template/sign.key")
+    store, digest = InputStore(str(tmp_path / "work")), sha256_file(str(archive))
+    store.add(str(archive), digest, ["template/sign.key"])
+
+    def run_it(*, check: bool) -> dict[str, t.Any]:
+        stage = TemplateValidate.open(
+            os.path.join(store.path(digest), "template", "web.yml"),
+            config_dir=str(CONFIG),
+            work_dir=str(tmp_path / "work"),
+            cache_dir=str(tmp_path / "cache"),
+            overrides={},
+            options=StageOptions(check_mode=check),
+        )
+        return run_stage(stage)
+
+    assert run_it(check=False)["changed"]
+    store.remove_keys(digest)
+    assert not run_it(check=True)["changed"]
+    with pytest.raises(
+        TemplateError, match=r"template/sign\.key was removed when the last build .* ended\. Run .*image_template_copy"
+    ):
+        run_it(check=False)
+    store.restore_keys(str(archive), digest)
+    assert not run_it(check=False)["changed"]
