@@ -15,7 +15,7 @@ secret=Tr0ub4dor-and-3
 export EXPECTED_TOKEN=k33p-this-hidden
 
 play() {
-    ANSIBLE_NOCOLOR=1 ansible-playbook -i "${INVENTORY:-../../inventory}" validate.yml -e work="$work" \
+    ANSIBLE_NOCOLOR=1 ansible-playbook -i "${INVENTORY:-../../inventory}" "${PLAYBOOK:-validate.yml}" -e work="$work" \
         -e ansible_python_interpreter=/usr/bin/python3 --vault-password-file "$work/vault-password" --diff -vvv "$@" \
         >"$output" 2>&1
 }
@@ -128,3 +128,15 @@ echo "A mapping with a secret that results would show"
 play -e @"$work/shown.yml" -e name=kiosk && fail "the play did not fail"
 grep -qF "systemConfig.configurations[0].cmd: The value is encrypted by ansible-vault" "$output" || fail "the value is not told"
 hidden "$secret"
+
+echo "A build that fails"
+template '"*"' >"$work/beside/plain.yml"
+for options in "" "--tags sign" "--check"; do
+    # shellcheck disable=SC2086
+    PLAYBOOK=build.yml play -e image_build_template="$work/beside/plain.yml" $options && fail "the play did not fail: $options"
+    [ -n "$options" ] || grep -q 'offline' "$output" || fail "the failure is hidden"
+    grep -qF 'failed=1' "$output" || fail "more than the build failed: $options"
+    if find "$work/builds/inputs" -name '*.key' | grep .; then fail "the key was left: $options"; fi
+    find "$work/builds/inputs" -name private-keys.json | xargs grep -q '"template/db.key": "[0-9a-f]*"' ||
+        fail "the key is not noted: $options"
+done
