@@ -137,6 +137,6 @@ for options in "" "--tags sign" "--check"; do
     [ -n "$options" ] || grep -q 'offline' "$output" || fail "the failure is hidden"
     grep -qF 'failed=1' "$output" || fail "more than the build failed: $options"
     if find "$work/builds/inputs" -name '*.key' | grep .; then fail "the key was left: $options"; fi
-    find "$work/builds/inputs" -name private-keys.json | xargs grep -q '"template/db.key": "[0-9a-f]*"' ||
+    grep -rqE --include=private-keys.json '"template/db.key": "[0-9a-f]{64}"' "$work/builds/inputs" ||
         fail "the key is not noted: $options"
 done
