@@ -381,7 +381,7 @@ def _parse_compressed(data: bytes, place: pathlib.Path) -> None:
     suffix = _SUFFIXES[data[0] % len(_SUFFIXES)] if data else ""
     repository = RpmRepository(_configured(suite=""), metadata_dir=str(place), mirrors=Mirrors())
     # Document types are another matter.
-    repository.guard = lambda: None  # type: ignore[method-assign,assignment,return-value]
+    repository.guard = lambda _name: None  # type: ignore[method-assign,assignment,return-value]
     index = WantedIndex("main", "amd64", f"Packages{suffix}", "main", ("http://x",), Listed(_SHA256, len(data)), None)
 
     class Fetched:
