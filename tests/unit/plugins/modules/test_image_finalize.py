@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-import functools
 import pathlib
 import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.access import Access
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions
 from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
 from ansible_collections.os_image.composer.plugins.module_utils._stages.image_finalize import ImageFinalize
@@ -40,9 +40,10 @@ def test_an_image_that_was_removed_is_made_by_its_stages_in_their_order(
     monkeypatch.setattr(image_finalize, "AnsibleModule", lambda **arguments: None)
     monkeypatch.setattr(image_finalize, "run_stage_module", run)
     image_finalize.main()
-    compose, sign = stages[0].image_stages
-    assert compose is DiskCompose
-    assert isinstance(sign, functools.partial)
-    assert (sign.func, sign.keywords) == (ImageSign, {"passphrase": "x"})
+    build = BuildDirectory(str(tmp_path))
+    compose, sign = (make(build, StageOptions()) for make in stages[0].image_stages)
+    assert isinstance(compose, DiskCompose)
+    assert isinstance(sign, ImageSign)
+    assert vars(sign)["_passphrase"] == "x"
     assert not stages[0].keep_workspace
     assert stages[0].access == Access(0o644, "", "images", is_shared=True)
