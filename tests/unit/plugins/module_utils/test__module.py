@@ -46,8 +46,8 @@ def test_an_error_becomes_a_failed_result_with_its_details() -> None:
 
 
 def test_an_error_of_the_operating_system_is_told_in_words() -> None:
-    module = _fail(OSError(errno.ENOSPC, "No space left on device", "/work/image"))
-    assert module.failure["msg"].startswith("There is no space left on the build host, when writing /work/image.")
+    module = _fail(OSError(errno.ENOSPC, "No space left on device", "/srv/image"))
+    assert module.failure["msg"].startswith("There is no space left on the build host, when writing /srv/image.")
 
 
 def test_paths_are_shown_as_the_user_knows_them() -> None:

@@ -129,8 +129,8 @@ def signing(**words: t.Any) -> Signing:
 
 
 def test_keys_are_optional() -> None:
-    assert KeySet.of(signing(), work_dir="/work") is None
-    keys = KeySet.of(signing(secureBoot={"key": "/k", "certificate": "/c"}), work_dir="/work")
+    assert KeySet.of(signing(), work_dir="/srv") is None
+    keys = KeySet.of(signing(secureBoot={"key": "/k", "certificate": "/c"}), work_dir="/srv")
     assert keys is not None
     assert set(keys.pairs) == {"PK", "KEK", "db"}
     assert {*keys.pairs.values()} == {SecureBootKeys("/k", "/c", None)}
@@ -138,10 +138,10 @@ def test_keys_are_optional() -> None:
 
 
 def test_generated_keys_are_those_of_the_work_directory() -> None:
-    keys = KeySet.of(signing(secureBoot={"generate": True}), work_dir="/work")
+    keys = KeySet.of(signing(secureBoot={"generate": True}), work_dir="/srv")
     assert keys is not None
     assert keys.are_for_tests
-    assert keys.pairs["KEK"] == SecureBootKeys("/work/keys/secure-boot/KEK.key", "/work/keys/secure-boot/KEK.crt")
+    assert keys.pairs["KEK"] == SecureBootKeys("/srv/keys/secure-boot/KEK.key", "/srv/keys/secure-boot/KEK.crt")
 
 
 @pytest.fixture
