@@ -253,23 +253,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._argspec import 
 )
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.access import Access
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Stage, StageOptions
 from ansible_collections.os_image.composer.plugins.module_utils._stage_module import run_stage_module
+from ansible_collections.os_image.composer.plugins.module_utils._stages.again import compose_again, sign_again
 from ansible_collections.os_image.composer.plugins.module_utils._stages.image_finalize import ImageFinalize
-
-
-# Both are only needed where an image was removed to save space, and is wanted once more. All other runs do without the
-# programs of two more stages.
-def _compose_again(build: BuildDirectory, options: StageOptions) -> Stage:
-    from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
-
-    return DiskCompose(build, options)
-
-
-def _sign_again(build: BuildDirectory, options: StageOptions, *, passphrase: str | None) -> Stage:
-    from ansible_collections.os_image.composer.plugins.module_utils._stages.image_sign import ImageSign
-
-    return ImageSign(build, options, passphrase=passphrase)
 
 
 def main() -> None:
@@ -299,8 +285,8 @@ def main() -> None:
             options,
             output_dir=params["output_dir"],
             image_stages=(
-                _compose_again,
-                functools.partial(_sign_again, passphrase=params["secure_boot_passphrase"]),
+                compose_again,
+                functools.partial(sign_again, passphrase=params["secure_boot_passphrase"]),
             ),
             keep_workspace=params["keep_workspace"],
             passphrase=params.get("signing_passphrase"),

@@ -182,6 +182,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._argspec import 
 )
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._stage_module import run_stage_module
+from ansible_collections.os_image.composer.plugins.module_utils._stages.again import compose_again
 from ansible_collections.os_image.composer.plugins.module_utils._stages.image_sign import ImageSign
 
 
@@ -191,7 +192,10 @@ def main() -> None:
     run_stage_module(
         module,
         lambda params, options: ImageSign(
-            BuildDirectory(params["build_dir"]), options, passphrase=params["secure_boot_passphrase"]
+            BuildDirectory(params["build_dir"]),
+            options,
+            compose=compose_again,
+            passphrase=params["secure_boot_passphrase"],
         ),
     )
 

@@ -49,7 +49,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     StageOptions,
     restore_outputs,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import SecureBootSigning
 
@@ -83,6 +82,7 @@ class _Chain:
 class ImageSign(Stage):
     """Signs the EFI programs of the image.
 
+    :param compose: Makes the stage that composes an image again which was removed to save space.
     :param passphrase: What protects the private key; of a token, its PIN.
     """
 
@@ -90,8 +90,16 @@ class ImageSign(Stage):
     topic = "Signing"
     version = 2
 
-    def __init__(self, build: BuildDirectory, options: StageOptions, *, passphrase: str | None = None) -> None:
+    def __init__(
+        self,
+        build: BuildDirectory,
+        options: StageOptions,
+        *,
+        compose: t.Callable[[BuildDirectory, StageOptions], Stage],
+        passphrase: str | None = None,
+    ) -> None:
         super().__init__(build, options)
+        self._compose = compose
         self._passphrase = passphrase
 
     @property
@@ -169,7 +177,7 @@ class ImageSign(Stage):
         source = str(composed["image"])
         if not os.path.exists(source):
             # A later stage has released it to save space.
-            stage = DiskCompose(self.build, self.options)
+            stage = self._compose(self.build, self.options)
             stage.progress = self.progress
             restore_outputs(stage)
 

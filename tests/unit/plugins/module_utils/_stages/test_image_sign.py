@@ -21,6 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._image.inspectio
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import SecureBootKeys, sign_program
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
+from ansible_collections.os_image.composer.plugins.module_utils._stages.again import compose_again
 from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
 from ansible_collections.os_image.composer.plugins.module_utils._stages.image_sign import ImageSign
 from ansible_collections.os_image.composer.tests.support.build_state import leave_lock, leave_template, leave_tree
@@ -72,7 +73,7 @@ class Signing:
 
     def sign(self, passphrase: str | None = None, **options: t.Any) -> t.Dict[str, t.Any]:
         """Run image_sign."""
-        return run_stage(ImageSign(self.build, StageOptions(**options), passphrase=passphrase))
+        return run_stage(ImageSign(self.build, StageOptions(**options), compose=compose_again, passphrase=passphrase))
 
     def verify(self, result: t.Mapping[str, t.Any], certificate: str) -> None:
         """Check what is in the image with sbverify."""
