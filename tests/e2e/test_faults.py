@@ -276,7 +276,7 @@ def test_full_disk(
     target = where.format(work=work, build=build_dir, output=pipeline.output_dir)
     hidden = os.path.join(work, "chrootbuild")
     prefix = _in_namespace(
-        f"mount -t tmpfs -o size={megabytes}m full {shlex.quote(target)}",
+        f"mount -t tmpfs -o size={megabytes}m,mode=0755 full {shlex.quote(target)}",
         f"mount -t tmpfs empty {shlex.quote(hidden)}",
     )
     with _host_left_alone(directory):
