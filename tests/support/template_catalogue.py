@@ -15,7 +15,7 @@ import pathlib
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import Assembly, assemble
-from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_resolve import RESOLVERS
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.families import RESOLVERS
 from ansible_collections.os_image.composer.tests.support.page import LICENSE
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

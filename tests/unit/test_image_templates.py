@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 import yaml
-from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_resolve import RESOLVERS
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.families import RESOLVERS
 from ansible_collections.os_image.composer.tests.support import template_docs
 from ansible_collections.os_image.composer.tests.support.template_catalogue import (
     CATALOGUE_FILE,

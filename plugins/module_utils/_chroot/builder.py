@@ -20,7 +20,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.configur
     CONFIGURATION_KEYS,
     configure,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.families import INSTALLERS
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.families import installer_of
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
     Generator,
     InitramfsSettings,
@@ -38,7 +38,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.installe
     missing_file,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import kernel_images
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import Draft, Layer, LayerStore
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import (
+    LAYER_VERSION,
+    Draft,
+    Layer,
+    LayerStore,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.live_system import LIVE_MODULES, live_system
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import fetched_keys
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
@@ -54,9 +59,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.docume
 from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import PERSISTENT, Protection
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
-#: Raised whenever the same packages or settings give another layer than before.
-LAYER_VERSION = 5
-
 
 class TreeBuilder:
     """Makes the layers of one image, or finds them."""
@@ -71,7 +73,7 @@ class TreeBuilder:
         self._workers = stage.options.workers
         self._epoch = int(lock["source_date_epoch"])
         self._modules = list(lock.get("modules", []))
-        self._family = INSTALLERS[document.provider.family]
+        self._family = installer_of(document.provider.family)
         cache = document.package_cache
         entries = [(package["layer"], LockedPackage.of(package, cache)) for package in lock["packages"]]
         self._packages = {number: [package for layer, package in entries if layer == number] for number in (0, 1)}

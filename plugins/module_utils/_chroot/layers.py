@@ -33,6 +33,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._filelock import
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_json
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
+#: Raised whenever the same packages or settings give another layer than before.
+LAYER_VERSION = 5
+
 #: How much the layers of a provider may take; beyond it the least recently used are removed.
 SIZE_LIMIT = 24 << 30
 
@@ -282,4 +285,4 @@ def _settle(root: str, newest: int) -> int:
     return size
 
 
-__all__ = ("SIZE_LIMIT", "Draft", "Layer", "LayerStore")
+__all__ = ("LAYER_VERSION", "SIZE_LIMIT", "Draft", "Layer", "LayerStore")

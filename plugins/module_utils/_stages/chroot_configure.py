@@ -22,17 +22,14 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.builder import (
-    LAYER_VERSION,
-    TreeBuilder,
-)
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.configuration import CONFIGURATION_KEYS
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.families import INSTALLERS
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.families import installer_of
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
     protection_inputs,
     root_file_system,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Installer
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import LAYER_VERSION
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import fetched_keys
 from ansible_collections.os_image.composer.plugins.module_utils._command import tool_version
 from ansible_collections.os_image.composer.plugins.module_utils._emulation import require_emulation
@@ -54,7 +51,7 @@ class ChrootConfigure(Stage):
         system, config = document.system, document.section("systemConfig")
         protection = Protection.of(system.immutability, document.disk)
         packages = lock["packages"]
-        tools = _tool_versions(INSTALLERS[document.provider.family])
+        tools = _tool_versions(installer_of(document.provider.family))
         return {
             "package lock": {_key(package): package["version"] for package in packages},
             "package files": digest_of([[package["sha256"], package["layer"]] for package in packages]),
@@ -91,6 +88,9 @@ class ChrootConfigure(Stage):
         return _facts(lock)
 
     def execute(self, decision: Decision) -> Outcome:
+        # A run that has nothing to do starts sooner without it.
+        from ansible_collections.os_image.composer.plugins.module_utils._chroot.builder import TreeBuilder
+
         document, lock = self._documents()
         require_emulation(document.provider.arch, directory=self.build.path)
         enter_mount_namespace()

@@ -17,7 +17,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.checks
     CHECKSUMS_OF_FILES,
     write_checksums,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import Bill
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import security_words
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
@@ -29,6 +28,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import De
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import Protection
 from ansible_collections.os_image.composer.plugins.module_utils._version import COLLECTION_VERSION
+
+if t.TYPE_CHECKING:
+    from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import Bill
 
 
 class DiskCompose(Stage):
@@ -64,6 +66,9 @@ class DiskCompose(Stage):
         return image_of(TemplateDocument.read(self.build)).facts()
 
     def execute(self, decision: Decision) -> Outcome:
+        # A run that has nothing to do starts sooner without it.
+        from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import Bill
+
         document = TemplateDocument.read(self.build)
         lock = self.build.read_document("packages.lock.json")
         tree = RootTree.from_stamp(self.build.require("chroot_configure"))

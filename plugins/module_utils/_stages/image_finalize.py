@@ -44,7 +44,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.publis
     publish,
     staging,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import Bill
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom_documents import CYCLONEDX, SPDX
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts, Stamp
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, tool_version
@@ -367,6 +366,9 @@ class ImageFinalize(Stage):
         self, earlier: _Build, stage: Staging, artifacts: t.Sequence[Artifact], signer: AnySigner | None
     ) -> list[PublishedFile]:
         """Make the documents that go with the artifacts, in the order of their publication."""
+        # A run that has nothing to do starts sooner without it.
+        from ansible_collections.os_image.composer.plugins.module_utils._artifact.sbom import Bill
+
         document, lock, base_name = earlier.document, earlier.lock, earlier.base_name
         files = []
         graph = self.build.join(_GRAPH)

@@ -28,24 +28,18 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
     metadata_fingerprint,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb import DebResolver
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.graph import DependencyGraph, dot_of
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.families import resolver_of
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.graph import dot_of
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.lock import (
     DOCUMENT,
-    make_lock,
     package_changes,
     read_lock,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.older import older_versions
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
     Request,
-    Selection,
-    listed,
-    requests_of,
     template_requests,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.resolver import Resolver
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm import RpmResolver
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     Decision,
     Outcome,
@@ -56,82 +50,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 
 DOT_FILE = "chrootpkgs.dot"
-
-#: The resolver of each package family.
-RESOLVERS: t.Mapping[str, t.Type[Resolver]] = {"deb": DebResolver, "rpm": RpmResolver}
-
-
-def resolve(
-    document: TemplateDocument,
-    repositories: t.Sequence[RepositoryMetadata],
-    *,
-    cache_dir: str | None,
-    source_date_epoch: int | None = None,
-    warn: t.Callable[[str], None] | None = None,
-) -> Facts:
-    """Return the lock of an image: decide which packages it gets.
-
-    :param repositories: Verified metadata, the provider's first.
-    :param cache_dir: Where the resolver keeps the binary form of package indexes.
-    :param source_date_epoch: The date of the image; by default that of the newest package, or of the newest
-        repository where indexes do not tell when packages were made.
-    :param warn: Gets in full sentences what the user should know.
-    :raises ResolveError: Packages are missing, or in conflict.
-    """
-    resolver: Resolver = RESOLVERS[document.provider.family](
-        arch=document.provider.package_arch,
-        cache_dir=cache_dir,
-        weak=document.system.weak_dependencies,
-        modules=document.system.modules or (),
-    )
-    pool = resolver.pool
-    pool.load(repositories)
-    if warn is not None:
-        for name, labels in pool.left_out.items():
-            warn(
-                f"Not taken from the repository {name!r}, because they would replace packages of the provider: "
-                f"{listed(labels)}. Packages that shall be taken nevertheless belong into its allowPackages, which "
-                "then has to name all that are taken from it ('*' for every one)"
-            )
-    requests = requests_of(document.provider, document.system, pool)
-    selection = resolver.select(requests)
-    chosen = resolver.solve(selection)
-    older = older_versions(pool, chosen, selection)
-    if warn is not None:
-        for note in resolver.notes:
-            warn(note.rstrip("."))
-        if older:
-            warn(f"Older versions are taken: {listed(older)}")
-    graph = DependencyGraph(pool, chosen, selection.solvables)
-    lock = make_lock(
-        provider_id=document.provider_id,
-        pool=pool,
-        graph=graph,
-        base_layer=_base_layer(resolver, graph, selection.of_reason("essential"), chosen),
-        requested=list(dict.fromkeys(request.text for request in requests)),
-        repositories=repositories,
-        source_date_epoch=source_date_epoch
-        or pool.date_of(chosen)
-        or max((repository.date for repository in repositories), default=0),
-    )
-    if older:
-        lock["older_versions"] = older
-    modules = resolver.modules_in_use(chosen, requests)
-    if modules:
-        lock["modules"] = modules
-    return lock
-
-
-def _base_layer(resolver: Resolver, graph: DependencyGraph, essential: Selection, chosen: set[int]) -> set[str]:
-    """Return the names of the packages of the chroot environment.
-
-    What the essential packages need by themselves is the same for every image of a provider, so that all of them share
-    one chroot environment. Only where the image's own packages decide an alternative otherwise (another awk, say) it
-    has to be the image's own.
-    """
-    alone = resolver.alone(essential)
-    wanted = alone if alone <= chosen else chosen.intersection(essential.solvables)
-    return graph.closure({resolver.pool.name(solvable) for solvable in wanted})
 
 
 class PackageResolve(Stage):
@@ -180,7 +98,7 @@ class PackageResolve(Stage):
 
     @property
     def _resolver(self) -> t.Type[Resolver]:
-        return RESOLVERS[self.document.provider.family]
+        return resolver_of(self.document.provider.family)
 
     def _template_requests(self) -> list[Request]:
         prefix = self._resolver.pool_type.kernel_prefix
@@ -316,6 +234,9 @@ class PackageResolve(Stage):
             lock = self._given_lock()
             self.progress.milestone("Packages", f"Using the lock file {self.lock_file}")
             return lock
+        # A run that has nothing to do starts sooner without it.
+        from ansible_collections.os_image.composer.plugins.module_utils._resolver.solution import resolve
+
         repositories = self.repositories()
         count = sum(len(repository.indexes) for repository in repositories)
         self.progress.milestone("Packages", f"Resolving packages against {count} package indexes")
@@ -359,4 +280,4 @@ def _facts(lock: t.Mapping[str, t.Any]) -> Facts:
     return {"packages": packages, **({"older_versions": list(older)} if older else {})}
 
 
-__all__ = ("DOT_FILE", "PackageResolve", "resolve")
+__all__ = ("DOT_FILE", "PackageResolve")

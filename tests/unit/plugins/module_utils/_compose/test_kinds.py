@@ -11,4 +11,4 @@ from ansible_collections.os_image.composer.plugins.module_utils._image_type impo
 
 
 def test_every_image_type_has_its_class() -> None:
-    assert {name: cls.name for name, cls in IMAGE_CLASSES.items()} == {name: name for name in IMAGE_TYPES}
+    assert {name: load().name for name, load in IMAGE_CLASSES.items()} == {name: name for name in IMAGE_TYPES}
