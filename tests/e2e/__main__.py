@@ -6,7 +6,8 @@
 
 What passes of the matrix is noted in build/matrix; with C(--docs), for C(make matrix), in docs. Named cases run whole,
 and without a name each that is due in a turn. With C(--with-matrix), the matrix' rotation runs meanwhile: a booting
-machine leaves a processor idle most of the time. What it says is shown in the end.
+machine leaves a processor idle most of the time. What it says is shown when both have ended, and last what has failed
+here, which a log that is cut keeps.
 """
 
 from __future__ import annotations
@@ -23,6 +24,28 @@ from ansible_collections.os_image.composer.tests.support.turn import current_tur
 
 _WITH_MATRIX = "--with-matrix"
 _TURN = "--turn="
+
+
+class _Outcomes:
+    """What the tests ended with, and the last lines of each failure."""
+
+    #: The lines that are shown again of a failure.
+    LINES = 12
+
+    def __init__(self) -> None:
+        self.counts = {"passed": 0, "failed": 0, "skipped": 0}
+        self.failures: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a test by its call, or by what went wrong around it."""
+        if report.when == "call" or not report.passed:
+            self.counts[report.outcome] += 1
+        if report.failed:
+            last = report.longreprtext.rstrip().splitlines()[-self.LINES :]
+            self.failures.append("\n    ".join([f"FAILED {report.nodeid} ({report.when})", *last]))
+
+    def __str__(self) -> str:
+        return "\n".join([*self.failures, ", ".join(f"{count} {what}" for what, count in self.counts.items())])
 
 
 def main() -> int:
@@ -52,19 +75,21 @@ def main() -> int:
 def _run_with_matrix(arguments: t.Sequence[str], turn: str) -> int:
     BUILD.mkdir(parents=True, exist_ok=True)
     log = pathlib.Path(BUILD, "rotation.log")
+    outcomes = _Outcomes()
     with log.open("wb") as stream:
         matrix = subprocess.Popen(
             [sys.executable, "-m", "tests.matrix", "rotation", turn], stdout=stream, stderr=subprocess.STDOUT
         )
     try:
         print(f"The rotation of the matrix runs meanwhile, see {log}", flush=True)
-        status = int(pytest.main([*arguments, turn]))
+        status = int(pytest.main([*arguments, turn], plugins=[outcomes]))
         if status == pytest.ExitCode.INTERRUPTED:
             matrix.terminate()
         matrix_status = matrix.wait()
     finally:
         matrix.kill()
     print(f"\nWhat the rotation of the matrix said:\n\n{log.read_text(encoding='utf-8', errors='replace')}")
+    print(f"\nThe end-to-end tests beside it:\n\n{outcomes}")
     return status or matrix_status
 
 
