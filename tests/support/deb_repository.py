@@ -53,7 +53,7 @@ class DebRepository:
     @property
     def directory(self) -> str:
         """Where the Release lies."""
-        return os.path.join(self.root, self.suite if self.is_flat else f"dists/{self.suite}").rstrip("/")
+        return os.path.join(self.root, self.suite.lstrip("/") if self.is_flat else f"dists/{self.suite}").rstrip("/")
 
     def path(self, *parts: str) -> str:
         """Return a path beside the Release."""
@@ -115,7 +115,7 @@ class DebRepository:
         :param signed_at: The time of the signature.
         """
         if self.is_flat:
-            self._index(self.directory, self.suite)
+            self._index(self.directory, self.suite.lstrip("/") or ".")
         else:
             for component in self.components:
                 directory = self.path(component, f"binary-{self.architecture}")

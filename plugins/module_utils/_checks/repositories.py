@@ -110,6 +110,28 @@ def repository_urls_are_sound(template: LocatedMapping) -> t.Iterator[Finding]:
     "packageRepositories",
     example="""
     packageRepositories:
+      - {codename: ./, component: contrib, url: https://packages.example.com/debian, pkey: keys/example.asc}
+      - {codename: ubuntu/../debian/, url: https://packages.example.com, pkey: keys/example.asc}
+    """,
+)
+def flat_repositories_are_directories(template: LocatedMapping) -> t.Iterator[Finding]:
+    """A repository without suites is named by its directory, and has no components."""
+    for path, item in _repositories(template):
+        codename = item["codename"]
+        if ".." in codename.split("/") or "//" in codename:
+            yield (*path, "codename"), f"The directory {codename!r} must be written without // and .. in it."
+        elif codename.endswith("/") and item["component"] != "main":
+            yield (
+                (*path, "component"),
+                f"{codename!r} ends in a slash, and so is the directory of a repository without suites, which has no "
+                "components. Remove component, or the slash.",
+            )
+
+
+@SUBJECT.rule(
+    "packageRepositories",
+    example="""
+    packageRepositories:
       - codename: stable
         url: https://packages.example.com/debian
       - name: tools
@@ -143,7 +165,7 @@ def repository_keys_are_named(template: LocatedMapping) -> t.Iterator[Finding]:
                 yield place, f"{name} is a placeholder. Give the path of the repository's public key."
             elif re.match(r"\w+://[^/\s?#]*@", name):
                 yield place, _SECRET_IN_URL
-            elif "://" in name and not item["fingerprints"]:
+            elif "://" in name and not name.lower().startswith("file:") and not item["fingerprints"]:
                 yield (
                     place,
                     "A key that is fetched at build time would be trusted blindly. Add its fingerprint to "

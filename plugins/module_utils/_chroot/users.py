@@ -166,15 +166,17 @@ def _allow_sudo(files: TreeFiles, user: User, *, in_group: bool) -> None:
     name = user.name
     if not user.sudo or name == "root":
         return
+    # Without quotation marks, capitals could be an alias, or ALL.
+    subject = name if name == name.lower() else f'"{name}"'
     rule = None
     if not user.password:
         # Who logs in by key alone has no password to give.
-        rule = f"{name} ALL=(ALL:ALL) NOPASSWD: ALL\n"
+        rule = f"{subject} ALL=(ALL:ALL) NOPASSWD: ALL\n"
     elif not in_group:
-        rule = f"{name} ALL=(ALL:ALL) ALL\n"
+        rule = f"{subject} ALL=(ALL:ALL) ALL\n"
     if rule:
         # sudo ignores files whose names have a dot.
-        files.write(f"/etc/sudoers.d/90-{name.replace('.', '_')}", rule, mode=0o440)
+        files.write(f"/etc/sudoers.d/90-{name.replace('.', '%2e')}", rule, mode=0o440)
 
 
 def _identity(files: TreeFiles, name: str) -> tuple[int, int, str]:

@@ -240,9 +240,12 @@ def _repository(item: PackageRepository, taken: t.Collection[str]) -> Facts:
 
     :param taken: The names of those before it.
     """
-    name = base = item.name or item.codename
+    place = (urllib.parse.urlsplit(item.url).hostname if item.url else item.mirror) or "local"
+    is_flat = item.codename.endswith("/")
+    # A directory such as ./ is no name that anybody would know the repository by.
+    directory = "-".join(part for part in item.codename.split("/") if part not in ("", "."))
+    name = base = item.name or (directory or place if is_flat else item.codename)
     if name in taken:
-        place = urllib.parse.urlsplit(item.url).hostname if item.url else item.mirror or "local"
         name = base = f"{name}-{place}"
     number = 1
     while name in taken:
@@ -253,7 +256,7 @@ def _repository(item: PackageRepository, taken: t.Collection[str]) -> Facts:
         "name": name,
         **{key: place for key, place in places.items() if place is not None},
         "suite": item.codename,
-        "components": item.component.split(),
+        "components": [] if is_flat else item.component.split(),
         "priority": item.priority or DEFAULT_PRIORITY,
         "allow_packages": list(item.allow_packages),
         "exclude_packages": list(item.exclude_packages),

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import stat
 import typing as t
+import urllib.parse
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
@@ -50,12 +52,22 @@ SECRET_FILE_FIELDS: t.Tuple[t.Tuple[str, ...], ...] = (
     ("systemConfig", "signing", "checksums", "key"),
 )
 
+#: Those of them that may name a URL instead, of which the fingerprints are known.
+_URL_FIELDS: t.Tuple[t.Tuple[str, ...], ...] = (
+    ("packageRepositories", "*", "pkey"),
+    ("packageRepositories", "*", "pkeys", "*"),
+    ("repositories", "*", "gpgkey"),
+)
+
+# RFC 8089: a host is none, or this one.
+_FILE_URL = re.compile(r"file:(?://(?P<host>[^/]*))?(?P<path>/.*)", re.IGNORECASE | re.DOTALL)
+
 
 @dataclasses.dataclass(frozen=True)
 class FileReference:
     """A field that names a local file.
 
-    :ivar name: The path as it was written.
+    :ivar name: The path as it was written; of a URL of this host (C(file:///...)) its path.
     :ivar path: The YAML path of the field in the document that was searched.
     :ivar container: The mapping or list that holds the field.
     :ivar key: The field's key or index there.
@@ -75,7 +87,7 @@ class FileReference:
     @property
     def is_secret(self) -> bool:
         """Whether the file is a private key."""
-        return tuple("*" if isinstance(step, int) else step for step in self.path) in SECRET_FILE_FIELDS
+        return _field_of(self.path) in SECRET_FILE_FIELDS
 
     def replace(self, name: str) -> None:
         """Set the field to another path."""
@@ -99,8 +111,8 @@ def _walk(value: t.Any, field: t.Tuple[str, ...], path: Path) -> t.Iterator[File
         item = value[key]
         if rest:
             yield from _walk(item, rest, (*path, key))
-        elif isinstance(item, str) and item and not is_remote(item):
-            yield FileReference(item, value.origins[key], (*path, key), value, key)
+        elif isinstance(item, str) and item and not _is_no_file(item, (*path, key)):
+            yield FileReference(local_path(item), value.origins[key], (*path, key), value, key)
 
 
 def is_token_key(name: str) -> bool:
@@ -108,9 +120,27 @@ def is_token_key(name: str) -> bool:
     return name.startswith("pkcs11:")
 
 
-def is_remote(name: str) -> bool:
-    """Tell whether a key is named by URL or URI, or by one of the original tool's placeholders, and not by a path."""
-    return "://" in name or name.startswith(("[", "<")) or is_token_key(name)
+def local_path(name: str) -> str:
+    """Return the path that a URL such as C(file:///etc/keys/vendor.asc) means; any other name is returned as it is."""
+    match = _FILE_URL.fullmatch(name)
+    if match is None or match["host"] not in (None, "", "localhost"):
+        return name
+    return urllib.parse.unquote(match["path"])
+
+
+def _field_of(path: Path) -> t.Tuple[str, ...]:
+    return tuple("*" if isinstance(step, int) else step for step in path)
+
+
+def _is_no_file(name: str, path: Path) -> bool:
+    """Tell whether a field names something else than a file: a key on a token, or what a rule has a word about.
+
+    A URL in a field that can have none counts as the name of a file, which is not found.
+    """
+    if _field_of(path) in _URL_FIELDS:
+        # The original tool has placeholders here.
+        return ("://" in name and not name.lower().startswith("file:")) or name.startswith(("[", "<"))
+    return is_token_key(name)
 
 
 def lies_in(path: str, directory: str) -> bool:
@@ -127,6 +157,19 @@ def find_file(name: str, *, directory: str, root: str) -> str:
     """
     if "\0" in name:
         raise TemplateError("The path contains a NUL character.", remedy="Remove it.")
+    if "://" in name:
+        # A password in it is nobody's business.
+        shown = re.sub(r"//[^/]*@", "//", name)
+        if name.lower().startswith("file:"):
+            raise TemplateError(
+                f"{shown} names a file of another host.",
+                remedy="Write file:/// and an absolute path, or a path relative to the template.",
+            )
+        raise TemplateError(
+            f"{shown} is a URL, and not the path of a file.",
+            remedy="Download it, put it beside the template, and name that file; nothing is fetched for this field "
+            "while an image is built.",
+        )
     path = os.path.normpath(os.path.join(directory, name))
     resolved = os.path.realpath(path)
     if not os.path.isabs(name):
@@ -156,7 +199,7 @@ __all__ = (
     "FileReference",
     "file_references",
     "find_file",
-    "is_remote",
     "is_token_key",
     "lies_in",
+    "local_path",
 )

@@ -138,8 +138,12 @@ _REQUEST_FORM = (
     "package provides, a file for example, a condition such as 'openssl >= 3.0', or @module:stream/profile"
 )
 _MODULE_STREAM = r"^[A-Za-z0-9+_.-]+:[A-Za-z0-9+_.-]+$"
-_USER = r"^[a-z_][a-z0-9_-]{0,30}\$?$"
-_USER_FORM = "lower case letters, digits, hyphens and underscores, beginning with a letter or underscore, at most 32"
+# What useradd and groupadd of all distributions take without --badname. Names of digits alone are numbers to chown.
+_USER = r"^(?!\.{1,2}$|[0-9]+$)[A-Za-z0-9_.][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_.$-]?$"
+_USER_FORM = (
+    "at most 32 letters of ASCII, digits, dots, underscores and hyphens, with a $ at the end if wanted; not a hyphen "
+    "first, nor digits alone"
+)
 _ABSOLUTE = r"^/[^\u0000]*$"
 _ABSOLUTE_FORM = "an absolute path"
 _UNIT = r"^[A-Za-z0-9:_.@\\-]{1,200}$"
@@ -768,9 +772,11 @@ PACKAGE_REPOSITORY = _object(
             maxLength=100,
         ),
         "codename": _string(
-            "The suite of a Debian repository, the name of an RPM one.",
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$",
-            form="the name of a suite such as bookworm",
+            "The suite of a Debian repository, the name of an RPM one. What ends in a slash is no suite, but the "
+            "directory below url that has Packages and Release, of a repository without suites and components; ./ and "
+            "/ are url itself.",
+            pattern=r"^(\.?/|(\./)?[A-Za-z0-9][A-Za-z0-9_.+~/-]*)$",
+            form="the name of a suite such as bookworm, or the directory of a repository without suites, such as ./",
         ),
         "url": _string("The base URL.", examples=["https://packages.example.com/debian"]),
         "mirror": _string(
@@ -797,7 +803,7 @@ PACKAGE_REPOSITORY = _object(
             default=True,
         ),
         "component": _string(
-            "Components of a Debian repository, with blanks between them.",
+            "Components of a Debian repository, with blanks between them. One without suites has none.",
             pattern=r"^[A-Za-z0-9_./-]+( [A-Za-z0-9_./-]+)*$",
             form="names of components with blanks between them",
             default="main",

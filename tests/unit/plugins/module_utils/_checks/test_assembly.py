@@ -32,7 +32,7 @@ systemConfig:
   hostname: -web
   packages: curl
   users:
-    - name: Admin
+    - name: ad:min
       sudo: maybe
   additionalFiles:
     - local: missing.txt
@@ -51,7 +51,7 @@ packageRepositories:
         (12, "systemConfig.hostnam", "Unknown key 'hostnam'. Did you mean 'hostname'?"),
         (13, "systemConfig.hostname", "'-web' is no host name."),
         (14, "systemConfig.packages", "The value is the text 'curl', but must be a list."),
-        (16, "systemConfig.users[0].name", "'Admin' has not the right form"),
+        (16, "systemConfig.users[0].name", "'ad:min' has not the right form: it must be at most 32 letters"),
         (17, "systemConfig.users[0].sudo", "The value is the text 'maybe', but must be true or false."),
         (20, "systemConfig.additionalFiles[0].final", "'etc/x' has not the right form: it must be an absolute path."),
         (22, "packageRepositories[0]", "The key 'codename' is missing. Add it."),
@@ -63,6 +63,44 @@ packageRepositories:
     assert len(lines) == 1 + len(found)
     for line, path, message in found:
         assert any(text.endswith(f"/web.yml:{line}: {path}: {message}") for text in lines)
+
+
+def test_a_url_in_the_place_of_a_file_is_reported_with_its_line(build: Build) -> None:
+    text = """\
+image: {name: web, version: "1"}
+target: {os: debian, dist: debian12, arch: x86_64, imageType: raw}
+systemConfig:
+  additionalFiles:
+    - local: https://files.example.org/app.conf
+      final: /etc/app.conf
+  scripts:
+    postInstall:
+      - file: https://files.example.org/run.sh
+packageRepositories:
+  - codename: stable
+    url: https://packages.example.org/debian
+    pkey: file://keys.example.org/vendor.asc
+"""
+    with pytest.raises(TemplateError) as caught:
+        build(text=text)
+    found = [(error["line"], error["path"], error["message"]) for error in caught.value.details["errors"]]
+    assert [(line, path, message.partition(".org")[2].partition(".")[0]) for line, path, message in found] == [
+        (5, "systemConfig.additionalFiles[0].local", "/app"),
+        (9, "systemConfig.scripts.postInstall[0].file", "/run"),
+        (13, "packageRepositories[0].pkey", "/vendor"),
+    ]
+    assert all("is a URL, and not the path of a file" in message for _line, _path, message in found[:2])
+    assert "names a file of another host" in found[2][2]
+
+
+def test_the_key_of_a_repository_may_be_a_url_of_this_host(build: Build, tmp_path: pathlib.Path) -> None:
+    key = tmp_path / "vendor.asc"
+    key.write_text("key")
+    url = f"file://{key}"
+    repository = {"codename": "stable", "url": "https://packages.example.org/debian", "pkey": url}
+    built = build(packageRepositories=[repository])
+    assert built.template["packageRepositories"][0]["pkey"] == str(key)
+    assert str(key) in built.files
 
 
 @pytest.mark.parametrize(

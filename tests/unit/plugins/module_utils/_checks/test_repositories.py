@@ -26,6 +26,16 @@ WRONG: list[tuple[Part, str]] = [
     (repository(url=URL, pkey="https://x/key.asc"), "A key that is fetched at build time would be trusted blindly."),
     (repository(url=URL, pkey="[trusted=yes]"), "Write gpgcheck: false, and no key"),
     (repository(url=URL, pkey="<KEY>"), "<KEY> is a placeholder."),
+    (
+        repository(codename="deb/../x/", url=URL, pkey="k"),
+        "packageRepositories[0].codename: The directory 'deb/../x/' must be written without",
+    ),
+    (
+        repository(codename="./", component="main contrib", url=URL, pkey="k"),
+        "packageRepositories[0].component: './' ends in a slash",
+    ),
+    (repository(codename="../", url=URL, pkey="k"), "'../' has not the right form: it must be the name of a suite"),
+    (repository(codename="//", url=URL, pkey="k"), "'//' has not the right form: it must be the name of a suite"),
     (repository(url=URL, gpgcheck=False, fingerprints=["A" * 40]), "Keys have no effect with gpgcheck: false."),
     (
         {"packageRepositories": [{"name": "x", "codename": "y", "mirror": "debian", "gpgcheck": False}] * 2},
@@ -65,7 +75,11 @@ RIGHT: Right = {
         repository(url="https://x/$releasever/$basearch/", pkey="k"),
         repository(url="https://x", pkey="k"),
     ],
+    "flat_repositories_are_directories": [
+        repository(codename=codename, url=URL, pkey="k") for codename in ("./", "/", "./deb/", "debian12/x.y/", "a/b")
+    ],
     "repository_keys_are_named": [
+        repository(url=URL, pkey="keys/file.asc"),
         repository(url=URL, pkeys=["k", "keys/l"]),
         repository(url=URL, pkey="https://x/key.asc", fingerprints=["A" * 40]),
         repository(url=URL, gpgcheck=False),

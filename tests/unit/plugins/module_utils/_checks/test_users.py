@@ -22,6 +22,11 @@ FILE = {"local": "f", "final": "/bin/kiosk", "mode": "0600"}
 
 WRONG: list[tuple[Part, str]] = [
     (config(users=[{"name": "a"}, {"name": "a"}]), "systemConfig.users[1].name: The user 'a' is there twice."),
+    *(
+        (config(users=[{"name": name}]), f"systemConfig.users[0].name: {name!r} has not the right form: it must be at")
+        for name in ("-a", "1234", ".", "..", "a b", "a:b", "a/b", "a@b", "a,b", "jürgen", "$", "a$b", "x" * 33)
+    ),
+    (user(groups=["app:group"]), "systemConfig.users[0].groups[0]: 'app:group' has not the right form"),
     (user(groups=["x", "x"]), "The user 'a' has this group twice."),
     (
         config(users=[{"name": "a", "uid": 1500}, {"name": "b", "uid": 1500}]),
@@ -121,6 +126,13 @@ RIGHT: Right = {
 def test_wrong(part: Part, expected: str, judge: Judge) -> None:
     found = judge(part)
     assert any(expected in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    "name", ["jane.roe", "Jane", "JANE_ROE", "1st", "host$", "_x", ".x", "12$", "a", "x-", "x" * 32]
+)
+def test_names_that_useradd_takes(name: str, judge: Judge) -> None:
+    assert not [line for line in judge(config(users=[{"name": name, "groups": [f"g{name[:31]}"]}])) if "form" in line]
 
 
 @pytest.mark.parametrize(("name", "part"), neighbours(RIGHT))

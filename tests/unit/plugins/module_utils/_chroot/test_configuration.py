@@ -188,6 +188,24 @@ def test_who_is_in_no_group_of_sudoers_gets_a_rule(files: TreeFiles, path: str, 
     assert files.read("/etc/sudoers.d/90-b") == ("" if group else "b ALL=(ALL:ALL) ALL\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "subject"),
+    [
+        ("jane.roe", "90-jane%2eroe", "jane.roe"),
+        ("jane_roe", "90-jane_roe", "jane_roe"),
+        # Without quotation marks these would be an alias, and everybody.
+        ("OPERATOR", "90-OPERATOR", '"OPERATOR"'),
+        ("ALL", "90-ALL", '"ALL"'),
+    ],
+)
+def test_a_rule_of_sudoers_is_about_one_user(files: TreeFiles, name: str, path: str, subject: str) -> None:
+    files.write("/usr/bin/sudo", "", mode=0o755)
+    files.write("/etc/passwd", f"{name}:x:1000:1001::/home/a:/bin/sh\n")
+    create_users(files, recorder()[1], accounts({"name": name, "sudo": True, "sshKeys": ["ssh-rsa AAAA"]}))
+    assert files.glob("/etc/sudoers.d", "*") == [f"/etc/sudoers.d/{path}"]
+    assert files.read(f"/etc/sudoers.d/{path}") == f"{subject} ALL=(ALL:ALL) NOPASSWD: ALL\n"
+
+
 def test_sudo_must_be_installed(files: TreeFiles) -> None:
     with pytest.raises(ChrootError, match="The user admin shall be allowed to use sudo, but sudo is not installed"):
         create_users(files, recorder()[1], accounts({"name": "admin", "sudo": True}))

@@ -178,7 +178,7 @@ def test_several_components_and_repositories(site: Site, tmp_path: pathlib.Path)
     assert (result[1].priority, result[1].allow_packages) == (900, ("hel*",))
 
 
-@pytest.mark.parametrize("suite", ["./", "deb/"])
+@pytest.mark.parametrize("suite", ["./", "/", "deb/", "./deb/amd64/"])
 def test_a_flat_repository(site: Site, suite: str) -> None:
     flat = DebRepository(os.path.join(site.repository.root, "flat"), suite=suite)
     flat.add_package("flat")

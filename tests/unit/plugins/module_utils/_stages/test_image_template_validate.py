@@ -14,6 +14,7 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import render_sources
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
@@ -143,6 +144,22 @@ def test_a_repository_of_the_provider_can_be_replaced(run: Run, tmp_path: pathli
     assert repositories[2]["url"] == "https://mirror.example.org/debian"
     # It has the rights of the one that it replaces.
     assert not any(entry.get("foreign") for entry in repositories)
+
+
+def test_repositories_without_suites(run: Run) -> None:
+    url = "https://packages.example.org/"
+    given = [("./", url), ("/", f"{url}deb"), ("debian12/x86_64/", url), ("./", "https://vendor.example.com")]
+    repositories = [{"codename": codename, "url": place, "gpgcheck": False} for codename, place in given]
+    document = document_of(run(packageRepositories=repositories))
+    found = [(entry.name, entry.suite, entry.components) for entry in document.provider.repositories[3:]]
+    assert found == [
+        ("packages.example.org", "./", ()),
+        ("packages.example.org-packages.example.org", "/", ()),
+        ("debian12-x86_64", "debian12/x86_64/", ()),
+        ("vendor.example.com", "./", ()),
+    ]
+    sources = render_sources(document.provider.repositories[3], None)
+    assert sources == f"Types: deb\nURIs: {url}\nSuites: ./\nTrusted: yes\n"
 
 
 def test_how_far_a_repository_is_trusted_is_no_part_of_the_image(run: Run, tmp_path: pathlib.Path) -> None:
