@@ -23,8 +23,8 @@ description:
     revision, and after an equals sign as a glob.
   - C(systemConfig.kernel.version) of the template selects among the versions of the kernel packages; its
     beginning (C(6.12)) is enough.
-  - The dependency graph is written in Graphviz' language as C(chrootpkgs.dot), coloured by the reason for which each
-    package is in the image.
+  - The dependency graph is written in Graphviz' language as C(chrootpkgs.dot), grouped and coloured by the reason for
+    which each package is in the image, and as C(chrootpkgs.svg) in the build directory where C(graphviz) is installed.
 extends_documentation_fragment:
   - os_image.composer._attributes.stage
   - os_image.composer._attributes.actiongroup_composer
@@ -50,6 +50,13 @@ options:
     description:
       - Another file that gets the dependency graph.
     type: path
+  graph:
+    description:
+      - What of the dependency graph is shown. V(requested) has what the template, the kernel and the bootloader bring,
+        and the essential packages with all that they need as one box. V(full) has every package. V(why:PACKAGE) has the
+        shortest chain to a package from each requested one that needs it, for example V(why:libx11-6).
+    type: str
+    default: requested
   offline:
     description:
       - Use the metadata that an earlier run has left on the build host. It is verified again, and still has to be
@@ -139,6 +146,11 @@ dot_file:
   returned: success, in check mode as far as it is known
   type: str
   sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/chrootpkgs.dot
+svg_file:
+  description: The dependency graph, drawn. Empty when C(graphviz) is not installed, or takes too long.
+  returned: success
+  type: str
+  sample: /var/lib/os-image-composer/debian-debian12-x86_64/imagebuild/minimal/chrootpkgs.svg
 rebuild_reason:
   description: Why the stage did its work, in words. Empty when there was nothing to do.
   returned: success
@@ -164,6 +176,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._argspec import 
 )
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._download.model import limits_of
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.picture import View
 from ansible_collections.os_image.composer.plugins.module_utils._stage_module import run_stage_module
 from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_resolve import PackageResolve
 
@@ -178,6 +191,7 @@ def main() -> None:
                 "mirrors": {"type": "dict", "default": {}},
                 "lock_file": {"type": "path"},
                 "dot_file": {"type": "path"},
+                "graph": {"type": "str", "default": "requested"},
                 "offline": {"type": "bool", "default": False},
                 "refresh_timeout": {"type": "float", "default": 1800},
             },
@@ -192,6 +206,7 @@ def main() -> None:
             mirrors=params["mirrors"],
             lock_file=params["lock_file"],
             dot_file=params["dot_file"],
+            view=View.parse(params["graph"]),
             offline=params["offline"],
             limits=limits_of(params),
             refresh_timeout=params["refresh_timeout"],

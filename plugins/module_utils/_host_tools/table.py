@@ -19,8 +19,8 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._host_tools.distribution import read_distribution
 
-#: What packages are for: building images, and booting them in virtual machines.
-PURPOSES: t.Tuple[str, ...] = ("build", "boot_test")
+#: What packages are for: building images, booting them in virtual machines, and drawing what is worth a look.
+PURPOSES: t.Tuple[str, ...] = ("build", "boot_test", "picture")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +124,7 @@ HOST_TOOLS: t.Mapping[str, HostTool] = {
         HostTool("cp", _COREUTILS),
         HostTool("createrepo_c", HostPackage("createrepo-c", {"redhat": "createrepo_c", "azurelinux": "createrepo_c"})),
         HostTool("debugfs", _E2FSPROGS, ("-V",)),
+        HostTool("dot", HostPackage("graphviz", purpose="picture"), ("-V",)),
         HostTool("dpkg-deb", _DPKG),
         HostTool("dpkg-query", _DPKG),
         HostTool("e2fsck", _E2FSPROGS, ("-V",)),

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""The dependency graph of what was chosen: install order, layers, reasons, and its picture.
+"""The dependency graph of what was chosen: install order, layers, reasons.
 
 An edge leads from a package to one that it needs. The graph is small (hundreds of packages), and everything about it
 is deterministic: equal solutions give equal bytes.
@@ -17,15 +17,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import Clause, PackagePool
-
-#: Fill and border of the boxes by reason, and the words of the legend.
-_COLOURS: t.Mapping[str, t.Tuple[str, str, str]] = {
-    "essential": ("#fff4d6", "#f5c518", "EssentialPkgList"),
-    "kernel": ("#d6eaf8", "#1f618d", "Kernel"),
-    "bootloader": ("#fdebd0", "#d35400", "Bootloader"),
-    "system": ("#d4efdf", "#27ae60", "SystemConfig.Packages"),
-    "dependency": ("white", "#666666", "Dependency"),
-}
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import REASONS
 
 
 class DependencyGraph:
@@ -129,8 +121,7 @@ class DependencyGraph:
         while level:
             requested = [found for found in level if self._reasons[found] != "dependency"]
             if requested:
-                ranks = list(_COLOURS)
-                found: str | None = min(requested, key=lambda item: (ranks.index(self._reasons[item]), item))
+                found: str | None = min(requested, key=lambda item: (REASONS.index(self._reasons[item]), item))
                 path = []
                 while found is not None:
                     path.append(found)
@@ -146,32 +137,4 @@ class DependencyGraph:
         return [name]
 
 
-def dot_of(packages: t.Iterable[t.Mapping[str, t.Any]]) -> str:
-    """Return the graph of a lock's packages in Graphviz' language, coloured by reason, with a legend."""
-    ordered = sorted(packages, key=lambda package: t.cast(str, package["name"]))
-    lines = [
-        "digraph G {",
-        "  rankdir=LR;",
-        '  node [shape=box, style=filled, fillcolor="white", color="#666666"];',
-    ]
-    for package in ordered:
-        colours = ""
-        if package["reason"] != "dependency":
-            fill, border, _label = _COLOURS[package["reason"]]
-            colours = f' [fillcolor="{fill}", color="{border}"]'
-        lines.append(f"  {_quoted(package['name'])}{colours};")
-    for package in ordered:
-        name = _quoted(package["name"])
-        lines.extend(f"  {name} -> {_quoted(target)};" for target in sorted(package["depends"]))
-    lines += ["  subgraph cluster_legend {", '    label="Legend";', "    style=dashed;"]
-    for reason, (fill, border, label) in _COLOURS.items():
-        lines.append(f'    "legend:{reason}" [label="{label}", fillcolor="{fill}", color="{border}"];')
-    lines += ["  }", "}"]
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-__all__ = ("DependencyGraph", "dot_of")
+__all__ = ("DependencyGraph",)

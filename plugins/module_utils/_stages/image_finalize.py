@@ -83,17 +83,19 @@ class _Build:
     document: TemplateDocument
     lock: Facts
     lock_digest: str
+    graph_digest: str
     chroot: Stamp
     disk: Stamp
     sign: Stamp
 
     @classmethod
     def read(cls, build: BuildDirectory) -> _Build:
-        lock_digest = build.require("pkg_resolve").sha256_of(_LOCK)
+        resolved = build.require("pkg_resolve")
         return cls(
             document=TemplateDocument.read(build),
             lock=build.read_document(_LOCK),
-            lock_digest=lock_digest or "",
+            lock_digest=resolved.sha256_of(_LOCK) or "",
+            graph_digest=resolved.sha256_of(_GRAPH) or "",
             chroot=build.require("chroot_configure"),
             disk=build.require("disk_compose"),
             sign=build.require("image_sign"),
@@ -190,6 +192,7 @@ class ImageFinalize(Stage):
             "image": {"disk_compose": earlier.disk.fingerprint, "image_sign": earlier.sign.fingerprint},
             "artifacts": {plan.name: plan.described for plan in plans},
             "lock document": earlier.lock_digest,
+            "dependency graph": earlier.graph_digest,
             "output_dir": self.output_dir,
             "keep_workspace": self.keep_workspace,
             "access": {

@@ -14,6 +14,7 @@ import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._download.model import Limits
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
@@ -29,12 +30,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.families import resolver_of
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.graph import dot_of
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.lock import (
     DOCUMENT,
     package_changes,
     read_lock,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.picture import View, dot_of, draw
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
     Request,
     template_requests,
@@ -58,6 +59,7 @@ class PackageResolve(Stage):
     :param mirrors: URLs of mirrors by name, in place of the build host's own.
     :param lock_file: A lock to use; nothing is resolved then.
     :param dot_file: Another place for the dependency graph.
+    :param view: What of the dependency graph is shown.
     :param offline: Use the metadata that an earlier run has verified and left; no network.
     :param limits: How slow a server may be.
     :param refresh_timeout: The most seconds that the refresh of all metadata may take.
@@ -74,6 +76,7 @@ class PackageResolve(Stage):
         mirrors: t.Mapping[str, str] | None = None,
         lock_file: str | None = None,
         dot_file: str | None = None,
+        view: View | None = None,
         offline: bool = False,
         limits: Limits | None = None,
         refresh_timeout: float = 1800,
@@ -82,6 +85,7 @@ class PackageResolve(Stage):
         self.mirrors = dict(mirrors or {})
         self.lock_file = lock_file
         self.dot_file = dot_file
+        self.view = view or View("requested")
         self.offline = offline
         self.limits = limits
         self.refresh_timeout = refresh_timeout
@@ -141,6 +145,7 @@ class PackageResolve(Stage):
             "weak dependencies": document.system.weak_dependencies,
             **({"modules": list(document.system.modules)} if document.system.modules else {}),
             "dependency graph file": self.dot_file or "",
+            "view of the dependency graph": str(self.view),
         }
         if self.lock_file is not None:
             self._given_lock()
@@ -201,7 +206,7 @@ class PackageResolve(Stage):
         path = self.build.join(DOCUMENT)
         graph = self.build.join(DOT_FILE)
         shared = os.path.join(self.document.package_cache, DOT_FILE)
-        dot = dot_of(lock["packages"]).encode("utf-8")
+        dot = dot_of(lock["packages"], self.view).encode("utf-8")
         os.makedirs(os.path.dirname(shared), exist_ok=True)
         for place in filter(None, (graph, shared, self.dot_file)):
             try:
@@ -211,6 +216,7 @@ class PackageResolve(Stage):
                     f"Cannot write the dependency graph {place}: {exc.strerror}.",
                     remedy="Name a file in a directory that exists and can be written to.",
                 ) from exc
+        drawn = draw(graph, CommandRunner(log=self.progress))
         write_json(path, lock)
         self.progress.milestone(
             "Packages",
@@ -218,10 +224,12 @@ class PackageResolve(Stage):
             f"({result['download_size'] / 1e6:.1f} MB)",
         )
         outputs: dict[str, str | None] = {path: None, graph: None}
+        if drawn:
+            outputs[drawn] = None
         if self.dot_file:
             outputs[os.path.abspath(self.dot_file)] = None
         return Outcome(
-            result=result,
+            result={**result, "svg_file": drawn},
             outputs=outputs,
             facts=_facts(lock),
         )

@@ -10,7 +10,7 @@ import pathlib
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_solve import solve
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.graph import DependencyGraph, dot_of
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.graph import DependencyGraph
 from ansible_collections.os_image.composer.tests.support.package_index import pool_of, repository
 
 
@@ -87,33 +87,3 @@ def test_reasons_and_chains(tmp_path: pathlib.Path) -> None:
     assert graph.why("provider") == ["app", "provider"]
     assert graph.why("linux") == ["linux"]
     assert graph.why("nothing") == []
-
-
-def test_the_picture_is_coloured_by_reason_and_has_a_legend() -> None:
-    packages = [
-        {"name": "zlib", "reason": "dependency", "depends": []},
-        {"name": "app", "reason": "system", "depends": ["zlib", "base"]},
-        {"name": "base", "reason": "essential", "depends": []},
-    ]
-    text = dot_of(packages)
-    assert text == dot_of(reversed(packages))
-    assert text == (
-        "digraph G {\n"
-        "  rankdir=LR;\n"
-        '  node [shape=box, style=filled, fillcolor="white", color="#666666"];\n'
-        '  "app" [fillcolor="#d4efdf", color="#27ae60"];\n'
-        '  "base" [fillcolor="#fff4d6", color="#f5c518"];\n'
-        '  "zlib";\n'
-        '  "app" -> "base";\n'
-        '  "app" -> "zlib";\n'
-        "  subgraph cluster_legend {\n"
-        '    label="Legend";\n'
-        "    style=dashed;\n"
-        '    "legend:essential" [label="EssentialPkgList", fillcolor="#fff4d6", color="#f5c518"];\n'
-        '    "legend:kernel" [label="Kernel", fillcolor="#d6eaf8", color="#1f618d"];\n'
-        '    "legend:bootloader" [label="Bootloader", fillcolor="#fdebd0", color="#d35400"];\n'
-        '    "legend:system" [label="SystemConfig.Packages", fillcolor="#d4efdf", color="#27ae60"];\n'
-        '    "legend:dependency" [label="Dependency", fillcolor="white", color="#666666"];\n'
-        "  }\n"
-        "}\n"
-    )
