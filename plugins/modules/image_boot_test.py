@@ -19,6 +19,8 @@ description:
   - An image that is compressed as a whole, as C(.gz), C(.xz) or C(.zst), is unpacked into O(temp_dir) for the test.
   - The image is never written to. What the guest writes is kept in an unnamed temporary file that vanishes with the
     virtual machine. The guest gets a network with DHCP, from which it reaches nothing.
+  - A boot is made again, twice at most, when QEMU's emulation makes the kernel panic before any program runs, in a way
+    that is known (Linux 6.12, int3 in C(sched_clock_cpu)). That says nothing about the image.
   - The image has to use the first serial port as its console, for example with C(console=ttyS0) on its kernel command
     line, or C(console=ttyAMA0) on aarch64.
 extends_documentation_fragment:

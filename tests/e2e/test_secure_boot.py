@@ -13,7 +13,8 @@ import typing as t
 import uuid
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import MachineSpec, started_machine
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.boot import booted_machine
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import MachineSpec
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.tests.e2e.support.image import BuiltImage, Workspace, boot, call
 from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate
@@ -134,11 +135,10 @@ def _console(disk: str, variables: str, log: pathlib.Path) -> str:
     seen = (r"Linux version \S+", r"(?:failed to load|Error loading) .*: (?:Access Denied|Security Violation)")
     with (
         log.open("w", encoding="utf-8") as stream,
-        started_machine(spec, runner=CommandRunner(), log=stream) as machine,
+        booted_machine(spec, *seen, timeout=_REFUSAL_SECONDS, runner=CommandRunner(), log=stream) as booted,
     ):
-        found = machine.console.expect(*seen, timeout=_REFUSAL_SECONDS)
-        assert found, f"{disk} said nothing of either:\n{machine.console.tail()}"
-        return found[1].group()
+        assert booted.found, f"{disk} said nothing of either:\n{booted.machine.console.tail()}"
+        return booted.found[1].group()
 
 
 def test_firmware_with_the_published_certificates_boots(

@@ -13,8 +13,9 @@ import subprocess
 import typing as t
 
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.boot import booted_machine
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.console import LOGIN_PROMPT
-from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import MachineSpec, started_machine
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import MachineSpec
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.tests.e2e.support.image import BuiltImage, Guest, Workspace, boot
 from ansible_collections.os_image.composer.tests.e2e.support.template import Template, TestTemplate
@@ -160,13 +161,10 @@ def test_a_changed_bit_stops_it(built: t.Callable[[str], BuiltImage], workspace:
         stream.write(bytes([byte[0] ^ 1]))
     log_path = workspace.path("boot-test", f"{image.template.name}.tampered.log")
     spec = MachineSpec(tampered, "raw")
+    stopped = r"Kernel panic - not syncing: dm-verity device corrupted|verity: \d+:\d+: data block 0 is corrupted"
+    seen = (LOGIN_PROMPT, stopped)
     with (
         open(log_path, "w", encoding="utf-8") as log,
-        started_machine(spec, runner=CommandRunner(), log=log) as machine,
+        booted_machine(spec, *seen, timeout=_TAMPERED_SECONDS, runner=CommandRunner(), log=log) as booted,
     ):
-        found = machine.console.expect(
-            LOGIN_PROMPT,
-            r"Kernel panic - not syncing: dm-verity device corrupted|verity: \d+:\d+: data block 0 is corrupted",
-            timeout=_TAMPERED_SECONDS,
-        )
-        assert found and found[0] == 1, machine.console.tail()
+        assert booted.found and booted.found[0] == 1, booted.machine.console.tail()

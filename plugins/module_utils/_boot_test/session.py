@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import time
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.architecture import (
@@ -20,6 +19,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot_test.archi
     image_architecture,
     kernel_architecture,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.boot import Boot, booted_machine
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.console import (
     LOGIN_PROMPT,
     Console,
@@ -33,7 +33,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machi
     disk_format,
     kernel_beside,
     name_when_unpacked,
-    started_machine,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
@@ -135,11 +134,12 @@ def run_boot_test(test: BootTest, *, runner: CommandRunner) -> BootReport:
         spec = _machine_spec(test, image, runner)
         _prepare_output(test)
         log = stack.enter_context(open(test.console_log, "w", encoding="utf-8"))
-        started = time.monotonic()
-        machine = stack.enter_context(started_machine(spec, runner=runner, log=log, temp_dir=test.temp_dir))
+        seen = (test.marker, *_DEAD_ENDS)
+        options: dict[str, t.Any] = {"timeout": test.timeout, "runner": runner, "log": log, "temp_dir": test.temp_dir}
+        boot = stack.enter_context(booted_machine(spec, *seen, **options))
+        machine = boot.machine
         try:
-            matched = _wait_until_up(test, machine)
-            seconds = round(time.monotonic() - started, 1)
+            matched = _marker(test, boot)
             if test.commands:
                 machine.console.log_in(test.login_user, test.login_password, timeout=test.timeout)
             for cmd in test.commands:
@@ -149,7 +149,7 @@ def run_boot_test(test: BootTest, *, runner: CommandRunner) -> BootReport:
             _take_picture(test, machine)
             raise _explained(exc, test, machine.console) from exc
         _take_picture(test, machine)
-    return BootReport(spec.arch, spec.accelerator, matched, seconds, tuple(commands))
+    return BootReport(spec.arch, spec.accelerator, matched, boot.seconds, tuple(commands))
 
 
 def _unpacked(test: BootTest, stack: contextlib.ExitStack) -> str:
@@ -237,17 +237,20 @@ def _make_empty_disk(path: str, size: int) -> None:
         raise BootError(f"Cannot make the disk {path}: {exc.strerror}.") from exc
 
 
-def _wait_until_up(test: BootTest, machine: Machine) -> str:
-    console = machine.console
-    found = console.expect(test.marker, *_DEAD_ENDS, timeout=test.timeout)
+def _marker(test: BootTest, boot: Boot) -> str:
+    """Return what the console said that fitted the marker.
+
+    :raises BootError: It has said something else, or nothing.
+    """
+    found = boot.found
     if found is not None and found[0] == 0:
         return found[1].group()
     if found is not None:
         index, match = found
         said = match.group(1).strip() if match.groups() else ""
         reason = [*_DEAD_ENDS.values()][index - 1] + (f" ({said})" if said else "")
-    elif console.ended:
-        words = machine.last_words()
+    elif boot.machine.console.ended:
+        words = boot.machine.last_words()
         reason = "the machine ended before that" + (f", and QEMU said: {words}" if words else "")
     else:
         reason = f"that was not to be seen within {test.timeout:g} s"

@@ -17,8 +17,9 @@ import subprocess
 import time
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.boot import booted_machine
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.console import LOGIN_PROMPT, Console
-from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import MachineSpec, started_machine
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import MachineSpec
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.tests.e2e.support.template import PASSWORD, TestTemplate
 from ansible_collections.os_image.composer.tests.support.product import product_digest
@@ -269,14 +270,15 @@ def boot_disk(path: str, log_path: str, **machine_options: t.Any) -> t.Iterator[
     # With a kernel of its own, an initrd is no disk.
     spec = MachineSpec(None if machine_options.get("kernel") else path, "qcow2" if path.endswith(".qcow2") else "raw")
     spec = dataclasses.replace(spec, **machine_options)
+    patterns = (LOGIN_PROMPT, r"Kernel panic|emergency mode")
     with (
         open(log_path, "w", encoding="utf-8") as log,
-        started_machine(spec, runner=CommandRunner(), log=log) as machine,
+        booted_machine(spec, *patterns, timeout=_BOOT_SECONDS, runner=CommandRunner(), log=log) as booted,
     ):
-        found = machine.console.expect(LOGIN_PROMPT, r"Kernel panic|emergency mode", timeout=_BOOT_SECONDS)
-        assert found and found[0] == 0, f"{path} did not boot, see {log_path}:\n{machine.console.tail()}"
-        machine.console.log_in("root", PASSWORD, timeout=_COMMAND_SECONDS)
-        guest = Guest(machine.console)
+        console = booted.machine.console
+        assert booted.found and booted.found[0] == 0, f"{path} did not boot, see {log_path}:\n{console.tail()}"
+        console.log_in("root", PASSWORD, timeout=_COMMAND_SECONDS)
+        guest = Guest(console)
         # Units may still be starting when getty already asks for a name.
         guest.run("systemctl is-system-running --wait")
         yield guest
