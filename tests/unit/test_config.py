@@ -122,6 +122,7 @@ def test_default_templates_stand_for_themselves(name: str, arch: str, image_type
     assert provider.data["family"] == PROVIDERS[name]
     assert provider.data["package_arch"] == PACKAGE_ARCHITECTURES[PROVIDERS[name]][arch]
     assert all(provider.bootloader_packages[bootloader] for bootloader in ("systemd-boot", "grub"))
+    assert set(provider.bios_bootloader_packages) == ({"grub"} if arch == "x86_64" else set())
     assert any(provider.data["essential"].values())
     # Nobody knows a password; dm-verity is asked for, not given.
     assert not template["systemConfig"]["users"]

@@ -205,7 +205,7 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
     template = _plain(assembly.template)
     provider = dict(assembly.provider.data)
     bootloader = Bootloader.from_data(template["systemConfig"]["bootloader"])
-    packages = list(assembly.provider.bootloader_packages[bootloader.provider])
+    packages = assembly.provider.packages_for(bootloader)
     if template["systemConfig"]["immutability"]["enabled"]:
         # What opens the root file system is part of the boot chain.
         packages += assembly.provider.verity_packages

@@ -18,11 +18,12 @@ import dataclasses
 import os
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOT_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, origin_of
-from ansible_collections.os_image.composer.plugins.module_utils._template.model import Target
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Bootloader, Target
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import DEFAULT_PRIORITY
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import (
@@ -54,6 +55,8 @@ class ProviderConfig:
 
     :ivar data: The C(provider) of C(template.json), without what depends on the template.
     :ivar bootloader_packages: The packages that each bootloader needs.
+    :ivar bios_bootloader_packages: Those that it needs in their place where a BIOS starts it.
+    :ivar signed_bootloader_packages: Those that it needs beside them where the distribution's signed one is wanted.
     :ivar verity_packages: The packages that open a root file system that dm-verity protects.
     :ivar default_template_path: The default template of the target's image type.
     :ivar directories: Where the files lie that the default template may extend.
@@ -64,11 +67,22 @@ class ProviderConfig:
     target: Target
     data: t.Dict[str, t.Any]
     bootloader_packages: t.Mapping[str, t.Sequence[str]]
+    bios_bootloader_packages: t.Mapping[str, t.Sequence[str]]
+    signed_bootloader_packages: t.Mapping[str, t.Sequence[str]]
     verity_packages: t.Sequence[str]
     default_template_path: str
     directories: t.Tuple[str, ...]
     sources: t.Tuple[str, ...]
     files: t.Mapping[str, str]
+
+    def packages_for(self, bootloader: Bootloader) -> t.List[str]:
+        """Return the packages that an image needs for its bootloader."""
+        name = bootloader.provider
+        packages = self.bootloader_packages[name]
+        if BOOT_TYPES[bootloader.boot_type].needs_esp:
+            signed = self.signed_bootloader_packages[name] if bootloader.signed else ()
+            return [*packages, *(package for package in signed if package not in packages)]
+        return list(self.bios_bootloader_packages.get(name, packages))
 
 
 def known_systems(config_dir: str) -> t.List[str]:
@@ -180,6 +194,8 @@ def load_provider(config_dir: str, template: LocatedMapping, target: Target) -> 
         target=target,
         data=data,
         bootloader_packages=dict(settings["bootloaderPackages"]),
+        bios_bootloader_packages=dict(settings["biosBootloaderPackages"]),
+        signed_bootloader_packages=dict(settings["signedBootloaderPackages"]),
         verity_packages=tuple(settings["verityPackages"]),
         default_template_path=_default_template(directory, template, target),
         directories=system_directories(config_dir, target.os),

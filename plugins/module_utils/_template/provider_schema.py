@@ -20,7 +20,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.schema
 
 _TEXT: Schema = {"type": "string", "minLength": 1}
 _CODENAME: Schema = {**_TEXT, "default": ""}
-_TEXTS: Schema = {"type": "array", "items": _TEXT, "default": []}
+_PACKAGES: Schema = {"type": "array", "items": _TEXT}
+_TEXTS: Schema = {**_PACKAGES, "default": []}
 
 
 def _closed(properties: Schema, *required: str, **more: t.Any) -> Schema:
@@ -50,6 +51,10 @@ _ARCHITECTURE = _closed(
         "chrootenvConfigFile": _TEXT,
         # Packages that a bootloader needs, beside those of the template.
         "bootloaderPackages": _closed({name: _TEXTS for name in BOOTLOADERS}, default={}),
+        # What it needs in their place where a BIOS starts it; without, the same.
+        "biosBootloaderPackages": _closed({name: _PACKAGES for name in BOOTLOADERS}, default={}),
+        # What it needs beside them where the distribution's signed one is wanted.
+        "signedBootloaderPackages": _closed({name: _TEXTS for name in BOOTLOADERS}, default={}),
         "initramfs": _INITRAMFS,
         # Packages that an image needs whose root file system dm-verity protects: what opens that.
         "verityPackages": _TEXTS,

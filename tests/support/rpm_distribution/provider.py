@@ -34,6 +34,7 @@ _CONFIG: t.Mapping[str, t.Any] = {
             "systemd-boot": ["systemd-boot"],
             "grub": ["grub2-efi", "grub2-efi-binary", "shim"],
         },
+        "biosBootloaderPackages": {"grub": ["grub2-pc"]},
         "verityPackages": ["device-mapper", "systemd-cryptsetup", "veritysetup"],
         "initramfs": {"generator": "dracut"},
     }

@@ -135,6 +135,37 @@ def test_the_document(run: Run, tmp_path: pathlib.Path) -> None:
     assert os.stat(os.path.join(result["build_dir"], "template.json")).st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize(
+    ("target", "bootloader", "packages"),
+    [
+        ("debian/debian12", {"provider": "grub", "bootType": "legacy"}, ["grub-pc-bin"]),
+        ("ubuntu/ubuntu24", {"provider": "grub2", "bootType": "legacy"}, ["grub-pc-bin"]),
+        ("azure-linux/azl3", {"provider": "grub", "bootType": "legacy"}, ["grub2-pc"]),
+        ("redhat-compatible-distro/el10", {"provider": "grub", "bootType": "legacy"}, ["grub2-pc-modules"]),
+        (
+            "debian/debian13",
+            {"provider": "grub", "signed": True},
+            ["grub-efi-amd64-bin", "shim-signed", "grub-efi-amd64-signed"],
+        ),
+        ("azure-linux/azl3", {"provider": "grub", "signed": True}, ["grub2-efi", "grub2-efi-binary", "shim"]),
+        ("debian/debian12", {}, ["systemd-boot-efi"]),
+    ],
+)
+def test_an_image_gets_the_packages_of_its_bootloader(
+    run: Run, target: str, bootloader: dict[str, t.Any], packages: list[str]
+) -> None:
+    system, dist = target.split("/")
+    disk = {
+        "size": "3GiB",
+        "partitionTableType": "mbr",
+        "partitions": [{"id": "root", "fsType": "ext4", "end": "0", "mountPoint": "/", "flags": ["boot"]}],
+    }
+    sections = {"disk": disk} if bootloader.get("bootType") == "legacy" else {}
+    target_section = {"os": system, "dist": dist, "arch": "x86_64", "imageType": "raw"}
+    document = document_of(run(target=target_section, systemConfig={"bootloader": bootloader}, **sections))
+    assert document.provider_data["bootloader_packages"] == packages
+
+
 def test_a_repository_of_the_provider_can_be_replaced(run: Run, tmp_path: pathlib.Path) -> None:
     (tmp_path / "in").mkdir(exist_ok=True)
     (tmp_path / "in" / "key.asc").write_text("key")
