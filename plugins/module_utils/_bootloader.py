@@ -51,6 +51,7 @@ class BootloaderTraits:
         kernels and their initrds. Others read these from file systems of the image, by programs of their own.
     :ivar has_bios_core: Whether a BIOS needs a place for its core outside of the file systems, on a GPT disk a BIOS
         boot partition.
+    :ivar host_tools: The host tools that it is made with.
     """
 
     title: str
@@ -60,6 +61,7 @@ class BootloaderTraits:
     signed_for: t.Tuple[str, ...] = ()
     is_whole_on_esp: bool = False
     has_bios_core: bool = False
+    host_tools: t.Tuple[str, ...] = ()
 
 
 #: The values of C(systemConfig.bootloader.bootType).
@@ -71,7 +73,14 @@ BOOT_TYPES: t.Mapping[str, BootType] = {
 #: The values of C(systemConfig.bootloader.provider).
 BOOTLOADERS: t.Mapping[str, BootloaderTraits] = {
     SYSTEMD_BOOT: BootloaderTraits("systemd-boot", (EFI,), starts_uki=True, is_whole_on_esp=True),
-    GRUB: BootloaderTraits("GRUB", (EFI, LEGACY), aliases=("grub2",), signed_for=(EFI,), has_bios_core=True),
+    GRUB: BootloaderTraits(
+        "GRUB",
+        (EFI, LEGACY),
+        aliases=("grub2",),
+        signed_for=(EFI,),
+        has_bios_core=True,
+        host_tools=("grub-mkimage",),
+    ),
 }
 
 

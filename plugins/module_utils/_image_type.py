@@ -29,6 +29,7 @@ class ImageTypeTraits:
     :ivar starts_by_itself: Whether it has all that a machine starts from: the kernel, and an initramfs for it.
     :ivar keeps_attributes: Whether its files keep extended attributes, such as their SELinux labels.
     :ivar is_medium: Whether it is a medium that starts a live system.
+    :ivar boot_tools: The host tools that its own boot is made with, beside those of its disk's bootloader.
     :ivar why_unsigned: Why it is not started by what the user's keys for Secure Boot sign; empty when it is.
     :ivar files: What it is published as when that is not a disk: format, end of the file's name, and what of
         disk_compose it is; empty for a disk, which is published in the formats that the template asks for.
@@ -39,6 +40,7 @@ class ImageTypeTraits:
     starts_by_itself: bool = True
     keeps_attributes: bool = True
     is_medium: bool = False
+    boot_tools: t.Tuple[str, ...] = ()
     why_unsigned: str = ""
     files: t.Tuple[t.Tuple[str, str, str], ...] = ()
 
@@ -53,6 +55,7 @@ IMAGE_TYPES: t.Mapping[str, ImageTypeTraits] = {
     "raw": ImageTypeTraits(),
     "iso": ImageTypeTraits(
         is_medium=True,
+        boot_tools=("grub-mkimage", "mkfs.vfat", "mcopy", "mmd"),
         why_unsigned="an ISO starts by GRUB, which cannot start a kernel that is signed with them",
         files=(("iso", "iso", "image"),),
     ),

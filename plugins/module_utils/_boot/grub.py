@@ -27,7 +27,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import efi_name, fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import escaped_cmdline, quoted_title
-from ansible_collections.os_image.composer.plugins.module_utils._bootloader import EFI, GRUB, LEGACY
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOTLOADERS, EFI, GRUB, LEGACY
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import Partition
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
@@ -81,7 +81,7 @@ class Grub(Bootloader):
     """GRUB; kernels and C(grub.cfg) stay in C(/boot)."""
 
     name = GRUB
-    tools: t.ClassVar[t.Tuple[str, ...]] = ("grub-mkimage",)
+    tools: t.ClassVar[t.Tuple[str, ...]] = BOOTLOADERS[GRUB].host_tools
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("grub-mkimage",)
 
     def add_files(self, context: BootContext, files: BootFiles) -> None:

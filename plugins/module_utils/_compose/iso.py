@@ -35,7 +35,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.content im
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import ALIGNMENT, MBR_PRIMARY
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
 from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.grub import require_grub
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex
+from ansible_collections.os_image.composer.plugins.module_utils._image_type import IMAGE_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
 from ansible_collections.os_image.composer.plugins.module_utils._iso import install_program
 from ansible_collections.os_image.composer.plugins.module_utils._iso.medium import IsoMedium
@@ -43,7 +45,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._iso.menu import
     MenuEntry,
     make_grub,
     menu,
-    require_grub,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._iso.options import IsoOptions
 from ansible_collections.os_image.composer.plugins.module_utils._iso.target_disk import TargetDisk, target_disk
@@ -103,7 +104,7 @@ class IsoImage(ImageType):
     """An ISO, live or installer."""
 
     name = "iso"
-    tools: t.ClassVar[t.Tuple[str, ...]] = ("xorriso", "mksquashfs", "grub-mkimage", "mkfs.vfat", "mcopy", "mmd")
+    tools: t.ClassVar[t.Tuple[str, ...]] = ("xorriso", "mksquashfs", *IMAGE_TYPES["iso"].boot_tools)
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("xorriso", "mksquashfs", "grub-mkimage", "mkfs.vfat", "mcopy")
 
     @property

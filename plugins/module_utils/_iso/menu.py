@@ -20,8 +20,9 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import escaped_cmdline, quoted_title
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
-from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, ToolMissingError
-from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import GRUB_MODULES, install_remedy
+from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.grub import has_modules, module_directory
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import GRUB_MODULES
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 _PREFIX = "/boot/grub"
@@ -55,7 +56,7 @@ _COMMON = (
 class GrubPlatform:
     """GRUB for one firmware.
 
-    :ivar directory: Of its modules, below :data:`GRUB_DIRECTORY`.
+    :ivar directory: Of its modules, below :data:`GRUB_DIRECTORY` of the host tools.
     :ivar format: The image format of C(grub-mkimage).
     :ivar modules: Beside the common ones.
     """
@@ -64,9 +65,6 @@ class GrubPlatform:
     format: str
     modules: t.Tuple[str, ...] = ()
 
-
-#: Where build hosts have GRUB's modules.
-GRUB_DIRECTORY = "/usr/lib/grub"
 
 _BIOS: t.Mapping[str, GrubPlatform] = {
     "x86_64": GrubPlatform("i386-pc", "i386-pc-eltorito", ("biosdisk", "vbe", "vga"))
@@ -109,30 +107,13 @@ def firmwares(arch: str) -> t.List[GrubPlatform]:
     return [table[arch] for table in (_BIOS, _UEFI) if arch in table]
 
 
-def require_grub(arch: str) -> None:
-    """Check that the build host has GRUB for all firmwares of its own architecture.
-
-    :raises ToolMissingError: It has not.
-    """
-    for platform in firmwares(arch) if arch == os.uname().machine else ():
-        if not _has_modules(os.path.join(GRUB_DIRECTORY, platform.directory)):
-            raise ToolMissingError(
-                f"GRUB's modules for {platform.directory} were not found on the build host.",
-                remedy=install_remedy(GRUB_MODULES[platform.directory]),
-            )
-
-
-def _has_modules(directory: str) -> bool:
-    return os.path.exists(os.path.join(directory, "normal.mod"))
-
-
 def _module_directory(platform: GrubPlatform, root: str, scratch: str) -> str:
     """Return where GRUB's modules are, on the build host or as copies of the image's.
 
     :raises BootError: They are in neither.
     """
-    directory = os.path.join(GRUB_DIRECTORY, platform.directory)
-    if _has_modules(directory):
+    directory = module_directory(platform.directory)
+    if has_modules(platform.directory):
         return directory
     files = TreeFiles(root)
     if files.is_file(f"{directory}/normal.mod"):
@@ -196,4 +177,4 @@ def menu(entries: t.Sequence[MenuEntry], *, kernel: str, initrd: str, timeout: i
     return "\n".join(lines) + "\n"
 
 
-__all__ = ("GRUB_DIRECTORY", "GrubFiles", "GrubPlatform", "MenuEntry", "firmwares", "make_grub", "menu", "require_grub")
+__all__ = ("GrubFiles", "GrubPlatform", "MenuEntry", "firmwares", "make_grub", "menu")

@@ -201,7 +201,15 @@ class PackageResolve(Stage):
         }
 
     def execute(self, decision: Decision) -> Outcome:
+        from ansible_collections.os_image.composer.plugins.module_utils._resolver.boot import (
+            require_boot_packages,
+            require_boot_tools,
+        )
+
+        # What is missing would otherwise show when everything is installed.
+        require_boot_tools(self.document)
         lock = self._resolve()
+        require_boot_packages(self.document, lock)
         result = self._result(lock)
         path = self.build.join(DOCUMENT)
         graph = self.build.join(DOT_FILE)

@@ -18,8 +18,8 @@ import typing as t
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, DiskError, ToolMissingError
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools import grub
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
-from ansible_collections.os_image.composer.plugins.module_utils._iso import menu
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
 from ansible_collections.os_image.composer.plugins.module_utils._stages.disk_compose import DiskCompose
 from ansible_collections.os_image.composer.tests.support.build_state import leave_lock, leave_template, leave_tree
@@ -271,7 +271,7 @@ def test_a_tree_without_a_live_system(
 def test_a_build_host_without_grub(
     compose: t.Callable[..., Facts], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
-    monkeypatch.setattr(menu, "GRUB_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(grub, "GRUB_DIRECTORY", str(tmp_path))
     with pytest.raises(ToolMissingError, match=r"GRUB's modules for i386-pc .* Install the package 'grub-pc-bin'"):
         compose(LIVE)
 
@@ -286,7 +286,7 @@ def test_grub_of_the_image_where_the_build_host_has_none(
 ) -> None:
     # As on a host of another architecture, whose packages of GRUB are not for this one.
     monkeypatch.setattr(os, "uname", lambda: types.SimpleNamespace(machine="aarch64", release="6.1"))
-    monkeypatch.setattr(menu, "GRUB_DIRECTORY", "/usr/lib/grub-of-the-image")
+    monkeypatch.setattr(grub, "GRUB_DIRECTORY", "/usr/lib/grub-of-the-image")
     link = tree / "usr/lib/grub-of-the-image"
     if not has_modules:
         with pytest.raises(
