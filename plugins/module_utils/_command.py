@@ -25,6 +25,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._host_tools.tabl
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES = 20
 # Where a program that refuses its arguments goes on to explain all that there are.
+# As in "mke2fs 1.47.0 (5-Feb-2023)".
+_VERSION = re.compile(r"\d\.\d")
 _USAGE = re.compile(r"\s*(usage|syntax)\s*:", re.IGNORECASE)
 
 # Programs get nothing of the caller's environment: neither its locale nor its secrets reach an artifact.
@@ -103,13 +105,16 @@ def _path_of(name: str) -> str | None:
 
 
 def tool_version(name: str) -> str:
-    """Return the first line that a program prints about its version, for fingerprints and manifests.
+    """Return the line that a program prints about its version, for fingerprints and manifests.
 
     :param name: One of :data:`HOST_TOOLS`.
     :raises ToolMissingError: It is not installed.
     """
+    path = find_tool(name)
+    if HOST_TOOLS[name].versioned_by:
+        return tool_version(HOST_TOOLS[name].versioned_by)
     done = subprocess.run(  # noqa: S603
-        [find_tool(name), *HOST_TOOLS[name].version_arguments],
+        [path, *HOST_TOOLS[name].version_arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -117,8 +122,9 @@ def tool_version(name: str) -> str:
         check=False,
         timeout=30,
     )
-    lines = done.stdout.decode("utf-8", errors="replace").strip().splitlines()
-    return lines[0].strip() if lines else ""
+    lines = [line.strip() for line in done.stdout.decode("utf-8", errors="replace").strip().splitlines()]
+    # Some complain first.
+    return next((line for line in lines if _VERSION.search(line)), "")
 
 
 def _tail(data: bytes) -> str:

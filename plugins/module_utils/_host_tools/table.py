@@ -70,6 +70,7 @@ class HostTool:
 
     :ivar package: The package that has it.
     :ivar version_arguments: What it prints its version for.
+    :ivar versioned_by: The program of the same package that tells the version, where this one does not in all releases.
     :ivar other_names: What some distributions call it.
     """
 
@@ -77,6 +78,7 @@ class HostTool:
     package: HostPackage
     version_arguments: t.Tuple[str, ...] = ("--version",)
     other_names: t.Tuple[str, ...] = ()
+    versioned_by: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,8 +143,9 @@ HOST_TOOLS: t.Mapping[str, HostTool] = {
         HostTool("mdir", _MTOOLS),
         HostTool("mke2fs", _E2FSPROGS, ("-V",)),
         HostTool("mkfs.btrfs", HostPackage("btrfs-progs")),
-        HostTool("mkfs.erofs", _EROFS_UTILS, ("-V",)),
-        HostTool("mkfs.vfat", HostPackage("dosfstools"), ("--help",)),
+        HostTool("mkfs.erofs", _EROFS_UTILS, versioned_by="fsck.erofs"),
+        # It tells its version only when it begins to write; there is no such file, and none can be made.
+        HostTool("mkfs.vfat", HostPackage("dosfstools"), ("/dev/null/none",)),
         HostTool("mkfs.xfs", HostPackage("xfsprogs"), ("-V",)),
         HostTool("mksquashfs", _SQUASHFS_TOOLS, ("-version",)),
         HostTool("mkswap", _UTIL_LINUX),

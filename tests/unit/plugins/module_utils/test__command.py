@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
     tool_version,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, ToolMissingError
+from ansible_collections.os_image.composer.plugins.module_utils._host_tools.table import HOST_TOOLS
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 
 
@@ -136,6 +138,13 @@ def test_a_tool_is_found_by_its_other_name(monkeypatch: pytest.MonkeyPatch, tmp_
     assert find_tool("grub-mkimage") == f"{tmp_path}/grub2-mkimage"
     (tmp_path / "grub-mkimage").touch(mode=0o755)
     assert find_tool("grub-mkimage") == f"{tmp_path}/grub-mkimage"
+
+
+@pytest.mark.parametrize("name", [name for name, tool in HOST_TOOLS.items() if tool.package.purpose == "build"])
+def test_each_program_tells_its_version(name: str) -> None:
+    line = tool_version(name)
+    assert re.search(r"\d\.\d", line)
+    assert not re.search("usage|invalid|unable", line, re.IGNORECASE)
 
 
 def test_tool_version() -> None:
