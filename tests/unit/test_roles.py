@@ -102,3 +102,14 @@ def test_every_entry_point_takes_options_of_the_role() -> None:
             used = set(re.findall(rf"\b{role}_[a-z_]+", file.read_text(encoding="utf-8"))) & set(options(role))
             assert used <= set(entry["options"])
             assert all(options(role)[option] == value for option, value in entry["options"].items())
+
+
+def test_a_build_may_begin_at_each_stage() -> None:
+    (build,) = load("image_build", "tasks/main.yml")
+    stages = [task for task in build["block"] if "__image_build_template.build_dir" in str(task)]
+    assert len(stages) == 6
+    for stage in stages:
+        # ansible-playbook --start-at-task begins at the first task of a name.
+        first = next(task for task in build["block"] if task["name"] == stage["name"])
+        assert first["ansible.builtin.include_tasks"]["file"] == "template.yml"
+        assert (first["when"], first["tags"]) == ("__image_build_template is undefined", stage["tags"])
