@@ -12,6 +12,7 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
+from ansible_collections.os_image.composer.plugins.plugin_utils._controller_version import require_version
 from ansible_collections.os_image.composer.plugins.plugin_utils._template_bundle import (
     OWN_CONFIG,
     Bundle,
@@ -30,6 +31,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: t.Any = None, task_vars: Result | None = None) -> Result:
         """Run the action; see M(ansible.plugins.action)."""
+        require_version()
         result: Result = super().run(tmp, task_vars)
         variables = task_vars or {}
         _validation, options = self.validate_argument_spec(

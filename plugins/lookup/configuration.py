@@ -71,6 +71,7 @@ from ansible_collections.os_image.composer.plugins.plugin_utils._configuration i
     read_configuration,
     setting_of,
 )
+from ansible_collections.os_image.composer.plugins.plugin_utils._controller_version import require_version
 
 
 class LookupModule(LookupBase):
@@ -78,6 +79,7 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **kwargs: t.Any) -> list[t.Any]:
         """Run the lookup; see M(ansible.plugins.lookup)."""
+        require_version()
         self.set_options(var_options=variables, direct=kwargs)
         directories = [str((variables or {}).get("playbook_dir") or "."), "."]
         try:

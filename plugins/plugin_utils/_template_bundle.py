@@ -20,7 +20,6 @@ import stat
 import tarfile
 import typing as t
 
-from ansible.parsing.vault import VaultHelper
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import CONFIG_FOLDER, TEMPLATE_FOLDER
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import parse_yaml, read_yaml_bytes
@@ -163,6 +162,9 @@ _NO_SECRET = (
 
 def _secrets(value: t.Any, path: Path) -> t.Iterator[Path]:
     """Yield where values stand that ansible-vault has encrypted, but that stages would show."""
+    # Versions of Ansible that are too old have to get as far as saying so.
+    from ansible.parsing.vault import VaultHelper
+
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _secrets(item, (*path, str(key)))
