@@ -18,6 +18,8 @@ import tempfile
 import typing as t
 
 _CHUNK = 1 << 20
+# By the number of hexadecimal digits.
+_KINDS: t.Mapping[int, str] = {64: "sha256", 128: "sha512"}
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -56,13 +58,29 @@ def sha256_file(path: str) -> str:
 
     :raises OSError: The file cannot be read.
     """
-    digest = hashlib.sha256()
+    return _digest(path, hashlib.sha256())
+
+
+def hasher(like: str) -> t.Any:
+    """Return a hash object for digests of the kind of one that is given, SHA-256 or SHA-512."""
+    return hashlib.new(_KINDS[len(like)])
+
+
+def file_digest(path: str, *, like: str) -> str:
+    """Return the digest of a file's content, of the kind of one that is given.
+
+    :raises OSError: The file cannot be read.
+    """
+    return _digest(path, hasher(like))
+
+
+def _digest(path: str, digest: t.Any) -> str:
     buffer = memoryview(bytearray(_CHUNK))
     with open(path, "rb", buffering=0) as stream:
         while True:
             count = stream.readinto(buffer)
             if not count:
-                return digest.hexdigest()
+                return str(digest.hexdigest())
             digest.update(buffer[:count])
 
 
@@ -113,6 +131,8 @@ __all__ = (
     "atomic_file",
     "canonical_json",
     "digest_of",
+    "file_digest",
+    "hasher",
     "memory_file",
     "parse_json",
     "sha256_bytes",

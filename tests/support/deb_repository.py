@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from ansible_collections.os_image.composer.tests.support.signing_keys import Sig
 
 _COMPRESSORS: t.Mapping[str, t.Sequence[str]] = {
     ".xz": ("xz", "-kf0"),
+    ".lzma": ("xz", "-kf0", "--format=lzma"),
     ".gz": ("gzip", "-knf1"),
     ".bz2": ("bzip2", "-kf1"),
     ".zst": ("zstd", "-qkf1"),
@@ -42,6 +44,11 @@ class DebRepository:
     codename: str | None = None
     compressions: tuple[str, ...] = (".xz", ".gz", "")
     by_hash: bool = True
+    #: The digests that the Release lists.
+    digest: str = "SHA256"
+    #: Bring the Packages and the Release into other forms.
+    edit_index: t.Callable[[bytes], bytes] = bytes
+    edit_release: t.Callable[[bytes], bytes] = bytes
     #: More fields of the Release, or other values.
     fields: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -151,9 +158,8 @@ class DebRepository:
             fields = {name: fields[name] for name in fields if name not in ("Suite", "Codename", "Components")}
         text = "".join(f"{name}: {value}\n" for name, value in fields.items() if value)
         listing = _run("apt-ftparchive", "-o", "APT::FTPArchive::DoByHash=no", "release", self.directory)
-        body = listing.decode()
-        text += body[body.index("SHA256:") : body.index("SHA512:")] if "SHA512:" in body else body
-        data = text.encode()
+        text += re.findall(rf"^{self.digest}:\n(?: .*\n)*", listing.decode(), re.MULTILINE)[0]
+        data = self.edit_release(text.encode())
         if key is None or not inline:
             _write(self.path("Release"), data)
         if key is not None and inline:
@@ -168,17 +174,17 @@ class DebRepository:
         for suffix in ("", *_COMPRESSORS):
             if os.path.exists(path + suffix):
                 os.unlink(path + suffix)
-        _write(path, text)
+        _write(path, self.edit_index(text))
         for suffix in self.compressions:
             if suffix:
                 _run(*_COMPRESSORS[suffix], path)
         if "" not in self.compressions:
             os.unlink(path)
         if self.by_hash:
-            hashes = os.path.join(directory, "by-hash/SHA256")
+            hashes = os.path.join(directory, "by-hash", self.digest)
             os.makedirs(hashes, exist_ok=True)
             for suffix in self.compressions:
-                digest = _run("sha256sum", path + suffix).split()[0].decode()
+                digest = _run(f"{self.digest.lower()}sum", path + suffix).split()[0].decode()
                 shutil.copyfile(path + suffix, os.path.join(hashes, digest))
 
 

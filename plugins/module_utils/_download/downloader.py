@@ -46,7 +46,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._download.proble
 )
 from ansible_collections.os_image.composer.plugins.module_utils._download.url import redact, server_of
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
-from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._io import file_digest
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
 
 _LONGEST_BACKOFF = 30.0
@@ -234,12 +234,12 @@ class Downloader:
             self._tell(f"{redact(url)}: {download.size} bytes in {time.monotonic() - begin:.2f} s")
 
         try:
-            with locked_part(part, stop) as partial:
+            with locked_part(part, stop, like=download.digest) as partial:
                 if _is_intact(download):
                     partial.restart()
                     return 0
                 partial.load(download.size)
-                if partial.offset == download.size and partial.digest.hexdigest() != download.sha256:
+                if partial.offset == download.size and partial.digest.hexdigest() != download.digest:
                     partial.restart()
                 if partial.offset < download.size or download.size == 0:
                     self._try_all(
@@ -269,17 +269,17 @@ class Downloader:
         """Fetch a file from one URL to its end, and demand its digest; what was there before may have been wrong."""
         continued = partial.offset > 0
         attempt(url)
-        if partial.digest.hexdigest() == download.sha256:
+        if partial.digest.hexdigest() == download.digest:
             return
         if continued:
             partial.restart()
             attempt(url)
-            if partial.digest.hexdigest() == download.sha256:
+            if partial.digest.hexdigest() == download.digest:
                 return
         actual = partial.digest.hexdigest()
         partial.restart()
         raise Refused(
-            f"its content has the SHA-256 {actual}, but {download.sha256} is demanded",
+            f"its content has the SHA-{partial.digest.name[3:]} {actual}, but {download.digest} is demanded",
             "The server or a proxy on the way delivers another file: use another mirror, or try again later.",
         )
 
@@ -392,7 +392,7 @@ def _is_intact(download: Download) -> bool:
         same_size = os.stat(download.destination).st_size == download.size
     except FileNotFoundError:
         return False
-    return same_size and sha256_file(download.destination) == download.sha256
+    return same_size and file_digest(download.destination, like=download.digest) == download.digest
 
 
 def check_space(downloads: t.Iterable[Download]) -> None:

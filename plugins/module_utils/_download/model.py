@@ -24,7 +24,7 @@ class Download:
 
     :ivar urls: Where it may be had, the best place first (C(http), C(https) and C(file)).
     :ivar destination: Absolute path of the file.
-    :ivar sha256: Its digest, 64 hexadecimal digits.
+    :ivar digest: Its SHA-256, or its SHA-512, in hexadecimal digits.
     :ivar size: Its size in bytes.
     :ivar what: The thing, as messages name it, for example C(package openssl 3.0.17-1).
     :ivar missing_remedy: What the user can do when no server has the file.
@@ -32,7 +32,7 @@ class Download:
 
     urls: tuple[str, ...]
     destination: str
-    sha256: str
+    digest: str
     size: int
     what: str
     missing_remedy: str | None = None

@@ -16,12 +16,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import os
 import threading
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._download.problem import Stopped
+from ansible_collections.os_image.composer.plugins.module_utils._io import hasher
 
 _LOCK_POLL_SECONDS = 0.2
 
@@ -30,12 +30,14 @@ _LOCK_POLL_SECONDS = 0.2
 class Partial:
     """The C(.part) file of a download.
 
+    :ivar like: A digest of the kind that is demanded.
     :ivar digest: The hash object of what it holds.
     :ivar offset: How much it holds.
     :ivar received: How much of it came in this run.
     """
 
     descriptor: int
+    like: str
     digest: t.Any
     offset: int = 0
     received: int = 0
@@ -43,7 +45,7 @@ class Partial:
     def restart(self) -> None:
         """Begin with nothing."""
         os.ftruncate(self.descriptor, 0)
-        self.digest = hashlib.sha256()
+        self.digest = hasher(self.like)
         self.offset = 0
 
     def load(self, size: int) -> None:
@@ -72,8 +74,11 @@ class Partial:
 
 
 @contextlib.contextmanager
-def locked_part(path: str, stop: threading.Event) -> t.Iterator[Partial]:
-    """Open a C(.part) file and hold its lock; wait for another build that is writing it."""
+def locked_part(path: str, stop: threading.Event, *, like: str) -> t.Iterator[Partial]:
+    """Open a C(.part) file and hold its lock; wait for another build that is writing it.
+
+    :param like: A digest of the kind that is demanded.
+    """
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
@@ -90,7 +95,7 @@ def locked_part(path: str, stop: threading.Event) -> t.Iterator[Partial]:
             if not same:
                 # The one who held the lock has finished the file and given it its name.
                 continue
-            partial = Partial(descriptor, hashlib.sha256())
+            partial = Partial(descriptor, like, hasher(like))
             try:
                 yield partial
             finally:

@@ -25,6 +25,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._download.url im
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
+from ansible_collections.os_image.composer.plugins.module_utils._repository.deb822 import (
+    canonical,
+    is_true,
+    read_paragraph,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import (
     Candidate,
@@ -55,8 +60,11 @@ _CLEARSIGNED = re.compile(
 # The priorities of suites whose packages are not installed unasked, and of those that are upgraded nevertheless.
 _NOT_AUTOMATIC = 1
 _UPGRADES = 100
+#: The lists of files that are believed, by the number of hexadecimal digits; the first one that is there counts.
+_DIGESTS: t.Mapping[str, int] = {"SHA256": 64, "SHA512": 128}
 # Smallest transfer first.
-_COMPRESSIONS = (".xz", ".zst", ".gz", ".bz2", "")
+_COMPRESSIONS = (".xz", ".zst", ".lzma", ".gz", ".bz2", "")
+_SUPPORTED = ", ".join(f"Packages{suffix}" for suffix in _COMPRESSIONS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,32 +223,20 @@ class DebRepository(Repository[DebRelease]):
         return re.sub(rb"^- ", b"", match["text"], flags=re.MULTILINE) if match else data
 
     def parse(self, content: bytes, *, where: str) -> DebRelease:
-        fields: dict[str, str] = {}
-        files: dict[str, Listed] = {}
-        name = ""
         try:
-            for line in content.decode("utf-8").splitlines():
-                if line[:1] in (" ", "\t"):
-                    if name == "SHA256":
-                        digest, size, path = line.split()
-                        if not re.fullmatch(r"[0-9a-f]{64}", digest) or not size.isdigit():
-                            raise ValueError(f"bad line {line.strip()!r}")
-                        files[path] = Listed(digest, int(size))
-                    continue
-                name, colon, value = line.partition(":")
-                if line and not colon:
-                    raise ValueError(f"bad line {line[:80]!r}")
-                fields[name] = value.strip()
-            if "SHA256" not in fields:
-                raise ValueError("it lists no SHA256 digests")
-            date = _seconds(fields.get("Date"))
-            if date is None:
-                raise ValueError("it has no Date")
+            fields = read_paragraph(content)
+            files = _listed_files(fields)
+            try:
+                date = _seconds(fields.get("Date")) or 0
+            except ValueError:
+                # As for apt, it is as good as none.
+                date = 0
             return DebRelease(date, _seconds(fields.get("Valid-Until")), 0, fields, files)
         except ValueError as exc:
             raise RepositoryError(
                 f"The Release of {where} cannot be understood: {exc}.",
-                remedy="Check the URL; the repository's owner has to publish a Release file with SHA256 digests.",
+                remedy="Check the URL; the repository's owner has to publish a Release file with SHA256 or SHA512 "
+                "digests.",
             ) from exc
 
     def check_release(self, release: DebRelease, *, where: str) -> None:
@@ -268,9 +264,9 @@ class DebRepository(Repository[DebRelease]):
 
         See apt_preferences(5). What the template says holds, unless it is what all other suites have.
         """
-        if self.priority != DEFAULT_PRIORITY or not _is_true(release.fields.get("NotAutomatic", "")):
+        if self.priority != DEFAULT_PRIORITY or not is_true(release.fields.get("NotAutomatic", "")):
             return self.priority
-        return _UPGRADES if _is_true(release.fields.get("ButAutomaticUpgrades", "")) else _NOT_AUTOMATIC
+        return _UPGRADES if is_true(release.fields.get("ButAutomaticUpgrades", "")) else _NOT_AUTOMATIC
 
     def contradictions(self, before: t.Mapping[str, str], identity: t.Mapping[str, str]) -> list[str]:
         changed = super().contradictions(before, identity)
@@ -279,12 +275,19 @@ class DebRepository(Repository[DebRelease]):
             changed = [name for name in changed if name != "Suite"]
         return changed
 
+    def normalised(self, chunks: t.Iterable[bytes], component: str) -> t.Iterable[bytes]:  # noqa: ARG002
+        """Bring the stanzas of whatever has written them into the form that the resolver reads."""
+        return canonical(chunks)
+
     def wanted(self, candidate: DebCandidate, package_arch: str) -> list[WantedIndex]:
         """Choose the index files to use, one for each component and architecture."""
         if self.is_flat:
             found = self._choose(candidate, "Packages", "", package_arch) or self._choose(
                 candidate, "./Packages", "", package_arch
             )
+            here = [path for path in candidate.release.files if re.fullmatch(r"(?:\./)?Packages\.[^/.]+", path)]
+            if found is None and here:
+                raise self._unreadable(candidate, "its index", here)
             if found is None:
                 raise RepositoryError(
                     f"The Release of the {self.shown} ({candidate.base_url}) lists no Packages file.",
@@ -332,14 +335,25 @@ class DebRepository(Repository[DebRelease]):
         url = self.release_url(candidate.base_url, path)
         if candidate.release.fields.get("Acquire-By-Hash", "").lower() != "yes":
             return (url,)
-        by_hash = "/".join(part for part in (os.path.dirname(path), "by-hash/SHA256", listed.sha256) if part)
+        kind = next(name for name, length in _DIGESTS.items() if length == len(listed.digest))
+        by_hash = "/".join(part for part in (os.path.dirname(path), f"by-hash/{kind}", listed.digest) if part)
         return (self.release_url(candidate.base_url, by_hash), url)
+
+    def _unreadable(self, candidate: DebCandidate, what: str, here: t.Sequence[str]) -> RepositoryError:
+        return RepositoryError(
+            f"The {self.shown} ({candidate.base_url}, suite {self.suite}) has {what} only as {' and '.join(here)}, "
+            "which cannot be read.",
+            remedy=f"The repository's owner has to publish it in one of the forms that are supported: {_SUPPORTED}.",
+        )
 
     def _no_index(self, candidate: DebCandidate, component: str, arch: str) -> RepositoryError:
         files = candidate.release.files
         paths = [match for path in files if (match := re.fullmatch(r"(.+)/binary-([^/]+)/Packages.*", path))]
         components = sorted({match[1] for match in paths})
         architectures = sorted({match[2] for match in paths if match[1] == component})
+        here = sorted(os.path.basename(m[0]) for m in paths if m[1] == component and m[2] in (arch, "all"))
+        if here:
+            return self._unreadable(candidate, f"the index of {component!r} for {arch}", here)
         if architectures:
             what = f"has no packages of {component!r} for {arch}, only for {', '.join(architectures)}"
         else:
@@ -350,9 +364,23 @@ class DebRepository(Repository[DebRelease]):
         )
 
 
-def _is_true(value: str) -> bool:
-    # apt's StringToBool.
-    return value.lower() in ("1", "yes", "true", "with", "on", "enable")
+def _listed_files(fields: t.Mapping[str, str]) -> dict[str, Listed]:
+    """Return the files of a Release by their paths beside it, with the digests that apt would take of two."""
+    for name, length in _DIGESTS.items():
+        rows = fields.get(name, "").split("\n")[1:]
+        files = {}
+        for row in rows:
+            words = row.split()
+            if not words:
+                continue
+            if len(words) != 3 or not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", words[0]) or not words[1].isdecimal():
+                raise ValueError(f"bad line {row[:200]!r}")
+            files[words[2]] = Listed(words[0].lower(), int(words[1]))
+        if files:
+            return files
+    if not any(name in fields for name in _DIGESTS):
+        raise ValueError(f"it lists no {' or '.join(_DIGESTS)} digests")
+    return {}
 
 
 def _seconds(value: str | None) -> int | None:

@@ -24,7 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._download.model import Download
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
-from ansible_collections.os_image.composer.plugins.module_utils._io import atomic_file, sha256_file, write_json
+from ansible_collections.os_image.composer.plugins.module_utils._io import atomic_file, hasher, sha256_file, write_json
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import PackageIndex
@@ -39,6 +39,8 @@ _INDEX_LIMIT = 2 << 30
 _KEEP_SECONDS = 3600
 _OPENERS: t.Mapping[str, t.Callable[[str, t.Literal["rb"]], t.Any]] = {
     ".xz": lzma.open,
+    # The form before .xz, which the same library reads.
+    ".lzma": lzma.open,
     ".gz": gzip.open,
     ".bz2": bz2.open,
 }
@@ -55,7 +57,10 @@ def is_on_disk(repository: Repository[t.Any], index: WantedIndex) -> bool:
         status = os.stat(path)
     except FileNotFoundError:
         return False
-    if record.get("compressed_sha256") != index.listed.sha256 or record.get("size") != status.st_size:
+    if (
+        record.get("compressed_digest", record.get("compressed_sha256")) != index.listed.digest
+        or record.get("size") != status.st_size
+    ):
         return False
     if [status.st_mtime_ns, status.st_ino] == record.get("status"):
         return True
@@ -92,12 +97,12 @@ def fetch_indexes(missing: t.Sequence[Wish], downloader: Downloader, progress: P
         if size is None:
             raise RepositoryError(
                 f"The {repository.document} of the {repository.shown} does not tell the size of {index.path}.",
-                remedy="The repository's owner has to publish metadata with sizes and SHA-256 digests.",
+                remedy="The repository's owner has to publish metadata with sizes and digests.",
             )
         download = Download(
             urls=index.urls,
             destination=f"{repository.index_path(index)}{os.path.splitext(index.path)[1]}.download",
-            sha256=index.listed.sha256,
+            digest=index.listed.digest,
             size=size,
             what=what,
             missing_remedy="The mirror may be in the middle of an update: try again in some minutes, or use another.",
@@ -121,21 +126,17 @@ def _unpack(repository: Repository[t.Any], index: WantedIndex, download: Downloa
     limit = _INDEX_LIMIT
     if index.plain is not None and index.plain.size is not None:
         limit = index.plain.size
-    digest = hashlib.sha256()
-    guard = repository.guard(index.component)
+    written = hashlib.sha256()
     size = 0
     try:
+        chunks = _checked(
+            _decompress(download.destination, os.path.splitext(index.path)[1]), repository, index, limit=limit
+        )
         with atomic_file(path) as stream:
-            for chunk in _decompress(download.destination, os.path.splitext(index.path)[1]):
-                size += len(chunk)
-                if size > limit:
-                    raise ValueError(f"it grows beyond the {limit} bytes that it may have")
-                if guard is not None:
-                    guard.feed(chunk)
-                digest.update(chunk)
-                stream.write(chunk)
-            if index.plain is not None and digest.hexdigest() != index.plain.sha256:
-                raise ValueError(f"decompressed it has another SHA-256 than the {repository.document} says")
+            for data in repository.normalised(chunks, index.component):
+                size += len(data)
+                written.update(data)
+                stream.write(data)
     except (ValueError, EOFError, OSError, lzma.LZMAError, zlib.error) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         raise RepositoryError(
@@ -144,13 +145,36 @@ def _unpack(repository: Repository[t.Any], index: WantedIndex, download: Downloa
         ) from exc
     status = os.stat(path)
     record = {
-        "compressed_sha256": index.listed.sha256,
-        "sha256": digest.hexdigest(),
+        "compressed_digest": index.listed.digest,
+        "sha256": written.hexdigest(),
         "size": size,
         "status": [status.st_mtime_ns, status.st_ino],
     }
     write_json(f"{path}.json", record)
     os.unlink(download.destination)
+
+
+def _checked(
+    chunks: t.Iterable[bytes], repository: Repository[t.Any], index: WantedIndex, *, limit: int
+) -> t.Iterator[bytes]:
+    """Pass on the bytes of an index while nothing is wrong with them.
+
+    :raises ValueError: There are too many, they must not be parsed, or they are not those that were signed.
+    """
+    guard = repository.guard(index.component)
+    digest = None if index.plain is None else hasher(index.plain.digest)
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > limit:
+            raise ValueError(f"it grows beyond the {limit} bytes that it may have")
+        if guard is not None:
+            guard.feed(chunk)
+        if digest is not None:
+            digest.update(chunk)
+        yield chunk
+    if digest is not None and index.plain is not None and digest.hexdigest() != index.plain.digest:
+        raise ValueError(f"decompressed it has another SHA-{digest.name[3:]} than the {repository.document} says")
 
 
 def _decompress(path: str, suffix: str) -> t.Iterator[bytes]:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import datetime
 import functools
@@ -30,11 +29,15 @@ _MEASURED_BY_BITS: t.Mapping[str, str] = {
     "17": "a DSA",
     "20": "an Elgamal",
 }
+# Armor as GnuPG and apt read it, and as people leave it after a round through an editor or a mail: with empty headers,
+# blank lines anywhere or nowhere, the checksum in a line of its own, behind the last one, or missing, and no last line.
 _ARMOR = re.compile(
-    rb"^-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t]*\r?\n(?:[^\r\n]+: [^\r\n]*\r?\n)*[ \t]*\r?\n"
-    rb"(?P<body>[A-Za-z0-9+/=\s]+?)(?:^=[A-Za-z0-9+/]{4}[ \t]*\r?\n)?^-----END PGP PUBLIC KEY BLOCK-----",
-    re.MULTILINE,
+    rb"^-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t]*\r?\n(?P<lines>.*?)(?=^-----|\Z)",
+    re.MULTILINE | re.DOTALL,
 )
+_ARMOR_HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]*:(?:[ \t].*)?\Z", re.DOTALL)
+_ARMOR_BODY = re.compile(rb"(?P<data>[A-Za-z0-9+/]+)(?P<padding>={0,2}?)(?:=[A-Za-z0-9+/]{4})?")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,13 +93,14 @@ def dearmor(data: bytes, *, path: str, what: str) -> bytes:
     :param path: Where it comes from, as messages name it.
     :raises SignatureError: It holds no key.
     """
+    # Some editors put one before the text.
+    data = data[len(_BYTE_ORDER_MARK) :] if data.startswith(_BYTE_ORDER_MARK) else data
     # The first byte of a binary OpenPGP packet has its highest bit set (RFC 9580, 4.2).
     if data[:1] >= b"\x80":
         return data
-    blocks = [match.group("body") for match in _ARMOR.finditer(data)]
     try:
-        keys = b"".join(base64.b64decode(b"".join(block.split()), validate=True) for block in blocks)
-    except binascii.Error:
+        keys = b"".join(_armored_data(match["lines"]) for match in _ARMOR.finditer(data))
+    except ValueError:
         keys = b""
     if not keys:
         raise SignatureError(
@@ -104,6 +108,24 @@ def dearmor(data: bytes, *, path: str, what: str) -> bytes:
             remedy="It must be a key export, armored (gpg --armor --export) or binary.",
         )
     return keys
+
+
+def _armored_data(lines: bytes) -> bytes:
+    """Return what stands between the first and the last line of an armored block.
+
+    The checksum is not looked at, as RFC 9580, 6.1, demands: whether the key is the one that it should be is told by
+    its fingerprint and by what it signs.
+
+    :raises ValueError: It is not armor.
+    """
+    rows = [line.strip() for line in lines.split(b"\n")]
+    while rows and (not rows[0] or _ARMOR_HEADER.match(rows[0])):
+        del rows[0]
+    body = _ARMOR_BODY.fullmatch(b"".join(rows))
+    if body is None:
+        raise ValueError("it is not base64")
+    data = body["data"]
+    return base64.b64decode(data + b"=" * (-len(data) % 4), validate=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,10 +57,11 @@ _DAY = 86400
 class Listed:
     """A file that the signed document names.
 
+    :ivar digest: Its SHA-256, or its SHA-512, in hexadecimal digits.
     :ivar size: Bytes; V(None) where the document does not tell.
     """
 
-    sha256: str
+    digest: str
     size: int | None
 
 
@@ -257,6 +258,14 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         """
         return None
 
+    def normalised(self, chunks: t.Iterable[bytes], component: str) -> t.Iterable[bytes]:  # noqa: ARG002
+        """Bring a decompressed index into the one form that the resolver reads.
+
+        :param component: That of the index.
+        :raises ValueError: It cannot be read.
+        """
+        return chunks
+
     # -- places
 
     def join(self, *parts: str) -> str:
@@ -294,7 +303,7 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
 
     def index_path(self, index: WantedIndex) -> str:
         """Return where an index lies when it is decompressed."""
-        return self.join(f"{index.label}.{index.listed.sha256[:16]}")
+        return self.join(f"{index.label}.{index.listed.digest[:16]}")
 
     # -- signed documents
 
@@ -339,6 +348,8 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         else:
             signed = SignedContent(self.unsigned(documents), ())
         release = self.parse(signed.content, where=where)
+        if release.date == 0 and signed.signed_at:
+            release = dataclasses.replace(release, date=signed.signed_at)
         self.check_release(release, where=where)
         warning = self._check_date(release, where=where, offline=offline, now=now)
         candidate = Candidate(self, documents, signed, release, warning)
@@ -408,6 +419,13 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
                 f"{subject} has expired: it was valid until {day(release.valid_until)}.",
                 remedy="The mirror is no longer updated, or somebody withholds updates: use another mirror, and check "
                 "the clock of the build host.",
+            )
+        if self.max_age and release.date == 0:
+            raise RepositoryError(
+                f"{subject} does not say when it was published, so nobody can tell its age, and metadata of more than "
+                f"{self.max_age} days are not taken (maxAge).",
+                remedy="The repository's owner has to publish it with a Date. To take it as it is, give a repository "
+                f"with the name {self.name} and maxAge: 0 in packageRepositories.",
             )
         age = (now - release.date) // _DAY
         if self.max_age and age > self.max_age:

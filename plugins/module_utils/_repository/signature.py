@@ -38,10 +38,12 @@ class SignedContent:
 
     :ivar content: The signed bytes, and nothing that stood around them.
     :ivar signed_by: Fingerprints of the primary keys of the accepted signatures, in their order.
+    :ivar signed_at: When the latest of them was made, in seconds since 1970; 0 without any.
     """
 
     content: bytes
     signed_by: tuple[str, ...]
+    signed_at: int = 0
 
 
 @dataclasses.dataclass
@@ -54,6 +56,7 @@ class _Signature:
     fingerprint: str = ""
     primary: str = ""
     digest: str = ""
+    made: int = 0
     key_expired: int | None = None
 
     @property
@@ -90,7 +93,7 @@ def verify_clearsigned(
             "use another mirror.",
         )
     content, signatures = _run_gpg(data, None, keyring=keyring, now=now)
-    return SignedContent(content, _judge(signatures, keyring, fingerprints, what=what))
+    return SignedContent(content, *_judge(signatures, keyring, fingerprints, what=what))
 
 
 def verify_detached(
@@ -104,7 +107,7 @@ def verify_detached(
 ) -> SignedContent:
     """Check a document against its detached signature (C(Release.gpg)); otherwise like :func:`verify_clearsigned`."""
     _content, signatures = _run_gpg(data, signature, keyring=keyring, now=now)
-    return SignedContent(data, _judge(signatures, keyring, fingerprints, what=what))
+    return SignedContent(data, *_judge(signatures, keyring, fingerprints, what=what))
 
 
 def _run_gpg(
@@ -148,6 +151,7 @@ def _parse_status(text: str) -> list[_Signature]:
                 current.fingerprint = values[6] if len(values) > 6 and values[6] != "-" else ""
         elif word == "VALIDSIG":
             current.fingerprint, current.primary, current.digest = values[0], values[-1], values[7]
+            current.made = int(values[2]) if values[2].isdigit() else 0
         elif word == "KEYEXPIRED" and values and values[0].isdigit():
             current.key_expired = int(values[0])
     return signatures
@@ -155,8 +159,8 @@ def _parse_status(text: str) -> list[_Signature]:
 
 def _judge(
     signatures: t.Sequence[_Signature], keyring: bytes, fingerprints: t.Sequence[str], *, what: str
-) -> tuple[str, ...]:
-    """Return the fingerprints of the accepted signatures.
+) -> tuple[tuple[str, ...], int]:
+    """Return the fingerprints of the accepted signatures, and when the latest of them was made.
 
     One good signature of an allowed key suffices: archives are signed with the keys of several releases. A signature
     that does not fit the content condemns the document.
@@ -178,7 +182,7 @@ def _judge(
     ]
     accepted = [item for item in strong if not pinned or pinned & {item.primary, item.fingerprint}]
     if accepted:
-        return tuple(dict.fromkeys(item.primary for item in accepted))
+        return tuple(dict.fromkeys(item.primary for item in accepted)), max(item.made for item in accepted)
     if not signatures:
         raise SignatureError(f"{what} has no signature that GnuPG understands.", remedy=_REMEDY_UNSIGNED)
     problems = list(dict.fromkeys(_describe(item, pinned, weak) for item in signatures))

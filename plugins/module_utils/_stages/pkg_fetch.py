@@ -192,7 +192,7 @@ class PackageFetch(Stage):
         return Download(
             urls=(*peers, package["url"]),
             destination=cache.path(file.filename),
-            sha256=file.sha256,
+            digest=file.sha256,
             size=file.size,
             what=f"the package {_shown(package)}",
             missing_remedy="The repository has replaced this version since the lock was made: run "

@@ -67,7 +67,7 @@ def wish(target: pathlib.Path, *urls: str, data: bytes = DATA, what: str = "the 
     return Download(
         urls=urls,
         destination=str(target),
-        sha256=hashlib.sha256(data).hexdigest(),
+        digest=hashlib.sha256(data).hexdigest(),
         size=len(data),
         what=what,
         missing_remedy="Resolve again.",

@@ -14,6 +14,7 @@ import pathlib
 import re
 import shutil
 import time
+import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
@@ -25,6 +26,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
     metadata_fingerprint,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.refresh import refresh_repositories
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
+from ansible_collections.os_image.composer.tests.support.apt_oracle import AptOracle
 from ansible_collections.os_image.composer.tests.support.deb_repository import DebRepository
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer, make_certificate
 from ansible_collections.os_image.composer.tests.support.repository_site import RepositorySite
@@ -133,7 +136,7 @@ def test_new_metadata_replaces_the_old(site: Site) -> None:
     assert pathlib.Path(new.indexes[0].path).exists()
 
 
-@pytest.mark.parametrize("suffix", [".xz", ".gz", ".bz2", ".zst", ""])
+@pytest.mark.parametrize("suffix", [".xz", ".lzma", ".gz", ".bz2", ".zst", ""])
 @pytest.mark.parametrize("by_hash", [True, False])
 def test_all_compressions(site: Site, suffix: str, by_hash: bool) -> None:
     site.repository.compressions = (suffix,)
@@ -141,6 +144,138 @@ def test_all_compressions(site: Site, suffix: str, by_hash: bool) -> None:
     site.repository.publish(site.keys.archive)
     assert names_in(site.refresh()) == ["hello 1.0"]
     assert ("by-hash" in site.server.paths()[-1]) == by_hash
+
+
+def test_an_index_that_is_there_in_a_form_that_cannot_be_read_only(site: Site) -> None:
+    site.repository.by_hash = False
+    site.repository.compressions = ()
+    site.repository.publish(None)
+    for name in ("Packages.lz4", "Packages.diff"):
+        pathlib.Path(site.repository.path("main/binary-amd64", name)).write_bytes(b"hello")
+    site.repository.release(site.keys.archive)
+    message = site.refused()
+    assert "has the index of 'main' for amd64 only as Packages.diff and Packages.lz4, which cannot be read" in message
+    assert "Packages.xz, Packages.zst, Packages.lzma, Packages.gz, Packages.bz2, Packages" in message
+
+
+def test_an_index_of_a_repository_without_components_that_cannot_be_read(site: Site) -> None:
+    site.repository = DebRepository(site.server.root + "/flat", suite="./", compressions=(), by_hash=False)
+    site.repository.publish(None)
+    pathlib.Path(site.repository.path("Packages.lz4")).write_bytes(b"hello")
+    site.repository.release(site.keys.archive)
+    assert "has its index only as Packages.lz4, which cannot" in site.refused(url=f"{site.server.url}/flat", suite="./")
+
+
+_LINE = rb"(?m)^([A-Za-z][A-Za-z0-9-]*):"
+
+
+def _case(change: t.Callable[[bytes], bytes]) -> t.Callable[[bytes], bytes]:
+    return lambda data: re.sub(_LINE, lambda match: change(match[1]) + b":", data)
+
+
+# Ways to write down the same, all of which apt takes.
+FORMS: t.Mapping[str, t.Callable[[bytes], bytes]] = {
+    "as it is": bytes,
+    "lines of Windows": lambda data: data.replace(b"\n", b"\r\n"),
+    "empty lines of Windows": lambda data: data.replace(b"\n\n", b"\n\r\n"),
+    "lower case": _case(bytes.lower),
+    "upper case": _case(bytes.upper),
+    "other case": _case(bytes.capitalize),
+    "a tab behind the colon": lambda data: re.sub(_LINE + rb" ", rb"\1:\t", data),
+    "tabs between the words of lists": lambda data: re.sub(rb"(?m)^ (\S+) +(\d+) ", rb"\t\1\t\2\t", data),
+    "tabs in relations": lambda data: data.replace(b" (", b"\t(").replace(b">= ", b">=\t"),
+    "nothing behind the colon": lambda data: re.sub(_LINE + rb" ", rb"\1:", data),
+    "blanks behind the colon": lambda data: re.sub(_LINE + rb" ", rb"\1:   ", data),
+    "a blank before the colon": lambda data: re.sub(_LINE, rb"\1 :", data),
+    "blanks at the ends": lambda data: re.sub(rb"(?m)(?<=\S)$", rb" \t", data),
+    "relations in several lines": lambda data: data.replace(b"), ", b"),\n\t"),
+    "a relation in the next line": lambda data: re.sub(rb"(?m)^Depends: ", b"Depends:\n ", data),
+    "more empty lines": lambda data: data.replace(b"\n\n", b"\n\n\n\n"),
+    "Latin-1": lambda data: re.sub(rb"(?m)^(Label|Maintainer): .*", b"\\1: Jos\xe9 \x85 <j@example.org>", data),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("document", ["index", "release"])
+def test_every_form_that_apt_takes(site: Site, tmp_path: pathlib.Path, form: str, document: str) -> None:
+    repository = site.repository
+    repository.add_package("world", "2.0", fields={"essential": "yes", "Multi-Arch": "foreign"})
+    repository.add_package("peer", "3.0", architecture="all")
+    repository.add_package("asker", "1.0", fields={"Depends": "world (>= 1.0), peer (>= 2), hello"})
+    repository.fields = {"Label": "Test"}
+    setattr(repository, f"edit_{document}", FORMS[form])
+    repository.publish(site.keys.archive)
+    oracle = AptOracle(tmp_path / "apt", f"file:{site.server.root} stable main", site.keys.archive.public)
+    oracle.update()
+    metadata = site.refresh()
+    assert names_in(metadata) == ["asker 1.0", "hello 1.0", "peer 3.0", "world 2.0"]
+    pool = DebPool(arch="amd64", cache_dir=None)
+    pool.load([metadata])
+    asker = pool.candidate("asker")
+    assert asker is not None
+    needed = [pool.label(alternative.solvables[0]) for (alternative,) in pool.requirements(asker)]
+    assert needed == ["world 2.0", "peer 3.0", "hello 1.0"]
+    assert sorted({"asker 1.0", *needed}) == oracle.installs("asker")
+    assert pool.package(asker).size == os.path.getsize(repository.path("../../pool/main/asker_1.0_amd64.deb"))
+    assert pool.marked("essential") == ["world"]
+
+
+@pytest.mark.parametrize("by_hash", [True, False])
+def test_a_release_with_sha512_alone(site: Site, by_hash: bool, tmp_path: pathlib.Path) -> None:
+    site.repository.digest = "SHA512"
+    site.repository.by_hash = by_hash
+    site.repository.publish(site.keys.archive)
+    AptOracle(tmp_path / "apt", f"file:{site.server.root} stable main", site.keys.archive.public).update()
+    first = site.refresh()
+    assert names_in(first) == ["hello 1.0"]
+    assert ("/by-hash/SHA512/" in site.server.paths()[-1]) == by_hash
+    assert site.refresh(offline=True) == first
+    # The digest is demanded, of the compressed and of the decompressed file.
+    site.repository.add_package("world", "2.0")
+    site.repository.by_hash = False
+    site.repository.publish(site.keys.archive)
+    path = pathlib.Path(site.repository.path("main/binary-amd64/Packages.xz"))
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + b"x")
+    assert re.search(r"its content has the SHA-512 [0-9a-f]{128}, but [0-9a-f]{128} is demanded", site.refused())
+    path.write_bytes(data)
+    plain = pathlib.Path(site.repository.path("main/binary-amd64/Packages"))
+    plain.write_bytes(plain.read_bytes().replace(b"hello", b"hallo"))
+    site.repository.release(site.keys.archive)
+    with pytest.raises(RepositoryError, match="decompressed it has another SHA-512 than the Release says"):
+        site.refresh()
+
+
+def test_sha256_counts_where_both_are_there(site: Site) -> None:
+    both = b"SHA512:\n " + b"0" * 128 + b" 1 main/binary-amd64/Packages\n"
+    site.repository.edit_release = lambda data: data + both
+    site.repository.publish(site.keys.archive)
+    assert names_in(site.refresh()) == ["hello 1.0"]
+
+
+@pytest.mark.parametrize("date", ["", "yesterday"])
+def test_without_a_date_that_of_the_signature_counts(site: Site, date: str, tmp_path: pathlib.Path) -> None:
+    now = int(time.time())
+    site.repository.fields = {"Date": date}
+    site.repository.publish(site.keys.archive, signed_at=now - 100)
+    AptOracle(tmp_path / "apt", f"file:{site.server.root} stable main", site.keys.archive.public).update()
+    assert site.refresh().date == now - 100
+    site.repository.add_package("world", "2.0")
+    site.repository.publish(site.keys.archive, signed_at=now - 50)
+    assert site.refresh().date == now - 50
+    # Nor can somebody show the older one again.
+    site.repository.publish(site.keys.archive, signed_at=now - 80)
+    assert "it is too old" in site.refused()
+
+
+def test_without_a_date_and_a_signature_the_age_is_not_known(site: Site) -> None:
+    site.repository.fields = {"Date": ""}
+    site.repository.publish(None)
+    trusting = {"gpgcheck": False, "keys": [], "fingerprints": []}
+    assert site.refresh(**trusting).date == 0
+    message = site.refused(**trusting, max_age=10)
+    assert "does not say when it was published, so nobody can tell its age" in message
+    assert "maxAge: 0" in message
 
 
 def test_an_index_that_is_not_there_by_hash_is_taken_by_name(site: Site) -> None:
@@ -672,11 +807,11 @@ def test_a_damaged_compressed_index(site: Site) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"Origin: x\nDate: Mon, 23 Nov 2020 08:00:00 UTC\n", "it lists no SHA256 digests"),
-        (b"Origin: x\nSHA256:\n", "it has no Date"),
-        (b"Date: yesterday\nSHA256:\n", "bad date 'yesterday'"),
+        (b"Origin: x\nDate: Mon, 23 Nov 2020 08:00:00 UTC\n", "it lists no SHA256 or SHA512 digests"),
+        (b"Valid-Until: tomorrow\nSHA256:\n", "bad date 'tomorrow'"),
         (b"Date: Mon, 23 Nov 2020 08:00:00 UTC\nSHA256:\n abc 1 Packages\n", "bad line 'abc 1 Packages'"),
-        (b"\xff\xfe", "codec can't decode"),
+        (b"SHA512:\n %s 1 Packages\n" % (b"a" * 64), f"bad line '{'a' * 64} 1 Packages'"),
+        (b"\xff\xfe", "bad line '\xff\xfe'"),
         (b"no colon\n", "bad line 'no colon'"),
     ],
 )

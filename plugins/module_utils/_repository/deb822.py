@@ -1,0 +1,159 @@
+# Copyright (c) 2026 The os_image.composer authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Control data (deb822) in whichever form apt takes it.
+
+Whoever writes C(Packages) and C(Release) by other programs than Debian's own ends lines as Windows does, spells fields
+in lower case, puts tabs where others have blanks, or writes in Latin-1. apt reads that (C(apt-pkg/tagfile.cc)). Here it
+is brought into the one form that libsolv and the rest of the collection know; what has that form stays as it is, byte
+for byte.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+# A paragraph of today has 100 kB at most; more than this is an attack or an error.
+_PARAGRAPH_LIMIT = 16 << 20
+_BLANK_LINES = (b"\n\n", b"\n\r")
+
+_RELATIONS = (
+    "Pre-Depends",
+    "Depends",
+    "Recommends",
+    "Suggests",
+    "Enhances",
+    "Conflicts",
+    "Breaks",
+    "Replaces",
+    "Provides",
+)
+_FLAGS = ("Essential", "Important", "Protected")
+_SPELLINGS: t.Mapping[bytes, bytes] = {
+    name.lower().encode("ascii"): name.encode("ascii")
+    for name in (
+        *_RELATIONS,
+        *_FLAGS,
+        "Package",
+        "Version",
+        "Architecture",
+        "Multi-Arch",
+        "Priority",
+        "Section",
+        "Source",
+        "Maintainer",
+        "Description",
+        "Homepage",
+        "Installed-Size",
+        "Filename",
+        "Size",
+        "MD5sum",
+        "SHA1",
+        "SHA256",
+        "SHA512",
+        # Of a Release.
+        "Origin",
+        "Label",
+        "Suite",
+        "Codename",
+        "Date",
+        "Valid-Until",
+        "NotAutomatic",
+        "ButAutomaticUpgrades",
+        "Architectures",
+        "Components",
+        "Acquire-By-Hash",
+        "No-Support-for-Architecture-all",
+    )
+}
+_TRUE = (b"1", b"yes", b"true", b"with", b"on", b"enable")
+_BLANKS = b" \t\v\f\r"
+
+# What cannot be in a line that is as it should be; finding more than there is does no harm.
+_ODD = re.compile(
+    rb"^(?!(?:[A-Z][a-z0-9]+(?:-[A-Z0-9][A-Za-z0-9]*)*|SHA(?:1|256|512)|MD5[Ss]um|Description-md5): [^ \t\v\f]|[ \t\n])"
+    rb"|^(?:Essential|Important|Protected): (?!yes$|no$)",
+    re.MULTILINE,
+)
+_FIELD = re.compile(rb"^(?P<name>[^\s:#][^:\n]*):(?P<value>.*(?:\n[ \t].*)*)$", re.MULTILINE)
+_FOLD = re.compile(rb"[ \t\v\f\r]*\n[ \t\v\f\r]*|[\t\v\f]+")
+
+
+def canonical(chunks: t.Iterable[bytes]) -> t.Iterator[bytes]:
+    """Bring paragraphs into the one form, as they come.
+
+    :raises ValueError: A paragraph is larger than any that has a meaning.
+    """
+    rest = b""
+    for chunk in chunks:
+        data = rest + chunk
+        end = max(data.rfind(mark) for mark in _BLANK_LINES) + 1
+        rest = data[end:]
+        if len(rest) > _PARAGRAPH_LIMIT:
+            raise ValueError(f"it has a paragraph of more than {_PARAGRAPH_LIMIT} bytes")
+        if end:
+            yield _canonical(data[:end])
+    if rest:
+        yield _canonical(rest)
+
+
+def read_paragraph(data: bytes) -> t.Dict[str, str]:
+    """Read the fields of the only paragraph of a document; lines of a value are joined by a newline."""
+    fields: t.Dict[str, str] = {}
+    name = ""
+    for line in _canonical(data).decode("utf-8").split("\n"):
+        if line[:1] in (" ", "\t"):
+            fields[name] = f"{fields.get(name, '')}\n{line.strip()}"
+            continue
+        name, colon, value = line.partition(":")
+        if line and not colon:
+            raise ValueError(f"bad line {line[:80]!r}")
+        fields[name] = value.strip()
+    fields.pop("", None)
+    return fields
+
+
+def is_true(value: str) -> bool:
+    """Read a flag as apt's StringToBool does."""
+    return value.lower().encode("utf-8") in _TRUE
+
+
+def _canonical(data: bytes) -> bytes:
+    if b"\r" in data or b" \n" in data or b"\t\n" in data or _ODD.search(data) is not None:
+        data = _FIELD.sub(_field, re.sub(rb"\r+(?=\n|\Z)", b"", data))
+    return data if _is_utf8(data) else b"\n".join(map(_utf8, data.split(b"\n")))
+
+
+def _field(match: t.Match[bytes]) -> bytes:
+    name = _SPELLINGS.get(match["name"].rstrip(_BLANKS).lower())
+    if name is None:
+        return match[0]
+    value = match["value"]
+    text = name.decode("ascii")
+    if text in _RELATIONS:
+        value = _FOLD.sub(b" ", value)
+    first, newline, more = value.partition(b"\n")
+    first = first.strip(_BLANKS)
+    if text in _FLAGS and first.lower() in _TRUE:
+        first = b"yes"
+    return name + b":" + (b" " + first if first else b"") + newline + more
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _utf8(line: bytes) -> bytes:
+    """Return a line that is no UTF-8 as what it must be then: every byte means something in Latin-1."""
+    return line if _is_utf8(line) else line.decode("latin-1").encode("utf-8")
+
+
+__all__ = ("canonical", "is_true", "read_paragraph")
