@@ -163,7 +163,6 @@ def compose(
             cmdline,
             kernel_version,
             use_uki,
-            keep_fstab=False,
             security_words=(),
             use_signed=use_signed,
             timeout=timeout,

@@ -18,6 +18,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.disk imp
     sized_partitions,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._checks.partitions import is_mounted
+from ansible_collections.os_image.composer.plugins.module_utils._filesystem.filesystem import FileSystem
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import FILE_SYSTEMS, file_system
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.vfat import Fat16, Fat32
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_TYPES, SWAP
@@ -215,14 +216,17 @@ def mount_options_belong_to_their_file_system(template: LocatedMapping) -> t.Ite
         if fs is None or not is_mounted(item):
             continue
         for option in item["mountOptions"].split(","):
-            owners = _OWNERS.get(option.partition("=")[0], (fs.name,))
-            problem = fs.check_mount_option(option)
-            if fs.name not in owners:
-                problem = (
-                    f"The mount option {option} is one of {', '.join(owners)}; with it {fs.name} would not be mounted."
-                )
+            problem = foreign_option_problem(fs, option) or fs.check_mount_option(option)
             if problem:
                 yield (*path, "mountOptions"), f"{problem} Remove it."
+
+
+def foreign_option_problem(fs: FileSystem, option: str) -> str | None:
+    """Return why a file system does not know a mount option; V(None) when it may."""
+    owners = _OWNERS.get(option.partition("=")[0], (fs.name,))
+    if fs.name in owners:
+        return None
+    return f"The mount option {option} is one of {', '.join(owners)}; with it {fs.name} would not be mounted."
 
 
 @SUBJECT.rule(
@@ -238,10 +242,14 @@ def mount_options_belong_to_their_file_system(template: LocatedMapping) -> t.Ite
 def mount_options_do_not_conflict(template: LocatedMapping) -> t.Iterator[Finding]:
     """Mount options do not say the opposite of each other."""
     for path, item in partitions(template):
-        options = item["mountOptions"].split(",")
-        for one, other in _OPPOSITES:
-            if one in options and other in options:
-                yield (*path, "mountOptions"), f"The mount options {one} and {other} contradict each other. Keep one."
+        for one, other in contradicting_options(item["mountOptions"]):
+            yield (*path, "mountOptions"), f"The mount options {one} and {other} contradict each other. Keep one."
+
+
+def contradicting_options(text: str) -> t.List[t.Tuple[str, str]]:
+    """Return the pairs of mount options that say the opposite of each other."""
+    options = text.split(",")
+    return [(one, other) for one, other in _OPPOSITES if one in options and other in options]
 
 
 @SUBJECT.advice(
@@ -268,4 +276,4 @@ def mount_options_have_effect(template: LocatedMapping) -> t.Iterator[Finding]:
             )
 
 
-__all__ = ("SUBJECT",)
+__all__ = ("SUBJECT", "contradicting_options", "foreign_option_problem")

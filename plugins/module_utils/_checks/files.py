@@ -13,6 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import partitions
+from ansible_collections.os_image.composer.plugins.module_utils._checks.mounts import mounted_places
 from ansible_collections.os_image.composer.plugins.module_utils._checks.partitions import is_esp
 from ansible_collections.os_image.composer.plugins.module_utils._checks.paths import (
     VIRTUAL,
@@ -97,8 +98,12 @@ def final_paths_are_sound(template: LocatedMapping) -> t.Iterator[Finding]:
             yield path, f"{value} lies below {parent}, to which a file goes too. Change one of them."
         elif virtual:
             yield path, f"{value} would not stay in the image, as {virtual} is empty there. Use another directory."
-        elif value == "/etc/fstab":
-            yield path, "/etc/fstab is written by the build from disk.partitions. Change those instead."
+        elif enclosing(value, mounted_places(template)):
+            yield (
+                path,
+                f"{value} would not be seen, as disk.mounts has something at "
+                f"{enclosing(value, mounted_places(template))}. Use another directory.",
+            )
         elif enclosing(value, [point for point in esp if point]):
             yield (
                 path,

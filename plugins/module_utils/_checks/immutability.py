@@ -258,7 +258,6 @@ def etc_belongs_to_a_protected_root(template: LocatedMapping) -> t.Iterator[Find
 @SUBJECT.rule(
     "disk",
     "systemConfig.immutability",
-    "systemConfig.additionalFiles",
     example="""
     systemConfig:
       immutability:
@@ -281,12 +280,6 @@ def persistent_etc_has_its_partition(template: LocatedMapping) -> t.Iterator[Fin
             path,
             "Changes in /etc can only be kept on a partition that is mounted at /var, and there is none. Add one with "
             "type: linux-var and mountPoint: /var, or use etc: volatile.",
-        )
-    if any(item["final"] == "/etc/fstab" for item in template["systemConfig"]["additionalFiles"]):
-        yield (
-            path,
-            "The partition for changes in /etc is found by the fstab that the build writes, but the template brings "
-            "its own. Remove that, or use etc: volatile.",
         )
 
 

@@ -151,12 +151,12 @@ def root_exists_once(template: LocatedMapping) -> t.Iterator[Finding]:
 def mount_points_are_sound(template: LocatedMapping) -> t.Iterator[Finding]:
     """Mount points are normal paths, not virtual or behind links, and do not have what is needed to mount them."""
     for path, item in partitions(template):
-        problem = "" if item["mountPoint"] in _NOT_MOUNTED else _mount_point_problem(item["mountPoint"])
+        problem = "" if item["mountPoint"] in _NOT_MOUNTED else mount_point_problem(item["mountPoint"])
         if problem:
             yield (*path, "mountPoint"), problem
 
 
-def _mount_point_problem(value: str) -> str:
+def mount_point_problem(value: str) -> str:
     """Return why nothing can be mounted at a path, and what to do; nothing when it can."""
     link = enclosing(value, LINKS)
     if not is_normal(value):
@@ -320,4 +320,4 @@ def partitions_are_aligned(template: LocatedMapping) -> t.Iterator[Finding]:
             )
 
 
-__all__ = ("SUBJECT", "is_esp", "is_mounted")
+__all__ = ("SUBJECT", "is_esp", "is_mounted", "mount_point_problem")

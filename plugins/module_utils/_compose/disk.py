@@ -35,14 +35,16 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel imp
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kinds import bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._compose.image_type import ComposedBoot
+from ansible_collections.os_image.composer.plugins.module_utils._compose.mount_points import make_mount_points
 from ansible_collections.os_image.composer.plugins.module_utils._compose.tree_writer import TreeWriter
 from ansible_collections.os_image.composer.plugins.module_utils._compose.workplace import Documents
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure
-from ansible_collections.os_image.composer.plugins.module_utils._disk.fstab import fstab
+from ansible_collections.os_image.composer.plugins.module_utils._disk.fstab import FSTAB, Table, fstab, swap_file
 from ansible_collections.os_image.composer.plugins.module_utils._disk.growth import growth_files
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
 from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
+from ansible_collections.os_image.composer.plugins.module_utils._disk.swap_file import swap_file_units
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
 from ansible_collections.os_image.composer.plugins.module_utils._disk.verity import (
     UNKNOWN_HASH,
@@ -60,13 +62,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._mkfs.kinds impo
 from ansible_collections.os_image.composer.plugins.module_utils._mkfs.volume import Source, Volume, too_small
 from ansible_collections.os_image.composer.plugins.module_utils._namespace import bind, unmount
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
-from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, align_up, show_size
+from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, align_up, parse_size, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into, copy_out
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import Protection
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
-
-_FSTAB = "/etc/fstab"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +126,6 @@ class DiskIdentity:
 class BootOptions:
     """The template's wishes about booting.
 
-    :ivar keep_fstab: Whether the tree has an fstab that the template itself brings.
     :ivar security_words: Words of the kernel command line beside C(cmdline), which has the last word.
     :ivar use_signed: Whether the distribution's signed programs boot it.
     :ivar timeout: Seconds that the menu is shown; V(None) leaves it to the bootloader.
@@ -140,7 +139,6 @@ class BootOptions:
     cmdline: str
     kernel_version: str
     use_uki: bool
-    keep_fstab: bool
     security_words: t.Sequence[str]
     use_signed: bool
     timeout: int | None
@@ -159,7 +157,6 @@ class BootOptions:
             cmdline=kernel.cmdline,
             kernel_version=kernel.version,
             use_uki=kernel.uki,
-            keep_fstab=any(file.final == _FSTAB for file in system.additional_files),
             security_words=security_words(system.security, arch=arch),
             use_signed=loader.signed,
             timeout=loader.timeout,
@@ -201,6 +198,8 @@ class DiskComposer:
         self.documents = documents
         #: Path on the EFI system partition -> SHA-256 of each EFI program that the bootloader put there.
         self.efi_programs: t.Mapping[str, str] = {}
+        #: Path -> bytes of the swap files that the running system makes.
+        self.swap_files: t.Mapping[str, int] = {}
         #: The root hash of dm-verity; empty when nothing is protected, or as long as nobody knows it.
         self.root_hash = ""
 
@@ -315,18 +314,56 @@ class DiskComposer:
         for partition in self.layout.partitions:
             if partition.mount_point:
                 writer.make_directory(partition.mount_point)
-        if self.boot.keep_fstab:
-            self.progress.milestone("Disk", f"Keeping the template's own {_FSTAB}")
-        else:
-            table = fstab(self.layout, self.identity.partitions, self.boot.protection)
-            writer.write(_FSTAB, table.encode("utf-8"))
-        for path, data in {**files.tree, **growth_files(tree, self.layout)}.items():
+        mounts = self.layout.section.mounts or ()
+        table = fstab(
+            self.layout,
+            self.identity.partitions,
+            self.boot.protection,
+            mounts=mounts,
+            text=TreeFiles(tree).read(FSTAB),
+        )
+        if table.present:
+            count = len(table.present)
+            self.progress.milestone("Disk", f"Keeping {count} line{'s' * (count > 1)} that {FSTAB} has already")
+        writer.write(FSTAB, table.text.encode("utf-8", errors="surrogateescape"))
+        make_mount_points(tree, table, writer)
+        self.swap_files = self._swap_files(tree, table, writer)
+        units = swap_file_units(tree, self.layout, self.swap_files)
+        for path, data in {**files.tree, **growth_files(tree, self.layout), **units}.items():
             writer.write(path, data)
         if self.documents is not None:
             for path, data in self.documents(tree).items():
                 writer.write(path, data)
         writer.finish()
         return boot, files
+
+    def _swap_files(self, tree: str, table: Table, writer: TreeWriter) -> t.Dict[str, int]:
+        """Return how large the swap files are that the running system makes: those that the tree has are taken out."""
+        sizes = {str(mount.source): parse_size(mount.size) for mount in self.layout.section.mounts or () if mount.size}
+        for entry in table.present:
+            path = swap_file(entry)
+            status = TreeFiles(tree).status(path, follow_last=False) if path and path not in sizes else None
+            if path is None or status is None:
+                continue
+            self._check_swap_file(path, entry.line)
+            sizes[path] = status.st_size
+        for path in sizes:
+            if TreeFiles(tree).exists(path, follow_last=False):
+                writer.remove(path)
+        return sizes
+
+    def _check_swap_file(self, path: str, line: str) -> None:
+        holder = self.layout.holding(path)
+        fs = file_system(holder.fs_type) if holder is not None and holder.fs_type else None
+        is_protected = self.boot.protection is not None and holder is self.layout.root
+        if holder is None or fs is None:
+            return
+        if fs.is_read_only or is_protected or holder.is_read_only or not fs.keeps_owners:
+            raise DiskError(
+                f"{FSTAB} of the image names a swap file on the partition {holder.id!r}, which has no place for one: "
+                f"it is never written to, or keeps no owners.\n  {line}",
+                remedy=f"Use another partition, or take the line out of {FSTAB}.",
+            )
 
     def _stage_boot(self, tree: str, scratch: str) -> t.Tuple[ComposedBoot, BootFiles]:
         """Make the bootloader's files.
@@ -394,6 +431,10 @@ class DiskComposer:
             if partition is self.layout.esp:
                 for path, host_path in esp_files.items():
                     usage.add_file(os.stat(host_path).st_size, "/" + posixpath.dirname(path))
+        for path, size in self.swap_files.items():
+            holder = self.layout.holding(path)
+            if holder is not None and not holder.grows:
+                usages[holder.id].add_file(size, path)
         return usages
 
     def _content_sizes(self, usages: t.Mapping[str, Usage]) -> t.Dict[str, int]:
@@ -433,6 +474,7 @@ class DiskComposer:
             if partition.id in sources and file_system(partition.fs_type).is_staged
         ]
         needed = sum(source.usage.size for source in sources.values()) + max(staged, default=0) + 256 * MIB
+        needed -= sum(self.swap_files.values())
         require_space(directory, needed, what="The image")
 
     def _volume(self, partition: Partition, image: str) -> Volume:

@@ -29,9 +29,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._compose.image_t
     ComposedImage,
     ImageType,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._compose.mount_points import make_mount_points
 from ansible_collections.os_image.composer.plugins.module_utils._compose.tree_writer import TreeWriter
 from ansible_collections.os_image.composer.plugins.module_utils._compose.workplace import Workplace
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure_tree
+from ansible_collections.os_image.composer.plugins.module_utils._disk.fstab import FSTAB, fstab_without_disk
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts
 from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError, CommandError
@@ -79,7 +81,15 @@ class InitrdImage(ImageType):
                 )
             require_space(workplace.directory, measure_tree(root).size // BEST_RATIO, what="The initrd")
             writer = TreeWriter(root, workplace.epoch)
-            writer.write("/etc/fstab", _FSTAB.encode("ascii"))
+            table = fstab_without_disk(
+                self.document.disk.mounts or (),
+                TreeFiles(root).read(FSTAB),
+                header=_FSTAB,
+                root="is in memory",
+                swap_problem="an initrd has no disk for one",
+            )
+            writer.write(FSTAB, table.text.encode("utf-8", errors="surrogateescape"))
+            make_mount_points(root, table, writer)
             for path, data in workplace.documents(root).items():
                 writer.write(path, data)
             writer.finish()

@@ -27,11 +27,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._compose.image_t
     ImageType,
     Part,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._compose.mount_points import make_mount_points
 from ansible_collections.os_image.composer.plugins.module_utils._compose.raw import RawImage
 from ansible_collections.os_image.composer.plugins.module_utils._compose.tree_writer import TreeWriter
 from ansible_collections.os_image.composer.plugins.module_utils._compose.workplace import Workplace
 from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS
 from ansible_collections.os_image.composer.plugins.module_utils._disk.content import measure_tree
+from ansible_collections.os_image.composer.plugins.module_utils._disk.fstab import FSTAB, Table, fstab_without_disk
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import ALIGNMENT, MBR_PRIMARY
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
 from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
@@ -56,7 +58,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._tree_files impo
 _KERNEL = "boot/vmlinuz"
 _INITRD = "boot/initrd.img"
 
-# Of the tree, the live system mounts nothing; live-boot writes what it mounts itself.
+# live-boot writes what it mounts itself.
 _FSTAB = "# The root file system comes from the medium.\n"
 
 # Seconds: an installer overwrites a disk, so that there is time to choose something else.
@@ -178,7 +180,7 @@ class IsoImage(ImageType):
         for source, name in ((kernel.image, _KERNEL), (kernel.initrd, _INITRD)):
             TreeFiles(root).copy_out(source, medium.path(name))
         writer = TreeWriter(root, workplace.epoch)
-        writer.write("/etc/fstab", _FSTAB.encode("ascii"))
+        self._write_fstab(workplace, root, writer, is_installer=payload is not None)
         if payload is not None:
             for path, text in install_program.FILES.items():
                 writer.write(path, text.encode("utf-8"))
@@ -227,6 +229,24 @@ class IsoImage(ImageType):
                 "least_disk_size": payload.least,
             }
         return ComposedBoot(GRUB, [entry.title for entry in entries], kernel.version, entries[0].cmdline), facts
+
+    def _write_fstab(self, workplace: Workplace, root: str, writer: TreeWriter, *, is_installer: bool) -> None:
+        """Say what the live system mounts."""
+        if is_installer:
+            # What the installed system mounts may not be there yet, and then its own installation would not start.
+            if Table((), TreeFiles(root).read(FSTAB)).present or self.document.disk.mounts:
+                workplace.progress.milestone("ISO", f"{FSTAB} is for the installed system; the live one mounts nothing")
+            writer.write(FSTAB, _FSTAB.encode("ascii"))
+            return
+        table = fstab_without_disk(
+            self.document.disk.mounts or (),
+            TreeFiles(root).read(FSTAB),
+            header=_FSTAB,
+            root="comes from the medium",
+            swap_problem="a live system has no disk for one",
+        )
+        writer.write(FSTAB, table.text.encode("utf-8", errors="surrogateescape"))
+        make_mount_points(root, table, writer)
 
     def _entries(
         self, live: t.Type[LiveSystem], payload: Payload | None, contexts: FileContexts | None

@@ -36,6 +36,11 @@ class TreeWriter:
         if self._make_parents(posixpath.join(path, "")):
             self._files.set_mode(path, mode)
 
+    def remove(self, path: str) -> None:
+        """Take a file out."""
+        self._make_parents(path)
+        self._files.remove(path)
+
     def finish(self) -> None:
         """Give everything its time."""
         # The innermost first: it does not change the time of what is around it, but the order is one to rely on.

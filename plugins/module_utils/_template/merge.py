@@ -97,7 +97,14 @@ def merge_disk(lower: LocatedMapping, upper: LocatedMapping) -> LocatedMapping:
     """Partitions of one's own replace the default's disk whole; without them its layout is kept."""
     if _is_given(upper.get("partitions")):
         return upper
-    return t.cast(LocatedMapping, fields()(lower, upper))
+    rules: t.Mapping[str, Rule] = {"mounts": keyed(_mount_identity, _whole)}
+    return t.cast(LocatedMapping, fields(rules)(lower, upper))
+
+
+def _mount_identity(item: LocatedMapping) -> t.Any:
+    """A mount is known by its mount point, swap space by what it is."""
+    mount_point = item.get("mountPoint")
+    return item.get("source") if mount_point in (None, "", "none") else mount_point
 
 
 def merge_user(lower: LocatedMapping, upper: LocatedMapping) -> LocatedMapping:

@@ -71,6 +71,17 @@ class Artifact(Part):
     subformat: t.Optional[str]
 
 
+class Mount(Part):
+    """Something that is mounted beside the partitions."""
+
+    source: t.Optional[str]
+    fs_type: str
+    mount_point: str
+    mount_options: str
+    size: t.Optional[str]
+    check: t.Optional[bool]
+
+
 class Disk(Part):
     """The disk section."""
 
@@ -80,6 +91,7 @@ class Disk(Part):
     partition_table_type: str
     artifacts: t.Tuple[Artifact, ...]
     partitions: t.Tuple[Partition, ...]
+    mounts: t.Optional[t.Tuple[Mount, ...]]
 
 
 class Iso(Part):
@@ -320,6 +332,7 @@ __all__ = (
     "Interface",
     "Iso",
     "Kernel",
+    "Mount",
     "Network",
     "PackageRepository",
     "Partition",

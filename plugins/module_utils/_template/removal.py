@@ -66,6 +66,7 @@ REMOVABLES: t.Mapping[str, Removable] = {
         (("systemConfig", "scripts", "preInstall"), ("systemConfig", "scripts", "postInstall")), ("name",)
     ),
     "partitions": Removable((("disk", "partitions"),), ("id",)),
+    "mounts": Removable((("disk", "mounts"),), ("mountPoint", "source")),
     "repositories": Removable((("packageRepositories",),), ("name", "codename")),
 }
 

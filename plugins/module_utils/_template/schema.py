@@ -283,6 +283,47 @@ PARTITION = _object(
     oneOf=_one_of("end", "size"),
 )
 
+MOUNT = _object(
+    "Something that is mounted beside the partitions, or a swap file: a line of fstab.",
+    {
+        "source": _string(
+            "What is mounted: a device, or LABEL=, UUID=, PARTLABEL= or PARTUUID= and its name; server:/directory for "
+            "nfs, //server/share for cifs; the directory for bind; the file for swap. By default the fsType, which is "
+            "right for tmpfs and others that lie on nothing.",
+            pattern=r"^[^\u0000-\u001f\u007f#][^\u0000-\u001f\u007f]*$",
+            form="a text without control characters that does not begin with #",
+            examples=["LABEL=data", "nas.example.com:/export", "/srv/data", "/swapfile"],
+        ),
+        "fsType": _string(
+            "The file system as mount(8) calls it, for example tmpfs, nfs or ext4; bind or rbind for a directory that "
+            "is shown at a second place; swap for swap space.",
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._+,-]*$",
+            form="the name of a file system",
+            examples=["tmpfs", "nfs4", "bind", "swap"],
+        ),
+        "mountPoint": _string(
+            "Where it is mounted; blanks are written as they are. Swap space has none.",
+            pattern=r"^(|none|/[^\u0000-\u001f\u007f]*)$",
+            form="an absolute path, or none",
+            default="",
+        ),
+        "mountOptions": _string(
+            "The mount options, as in fstab.",
+            pattern=r"^[^\s\u0000]+$",
+            form="options with commas between them and no blanks",
+            default="defaults",
+        ),
+        "size": _string(
+            "The size of a swap file, which the system makes when it first boots.",
+            pattern=SIZE_PATTERN,
+            form=_SIZE_FORM,
+            examples=["1GiB"],
+        ),
+        "check": _boolean("Whether the file system of a device is checked at boot; by default it is not."),
+    },
+    required=["fsType"],
+)
+
 _LEVELS = [
     f"{entry.levels[0]} to {entry.levels[-1]} for {name} (by default {entry.default_level})"
     for name, entry in COMPRESSIONS.items()
@@ -333,6 +374,15 @@ DISK = _object(
         "partitionTableType": _choice("The kind of partition table.", ["gpt", "mbr"], default="gpt"),
         "artifacts": _list("The files that the build leaves. Without any, the raw image is left.", ARTIFACT),
         "partitions": _list("The partitions, in the order of their numbers.", PARTITION, maxItems=128),
+        # Without a default, which would be in the digest of every image.
+        "mounts": {
+            "type": "array",
+            "description": "What else is mounted at boot: memory, other disks, network file systems, directories at a "
+            "second place; and swap files. Lines that packages, commands, scripts and additional files write into "
+            "/etc/fstab are kept beside.",
+            "items": MOUNT,
+            "maxItems": 256,
+        },
     },
 )
 
@@ -890,6 +940,7 @@ REMOVE = _object(
         "configurations": _list("Commands, word for word.", _string("A command.")),
         "scripts": _list("Scripts by name.", _string("A name.")),
         "partitions": _list("Partitions by id.", _string("An id.")),
+        "mounts": _list("Mounts by mountPoint, swap files by source.", _string("A path.")),
         "repositories": _list("Package repositories by name, else codename.", _string("A name.")),
     },
 )

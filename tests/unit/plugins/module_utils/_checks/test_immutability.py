@@ -88,10 +88,6 @@ WRONG: list[tuple[Part, str]] = [
         "systemConfig.immutability.etc: Changes in /etc can only be kept on a partition that is mounted at /var",
     ),
     (
-        changeable("persistent", VAR, additionalFiles=[{"local": "t.yml", "final": "/etc/fstab"}]),
-        "The partition for changes in /etc is found by the fstab that the build writes",
-    ),
-    (
         changeable("readonly", security={"selinux": "enforcing"}),
         "systemConfig.security.selinux: The directories for changes in /etc and /var have no SELinux labels",
     ),

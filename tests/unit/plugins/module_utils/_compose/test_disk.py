@@ -170,6 +170,25 @@ def test_fstab_names_the_partitions(simple: Composed) -> None:
     assert f"PARTUUID={simple.identity.partitions['boot']} /boot/efi vfat umask=0077 0 2\n" in fstab
 
 
+def test_mount_points_are_there(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    changed = tmp_path / "tree"
+    subprocess.run(["cp", "-a", str(tree), str(changed)], check=True)
+    (changed / "etc/fstab").write_text("tmpfs /mnt/scratch tmpfs size=64m 0 0\ntmpfs /etc/os-release/x tmpfs\n")
+    mounts = [
+        {"fsType": "bind", "source": "/srv/data", "mountPoint": "/opt/a b"},
+        {"fsType": "bind", "source": "/usr/lib/os-release", "mountPoint": "/opt/release"},
+        {"fsType": "tmpfs", "mountPoint": "/run/scratch"},
+        {"fsType": "tmpfs", "mountPoint": "/mnt/scratch/deep"},
+    ]
+    composed = compose(changed, tmp_path / "out", {**DISK, "mounts": mounts})
+    for path in ("/mnt/scratch", "/srv/data", "/opt/a b"):
+        assert "Type: directory" in composed.debugfs("rootfs", f'stat "{path}"'), path
+    assert "Type: regular" in composed.debugfs("rootfs", "stat /opt/release")
+    for path in ("/run/scratch", "/mnt/scratch/deep", "/etc/os-release/x"):
+        assert "Type:" not in composed.debugfs("rootfs", f"stat {path}"), path
+    assert "Keeping 2 lines that /etc/fstab has already" in composed.log
+
+
 def test_two_builds_are_identical(simple: Composed, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
     # FAT counts in steps of two seconds: what takes the present time would go unnoticed within one.
     time.sleep(max(0.0, os.stat(simple.image).st_mtime + 2.1 - time.time()))

@@ -103,6 +103,16 @@ def test_the_archive_is_the_tree(
     assert (root / "usr/bin/ping").stat().st_mtime == EPOCH
 
 
+def test_what_the_tree_mounts_is_kept(
+    compose: t.Callable[..., t.Dict[str, t.Any]], tree: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    (tree / "etc/fstab").write_text("tmpfs /mnt/scratch tmpfs size=64m 0 0\n")
+    root = _unpacked(compose()["image"], tmp_path / "root")
+    header = "# The root file system is in memory.\n"
+    assert (root / "etc/fstab").read_text() == f"{header}tmpfs /mnt/scratch tmpfs size=64m 0 0\n"
+    assert (root / "mnt/scratch").is_dir()
+
+
 def test_what_an_archive_cannot_hold_is_told(
     compose: t.Callable[..., t.Dict[str, t.Any]], tree: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:

@@ -127,6 +127,22 @@ def test_the_root_of_the_live_system_is_the_tree(
     assert "cap_net_raw=ep" in say("getcap", str(tmp_path / "root/usr/bin/ping"))
 
 
+def test_the_live_system_mounts_what_its_tree_asks_for(
+    compose: t.Callable[..., Facts], tree: pathlib.Path, tmp_path: pathlib.Path, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(lambda: (tree / "etc/fstab").write_text("# UNCONFIGURED FSTAB\n"))
+    (tree / "etc/fstab").write_text("nas:/export /srv/nas nfs4 nofail 0 0\n")
+    template = {**copy.deepcopy(dict(LIVE)), "disk": {"mounts": [{"fsType": "tmpfs", "mountPoint": "/mnt/a"}]}}
+    squashfs = extract(compose(template)["image"], "live/filesystem.squashfs", tmp_path)
+    say("unsquashfs", "-n", "-q", "-d", str(tmp_path / "root"), str(squashfs), "etc", "mnt", "srv")
+    assert (tmp_path / "root/etc/fstab").read_text().splitlines()[1:] == [
+        "tmpfs /mnt/a tmpfs defaults 0 0",
+        "nas:/export /srv/nas nfs4 nofail 0 0",
+    ]
+    assert (tmp_path / "root/mnt/a").is_dir()
+    assert (tmp_path / "root/srv/nas").is_dir()
+
+
 def test_selinux_finds_its_labels_and_the_kernel_is_told(
     compose: t.Callable[..., Facts], tree: pathlib.Path, tmp_path: pathlib.Path, request: pytest.FixtureRequest
 ) -> None:

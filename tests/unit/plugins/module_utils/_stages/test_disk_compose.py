@@ -273,13 +273,6 @@ def test_what_a_killed_run_has_left_is_removed(build: BuildDirectory) -> None:
     assert left_in(build) == ["image.raw"]
 
 
-def test_an_fstab_of_the_templates_own_is_kept(build: BuildDirectory, template: t.Dict[str, t.Any]) -> None:
-    template["systemConfig"]["additionalFiles"] = [{"local": "/x", "final": "/etc/fstab"}]
-    leave_template(build, template)
-    run(build)
-    assert "Keeping the template's own /etc/fstab" in pathlib.Path(build.build_log).read_text()
-
-
 def test_the_root_directory_is_open_whatever_the_umask(build: BuildDirectory, tree: pathlib.Path) -> None:
     os.utime(tree, (EPOCH - 7, EPOCH - 7))
     mask = os.umask(0o077)
