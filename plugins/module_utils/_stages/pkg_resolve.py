@@ -205,11 +205,13 @@ class PackageResolve(Stage):
             require_boot_packages,
             require_boot_tools,
         )
+        from ansible_collections.os_image.composer.plugins.module_utils._resolver.mounts import require_mount_helpers
 
         # What is missing would otherwise show when everything is installed.
         require_boot_tools(self.document)
         lock = self._resolve()
         require_boot_packages(self.document, lock)
+        require_mount_helpers(self.document, lock)
         result = self._result(lock)
         path = self.build.join(DOCUMENT)
         graph = self.build.join(DOT_FILE)
