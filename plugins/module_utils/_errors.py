@@ -69,7 +69,7 @@ class SignatureError(RepositoryError):
 
 
 class ResolveError(ComposerError):
-    """The requested packages cannot be installed together, or do not exist."""
+    """The requested packages cannot be installed together, do not exist, or nobody can find that out."""
 
 
 class ChrootError(ComposerError):

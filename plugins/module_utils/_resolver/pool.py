@@ -30,6 +30,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.solv_cache import SolvCache
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import DEFAULT_PRIORITY
 
+#: Tells what is done from now on, as the end of a sentence ("reading the index"), and with C(limited=False) that this
+#: has a time limit of its own.
+At = t.Callable[..., None]
+
 #: Why a repository's package may not be chosen.
 KEPT_OUT = "allowPackages, excludePackages, a negative priority or what it would replace"
 
@@ -115,6 +119,8 @@ class PackagePool(abc.ABC):
         #: What foreign repositories have and may not bring, with the reason, by the name of the repository.
         self.left_out: dict[str, list[str]] = {}
         self._candidates: dict[str, int | None] = {}
+        #: Is told of each step that takes time or could fail.
+        self.at: At = _nobody
         self.pool = self.solv.Pool()
         self._set_semantics()
 
@@ -168,6 +174,7 @@ class PackagePool(abc.ABC):
                 self._load_index(repository, index)
         if self._excluded:
             self.pool.set_disabled_list(self._excluded)
+        self.at(f"linking the packages of {self.searched()}")
         self._link()
         self._keep_outsiders_in_their_place()
         self._cache.forget_old()
@@ -177,6 +184,7 @@ class PackagePool(abc.ABC):
         self.pool.createwhatprovides()
 
     def _load_index(self, repository: RepositoryMetadata, index: PackageIndex) -> None:
+        self.at(f"reading the package index {index.path} of the repository {repository.name!r}")
         priority = repository.priority or DEFAULT_PRIORITY
         repo = self.pool.add_repo(f"{repository.name}/{index.component}/{index.arch}")
         # libsolv ranks repositories by this; versions are only compared within one rank. What an outsider has is never
@@ -362,10 +370,14 @@ class PackagePool(abc.ABC):
         return self._candidates[name]
 
 
+def _nobody(_step: str, *, limited: bool = True) -> None:  # noqa: ARG001
+    """Stand for who wants to be told of steps."""
+
+
 def _any_of(patterns: t.Iterable[str]) -> t.Callable[[str], bool]:
     """Return whether a name matches one of some globs, as a function."""
     expressions = [re.compile(fnmatch.translate(pattern)) for pattern in patterns]
     return lambda name: any(expression.match(name) for expression in expressions)
 
 
-__all__ = ("KEPT_OUT", "Alternative", "Clause", "Package", "PackagePool", "Source")
+__all__ = ("KEPT_OUT", "Alternative", "At", "Clause", "Package", "PackagePool", "Source")

@@ -87,11 +87,13 @@ class RpmPool(PackagePool):
         indexes = [
             (repository, index)
             for repository in ordered
-            if repository.further is not None and repository.priority >= 0
-            for index in (repository.further("modules"),)
+            if repository.priority >= 0
+            for index in (self._further(repository, "modules"),)
             if index is not None
         ]
         if indexes:
+            names = ", ".join(repository.name for repository, _index in indexes)
+            self.at(f"reading the module metadata of {names}")
             self.modules = Modules(
                 self.solv,
                 self.arch,
@@ -100,6 +102,13 @@ class RpmPool(PackagePool):
                     for repository, index in indexes
                 ],
             )
+
+    def _further(self, repository: RepositoryMetadata, component: str) -> PackageIndex | None:
+        """Return another index of a repository, which may have to be fetched."""
+        if repository.further is None:
+            return None
+        self.at(f"fetching the index {component} of the repository {repository.name!r}", limited=False)
+        return repository.further(component)
 
     def _fill(self, repo: t.Any, repository: RepositoryMetadata, index: PackageIndex) -> None:
         name = f"{index.sha256}.{self.family}"
@@ -311,9 +320,10 @@ class RpmPool(PackagePool):
             return
         self._with_files |= wanted
         for repo, _name, repository in self._repos:
-            index = repository.further("filelists") if repository.further is not None else None
+            index = self._further(repository, "filelists")
             if index is None:
                 continue
+            self.at(f"reading the file lists {index.path} of the repository {repository.name!r}")
             packages = {self._checksum(solvable): solvable for solvable in repo.solvables_iter()}
             for checksum, path in self._owners(index, wanted):
                 if checksum in packages:

@@ -17,6 +17,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.famili
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.graph import DependencyGraph
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.lock import make_lock
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.older import older_versions
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import At
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Selection, listed, requests_of
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.resolver import Resolver
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
@@ -29,6 +30,7 @@ def resolve(
     cache_dir: str | None,
     source_date_epoch: int | None = None,
     warn: t.Callable[[str], None] | None = None,
+    at: At | None = None,
 ) -> Facts:
     """Return the lock of an image: decide which packages it gets.
 
@@ -37,6 +39,7 @@ def resolve(
     :param source_date_epoch: The date of the image; by default that of the newest package, or of the newest
         repository where indexes do not tell when packages were made.
     :param warn: Gets in full sentences what the user should know.
+    :param at: Is told of each step, see M(_resolver.apart).
     :raises ResolveError: Packages are missing, or in conflict.
     """
     resolver: Resolver = resolver_of(document.provider.family)(
@@ -46,7 +49,10 @@ def resolve(
         modules=document.system.modules or (),
     )
     pool = resolver.pool
+    if at is not None:
+        pool.at = at
     pool.load(repositories)
+    pool.at(f"looking for packages that fit together in {pool.searched()}")
     if warn is not None:
         for name, labels in pool.left_out.items():
             warn(

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
@@ -16,6 +17,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool i
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import listed
 
 _PROBLEMS_SHOWN = 5
+# Each reason is looked for in all packages.
+_PROBLEMS_TOLD = 200
 
 
 def install_jobs(pool: PackagePool, solvables: t.Iterable[int]) -> list[t.Any]:
@@ -46,21 +49,22 @@ def explain(pool: PackagePool, jobs: t.Sequence[t.Any], asked: t.Container[int])
 
     :param asked: The packages that were requested.
     """
-    sentences: list[str] = []
     # It owns the problems: it has to live as long as they do.
     solver = _solver(pool, weak=False)
-    for problem in solver.solve(list(jobs)):
-        for rule in problem.findallproblemrules():
-            for info in rule.allinfos():
-                sentence = _sentence(pool, info, asked)
-                if sentence and sentence not in sentences:
-                    sentences.append(sentence)
+    found = dict.fromkeys(filter(None, _reasons(pool, solver.solve(list(jobs)), asked)))
+    sentences = list(found)
     shown = "\n".join(f"- {sentence}" for sentence in sentences[: _PROBLEMS_SHOWN * 4])
     return ResolveError(
         f"The requested packages cannot be installed together:\n{shown}\nRepositories searched: {pool.searched()}.",
         remedy="Take one of the packages in conflict out of the template, or ask for a version that fits.",
         details={"problems": sentences},
     )
+
+
+def _reasons(pool: PackagePool, problems: t.Iterable[t.Any], asked: t.Container[int]) -> t.Iterator[str | None]:
+    infos = (info for problem in problems for rule in problem.findallproblemrules() for info in rule.allinfos())
+    for info in itertools.islice(infos, _PROBLEMS_TOLD):
+        yield _sentence(pool, info, asked)
 
 
 def _sentence(pool: PackagePool, info: t.Any, asked: t.Container[int]) -> str | None:

@@ -36,6 +36,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._resolver.lock i
     read_lock,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.picture import View, dot_of, draw
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import At
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
     Request,
     template_requests,
@@ -253,17 +254,23 @@ class PackageResolve(Stage):
             self.progress.milestone("Packages", f"Using the lock file {self.lock_file}")
             return lock
         # A run that has nothing to do starts sooner without it.
+        from ansible_collections.os_image.composer.plugins.module_utils._resolver.apart import run_apart
         from ansible_collections.os_image.composer.plugins.module_utils._resolver.solution import resolve
 
         repositories = self.repositories()
         count = sum(len(repository.indexes) for repository in repositories)
         self.progress.milestone("Packages", f"Resolving packages against {count} package indexes")
-        lock = resolve(
-            self.document,
-            repositories,
-            cache_dir=os.path.join(self.document.metadata_dir, "solv"),
-            warn=lambda text: self.progress.milestone("Packages", text, level="warn"),
-        )
+
+        def work(at: At) -> Facts:
+            return resolve(
+                self.document,
+                repositories,
+                cache_dir=os.path.join(self.document.metadata_dir, "solv"),
+                warn=lambda text: self.progress.milestone("Packages", text, level="warn"),
+                at=at,
+            )
+
+        lock = run_apart(work, log=self.progress.write)
         before = self._previous_lock()
         if before is not None and not any(package_changes(before, lock).values()):
             # Repositories are published anew every day; an image of the same packages keeps its date.
