@@ -108,3 +108,14 @@ printf 'vault password\n' >"$work/vault-password"
 ansible-vault encrypt --vault-password-file "$work/vault-password" "$work/kiosk.yml" 2>/dev/null
 play --check --vault-password-file "$work/vault-password" || fail "the play failed"
 grep -qF '[testhost] kiosk.yml was not validated: in check mode it is not copied' "$output" || fail "that is not told"
+
+echo "A misspelt variable, and a misspelt tag, are errors"
+if play -e image_build_ovrrides='{}'; then fail "an unknown variable passes"; fi
+grep -qF 'The role os_image.composer.image_build has no variable image_build_ovrrides. What it has is shown by: ' "$output" ||
+    fail "the message does not name the variable"
+if ansible-playbook -i "${INVENTORY:-../../inventory}" ../../../../playbooks/build-image.yml -e target=testhost \
+    --tags resolv,fetch >"$output" 2>&1; then
+    fail "an unknown tag passes"
+fi
+grep -qF 'This playbook has no tag resolv. Its tags are build_host, validate, resolve, ' "$output" ||
+    fail "the message does not name the tag"
