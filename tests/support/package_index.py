@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import pathlib
 import textwrap
@@ -76,6 +77,19 @@ def repository(
         valid_until=None,
         indexes=(PackageIndex(path=str(path), sha256=digest, component="main", arch="amd64", size=len(data)),),
     )
+
+
+def with_components(metadata: RepositoryMetadata, directory: pathlib.Path, **components: str) -> RepositoryMetadata:
+    """Let a repository have components that are not enabled.
+
+    :param components: Stanzas by the name of the component, with underscores in the place of hyphens.
+    """
+    others = {}
+    for key, stanzas in components.items():
+        name = key.replace("_", "-")
+        (index,) = repository(directory, stanzas, name=f"{metadata.name}-{name}").indexes
+        others[name] = lambda index=index: (index,)
+    return dataclasses.replace(metadata, other_components=others)
 
 
 def pool_of(*repositories: RepositoryMetadata, cache_dir: pathlib.Path | None = None) -> DebPool:

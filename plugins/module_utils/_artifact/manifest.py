@@ -16,6 +16,9 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Disk, SystemConfig
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import Repository
 
+# Of Debian and of Ubuntu: what may not be changed, or not be passed on by everybody.
+_UNFREE_COMPONENTS = frozenset({"non-free", "non-free-firmware", "restricted", "multiverse"})
+
 #: Version of the form of the manifest.
 MANIFEST_VERSION = 1
 
@@ -73,6 +76,8 @@ def repository_facts(
             entry["url"] = source.url
         if repository.get("suite"):
             entry["suite"] = repository["suite"]
+        if source is not None and source.components:
+            entry["components"] = list(source.components)
         entry["metadata_digest"] = repository.get("metadata_digest")
         entry["signed_by"] = list(repository.get("signed_by", ()))
         entry["gpgcheck"] = repository.get("gpgcheck", True)
@@ -87,6 +92,20 @@ def repository_facts(
                 "packages were verified."
             )
     return facts, warnings
+
+
+def unfree_packages(packages: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[str]:
+    """Return a warning for each component of the lock's packages that a distribution keeps apart as not free."""
+    names: t.Dict[str, t.List[str]] = {}
+    for package in packages:
+        component = package.get("component", "")
+        if component.rpartition("/")[2] in _UNFREE_COMPONENTS:
+            names.setdefault(component, []).append(package["name"])
+    return [
+        f"The image has packages of the component {component}, which is not free software; look at their licences "
+        f"before you pass it on: {', '.join(sorted(found))}."
+        for component, found in sorted(names.items())
+    ]
 
 
 def described(metadata: t.Mapping[str, t.Any], system: SystemConfig, disk: Disk) -> t.Dict[str, t.Any]:
@@ -163,4 +182,4 @@ def build_manifest(
     return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8") + b"\n"
 
 
-__all__ = ("MANIFEST_VERSION", "Artifact", "build_manifest", "described", "repository_facts")
+__all__ = ("MANIFEST_VERSION", "Artifact", "build_manifest", "described", "repository_facts", "unfree_packages")

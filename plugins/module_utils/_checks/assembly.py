@@ -26,6 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.locate
     LocatedList,
     LocatedMapping,
     Origin,
+    Path,
     from_data,
     origin_of,
 )
@@ -38,7 +39,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.provid
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.references import file_references, find_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.removal import take_out
-from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, findings
+from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, doubles, findings
 from ansible_collections.os_image.composer.plugins.module_utils._template.schema import (
     DEFAULT_TEMPLATE,
     FULL_TEMPLATE,
@@ -47,7 +48,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.schema
     USER_TEMPLATE,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import normalise, translate
-from ansible_collections.os_image.composer.plugins.module_utils._template.validation import fill_defaults, validate
+from ansible_collections.os_image.composer.plugins.module_utils._template.validation import (
+    fill_defaults,
+    nearest,
+    validate,
+)
 
 #: The words that stand for the file of overrides.
 OVERRIDES_NAME = "overrides"
@@ -196,6 +201,9 @@ def assemble(
     skipped = assembler.skipped()
     for path, message in findings(merged, RULES, without=skipped):
         assembler.problems.append(Problem(origin_of(merged, path), message))
+    if "systemConfig.components" not in skipped:
+        for path, message in _unknown_components(merged, provider):
+            assembler.problems.append(Problem(origin_of(merged, path), message))
     if assembler.problems:
         assembler.fail()
     assembler.problems += validate(merged, FULL_TEMPLATE)
@@ -253,6 +261,32 @@ def _without_repositories(template: LocatedMapping, provider: ProviderConfig) ->
             f"{target.os}/{target.dist} brings no package repository, as none of its keys is known for certain. "
             f"Add one with its pkey and fingerprints to packageRepositories; {provider.sources[-1]} shows how.",
         )
+
+
+def _unknown_components(template: LocatedMapping, provider: ProviderConfig) -> t.Iterator[Finding]:
+    """Yield an error for each component that no repository of the provider has, and where its main one is left out."""
+    wanted: t.Sequence[str] = template["systemConfig"].get("components", ())
+    path: Path = ("systemConfig", "components")
+    known = list(dict.fromkeys(name for components in provider.components.values() for name in components))
+    target = f"{provider.target.os}/{provider.target.dist}"
+    if not wanted:
+        return
+    if not known:
+        yield (
+            path,
+            f"No repository that {target} brings has components. Remove the key; repositories of packageRepositories "
+            "have a key component of their own."
+            if provider.data["family"] == "deb"
+            else f"RPM repositories, as {target} has them, have no components. Remove the key.",
+        )
+        return
+    for place, name in doubles(((*path, index), name) for index, name in enumerate(wanted)):
+        yield place, f"The component {name} is named twice. Remove one."
+    for index, name in enumerate(wanted):
+        if name not in known:
+            yield (*path, index), f"The repositories of {target} have no component {name!r}. {nearest(name, known)}"
+    if known[0] not in wanted:
+        yield path, f"Without the component {known[0]}, which all others build upon, nothing can be installed. Add it."
 
 
 def _name_configuration(merged: LocatedMapping, default: LocatedMapping) -> None:

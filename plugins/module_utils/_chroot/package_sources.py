@@ -35,6 +35,7 @@ _NO_SOURCES = (
     "# The repositories that this image was built from are mirrors of its build host, and are not listed here.\n"
     "# Put the sources of your own into /etc/apt/sources.list.d/, see sources.list(5).\n"
 )
+_COMPONENTS = "# Its packages are of the components {}.\n"
 
 
 def public_repositories(repositories: t.Sequence[Repository]) -> list[Repository]:
@@ -106,7 +107,9 @@ def configure_apt(files: TreeFiles, repositories: t.Sequence[Repository]) -> Non
         and not files.read("/etc/apt/sources.list").strip()
         and not files.glob("/etc/apt/sources.list.d", "*")
     ):
-        files.write("/etc/apt/sources.list", _NO_SOURCES)
+        components = list(dict.fromkeys(name for repository in repositories for name in repository.components))
+        more = _COMPONENTS.format(" ".join(components)) if components not in ([], ["main"]) else ""
+        files.write("/etc/apt/sources.list", _NO_SOURCES + more)
 
 
 def render_repo(repository: Repository, keyring: str | None) -> str:

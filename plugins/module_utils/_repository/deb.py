@@ -62,6 +62,7 @@ _NOT_AUTOMATIC = 1
 _UPGRADES = 100
 #: The lists of files that are believed, by the number of hexadecimal digits; the first one that is there counts.
 _DIGESTS: t.Mapping[str, int] = {"SHA256": 64, "SHA512": 128}
+_OF_COMPONENT = re.compile(r"(.+)/binary-[^/]+/Packages(?:\.[a-z0-9]+)?")
 # Smallest transfer first.
 _COMPRESSIONS = (".xz", ".zst", ".lzma", ".gz", ".bz2", "")
 _SUPPORTED = ", ".join(f"Packages{suffix}" for suffix in _COMPRESSIONS)
@@ -295,6 +296,15 @@ class DebRepository(Repository[DebRelease]):
                     "components.",
                 )
             return [found]
+        result = []
+        for component in self.components:
+            present = self._of_component(candidate, component, package_arch)
+            if not present:
+                raise self._no_index(candidate, component, package_arch)
+            result += present
+        return result
+
+    def _of_component(self, candidate: DebCandidate, component: str, package_arch: str) -> list[WantedIndex]:
         release = candidate.release
         architectures = [package_arch]
         # Without this word the indexes of the other architectures have the packages of "all" too.
@@ -302,17 +312,23 @@ class DebRepository(Repository[DebRelease]):
             "No-Support-for-Architecture-all"
         ):
             architectures.append("all")
-        result = []
-        for component in self.components:
-            indexes = [
-                self._choose(candidate, f"{component}/binary-{arch}/Packages", component, arch)
-                for arch in architectures
-            ]
-            present = [index for index in indexes if index is not None]
-            if not present:
-                raise self._no_index(candidate, component, package_arch)
-            result += present
-        return result
+        indexes = [
+            self._choose(candidate, f"{component}/binary-{arch}/Packages", component, arch) for arch in architectures
+        ]
+        return [index for index in indexes if index is not None]
+
+    def other_components(self, candidate: DebCandidate, package_arch: str) -> list[str]:
+        if self.is_flat:
+            return []
+        found = {match[1] for path in candidate.release.files if (match := _OF_COMPONENT.fullmatch(path))}
+        # What Debian's installer is made of is for no installed system.
+        wanted = (name for name in found if name not in self.components and not name.endswith("/debian-installer"))
+        return sorted(name for name in wanted if self._of_component(candidate, name, package_arch))
+
+    def optional(self, candidate: DebCandidate, package_arch: str) -> list[WantedIndex]:
+        """Return the indexes of the components that nobody asked for, to tell which of them has a package."""
+        names = self.other_components(candidate, package_arch)
+        return [index for name in names for index in self._of_component(candidate, name, package_arch)]
 
     def _choose(self, candidate: DebCandidate, path: str, component: str, arch: str) -> WantedIndex | None:
         release = candidate.release

@@ -50,6 +50,8 @@ class RepositoryMetadata:
     :ivar suite_names: What its suite calls itself: C(stable), C(bookworm), C(12.5).
     :ivar module_hotfixes: Its packages are taken whichever streams of modules are active.
     :ivar foreign: Whether it is somebody else's than the provider's.
+    :ivar other_components: What the repository has beside its components: functions that return the indexes of each,
+        verified.
     :ivar further: Returns another index of the same repository, verified, that only few resolutions need; V(None) when
         the repository has no such index.
     """
@@ -70,6 +72,9 @@ class RepositoryMetadata:
     suite_names: tuple[str, ...] = ()
     module_hotfixes: bool = False
     foreign: bool = False
+    other_components: t.Mapping[str, t.Callable[[], tuple[PackageIndex, ...]]] = dataclasses.field(
+        default_factory=dict, compare=False
+    )
     further: t.Callable[[str], PackageIndex | None] | None = dataclasses.field(default=None, compare=False)
 
     @property

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import time
@@ -44,6 +45,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.repo
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import (
     Repository as RepositoryConfig,
 )
+
+# What only makes a message better is worth no more seconds.
+_HINT_TIMEOUT = 60
 
 
 def refresh_repositories(
@@ -114,7 +118,14 @@ def refresh_repositories(
         foreign = _foreign(candidates)
         accepted = iter(
             [
-                _accept(candidate, indexes, completion, foreign=candidate.repository.name in foreign, now=moment)
+                _accept(
+                    candidate,
+                    indexes,
+                    completion,
+                    package_arch=package_arch,
+                    foreign=candidate.repository.name in foreign,
+                    now=moment,
+                )
                 for candidate, indexes in zip(candidates, wanted)
             ]
         )
@@ -211,15 +222,19 @@ def _accept(
     indexes: t.Sequence[WantedIndex],
     completion: _Completion,
     *,
+    package_arch: str,
     foreign: bool,
     now: int,
 ) -> RepositoryMetadata:
     """Keep what was verified as the repository's state, and describe it."""
     repository, release = candidate.repository, candidate.release
-    optional = {index.component: index for index in repository.optional(candidate)}
+    optional: dict[str, list[WantedIndex]] = {}
+    for index in repository.optional(candidate, package_arch):
+        optional.setdefault(index.component, []).append(index)
     progress = completion.progress
     if not completion.offline:
-        used = [os.path.basename(repository.index_path(index)) for index in (*indexes, *optional.values())]
+        every = (*indexes, *(index for group in optional.values() for index in group))
+        used = [os.path.basename(repository.index_path(index)) for index in every]
         if repository.keep(candidate, used):
             prune_indexes(repository, used)
         repository.remember(candidate, now=now)
@@ -233,13 +248,14 @@ def _accept(
             level="warn",
         )
 
+    def group(component: str, timeout: float) -> tuple[PackageIndex, ...]:
+        wanted = optional.get(component, [])
+        with completion.lock(), completion.downloader.within(timeout):
+            completion.fetch([(repository, index) for index in wanted])
+        return tuple(describe_index(repository, index) for index in wanted)
+
     def further(component: str) -> PackageIndex | None:
-        index = optional.get(component)
-        if index is None:
-            return None
-        with completion.lock(), completion.downloader.within(completion.timeout):
-            completion.fetch([(repository, index)])
-        return describe_index(repository, index)
+        return next(iter(group(component, completion.timeout)), None) if component in optional else None
 
     return RepositoryMetadata(
         name=repository.name,
@@ -258,6 +274,10 @@ def _accept(
         suite_names=repository.suite_names(release),
         module_hotfixes=repository.module_hotfixes,
         foreign=foreign,
+        other_components={
+            name: functools.partial(group, name, min(completion.timeout, _HINT_TIMEOUT))
+            for name in repository.other_components(candidate, package_arch)
+        },
         further=further if optional else None,
     )
 

@@ -225,8 +225,12 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         :raises RepositoryError: The repository does not have them.
         """
 
-    def optional(self, candidate: Candidate[ReleaseT]) -> list[WantedIndex]:  # noqa: ARG002
+    def optional(self, candidate: Candidate[ReleaseT], package_arch: str) -> list[WantedIndex]:  # noqa: ARG002
         """Return further indexes that are only fetched when somebody asks for them."""
+        return []
+
+    def other_components(self, candidate: Candidate[ReleaseT], package_arch: str) -> list[str]:  # noqa: ARG002
+        """Return the components that the repository has beside those that were asked for."""
         return []
 
     def check_release(self, release: ReleaseT, *, where: str) -> None:  # noqa: B027

@@ -270,7 +270,7 @@ class RpmRepository(Repository[Repomd]):
             )
         return [self._index(candidate, "primary", data)]
 
-    def optional(self, candidate: Candidate[Repomd]) -> list[WantedIndex]:
+    def optional(self, candidate: Candidate[Repomd], package_arch: str) -> list[WantedIndex]:
         """Return the file lists, as few packages need a file that C(primary) does not name, and the modules."""
         found = [(kind, candidate.release.data.get(kind)) for kind in ("filelists", "modules")]
         return [self._index(candidate, kind, data) for kind, data in found if isinstance(data, _Data)]

@@ -218,6 +218,7 @@ class DebPool(PackagePool):
                 # The field counts units of 1024 bytes.
                 installed_size=int(stanza.get("Installed-Size", "0")) * 1024,
                 source=stanza.get("Source", stanza["Package"]),
+                component=self._sources[self._position(solvable)].index.component,
             )
         except (KeyError, ValueError) as exc:
             raise RepositoryError(

@@ -49,6 +49,10 @@ class DebFinder(Finder):
             found = [self._of_version(solvable, request.version) for solvable in found]
         return [(solvable,) for solvable in found]
 
+    def _missing(self, text: str) -> str:
+        name = re.split(r"[=:/]", text)[0]
+        return (self._kept_out(text, name) if name else "") or super()._missing(text)
+
     def _literal(self, text: str) -> list[int]:
         """Read C(name), C(name:arch), C(name/repository) and C(name=version)."""
         name, _equals, version = text.partition("=")
@@ -88,7 +92,9 @@ class DebFinder(Finder):
         pattern, _equals, version = text.partition("=")
         matching = sorted(fnmatch.filter(self.names, pattern))
         if not matching:
-            raise Refused(f"No package matches the pattern {text!r}.")
+            place = self._pool.elsewhere.place_of(pattern)
+            more = f" Packages that do are in {place}." if place else ""
+            raise Refused(f"No package matches the pattern {text!r}.{more}")
         suffix = f"={version}" if version else ""
         return [number for name in matching for number in self._literal(name + suffix)]
 

@@ -129,6 +129,8 @@ def make_lock(
                     "installed_size": package.installed_size,
                     "source": package.source,
                     "filename": package.filename,
+                    # That of most packages needs no word.
+                    **({"component": package.component} if package.component not in ("", "main") else {}),
                     # Where the repository does not tell, the package itself does.
                     **({"license": package.license} if package.license else {}),
                 }

@@ -27,6 +27,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
     PackageIndex,
     RepositoryMetadata,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.elsewhere import Elsewhere
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.solv_cache import SolvCache
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import DEFAULT_PRIORITY
 
@@ -48,6 +49,7 @@ class Package:
     :ivar installed_size: Bytes.
     :ivar source: The source package, as the family names it.
     :ivar license: The expression that the repository gives; empty where its indexes have none.
+    :ivar component: The component of its repository; empty where that has none.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Package:
     installed_size: int
     source: str
     license: str = ""
+    component: str = ""
 
 
 class Alternative(t.NamedTuple):
@@ -118,6 +121,8 @@ class PackagePool(abc.ABC):
         self._excluded: list[int] = []
         #: What foreign repositories have and may not bring, with the reason, by the name of the repository.
         self.left_out: dict[str, list[str]] = {}
+        #: What the repositories have that is not enabled.
+        self.elsewhere = Elsewhere(())
         self._candidates: dict[str, int | None] = {}
         #: Is told of each step that takes time or could fail.
         self.at: At = _nobody
@@ -169,6 +174,7 @@ class PackagePool(abc.ABC):
 
         :raises RepositoryError: An index is not what libsolv can read.
         """
+        self.elsewhere = Elsewhere(repositories)
         for repository in repositories:
             for index in repository.indexes:
                 self._load_index(repository, index)

@@ -16,7 +16,7 @@ import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import PackagePool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import KEPT_OUT, PackagePool
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import SystemConfig
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import Provider
 
@@ -195,9 +195,23 @@ class Finder(abc.ABC):
                     f"There is no package {text!r}. If the version {name[match.end() :]!r} of "
                     f"{name[: match.start()]!r} is meant, available are: {self._available(versions)}."
                 )
+        place = self._pool.elsewhere.place_of(name)
+        if place:
+            return f"The package {text!r} is in {place}."
         near = difflib.get_close_matches(name, sorted(self._alike(name)), n=3, cutoff=0.75)
         hint = f" Similar names: {listed(near)}." if near else ""
         return f"There is no package {text!r}.{hint}"
+
+    def _kept_out(self, text: str, wanted: str) -> str:
+        """Say that what is asked for is there, and may not be chosen; empty where it is not there."""
+        others = self._pool.kept_out(wanted)
+        excluded = listed(list(dict.fromkeys(repository for _arch, repository, installable in others if installable)))
+        if excluded:
+            return f"The package {text!r} is in {excluded}, but {KEPT_OUT} keeps it out."
+        if others:
+            found = listed([f"{arch} ({repository})" for arch, repository, _installable in others])
+            return f"The package {text!r} is there for another architecture only: {found}."
+        return ""
 
     def _alike(self, name: str) -> t.Iterator[str]:
         # Comparing with every name would take seconds.

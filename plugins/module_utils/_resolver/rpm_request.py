@@ -14,7 +14,6 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.modulemd import Artifact, Stream
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.modules import PLATFORM
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import KEPT_OUT
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
     GLOB,
     Choice,
@@ -309,14 +308,7 @@ class RpmFinder(Finder):
                 f"The package {text!r} is of the module streams {listed(streams)}, which are not active; enable one in "
                 f"systemConfig.modules, or ask for @{streams[-1]}."
             )
-        others = self._pool.kept_out(text)
-        excluded = listed(list(dict.fromkeys(repository for _arch, repository, installable in others if installable)))
-        if excluded:
-            return f"The package {text!r} is in {excluded}, but {KEPT_OUT} keeps it out."
-        if others:
-            found = listed([f"{arch} ({repository})" for arch, repository, _installable in others])
-            return f"The package {text!r} is there for another architecture only: {found}."
-        return super()._missing(text)
+        return self._kept_out(text, text) or super()._missing(text)
 
 
 def module_parts(text: str) -> tuple[str, str, str]:

@@ -118,7 +118,8 @@ def _other_offers(pool: PackagePool, dep: t.Any) -> str:
         text += f"; it is of the module streams {listed(streams)}, which are not active"
     if foreign:
         text += f"; it is there for another architecture only: {foreign}"
-    return text
+    place = "" if text else pool.elsewhere.place_of(name)
+    return f"{text}; it is in {place}" if place else text
 
 
 __all__ = ("explain", "install_jobs", "solution")

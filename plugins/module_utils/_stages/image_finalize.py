@@ -25,6 +25,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.manife
     build_manifest,
     described,
     repository_facts,
+    unfree_packages,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan import ArtifactPlan, plan_image
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.provenance import (
@@ -393,6 +394,7 @@ class ImageFinalize(Stage):
             with open(file["path"], "rb") as stream:
                 files.append(stage.write(_enrolment_name(earlier, file), stream.read()))
         repositories, warnings = repository_facts(lock["repositories"], document.provider.repositories)
+        warnings += unfree_packages(lock["packages"])
         for warning in warnings:
             self.progress.milestone("Artifacts", warning, level="warn")
         if earlier.has_provenance:

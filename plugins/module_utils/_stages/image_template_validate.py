@@ -211,8 +211,9 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
         packages += assembly.provider.verity_packages
     provider["bootloader_packages"] = packages
     added = [PackageRepository.from_data(item) for item in template["packageRepositories"]]
-    replaced = {item.name for item in added}.intersection(entry["name"] for entry in provider["repositories"])
-    repositories = [entry for entry in provider["repositories"] if entry["name"] not in replaced]
+    own = assembly.provider.repositories_with(template["systemConfig"].get("components", ()))
+    replaced = {item.name for item in added}.intersection(entry["name"] for entry in own)
+    repositories = [entry for entry in own if entry["name"] not in replaced]
     for item in added:
         entry = _repository(item, {repository["name"] for repository in repositories})
         # A directory of the build host is its owner's; what takes the place of a provider's repository has its rights.

@@ -280,6 +280,7 @@ class SystemConfig(Part):
     timezone: str
     locale: str
     packages: t.Tuple[str, ...]
+    components: t.Optional[t.Tuple[str, ...]]
     modules: t.Optional[t.Tuple[str, ...]]
     weak_dependencies: bool
     documentation: bool

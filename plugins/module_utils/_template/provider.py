@@ -54,6 +54,7 @@ class ProviderConfig:
     """What the configuration says about the provider of one target.
 
     :ivar data: The C(provider) of C(template.json), without what depends on the template.
+    :ivar components: The components that each repository has, by its name, those that are taken by default first.
     :ivar bootloader_packages: The packages that each bootloader needs.
     :ivar bios_bootloader_packages: Those that it needs in their place where a BIOS starts it.
     :ivar signed_bootloader_packages: Those that it needs beside them where the distribution's signed one is wanted.
@@ -66,6 +67,7 @@ class ProviderConfig:
 
     target: Target
     data: t.Dict[str, t.Any]
+    components: t.Mapping[str, t.Sequence[str]]
     bootloader_packages: t.Mapping[str, t.Sequence[str]]
     bios_bootloader_packages: t.Mapping[str, t.Sequence[str]]
     signed_bootloader_packages: t.Mapping[str, t.Sequence[str]]
@@ -74,6 +76,15 @@ class ProviderConfig:
     directories: t.Tuple[str, ...]
     sources: t.Tuple[str, ...]
     files: t.Mapping[str, str]
+
+    def repositories_with(self, components: t.Sequence[str]) -> t.List[t.Dict[str, t.Any]]:
+        """Return the repositories of C(data) with some components; without any, with those that are the default."""
+        return [
+            {**entry, "components": [name for name in components if name in self.components[entry["name"]]]}
+            if components
+            else entry
+            for entry in self.data["repositories"]
+        ]
 
     def packages_for(self, bootloader: Bootloader) -> t.List[str]:
         """Return the packages that an image needs for its bootloader."""
@@ -193,6 +204,7 @@ def load_provider(config_dir: str, template: LocatedMapping, target: Target) -> 
     return ProviderConfig(
         target=target,
         data=data,
+        components={entry["name"]: [*entry["components"], *entry["otherComponents"]] for entry in repositories},
         bootloader_packages=dict(settings["bootloaderPackages"]),
         bios_bootloader_packages=dict(settings["biosBootloaderPackages"]),
         signed_bootloader_packages=dict(settings["signedBootloaderPackages"]),

@@ -101,6 +101,8 @@ REPOSITORIES_SCHEMA = _closed(
                     "url": _TEXT,
                     "suite": _TEXT,
                     "components": _TEXTS,
+                    # What it has beside them, for systemConfig.components.
+                    "otherComponents": _TEXTS,
                     "priority": _OF_TEMPLATE["priority"],
                     "gpgcheck": _OF_TEMPLATE["gpgcheck"],
                     "repoGpgcheck": _OF_TEMPLATE["repoGpgcheck"],

@@ -780,6 +780,20 @@ SYSTEM_CONFIG = _object(
             "Packages, beside those of the default template.",
             _string("A package.", pattern=_REQUEST, form=_REQUEST_FORM),
         ),
+        # Without a default, which would be in the digest of every image.
+        "components": {
+            "type": "array",
+            "description": "The components of the provider's repositories that packages are taken from, instead of "
+            "those that are the default: main for Debian, all four for Ubuntu. In DEB distributions only; repositories "
+            "of packageRepositories have a key of their own.",
+            "items": _string(
+                "A component.",
+                pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$",
+                form="the name of a component such as non-free-firmware",
+                examples=["non-free-firmware"],
+            ),
+            "examples": [["main", "non-free-firmware"]],
+        },
         "modules": {
             "type": "array",
             "description": "Streams of modules that are enabled in the place of their modules' default ones. In RPM "

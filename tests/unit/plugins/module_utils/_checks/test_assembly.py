@@ -93,6 +93,33 @@ packageRepositories:
     assert "names a file of another host" in found[2][2]
 
 
+@pytest.mark.parametrize(
+    ("target", "components", "expected"),
+    [
+        (
+            "debian/debian12",
+            ["main", "nonfree"],
+            "systemConfig.components[1]: The repositories of debian/debian12 have no component 'nonfree'. Did you mean "
+            "'non-free'?",
+        ),
+        ("debian/debian13", ["main", "universe"], "Known are: main, contrib, non-free, non-free-firmware."),
+        ("ubuntu/ubuntu24", ["main", "non-free-firmware"], "Known are: main, restricted, universe, multiverse."),
+        ("debian/debian12", ["non-free-firmware"], "Without the component main, which all others build upon, nothing"),
+        ("debian/debian12", ["main", "main"], "systemConfig.components[1]: The component main is named twice."),
+        ("wind-river-elxr/elxr12", ["main"], "No repository that wind-river-elxr/elxr12 brings has components."),
+        ("azure-linux/azl3", ["main"], "RPM repositories, as azure-linux/azl3 has them, have no components."),
+        ("debian/debian12", ["main contrib"], "'main contrib' has not the right form: it must be the name of a compon"),
+    ],
+)
+def test_components_are_those_of_the_provider(
+    errors: t.Callable[..., list[str]], target: str, components: list[str], expected: str
+) -> None:
+    system, dist = target.split("/")
+    section = {"os": system, "dist": dist, "arch": "x86_64", "imageType": "raw"}
+    (found,) = errors(target=section, systemConfig={"components": components})
+    assert expected in found
+
+
 def test_the_key_of_a_repository_may_be_a_url_of_this_host(build: Build, tmp_path: pathlib.Path) -> None:
     key = tmp_path / "vendor.asc"
     key.write_text("key")

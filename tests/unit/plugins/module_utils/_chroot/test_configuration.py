@@ -466,6 +466,15 @@ def test_mirrors_never_reach_the_image(files: TreeFiles) -> None:
     lines = files.read("/etc/apt/sources.list").splitlines()
     assert lines
     assert all(line.startswith("#") for line in lines)
+    assert "components" not in "".join(lines)
+
+
+def test_components_of_mirrors_are_told(files: TreeFiles) -> None:
+    files.make_directory("/etc/apt")
+    security = {**MIRROR, "name": "bookworm-security", "components": ["main", "non-free-firmware"]}
+    configure_apt(files, repositories({**MIRROR, "components": ["main", "non-free-firmware", "contrib"]}, security))
+    last = files.read("/etc/apt/sources.list").splitlines()[-1]
+    assert last == "# Its packages are of the components main non-free-firmware contrib."
 
 
 def test_dnf_gets_the_same_repositories(files: TreeFiles, keys: Keys) -> None:

@@ -313,6 +313,33 @@ def test_several_components_and_repositories(site: Site, tmp_path: pathlib.Path)
     assert (result[1].priority, result[1].allow_packages) == (900, ("hel*",))
 
 
+def test_components_that_nobody_asked_for(site: Site) -> None:
+    site.repository.components = ("main", "contrib", "non-free/x", "main/debian-installer")
+    site.repository.add_package("extra", component="contrib")
+    site.repository.publish(site.keys.archive)
+    site.server.requests.clear()
+    metadata = site.refresh()
+    assert [index.component for index in metadata.indexes] == ["main"]
+    assert list(metadata.other_components) == ["contrib", "non-free/x"]
+    assert not [path for path in site.server.paths() if "contrib" in path]
+    # They are fetched when somebody asks, and verified as the others are.
+    with pytest.raises(RepositoryError, match="and this is an offline run: test: contrib/binary-amd64/Packages"):
+        site.refresh(offline=True).other_components["contrib"]()
+    (index,) = metadata.other_components["contrib"]()
+    assert "Package: extra\n" in pathlib.Path(index.path).read_text()
+    assert site.refresh(offline=True).other_components["contrib"]() == (index,)
+    # What the answer is made from is the same as before.
+    assert metadata_fingerprint([site.refresh()]) == metadata_fingerprint([metadata])
+    os.unlink(index.path)
+    for name in os.listdir(site.repository.path("contrib/binary-amd64")):
+        path = pathlib.Path(site.repository.path("contrib/binary-amd64", name))
+        if path.is_file():
+            path.write_bytes(bytes(len(path.read_bytes())))
+    shutil.rmtree(site.repository.path("contrib/binary-amd64/by-hash"), ignore_errors=True)
+    with pytest.raises(RepositoryError, match="contrib"):
+        site.refresh().other_components["contrib"]()
+
+
 @pytest.mark.parametrize("suite", ["./", "/", "deb/", "./deb/amd64/"])
 def test_a_flat_repository(site: Site, suite: str) -> None:
     flat = DebRepository(os.path.join(site.repository.root, "flat"), suite=suite)

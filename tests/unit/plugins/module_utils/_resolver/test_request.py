@@ -6,16 +6,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, ResolveError
+from ansible_collections.os_image.composer.plugins.module_utils._repository.model import PackageIndex
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_request import DebFinder
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_solve import solve
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request, requests_of
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import SystemConfig
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import Provider
-from ansible_collections.os_image.composer.tests.support.package_index import pool_of, repository
+from ansible_collections.os_image.composer.tests.support.package_index import pool_of, repository, with_components
 from ansible_collections.os_image.composer.tests.support.template_data import whole_part, whole_provider
 
 STABLE = """
@@ -57,6 +60,7 @@ STABLE = """
     python3.11
     Version: 3.11.2-6
 """
+MICROCODE = "intel-microcode\nVersion: 3.2"
 BACKPORTS = """
     linux-image-amd64
     Version: 6.12.9-1
@@ -143,6 +147,67 @@ def test_what_cannot_be_had_is_explained(pool: DebPool, text: str, message: str)
     assert str(caught.value).startswith(f"One requested package cannot be had:\n- {message}\n")
     assert "Repositories searched: stable (stable main), stable-backports (stable-backports main)." in str(caught.value)
     assert caught.value.details == {"missing": [text]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "intel-microcode",
+            "The package 'intel-microcode' is in the component non-free-firmware of stable, security, which is not "
+            "enabled: write systemConfig.components: [main, non-free-firmware], or component: main non-free-firmware "
+            "where packageRepositories adds the repository.",
+        ),
+        ("intel-microcode=3.1", "The package 'intel-microcode=3.1' is in the component non-free-firmware of stable, "),
+        ("unrar", "The package 'unrar' is in the component non-free of stable, which is not enabled: write systemConf"),
+        ("both", "The package 'both' is in the component non-free of stable and the component non-free-firmware of s"),
+        ("firmware-nvidia-*", "No package matches the pattern 'firmware-nvidia-*'. Packages that do are in the comp"),
+        ("intel-microcod", "There is no package 'intel-microcod'."),
+        ("firmware-two", ""),
+    ],
+)
+def test_a_package_of_a_component_that_is_not_enabled(text: str, message: str, tmp_path: pathlib.Path) -> None:
+    stable = with_components(
+        repository(tmp_path, STABLE),
+        tmp_path,
+        non_free="unrar\n\nboth",
+        non_free_firmware="intel-microcode\nVersion: 3.1\n\nfirmware-nvidia-gsp\n\nboth",
+    )
+    security = with_components(repository(tmp_path, "openssl", name="security"), tmp_path, non_free_firmware=MICROCODE)
+    finder = DebFinder(pool_of(stable, security))
+    if not message:
+        finder.select([Request(text, "system")])
+        return
+    with pytest.raises(ResolveError) as caught:
+        finder.select([Request(text, "system")])
+    assert str(caught.value).partition("\n- ")[2].startswith(message)
+
+
+def test_what_needs_a_package_of_another_component_is_explained(tmp_path: pathlib.Path) -> None:
+    stable = repository(tmp_path, "app\nDepends: intel-microcode (>= 3)")
+    pool = pool_of(with_components(stable, tmp_path, non_free_firmware=MICROCODE))
+    wanted = pool.candidate("app")
+    assert wanted is not None
+    with pytest.raises(ResolveError) as caught:
+        solve(pool, [wanted])
+    assert "which no repository has; it is in the component non-free-firmware of stable, which is not" in str(
+        caught.value
+    )
+
+
+def test_components_that_cannot_be_had_are_not_told(tmp_path: pathlib.Path) -> None:
+    def fail() -> tuple[PackageIndex, ...]:
+        raise RepositoryError("Package indexes are not in the cache, and this is an offline run.")
+
+    offline = dataclasses.replace(repository(tmp_path, STABLE), other_components={"non-free-firmware": fail})
+    with pytest.raises(ResolveError, match=r"\n- There is no package 'intel-microcode'\.\n"):
+        DebFinder(pool_of(offline)).select([Request("intel-microcode", "system")])
+
+
+def test_packages_that_a_repository_may_not_bring_are_told(tmp_path: pathlib.Path) -> None:
+    pool = pool_of(repository(tmp_path, "tool\n\nother", allow_packages=["other"]))
+    with pytest.raises(ResolveError, match="The package 'tool' is in stable, but allowPackages, excludePackages, "):
+        DebFinder(pool).select([Request("tool", "system")])
 
 
 def test_all_that_is_missing_is_told_at_once(pool: DebPool) -> None:

@@ -293,6 +293,21 @@ def test_manifest(finished_build: FinishedBuild) -> None:
         assert word not in text
 
 
+def test_packages_that_are_not_free_are_told(finished_build: FinishedBuild) -> None:
+    for package, component in zip(finished_build.packages, ("non-free-firmware", "universe", "non-free-firmware")):
+        package["component"] = component
+    finished_build.write_documents()
+    result = _run(finished_build)
+    manifest = json.loads(pathlib.Path(result["manifest"]).read_text())
+    first, _universe, last = [package["name"] for package in finished_build.packages]
+    (warning,) = manifest["warnings"]
+    assert warning == (
+        "The image has packages of the component non-free-firmware, which is not free software; look at their licences "
+        f"before you pass it on: {', '.join(sorted((first, last)))}."
+    )
+    assert warning in pathlib.Path(finished_build.directory.build_log).read_text()
+
+
 def test_bills_of_materials(finished_build: FinishedBuild) -> None:
     finished_build.artifacts = [{"type": "raw", "compression": "gz"}, {"type": "qcow2"}]
     finished_build.config = {"sbom": {"cyclonedx": True, "files": True}}

@@ -177,6 +177,29 @@ def test_a_repository_of_the_provider_can_be_replaced(run: Run, tmp_path: pathli
     assert not any(entry.get("foreign") for entry in repositories)
 
 
+@pytest.mark.parametrize(
+    ("target", "wanted", "components"),
+    [
+        ("debian/debian12", None, ("main",)),
+        ("debian/debian12", ["main", "non-free-firmware"], ("main", "non-free-firmware")),
+        ("debian/debian13", ["contrib", "main", "non-free", "non-free-firmware"], ()),
+        ("ubuntu/ubuntu24", None, ("main", "restricted", "universe", "multiverse")),
+        ("ubuntu/ubuntu26", ["main", "universe"], ()),
+    ],
+)
+def test_components_of_the_provider(
+    run: Run, target: str, wanted: list[str] | None, components: tuple[str, ...]
+) -> None:
+    system, dist = target.split("/")
+    target_section = {"os": system, "dist": dist, "arch": "x86_64", "imageType": "raw"}
+    config = {"systemConfig": {"components": wanted}} if wanted else {}
+    document = document_of(run(target=target_section, **config))
+    found = {repository.components for repository in document.provider.repositories}
+    assert found == {components or tuple(wanted or ())}
+    # It is part of the image which components were used; that others are known is not.
+    assert "otherComponents" not in json.dumps(document.provider_data)
+
+
 def test_repositories_without_suites(run: Run) -> None:
     url = "https://packages.example.org/"
     given = [("./", url), ("/", f"{url}deb"), ("debian12/x86_64/", url), ("./", "https://vendor.example.com")]
