@@ -62,6 +62,8 @@ _NOT_AUTOMATIC = 1
 _UPGRADES = 100
 #: The lists of files that are believed, by the number of hexadecimal digits; the first one that is there counts.
 _DIGESTS: t.Mapping[str, int] = {"SHA256": 64, "SHA512": 128}
+# More components than these are nobody's, and would take long to look through.
+_OTHERS = 32
 _OF_COMPONENT = re.compile(r"(.+)/binary-[^/]+/Packages(?:\.[a-z0-9]+)?")
 # Smallest transfer first.
 _COMPRESSIONS = (".xz", ".zst", ".lzma", ".gz", ".bz2", "")
@@ -323,7 +325,7 @@ class DebRepository(Repository[DebRelease]):
         found = {match[1] for path in candidate.release.files if (match := _OF_COMPONENT.fullmatch(path))}
         # What Debian's installer is made of is for no installed system.
         wanted = (name for name in found if name not in self.components and not name.endswith("/debian-installer"))
-        return sorted(name for name in wanted if self._of_component(candidate, name, package_arch))
+        return sorted(name for name in wanted if self._of_component(candidate, name, package_arch))[:_OTHERS]
 
     def optional(self, candidate: DebCandidate, package_arch: str) -> list[WantedIndex]:
         """Return the indexes of the components that nobody asked for, to tell which of them has a package."""

@@ -31,6 +31,7 @@ class Elsewhere:
     def __init__(self, repositories: t.Sequence[RepositoryMetadata]) -> None:
         self._repositories = repositories
         self._names: dict[tuple[str, str], frozenset[str]] = {}
+        self._unreachable: set[str] = set()
 
     def place_of(self, pattern: str) -> str:
         """Say where a package is, as the rest of a sentence that begins with "It is in"; empty where nobody knows.
@@ -55,13 +56,14 @@ class Elsewhere:
 
     def _names_in(self, repository: RepositoryMetadata, component: str) -> frozenset[str]:
         key = (repository.name, component)
-        if key not in self._names:
+        if key not in self._names and repository.name not in self._unreachable:
             try:
                 indexes = repository.other_components[component]()
                 self._names[key] = frozenset(name for index in indexes for name in _names(index))
             except (ComposerError, OSError):
-                self._names[key] = frozenset()
-        return self._names[key]
+                # A server that does not answer is not waited for again.
+                self._unreachable.add(repository.name)
+        return self._names.get(key, frozenset())
 
 
 def _names(index: PackageIndex) -> t.Iterator[str]:
