@@ -57,8 +57,33 @@ def repository(
     date: int = 1_700_000_000,
 ) -> RepositoryMetadata:
     """Make a repository with one index."""
+    return repository_of(
+        directory,
+        index_text(stanzas).encode(),
+        name=name,
+        priority=priority,
+        allow_packages=allow_packages,
+        exclude_packages=exclude_packages,
+        foreign=foreign,
+        base_url=base_url,
+        date=date,
+    )
+
+
+def repository_of(
+    directory: pathlib.Path,
+    data: bytes,
+    *,
+    name: str = "stable",
+    priority: int = 500,
+    allow_packages: t.Sequence[str] = (),
+    exclude_packages: t.Sequence[str] = (),
+    foreign: bool = False,
+    base_url: str = "http://mirror.example.org/debian",
+    date: int = 1_700_000_000,
+) -> RepositoryMetadata:
+    """Make a repository whose index has these bytes."""
     path = directory / f"{name}.Packages"
-    data = index_text(stanzas).encode()
     path.write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
     return RepositoryMetadata(

@@ -125,14 +125,17 @@ def rpm_repository(
     asked: list[str] | None = None,
     modules: str | None = None,
     module_hotfixes: bool = False,
+    primary: str | None = None,
 ) -> RepositoryMetadata:
     """Make a repository.
 
     :param asked: Gets the name of each further index that somebody asks for.
     :param modules: The content of its modules.yaml.
+    :param primary: The content of its primary index, in the place of what C(packages) gives.
     """
     indexes = {}
-    for kind, text in {**index_texts(packages), **({} if modules is None else {"modules": modules})}.items():
+    others = {kind: text for kind, text in (("modules", modules), ("primary", primary)) if text is not None}
+    for kind, text in {**index_texts(packages), **others}.items():
         path = directory / f"{name}.{kind}"
         path.write_text(text)
         digest = hashlib.sha256(text.encode()).hexdigest()

@@ -604,9 +604,12 @@ def day(seconds: int) -> str:
         return f"{seconds} s after 1970"
 
 
-def quote_path(path: str) -> str:
-    """Quote what must not stand in the path of a URL."""
-    return urllib.parse.quote(path, safe="/~:+@=,!$&'()*;")
+def quote_path(path: str, *, keep: str = "") -> str:
+    """Quote what must not stand in the path of a URL.
+
+    :param keep: Characters that stay; C(%) in a path that is quoted already.
+    """
+    return urllib.parse.quote(path, safe=f"/~:+@=,!$&'()*;{keep}")
 
 
 __all__ = (

@@ -28,7 +28,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
     PackageIndex,
     RepositoryMetadata,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import quote_path
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.mentions import Mentions
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.package_form import (
+    location_problem,
+    shortened,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import (
     Alternative,
     Clause,
@@ -58,7 +63,13 @@ _FIELD = re.compile(rb"^([A-Za-z-]+): (.*(?:\n[ \t].*)*)$", re.MULTILINE)
 _PROVIDES = re.compile(rb"^Provides: .*\n?(?:[ \t].*\n?)*", re.MULTILINE)
 _PROVIDED = re.compile(rb"\s*([^\s(:]+)\s*((?:\(.*\))?)", re.DOTALL)
 
+_DIGITS = re.compile(r"[0-9]{1,18}")
+
 Stanza = t.Dict[str, str]
+
+
+class NotARelationError(Exception):
+    """A dependency is not written as one; its text is that of the error."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,43 +209,47 @@ class DebPool(PackagePool):
                     names.append(name)
         return names
 
-    def package(self, solvable: int) -> Package:
-        """Read the whole stanza of a package.
-
-        :raises RepositoryError: The stanza has no digest or size; nobody can verify such a package.
-        """
+    def _package(self, solvable: int) -> Package:
+        """Read the whole stanza of a package."""
         stanza = self.stanza(solvable)
         repository = self.repository(solvable)
         try:
-            return Package(
-                name=stanza["Package"],
-                version=stanza["Version"],
-                arch=stanza["Architecture"],
-                repository=repository,
-                url=f"{repository.base_url}/{stanza['Filename']}",
-                filename=_filename(stanza["Package"], stanza["Version"], stanza["Architecture"]),
-                size=int(stanza["Size"]),
-                sha256=stanza["SHA256"].lower(),
-                # The field counts units of 1024 bytes.
-                installed_size=int(stanza.get("Installed-Size", "0")) * 1024,
-                source=stanza.get("Source", stanza["Package"]),
-                component=self._sources[self._position(solvable)].index.component,
-            )
-        except (KeyError, ValueError) as exc:
-            raise RepositoryError(
-                f"The repository {repository.name!r} describes the package {self.label(solvable)} without a usable "
-                f"{exc.args[0] if isinstance(exc, KeyError) else 'size'}.",
-                remedy="Such a package cannot be verified; take it from another repository.",
-            ) from exc
+            name, version, arch = stanza["Package"], stanza["Version"], stanza["Architecture"]
+            place, sha256 = stanza["Filename"], stanza["SHA256"].lower()
+            # The field counts units of 1024 bytes.
+            size, installed_size = _number(stanza["Size"]), _number(stanza.get("Installed-Size") or "0") * 1024
+        except KeyError as exc:
+            raise self._unusable(solvable, f"without a usable {exc.args[0]}") from exc
+        except ValueError as exc:
+            raise self._unusable(solvable, f"with the size '{shortened(str(exc))}', which is no number") from exc
+        problem = location_problem(place)
+        if problem:
+            raise self._unusable(solvable, f"with the file name '{shortened(place)}', {problem}")
+        return Package(
+            name=name,
+            version=version,
+            arch=arch,
+            repository=repository,
+            url=f"{repository.base_url}/{quote_path(place, keep='%')}",
+            filename=_filename(name, version, arch),
+            size=size,
+            sha256=sha256,
+            installed_size=installed_size,
+            source=stanza.get("Source", name),
+            component=self._sources[self._position(solvable)].index.component,
+        )
 
     # -- relations
 
     def alternative(self, relation: str) -> Alternative:
-        """Return what satisfies a relation as libsolv writes it: C(name), C(name:any), C(name >= version)."""
+        """Return what satisfies a relation as libsolv writes it: C(name), C(name:any), C(name >= version).
+
+        :raises NotARelationError: It is not written as one.
+        """
         if relation not in self._alternatives:
             match = _RELATION.fullmatch(relation)
             if match is None:
-                raise RepositoryError(f"The dependency {relation!r} is not written as a relation.")
+                raise NotARelationError(shortened(relation))
             dep = self.pool.Dep(match["name"])
             if match["arch"] == "any":
                 dep = self.pool.Dep(f"{match['name']}{_ANY}")
@@ -275,13 +290,16 @@ class DebPool(PackagePool):
 
     def _clauses_of(self, solvable: int, *fields: str) -> list[Clause]:
         stanza = self.stanza(solvable)
-        return [
-            self._clause(text)
-            for field in fields
-            if field in stanza
-            for text in stanza[field].split(",")
-            if text and not text.isspace()
-        ]
+        try:
+            return [
+                self._clause(text)
+                for field in fields
+                if field in stanza
+                for text in stanza[field].split(",")
+                if text and not text.isspace()
+            ]
+        except NotARelationError as exc:
+            raise self._unusable(solvable, f"with the dependency '{exc}', which is not written as one") from exc
 
     def _clause(self, text: str) -> Clause:
         if text not in self._clauses:
@@ -328,6 +346,16 @@ def _with_any(data: bytes) -> bytes:
     return b"\n\n".join(stanzas)
 
 
+def _number(text: str) -> int:
+    """Read a number of bytes.
+
+    :raises ValueError: It is none; its text is that of the error.
+    """
+    if not _DIGITS.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
+
+
 def _filename(name: str, version: str, arch: str) -> str:
     return f"{name}_{version.replace(':', '%3a')}_{arch}.deb"
 
@@ -361,8 +389,8 @@ def normal_relation(text: str) -> str:
     """Write a relation of a control file as libsolv does: C(name (>= 1) [amd64]) becomes C(name >= 1)."""
     match = _CONTROL_RELATION.match(text)
     if match is None:
-        raise RepositoryError(f"The dependency {text.strip()!r} is not written as a relation.")
+        raise NotARelationError(shortened(text.strip()))
     return match[1] + (f" {match[2]} {match[3]}" if match[2] else "")
 
 
-__all__ = ("DebPool", "Stanza", "normal_relation", "parse_stanza")
+__all__ = ("DebPool", "NotARelationError", "Stanza", "normal_relation", "parse_stanza")

@@ -12,8 +12,7 @@ from __future__ import annotations
 import fnmatch
 import re
 
-from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
-from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool, NotARelationError
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import KEPT_OUT
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import (
     GLOB,
@@ -120,7 +119,7 @@ class DebFinder(Finder):
         try:
             providers = self._providers(name)
             fitting = self._providers(f"{name} = {version}") if version else providers
-        except RepositoryError:
+        except NotARelationError:
             return []
         if origin:
             fitting = [number for number in fitting if self._comes_from(number, origin)]

@@ -17,16 +17,17 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import R
 from ansible_collections.os_image.composer.plugins.module_utils._io import parse_json
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.graph import DependencyGraph
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.package_form import (
+    DIGEST,
+    FILENAME,
+    NAME,
+    VERSION,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import PackagePool
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import REASONS
 
 DOCUMENT = "packages.lock.json"
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-# What ends up in file names, URLs, and arguments of programs.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*")
-_VERSION = re.compile(r"[A-Za-z0-9.+:~^_-]+")
-_FILENAME = re.compile(r"[A-Za-z0-9%.+~^_-]+\.(?:deb|rpm)")
 _SHOWN = 3
 
 # Of modules and their streams.
@@ -65,14 +66,14 @@ _LOCK_FORM: Form = {
 _REPOSITORY_FORM: Form = {
     "name": _is_text,
     "url": _is_text,
-    "metadata_digest": _matches(_DIGEST),
+    "metadata_digest": _matches(DIGEST),
     "signed_by": _is_texts,
 }
 _PACKAGE_FORM: Form = {
-    "name": _matches(_NAME),
-    "version": _matches(_VERSION),
-    "arch": _matches(_NAME),
-    "sha256": _matches(_DIGEST),
+    "name": _matches(NAME),
+    "version": _matches(VERSION),
+    "arch": _matches(NAME),
+    "sha256": _matches(DIGEST),
     "size": _is_number,
     "url": _is_text,
     "repository": _is_text,
@@ -81,7 +82,7 @@ _PACKAGE_FORM: Form = {
     "layer": lambda value: value in (0, 1),
     "installed_size": _is_number,
     "source": _is_text,
-    "filename": _matches(_FILENAME),
+    "filename": _matches(FILENAME),
 }
 
 

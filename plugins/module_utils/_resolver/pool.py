@@ -22,12 +22,14 @@ import functools
 import re
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
     PackageIndex,
     RepositoryMetadata,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.elsewhere import Elsewhere
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.package_form import problems, shortened
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.solv_cache import SolvCache
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import DEFAULT_PRIORITY
 
@@ -140,11 +142,44 @@ class PackagePool(abc.ABC):
         :raises RepositoryError: It is not what libsolv can read.
         """
 
-    @abc.abstractmethod
     def package(self, solvable: int) -> Package:
         """Return all that the repository says about a package.
 
-        :raises RepositoryError: It does not say enough; nobody can verify such a package.
+        :raises RepositoryError: It does not say enough, so that nobody can verify the package; or something that no
+            package can have.
+        """
+        package = self._package(solvable)
+        problem = next(
+            problems(
+                name=package.name,
+                version=package.version,
+                arch=package.arch,
+                filename=package.filename,
+                sha256=package.sha256,
+                sizes=(package.size, package.installed_size),
+            ),
+            None,
+        )
+        if problem is not None:
+            raise self._unusable(solvable, problem)
+        return package
+
+    def _unusable(self, solvable: int, problem: str) -> RepositoryError:
+        """Return the error about a package that cannot be had.
+
+        :param problem: The end of a sentence.
+        """
+        name = self.repository(solvable).name
+        return RepositoryError(
+            f"The repository {name!r} describes the package {self.label(solvable)} {problem}.",
+            remedy="Take the package from another repository, and tell the maintainers of this one.",
+        )
+
+    @abc.abstractmethod
+    def _package(self, solvable: int) -> Package:
+        """Read what the repository says about a package.
+
+        :raises RepositoryError: It does not say enough.
         """
 
     @abc.abstractmethod
@@ -304,11 +339,11 @@ class PackagePool(abc.ABC):
 
     def label(self, solvable: int) -> str:
         """Return name and version, for messages."""
-        return f"{self.name(solvable)} {self.version(solvable)}"
+        return f"{shortened(self.name(solvable))} {shortened(self.version(solvable))}"
 
     def shown(self, dep: t.Any) -> str:
-        """Return a dependency as people write it."""
-        return t.cast(str, dep.str())
+        """Return a dependency as people write it, as long as they read it."""
+        return shortened(t.cast(str, dep.str()))
 
     def _position(self, solvable: int) -> int:
         """Return the number of a package's index."""

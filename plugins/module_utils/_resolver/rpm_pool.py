@@ -29,6 +29,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import quote_path
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.modulemd import Artifact, read_modules
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.modules import PLATFORM, Modules
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.package_form import (
+    base_problem,
+    location_problem,
+    shortened,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import (
     Alternative,
     Clause,
@@ -48,6 +53,7 @@ _PACKAGE_ID = re.compile(rb"pkgid=[\"']([0-9a-f]+)[\"']")
 _WHATPROVIDES_WITH_DISABLED = 12
 # How deep a rich dependency of a request may be.
 _NESTED = 20
+_CREDENTIALS = re.compile(r"//[^/]*@")
 _BASE_MODULE = "base-module("
 _FILE_LISTS_HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<filelists xmlns="http://linux.duke.edu/metadata/filelists">\n'
@@ -384,7 +390,7 @@ class RpmPool(PackagePool):
 
     # -- packages
 
-    def package(self, solvable: int) -> Package:
+    def _package(self, solvable: int) -> Package:
         """Read what libsolv has kept of a package."""
         found = self.solvable(solvable)
         repository = self.repository(solvable)
@@ -394,18 +400,24 @@ class RpmPool(PackagePool):
         size = found.lookup_num(self.solv.SOLVABLE_DOWNLOADSIZE)
         if checksum is None or checksum.typestr() != "sha256" or not location or not size:
             missing = "location" if not location else "SHA-256 checksum" if size else "size"
-            raise RepositoryError(
-                f"The repository {repository.name!r} describes the package {self.label(solvable)} without a usable "
-                f"{missing}.",
-                remedy="Such a package cannot be verified; take it from another repository.",
-            )
-        base_url = found.lookup_str(self.solv.SOLVABLE_MEDIABASE) or repository.base_url
+            raise self._unusable(solvable, f"without a usable {missing}")
+        base_url = found.lookup_str(self.solv.SOLVABLE_MEDIABASE)
+        for what, text, problem in (
+            ("location", location, location_problem(location)),
+            (
+                "xml:base",
+                _CREDENTIALS.sub("//", base_url or ""),
+                base_problem(base_url, repository.base_url) if base_url else "",
+            ),
+        ):
+            if problem:
+                raise self._unusable(solvable, f"with the {what} '{shortened(text)}', {problem}")
         return Package(
             name=name,
             version=version,
             arch=arch,
             repository=repository,
-            url=f"{base_url.rstrip('/')}/{quote_path(location)}",
+            url=f"{(base_url or repository.base_url).rstrip('/')}/{quote_path(location)}",
             filename=f"{name}-{version.rpartition(':')[2]}.{arch}.rpm",
             size=size,
             sha256=checksum.hex(),

@@ -190,7 +190,7 @@ def test_an_empty_index_is_no_error(tmp_path: pathlib.Path) -> None:
 
 def test_a_package_without_digest_is_refused(tmp_path: pathlib.Path) -> None:
     pool = pool_of(repository(tmp_path, "app\nSize: many"))
-    with pytest.raises(RepositoryError, match=r"'stable' describes the package app 1\.0-1 without a usable size"):
+    with pytest.raises(RepositoryError, match=r"'stable' describes the package app 1\.0-1 with the size 'many'"):
         pool.package(candidate(pool, "app"))
 
 
