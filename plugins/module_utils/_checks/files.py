@@ -26,6 +26,18 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.rule i
 
 SUBJECT = Subject("Files, commands and scripts")
 
+# What the build empties at its end, beside the mount points of virtual file systems.
+_EMPTIED = (
+    "/tmp",  # noqa: S108
+    "/var/tmp",  # noqa: S108
+    "/var/cache/apt/archives",
+    "/var/cache/dnf",
+    "/var/cache/libdnf5",
+    "/var/cache/tdnf",
+    "/var/cache/yum",
+    "/var/lib/apt/lists",
+)
+
 # What is different on each machine, and is made at its first boot.
 _IDENTITIES = re.compile(
     r"/(etc/machine-id|var/lib/dbus/machine-id|etc/ssh/ssh_host_[a-z0-9]+_key(\.pub)?|var/lib/systemd/random-seed)\Z"
@@ -98,6 +110,12 @@ def final_paths_are_sound(template: LocatedMapping) -> t.Iterator[Finding]:
             yield path, f"{value} lies below {parent}, to which a file goes too. Change one of them."
         elif virtual:
             yield path, f"{value} would not stay in the image, as {virtual} is empty there. Use another directory."
+        elif enclosing(resolved(value), _EMPTIED):
+            yield (
+                path,
+                f"{value} would not stay in the image, as the build empties {enclosing(resolved(value), _EMPTIED)}. "
+                "Use another directory, or let systemd-tmpfiles make it at boot (tmpfiles.d).",
+            )
         elif enclosing(value, mounted_places(template)):
             yield (
                 path,

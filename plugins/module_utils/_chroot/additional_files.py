@@ -13,6 +13,7 @@ import os
 import stat
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.homes import homes, make_parents
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import AdditionalFile
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
@@ -24,6 +25,7 @@ def install_additional_files(files: TreeFiles, entries: t.Sequence[AdditionalFil
     :param entries: The template's C(systemConfig.additionalFiles).
     :raises ChrootError: A file is missing, an owner does not exist, or the path cannot be.
     """
+    known = homes(files)
     for entry in entries:
         local, final = entry.local, entry.final
         try:
@@ -44,6 +46,7 @@ def install_additional_files(files: TreeFiles, entries: t.Sequence[AdditionalFil
             # Who may write the original does not matter in the image; whether it is a program does.
             wanted = int(entry.mode, 8) if entry.mode else stat.S_IMODE(mode) & 0o755
             with open(local, "rb") as source:
+                make_parents(files, final, known)
                 files.copy(source, final, mode=wanted, uid=uid, gid=gid)
         except OSError as exc:
             raise ChrootError(

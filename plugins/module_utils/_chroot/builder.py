@@ -21,6 +21,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.configur
     configure,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.families import installer_of
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.host_name import (
+    LOCALHOST,
+    PLACEHOLDER,
+    NamedLayerError,
+    named,
+    require_nameless,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
     Generator,
     InitramfsSettings,
@@ -107,13 +114,13 @@ class TreeBuilder:
             self._progress.milestone("Chroot", reusing)
         return layer, found
 
-    def _sandbox(self, root: str, epoch: int) -> Sandbox:
-        return Sandbox(root, self._runner, source_date_epoch=epoch)
+    def _sandbox(self, root: str, epoch: int, hostname: str = LOCALHOST) -> Sandbox:
+        return Sandbox(root, self._runner, source_date_epoch=epoch, hostname=hostname)
 
-    def _installer(self, root: str, epoch: int) -> Installer:
+    def _installer(self, root: str, epoch: int, hostname: str = LOCALHOST) -> Installer:
         return self._family(
             root,
-            self._sandbox(root, epoch),
+            self._sandbox(root, epoch, hostname),
             arch=self._document.provider.package_arch,
             newest=epoch,
             workers=self._workers,
@@ -211,37 +218,71 @@ class TreeBuilder:
     def _package_layer(self, chrootenv: Layer) -> Layer:
         packages = self._packages[1]
         epoch = self._date(self._packages[0], packages)
-        digest = digest_of(
-            {
-                "layer": "packages",
-                "version": LAYER_VERSION,
-                "below": chrootenv.digest,
-                "packages": [[package.name, package.version, package.arch, package.sha256] for package in packages],
-                "scripts": self._document.fingerprint(self._config["scripts"]["preInstall"]),
-                "date": epoch,
-                **self._layer_inputs(packages),
-            }
-        )
+        inputs = {
+            "layer": "packages",
+            "version": LAYER_VERSION,
+            "below": chrootenv.digest,
+            "packages": [[package.name, package.version, package.arch, package.sha256] for package in packages],
+            "scripts": self._document.fingerprint(self._config["scripts"]["preInstall"]),
+            "date": epoch,
+            **self._layer_inputs(packages),
+        }
+        name = self._system.hostname or LOCALHOST
+        # Scripts may do this or that on a host of this name, which nobody could see from what they leave.
+        shared = None if self._system.scripts.pre_install else self._nameless_layer(chrootenv, packages, epoch, inputs)
+        if shared is not None:
+            return shared
+
+        def build(draft: Draft) -> None:
+            self._progress.milestone("Chroot", f"Installing {len(packages)} packages on the host {name}")
+            self._install_packages(draft, chrootenv, packages, epoch, name)
+
+        digest = digest_of({**inputs, "host name": name})
+        return self._get_or_build("packages", digest, build, newest=epoch, reusing=_reusing(packages))[0]
+
+    def _nameless_layer(
+        self, chrootenv: Layer, packages: list[LockedPackage], epoch: int, inputs: Facts
+    ) -> Layer | None:
+        """Return the layer of packages that are configured in the same way on all hosts; V(None) when these are not."""
+        digest = digest_of({**inputs, "host name": None})
+        # That they are not is remembered by an empty layer.
+        known = digest_of({"layer": "host name", "of": digest})
+        if self.store.find(known) is not None:
+            return None
 
         def build(draft: Draft) -> None:
             self._progress.milestone("Chroot", f"Installing {len(packages)} packages")
-            self._install_packages(draft, chrootenv, packages, epoch)
+            self._install_packages(draft, chrootenv, packages, epoch, PLACEHOLDER)
+            require_nameless(TreeFiles(draft.root))
 
-        reusing = f"Reusing the layer of {len(packages)} packages"
-        return self._get_or_build("packages", digest, build, newest=epoch, reusing=reusing)[0]
+        try:
+            return self._get_or_build("packages", digest, build, newest=epoch, reusing=_reusing(packages))[0]
+        except NamedLayerError as exc:
+            self._progress.milestone(
+                "Chroot", f"{exc.path} is made of the host name, so the packages are configured for this one"
+            )
+        self.store.get_or_build("host name", known, lambda draft: None, newest=epoch)
+        return None
 
-    def _install_packages(self, draft: Draft, chrootenv: Layer, packages: list[LockedPackage], epoch: int) -> None:
+    def _install_packages(
+        self, draft: Draft, chrootenv: Layer, packages: list[LockedPackage], epoch: int, hostname: str
+    ) -> None:
         for again in (False, True):
             with RootTree([chrootenv.root]).mounted(upper=draft.root, work=draft.work) as root:
-                installer = self._installer(root, epoch)
+                files = TreeFiles(root)
+                installer = self._installer(root, epoch, hostname)
                 installer.verify(packages)
-                with self._family.forbidden_services(root):
-                    scripts = self._system.scripts.pre_install
-                    run_scripts(self._sandbox(root, epoch), scripts, moment="preInstall", progress=self._progress)
-                if not packages or self._install(installer, packages, again=again):
+                is_done = not packages
+                with named(files, hostname):
+                    with self._family.forbidden_services(root):
+                        sandbox, scripts = self._sandbox(root, epoch, hostname), self._system.scripts.pre_install
+                        run_scripts(sandbox, scripts, moment="preInstall", progress=self._progress)
+                    if packages:
+                        is_done = self._install(installer, packages, again=again)
+                if is_done:
                     everything = [*self._packages[0], *packages]
                     installer.check({package.name: package for package in everything})
-                    clean_up(TreeFiles(root), self._family.leftovers)
+                    clean_up(files, self._family.leftovers)
                     return
             _empty(draft.root)
             _empty(draft.work)
@@ -269,7 +310,7 @@ class TreeBuilder:
             with tree.mounted(upper=draft.root, work=draft.work) as root:
                 configure(
                     root,
-                    self._sandbox(root, self._epoch),
+                    self._sandbox(root, self._epoch, self._system.hostname or LOCALHOST),
                     self._system,
                     self._usable_repositories(),
                     family=self._family,
@@ -339,6 +380,10 @@ class TreeBuilder:
     @staticmethod
     def _protection_inputs(generator: type[Generator], protection: Protection, settings: InitramfsSettings) -> Facts:
         return {"files": dict(generator.protection_files(protection)), "state": settings.state_fs_type}
+
+
+def _reusing(packages: t.Sequence[LockedPackage]) -> str:
+    return f"Reusing the layer of {len(packages)} packages"
 
 
 def _empty(directory: str) -> None:

@@ -23,9 +23,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup 
     generate_host_keys_at_boot,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardening import check_hardening, harden
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.host_name import host_files
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Installer, Repositories
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.localization import set_locale, set_timezone
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.network import configure_network, host_files
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.network import configure_network
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_configurations, run_scripts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.services import set_up_services

@@ -88,21 +88,4 @@ def configure_network(files: TreeFiles, network: Network) -> tuple[list[str], li
     return units, warnings
 
 
-def host_files(hostname: str) -> dict[str, str]:
-    """Return the files that hold the host's own name, by path."""
-    short = hostname.split(".", 1)[0]
-    names = f"{hostname} {short}" if short != hostname else hostname
-    return {
-        "/etc/hostname": f"{hostname}\n",
-        "/etc/hosts": (
-            "127.0.0.1 localhost\n"
-            f"127.0.1.1 {names}\n"
-            "\n"
-            "::1 localhost ip6-localhost ip6-loopback\n"
-            "ff02::1 ip6-allnodes\n"
-            "ff02::2 ip6-allrouters\n"
-        ),
-    }
-
-
-__all__ = ("configure_network", "host_files", "network_file_name", "render_network")
+__all__ = ("configure_network", "network_file_name", "render_network")

@@ -60,6 +60,7 @@ class Sandbox:
     :param runner: Starts the sandbox and logs what the commands say.
     :param source_date_epoch: What C(SOURCE_DATE_EPOCH) tells the commands.
     :param environment: More variables for all commands.
+    :param hostname: What the host is called for them.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class Sandbox:
         *,
         source_date_epoch: int,
         environment: t.Mapping[str, str] | None = None,
+        hostname: str = "localhost",
     ) -> None:
         self.root = root
+        self._hostname = hostname
         self._runner = runner
         self._environment = {**ENVIRONMENT, "SOURCE_DATE_EPOCH": str(source_date_epoch), **(environment or {})}
 
@@ -126,7 +129,7 @@ class Sandbox:
         made = self._share_resolver(contents, mounts) if network else None
         spec = {
             "root": self.root,
-            "hostname": "localhost",
+            "hostname": self._hostname,
             "network": _connection() if network else None,
             "environment": {**self._environment, **(environment or {})},
             "binds": mounts,

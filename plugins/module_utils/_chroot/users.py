@@ -46,15 +46,21 @@ def account_commands(
     """
     commands = []
     known = set(groups)
+    own = {user.name for user in users}.difference(existing)
     for user in users:
         for group in user.groups:
-            if group not in known and group != user.name:
+            # A user's own group has the user's number; others leave it to the users.
+            if group not in known and group not in own:
                 known.add(group)
-                commands.append(f"groupadd -- {shlex.quote(group)}")
+                commands.append(f"groupadd --system -- {shlex.quote(group)}")
+    joined = []
     for user in sorted(users, key=lambda user: user.uid is None):
         name = user.name
         options: list[str] = []
-        wanted = list(user.groups)
+        wanted = [group for group in user.groups if group in known]
+        later = [group for group in user.groups if group not in wanted and group != name]
+        if later:
+            joined.append(shlex.join(["usermod", "--append", "--groups", ",".join(dict.fromkeys(later)), "--", name]))
         if user.sudo and name != "root" and sudo_group:
             wanted.append(sudo_group)
         if name in existing:
@@ -76,9 +82,10 @@ def account_commands(
             if wanted:
                 options += ["--groups", ",".join(dict.fromkeys(wanted))]
             commands.append(shlex.join(["useradd", *options, "--", name]))
+            known.add(name)
         if user.password_max_age is not None:
             commands.append(shlex.join(["chage", "--maxdays", str(user.password_max_age), "--", name]))
-    return commands
+    return [*commands, *joined]
 
 
 def create_users(files: TreeFiles, sandbox: Sandbox, users: t.Sequence[User]) -> None:

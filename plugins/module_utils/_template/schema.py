@@ -481,7 +481,7 @@ USER = _object(
             "maximum": 99999,
         },
         "groups": _list(
-            "Groups beside the user's own; those that do not exist are made.",
+            "Groups beside the user's own; those that do not exist are made, with numbers for system groups.",
             _string("A group.", pattern=_USER, form=_USER_FORM),
         ),
         "sudo": _boolean("Whether the user may run everything by sudo.", default=False),
@@ -568,7 +568,11 @@ ADDITIONAL_FILE = _object(
     "A file that is copied into the image.",
     {
         "local": _string("The file: " + _LOCAL_FORM + ".", minLength=1),
-        "final": _string("Its path in the image.", pattern=_ABSOLUTE, form=_ABSOLUTE_FORM),
+        "final": _string(
+            "Its path in the image. Directories above it are made; those in a home directory belong to the user.",
+            pattern=_ABSOLUTE,
+            form=_ABSOLUTE_FORM,
+        ),
         "mode": _string(
             "Its permissions; by default those that the file has, without those for writing by others.",
             pattern=r"^[0-7]{3,4}$",

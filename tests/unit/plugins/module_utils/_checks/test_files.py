@@ -32,6 +32,9 @@ WRONG: list[tuple[Part, str]] = [
     (files("/a/../b"), "additionalFiles[0].final: The path '/a/../b' must name a file, without //, . and .. in it."),
     (files("/a/"), "must name a file"),
     (files("/proc/x"), "/proc/x would not stay in the image, as /proc is empty there."),
+    (files("/tmp/x"), "/tmp/x would not stay in the image, as the build empties /tmp."),
+    (files("/var/tmp/a/b"), "/var/tmp/a/b would not stay in the image, as the build empties /var/tmp."),
+    (files("/var/lib/apt/lists/x"), "would not stay in the image, as the build empties /var/lib/apt/lists."),
     (files("/var/run/x"), "/var/run/x would not stay in the image, as /run is empty there."),
     (
         files("/srv/cache/x/y") | {"disk": {"mounts": [{"fsType": "tmpfs", "mountPoint": "/srv/cache"}]}},
@@ -60,7 +63,9 @@ WRONG: list[tuple[Part, str]] = [
 ]
 
 RIGHT: Right = {
-    "final_paths_are_sound": [files("/a", "/a.b", "/lib/x", "/usr/library/x", "/boot/efi.txt", "/etc/fstab")],
+    "final_paths_are_sound": [
+        files("/a", "/a.b", "/lib/x", "/usr/library/x", "/boot/efi.txt", "/etc/fstab", "/var/tmp.d/x")
+    ],
     "files_are_for_all_machines": [files("/etc/ssh/ssh_config", "/etc/machine-info", "/etc/ssh/sshd_config.d/x.conf")],
     "files_do_not_replace_settings": [files("/etc/hostname.d/x", "/etc/motd", "/etc/passwd-policy")],
     "file_modes_are_narrow": [files("/a", mode="0775"), files("/a", mode="1755"), files("/a")],

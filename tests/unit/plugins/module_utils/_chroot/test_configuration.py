@@ -17,10 +17,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.cleanup 
     generate_host_keys_at_boot,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb import DebInstaller
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.host_name import host_files
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.localization import set_locale, set_timezone
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.network import (
     configure_network,
-    host_files,
     network_file_name,
     render_network,
 )
@@ -105,7 +105,7 @@ def test_new_accounts_in_the_order_of_the_template() -> None:
         {"name": "adam", "home": "/srv/adam"},
     )
     assert account_commands(users, existing={"root": 0}, groups=["root", "adm"], sudo_group="sudo") == [
-        "groupadd -- new",
+        "groupadd --system -- new",
         "useradd --create-home --home-dir /home/zoe --shell /bin/sh --user-group --groups adm,new,sudo -- zoe",
         "chage --maxdays 90 -- zoe",
         "useradd --create-home --home-dir /srv/adam --shell /bin/bash --user-group -- adam",
@@ -116,6 +116,16 @@ def test_accounts_of_packages_are_changed_and_not_made() -> None:
     users = accounts({"name": "www-data", "groups": ["adm"], "shell": "/bin/sh"}, {"name": "root", "sudo": True})
     assert account_commands(users, existing={"www-data": 33, "root": 0}, groups=["adm"], sudo_group="sudo") == [
         "usermod --append --groups adm --shell /bin/sh -- www-data"
+    ]
+
+
+def test_a_group_that_another_user_has_as_the_own_one_is_left_to_that() -> None:
+    users = accounts({"name": "a", "groups": ["b", "adm", "a"]}, {"name": "b", "groups": ["backup"]})
+    assert account_commands(users, existing={"backup": 34}, groups=["adm"]) == [
+        "groupadd --system -- backup",
+        "useradd --create-home --home-dir /home/a --shell /bin/bash --user-group --groups adm -- a",
+        "useradd --create-home --home-dir /home/b --shell /bin/bash --user-group --groups backup -- b",
+        "usermod --append --groups b -- a",
     ]
 
 

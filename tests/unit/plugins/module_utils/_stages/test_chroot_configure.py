@@ -162,6 +162,44 @@ def test_another_host_name_makes_the_configuration_again_and_nothing_else(image:
         assert (root / "etc/made").read_text() == "made\n"
 
 
+MAIL = Deb(
+    "mail",
+    control={
+        "postinst": "#!/bin/sh\nset -e\nread -r name < /proc/sys/kernel/hostname\n"
+        'grep "$name" /etc/hosts > /etc/mailname\ncat /etc/hostname >> /etc/mailname\n'
+    },
+)
+
+
+def test_packages_that_write_the_host_name_down_are_configured_for_it(image: Image) -> None:
+    image.add(MAIL)
+    image.config["hostname"] = "mx.example.org"
+    first = image.run()
+    with image.tree() as root:
+        assert (root / "etc/mailname").read_text() == "127.0.1.1 mx.example.org mx\nmx.example.org\n"
+        assert (root / "etc/hosts").read_text().count("mx.example.org") == 1
+    log = pathlib.Path(image.build.build_log)
+    assert "/etc/mailname is made of the host name, so the packages are configured for this one" in log.read_text()
+    image.config["hostname"] = "short"
+    second = image.run()
+    assert remade(first, second) == NAMES[1:]
+    with image.tree() as root:
+        assert (root / "etc/mailname").read_text() == "127.0.1.1 short\nshort\n"
+    # It is known by now that they do.
+    assert log.read_text().count("is made of the host name") == 1
+    image.config["hostname"] = "mx.example.org"
+    assert digests(image.run()) == digests(first)
+
+
+def test_packages_on_a_host_without_a_name(image: Image) -> None:
+    image.add(Deb("mail", control={"postinst": "#!/bin/sh\ncat /proc/sys/kernel/hostname > /etc/mailname\n"}))
+    image.config["hostname"] = ""
+    image.run()
+    with image.tree() as root:
+        assert (root / "etc/mailname").read_text() == "localhost\n"
+        assert not (root / "etc/hostname").exists()
+
+
 def test_security_is_part_of_the_configuration(image: Image) -> None:
     first = image.run()
     image.config["security"] = {"hardening": ["sysctl", "coredumps"]}
@@ -297,7 +335,7 @@ def test_a_layer_that_somebody_worked_in_is_made_again(image: Image) -> None:
 def test_scripts_run_at_their_moments(image: Image) -> None:
     image.config["scripts"] = {
         "preInstall": [
-            {"name": "early", "inline": "ls /boot > /etc/early 2>&1 || true; cat /etc/hostname >> /etc/early"}
+            {"name": "early", "inline": "ls /boot > /etc/early 2>&1 || true; cat /etc/hostname >> /etc/early; false"}
         ],
         "postInstall": [{"name": "late", "inline": "cat /etc/hostname > /etc/late; ls /boot >> /etc/late"}],
     }
@@ -309,6 +347,7 @@ def test_scripts_run_at_their_moments(image: Image) -> None:
     image.run()
     with image.tree() as root:
         assert "vmlinuz" not in (root / "etc/early").read_text()
+        assert (root / "etc/early").read_text().endswith("first\n")
         assert (root / "etc/late").read_text() == "first\nvmlinuz-6.1\n"
 
 
