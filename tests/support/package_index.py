@@ -39,7 +39,8 @@ def index_text(stanzas: str) -> str:
         fields.setdefault("Filename", f"pool/{name}_{fields['Version'].partition(':')[2] or fields['Version']}.deb")
         fields.setdefault("Size", "1000")
         fields.setdefault("Installed-Size", "10")
-        fields.setdefault("SHA256", sha256)
+        if "SHA512" not in fields:
+            fields.setdefault("SHA256", sha256)
         texts.append("".join(f"{key}: {value}\n" for key, value in fields.items()))
     return "\n".join(texts)
 

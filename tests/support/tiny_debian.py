@@ -78,6 +78,7 @@ class Deb:
 
     :ivar files: Contents by path; V(None) for a directory, and C(-> target) for a symbolic link.
     :ivar control: Control files by name, such as C(postinst).
+    :ivar edit_control: Brings the control file into another form.
     :ivar devices: Major and minor numbers of character devices by path.
     """
 
@@ -88,6 +89,7 @@ class Deb:
     version: str = "1.0-1"
     modes: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     devices: t.Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    edit_control: t.Callable[[bytes], bytes] = bytes
 
     def build(
         self, directory: pathlib.Path, *, tree: pathlib.Path | None = None, compression: str = "xz"
@@ -121,7 +123,8 @@ class Deb:
             "Description": f"{self.name}\n A package of a test.",
             **self.fields,
         }
-        (meta / "control").write_text("".join(f"{key}: {value}\n" for key, value in fields.items()))
+        text = "".join(f"{key}: {value}\n" for key, value in fields.items())
+        (meta / "control").write_bytes(self.edit_control(text.encode()))
         for name, content in self.control.items():
             (meta / name).write_text(content)
             if content.startswith("#!"):

@@ -26,6 +26,7 @@ import zlib
 
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
+from ansible_collections.os_image.composer.plugins.module_utils._repository.deb822 import control_text
 
 TAR_BLOCK = 512
 _READ = 1 << 17
@@ -222,7 +223,7 @@ def parse_control(text: str) -> dict[str, str]:
     """
     fields: dict[str, str] = {}
     name = ""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line[:1] in (" ", "\t"):
             if not name:
                 raise DebFormatError("A paragraph of control data begins with a line that continues nothing.")
@@ -247,7 +248,9 @@ class DebArchive:
         try:
             self._read_directory()
             self.control = self._read_control()
-            self.fields = parse_control(self.control["control"].data.decode("utf-8"))
+            #: What dpkg's database has of it.
+            self.paragraph = control_text(self.control["control"].data).strip("\n")
+            self.fields = parse_control(self.paragraph)
             self._check_names()
         except (EOFError, OSError, ValueError, KeyError, zlib.error, lzma.LZMAError) as exc:
             self.close()

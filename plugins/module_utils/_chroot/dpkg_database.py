@@ -130,8 +130,7 @@ class DpkgDatabase:
             conffiles = archive.conffiles()
             if "md5sums" not in archive.control:
                 self._files.write(f"{_INFO}/{stem}.md5sums", self._md5sums(package.paths, conffiles))
-            paragraph = archive.control["control"].data.decode("utf-8").strip("\n")
-            paragraph += "\nStatus: install ok unpacked"
+            paragraph = archive.paragraph + "\nStatus: install ok unpacked"
             if conffiles:
                 paragraph += "\nConffiles:\n" + "\n".join(
                     f" {path} newconffile {flag}".rstrip() for path, flag in conffiles.items()

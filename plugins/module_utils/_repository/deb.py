@@ -111,7 +111,7 @@ class LooseDebs:
         def stanza(name: str) -> str:
             path = os.path.join(directory, name)
             done = runner.run([program, "--field", path], check=False)
-            fields = done.text.strip("\n")
+            fields = b"".join(canonical([done.stdout])).decode("utf-8").strip("\n")
             match = re.search(r"^Architecture: *(\S+)$", fields, re.MULTILINE)
             if done.rc or match is None or "\n\n" in fields:
                 reason = done.error_text.strip().rpartition("error: ")[2] or "it has no Architecture"

@@ -117,6 +117,13 @@ def read_paragraph(data: bytes) -> t.Dict[str, str]:
     return fields
 
 
+def control_text(data: bytes) -> str:
+    """Return a package's C(control) as text: as it is, unless it has one of the odd forms that dpkg takes too."""
+    names = [line.partition(b":")[0] for line in data.split(b"\n") if b":" in line and line[:1] not in (b" ", b"\t")]
+    odd = b"\r" in data or any(_SPELLINGS.get(name.rstrip().lower(), name) != name for name in names)
+    return (data if _is_utf8(data) and not odd else _canonical(data)).decode("utf-8")
+
+
 def is_true(value: str) -> bool:
     """Read a flag as apt's StringToBool does."""
     return value.lower().encode("utf-8") in _TRUE
@@ -156,4 +163,4 @@ def _utf8(line: bytes) -> bytes:
     return line if _is_utf8(line) else line.decode("latin-1").encode("utf-8")
 
 
-__all__ = ("canonical", "is_true", "read_paragraph")
+__all__ = ("canonical", "control_text", "is_true", "read_paragraph")

@@ -215,7 +215,9 @@ class DebPool(PackagePool):
         repository = self.repository(solvable)
         try:
             name, version, arch = stanza["Package"], stanza["Version"], stanza["Architecture"]
-            place, sha256 = stanza["Filename"], stanza["SHA256"].lower()
+            place = stanza["Filename"]
+            sha512 = _sha512(stanza) if "SHA512" in stanza and "SHA256" not in stanza else ""
+            sha256 = "" if sha512 else stanza["SHA256"].lower()
             # The field counts units of 1024 bytes.
             size, installed_size = _number(stanza["Size"]), _number(stanza.get("Installed-Size") or "0") * 1024
         except KeyError as exc:
@@ -234,6 +236,7 @@ class DebPool(PackagePool):
             filename=_filename(name, version, arch),
             size=size,
             sha256=sha256,
+            sha512=sha512,
             installed_size=installed_size,
             source=stanza.get("Source", name),
             component=self._sources[self._position(solvable)].index.component,
@@ -356,6 +359,17 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def _sha512(stanza: Stanza) -> str:
+    """Return a digest that decides where the file is fetched to begin with.
+
+    :raises KeyError: It is none.
+    """
+    digest = stanza["SHA512"].lower()
+    if not re.fullmatch(r"[0-9a-f]{128}", digest):
+        raise KeyError("SHA512")
+    return digest
+
+
 def _filename(name: str, version: str, arch: str) -> str:
     return f"{name}_{version.replace(':', '%3a')}_{arch}.deb"
 
@@ -375,7 +389,7 @@ def parse_stanza(data: bytes) -> Stanza:
     """Read one stanza of deb822; continuation lines are joined to their field by a newline."""
     stanza: Stanza = {}
     field = ""
-    for line in data.decode("utf-8", errors="replace").splitlines():
+    for line in data.decode("utf-8", errors="replace").split("\n"):
         if line[:1] in (" ", "\t"):
             if field:
                 stanza[field] += "\n" + line.strip()

@@ -121,6 +121,8 @@ def make_lock(
                     "version": package.version,
                     "arch": package.arch,
                     "sha256": package.sha256,
+                    # Until the file itself tells the other one.
+                    **({} if package.sha256 else {"sha512": package.sha512}),
                     "size": package.size,
                     "url": package.url,
                     "repository": package.repository.name,

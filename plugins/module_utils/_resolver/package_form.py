@@ -41,7 +41,7 @@ def _shown(text: str) -> str:
 
 
 def problems(
-    *, name: str, version: str, arch: str, filename: str, sha256: str, sizes: t.Sequence[int]
+    *, name: str, version: str, arch: str, filename: str, sha256: str | None, sizes: t.Sequence[int]
 ) -> t.Iterator[str]:
     """Say what a package cannot have, as the ends of sentences that begin with its name.
 
@@ -57,7 +57,7 @@ def problems(
             yield f"with the {word} {_shown(text)}, which cannot be one"
     if len(filename) > _LONGEST:
         yield f"with a name and a version of {len(filename)} characters, and no file can have more than {_LONGEST}"
-    if not DIGEST.fullmatch(sha256):
+    if sha256 is not None and not DIGEST.fullmatch(sha256):
         yield f"with the SHA-256 checksum {_shown(sha256)}, which is none"
     for number in sizes:
         if not 0 <= number < _MOST_BYTES:

@@ -50,6 +50,7 @@ class Package:
     :ivar filename: The name of its file in the package cache.
     :ivar installed_size: Bytes.
     :ivar source: The source package, as the family names it.
+    :ivar sha256: Its digest; empty where the repository has its SHA-512 alone.
     :ivar license: The expression that the repository gives; empty where its indexes have none.
     :ivar component: The component of its repository; empty where that has none.
     """
@@ -66,6 +67,7 @@ class Package:
     source: str
     license: str = ""
     component: str = ""
+    sha512: str = ""
 
 
 class Alternative(t.NamedTuple):
@@ -155,7 +157,8 @@ class PackagePool(abc.ABC):
                 version=package.version,
                 arch=package.arch,
                 filename=package.filename,
-                sha256=package.sha256,
+                # In the place of the one there may be another, which was looked at.
+                sha256=None if package.sha512 else package.sha256,
                 sizes=(package.size, package.installed_size),
             ),
             None,

@@ -109,16 +109,16 @@ class PackageResolve(Stage):
         prefix = self._resolver.pool_type.kernel_prefix
         return template_requests(self.document.provider, self.document.system, kernel_prefix=prefix)
 
+    def _downloader(self, known: Mirrors) -> Downloader:
+        return Downloader(
+            workers=self.options.workers, limits=self.limits, proxies=known.proxies, log=self.progress.debug
+        )
+
     def repositories(self) -> list[RepositoryMetadata]:
         """Return the verified metadata; refreshed once in the life of the stage."""
         if self._repositories is None:
             known = Mirrors(self.mirrors)
-            with Downloader(
-                workers=self.options.workers,
-                limits=self.limits,
-                proxies=known.proxies,
-                log=self.progress.debug,
-            ) as downloader:
+            with self._downloader(known) as downloader:
                 self._repositories = refresh_repositories(
                     self._resolver.repository_type,
                     self.document.provider.repositories,
@@ -271,11 +271,29 @@ class PackageResolve(Stage):
             )
 
         lock = run_apart(work, log=self.progress.write)
+        self._learn_digests(lock)
         before = self._previous_lock()
         if before is not None and not any(package_changes(before, lock).values()):
             # Repositories are published anew every day; an image of the same packages keeps its date.
             lock["source_date_epoch"] = before["source_date_epoch"]
         return lock
+
+    def _learn_digests(self, lock: Facts) -> None:
+        """Fetch the packages of which the repositories tell no SHA-256."""
+        # Nothing of that is needed for most repositories.
+        if not any("sha512" in package for package in lock["packages"]):
+            return
+        from ansible_collections.os_image.composer.plugins.module_utils._cache.digests import learn_digests
+        from ansible_collections.os_image.composer.plugins.module_utils._cache.packages import PackageCache
+
+        with self._downloader(Mirrors(self.mirrors)) as downloader:
+            learn_digests(
+                lock["packages"],
+                PackageCache(self.document.package_cache),
+                who=self.name,
+                lock_timeout=self.options.lock_timeout,
+                downloader=None if self.offline or self.options.check_mode else downloader,
+            )
 
     def _given_lock(self) -> Facts:
         """Read the lock that the user gives, and check that it is one for this template."""

@@ -29,7 +29,7 @@ LIMITS = {
     "image_template_copy": 40,
     "image_template_validate": 615,
     "pkg_fetch": 240,
-    "pkg_resolve": 565,
+    "pkg_resolve": 585,
 }
 
 

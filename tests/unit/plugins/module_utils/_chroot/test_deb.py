@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -154,6 +155,34 @@ def test_a_layer_is_what_dpkg_makes(bench: Bench) -> None:
     assert sorted(scripts[0]) == sorted(scripts[1])
     assert "/var/lib/dpkg/tmp.ci/preinst install daemon preinst" in scripts[0]
     assert any("postinst triggered named" in line for line in scripts[0])
+
+
+# What dpkg takes of those who write packages by other programs than its own.
+CONTROL_FORMS: t.Mapping[str, t.Callable[[bytes], bytes]] = {
+    "lines of Windows": lambda data: data.replace(b"\n", b"\r\n"),
+    "lower case": lambda data: re.sub(rb"(?m)^[\w-]+(?=:)", lambda match: match[0].lower(), data),
+    "upper case": lambda data: re.sub(rb"(?m)^[\w-]+(?=:)", lambda match: match[0].upper(), data),
+    "tabs": lambda data: re.sub(rb"(?m)^([\w-]+): ", rb"\1:\t", data),
+    "blanks": lambda data: re.sub(rb"(?m)^([\w-]+): ", rb"\1 :  ", data),
+    "Latin-1": lambda data: data.replace(b"Nobody", b"Jos\xe9"),
+    "separators of lines": lambda data: data.replace(b" A package", " A\u2028Package: \x85 \x0b x".encode()),
+}
+
+
+@pytest.mark.parametrize("form", CONTROL_FORMS)
+def test_every_form_of_control_data_that_dpkg_takes(bench: Bench, form: str) -> None:
+    below = bench.chroot("below", directly=True)
+    library, daemon = (dataclasses.replace(deb, edit_control=CONTROL_FORMS[form]) for deb in PACKAGES[1:])
+    packages = bench.build(PACKAGES[0], library, daemon)
+    ours = bench.layer("ours", below, packages, directly=True)
+    theirs = bench.layer("theirs", below, packages, directly=False)
+    found, expected = described(ours), described(theirs)
+    differing = [path for path in {*found, *expected} if found.get(path) != expected.get(path)]
+    # dpkg writes the bytes that it has read; here they are characters.
+    assert differing in ([], ["var/lib/dpkg/status"])
+    encoding = "latin-1" if form == "Latin-1" else "utf-8"
+    read = (theirs / "var/lib/dpkg/status").read_bytes().decode(encoding).replace("\r", "")
+    assert (ours / "var/lib/dpkg/status").read_bytes().decode() == read
 
 
 def test_dpkg_itself_finds_nothing_wrong(bench: Bench) -> None:

@@ -32,6 +32,7 @@ from ansible_collections.os_image.composer.tests.support.deb_repository import D
 from ansible_collections.os_image.composer.tests.support.rpm_repository import build_package, sign_package
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
 from ansible_collections.os_image.composer.tests.support.template_data import repositories
+from ansible_collections.os_image.composer.tests.support.tiny_debian import Deb
 
 
 class Loose:
@@ -176,6 +177,26 @@ def test_debs_of_other_architectures_are_left_out(tmp_path: pathlib.Path) -> Non
     resolver = DebResolver(arch="amd64", cache_dir=None)
     resolver.pool.load([loose.refresh()])
     assert resolver.pool.names() == {"app", "data"}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda data: data.replace(b"\n", b"\r\n"),
+        bytes.lower,
+        lambda data: data.replace(b": ", b":\t"),
+        lambda data: data.replace(b"Nobody", b"Jos\xe9"),
+    ],
+    ids=["lines of Windows", "lower case", "tabs", "Latin-1"],
+)
+def test_control_data_of_loose_debs_in_every_form_that_dpkg_takes(
+    tmp_path: pathlib.Path, edit: t.Callable[[bytes], bytes]
+) -> None:
+    loose = Loose(DebResolver, tmp_path)
+    loose.directory.mkdir()
+    for name, fields in (("app", {"Depends": "lib (>= 1)"}), ("lib", {})):
+        Deb(name, fields=fields, edit_control=edit).build(loose.directory)
+    assert [package.name for package in loose.resolve("app")] == ["app", "lib"]
 
 
 def test_the_signatures_of_loose_rpms_count(tmp_path: pathlib.Path, keys: Keys) -> None:

@@ -50,7 +50,7 @@ def _rpm(directory: pathlib.Path, old: str, new: str) -> Package:
         ("Installed-Size: 10", "Installed-Size: -5", "with the size '-5', which is no number"),
         ("Installed-Size: 10", "Installed-Size: 99999999999", "with the size 102399999998976, which no package has"),
         ("SHA256: ", "SHA256: x", "with the SHA-256 checksum 'x"),
-        ("SHA256: ", "SHA512: ", "without a usable SHA256"),
+        ("SHA256: ", "SHA512: ", "without a usable SHA512"),
         ("Filename: ", "X-Filename: ", "without a usable Filename"),
         ("Filename: ", "Filename: /", "with the file name '/pool/hello_1.0-1.deb', which is not below the repository"),
         ("Filename: pool", "Filename: pool/..", "which leads out of the repository"),

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 import typing as t
@@ -265,6 +266,56 @@ def test_a_failure_keeps_the_last_lock(build: Build) -> None:
     with pytest.raises(ResolveError, match="There is no package 'nothing'"):
         build.run()
     assert build.lock() == before
+
+
+def _with_sha512_alone(build: Build) -> tuple[pathlib.Path, bytes]:
+    """Let the repository describe one package by its SHA-512 alone; return its file, which is not there yet."""
+    content = b"the package"
+    index = f"""
+    {INDEX.strip()}
+
+    only
+    SHA512: {hashlib.sha512(content).hexdigest()}
+    Size: {len(content)}
+    """
+    site = build.directory / "site"
+    (site / "pool").mkdir(parents=True)
+    build.repositories[:] = [repository(build.directory, index, base_url=f"file://{site}")]
+    build.packages.append("only")
+    return site / "pool" / "only_1.0-1.deb", content
+
+
+def test_a_package_with_sha512_alone_is_fetched_for_its_digest(build: Build) -> None:
+    path, content = _with_sha512_alone(build)
+    path.write_bytes(content)
+    build.run()
+    (package,) = (entry for entry in build.lock()["packages"] if entry["name"] == "only")
+    assert package["sha256"] == hashlib.sha256(content).hexdigest()
+    assert "sha512" not in package
+    cached = build.directory / "cache/pkgCache/debian-debian12-x86_64" / package["filename"]
+    assert cached.read_bytes() == content
+    # From now on no network is needed.
+    path.unlink()
+    assert build.run(offline=True)["changed"] is False
+    assert build.run(offline=True, check=True)["changed"] is False
+
+
+@pytest.mark.parametrize("content", [b"the packagE", b"short"])
+def test_another_file_than_that_with_the_sha512_is_refused(build: Build, content: bytes) -> None:
+    path, _content = _with_sha512_alone(build)
+    path.write_bytes(content)
+    with pytest.raises(RepositoryError, match=r"The package only 1\.0-1 \(amd64\) could not be downloaded"):
+        build.run()
+    assert not (build.directory / "build" / "packages.lock.json").exists()
+
+
+def test_without_a_network_the_packages_with_sha512_alone_are_named(build: Build) -> None:
+    path, content = _with_sha512_alone(build)
+    path.write_bytes(content)
+    with pytest.raises(RepositoryError, match=r"SHA-512 alone are not in the package cache .*: only 1\.0-1\. Run"):
+        build.run(offline=True)
+    assert build.run(check=True)["rebuild_reason"].startswith("The package metadata has to be fetched first: Packages")
+    assert [path.name for path in (build.directory / "cache/pkgCache/debian-debian12-x86_64").iterdir()] == ["metadata"]
 
 
 def test_a_given_lock_is_used_as_it_is(build: Build) -> None:
