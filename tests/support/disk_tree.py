@@ -143,6 +143,9 @@ def compose(
     kernel_version: str = "",
     epoch: int = EPOCH,
     build_digest: str = BUILD_DIGEST,
+    family: str = "deb",
+    is_signed: bool = False,
+    own_files: t.Collection[str] = (),
     protection: Protection | None = None,
 ) -> Composed:
     """Compose a disk in C(directory)."""
@@ -167,6 +170,9 @@ def compose(
             use_signed=use_signed,
             timeout=timeout,
             default=default,
+            family=family,
+            is_signed=is_signed,
+            own_files=own_files,
             protection=protection,
         ),
         epoch=epoch,

@@ -19,12 +19,18 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import EspStaging
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import Kernel
+from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel_updates import (
+    UpdateFile,
+    UpdateFiles,
+    immutable_files,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._bootloader import (
     BOOT_TYPES,
     BOOTLOADERS,
     EFI,
     bootloaders_that,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import version_key
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
@@ -49,6 +55,10 @@ class BootContext:
     :ivar use_uki: Whether unified kernel images are wanted.
     :ivar use_signed: Whether the distribution's signed programs are wanted.
     :ivar timeout: Seconds that the menu is shown; V(None) leaves it to the bootloader.
+    :ivar family: Of the packages in the tree: V(deb) or V(rpm).
+    :ivar wanted: The version of the kernel to boot first, or its beginning, when the template names one.
+    :ivar is_signed: Whether what the firmware starts is signed with keys that machines do not have.
+    :ivar is_immutable: Whether the root file system is never written to, so that no kernel can be installed.
     :ivar runner: Runs programs.
     :ivar scratch: A directory for temporary files.
     """
@@ -62,6 +72,10 @@ class BootContext:
     use_uki: bool
     use_signed: bool
     timeout: int | None
+    family: str
+    wanted: str
+    is_signed: bool
+    is_immutable: bool
     runner: CommandRunner
     scratch: str
 
@@ -69,6 +83,16 @@ class BootContext:
     def files(self) -> TreeFiles:
         """The files of the tree."""
         return TreeFiles(self.tree)
+
+    @property
+    def pinned(self) -> str:
+        """The version of the kernel that stays the default when newer ones are installed; empty when none does.
+
+        The beginning of a version stands for the newest of that series, as long as no other series is newer.
+        """
+        first = self.kernels[0].version
+        newest = max(self.kernels, key=lambda kernel: version_key(kernel.version)).version
+        return first if self.wanted == first or first != newest else ""
 
     def path(self, path: str) -> str:
         """Return the host's path of a regular file of the tree, without symbolic links."""
@@ -118,12 +142,15 @@ class BootFiles:
     :ivar tree: Absolute path in the tree -> content, for files that belong on other partitions.
     :ivar entries: The entries of its menu, the default one first.
     :ivar bios: V(None) when no BIOS boots the image.
+    :ivar updates: Absolute path in the tree -> file, for what brings later kernels to the bootloader. What the template
+        has at such a path stays.
     """
 
     esp: EspStaging
     tree: t.Dict[str, bytes] = dataclasses.field(default_factory=dict)
     entries: t.List[str] = dataclasses.field(default_factory=list)
     bios: BiosProgram | None = None
+    updates: t.Dict[str, UpdateFile] = dataclasses.field(default_factory=dict)
 
 
 class Bootloader(abc.ABC):
@@ -146,6 +173,7 @@ class Bootloader(abc.ABC):
         self._check(context)
         files = BootFiles(EspStaging(f"{context.scratch}/esp"))
         self.add_files(context, files)
+        files.updates = immutable_files(context.family) if context.is_immutable else self.update_files(context)
         return files
 
     @abc.abstractmethod
@@ -154,6 +182,10 @@ class Bootloader(abc.ABC):
 
         :raises BootError: Something that it needs is missing.
         """
+
+    @abc.abstractmethod
+    def update_files(self, context: BootContext) -> UpdateFiles:
+        """Return what the image needs so that kernels which are installed later get to the bootloader."""
 
     def _check(self, context: BootContext) -> None:
         """Check that the bootloader can do what is asked for."""

@@ -27,6 +27,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import efi_name, fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.grub_script import escaped_cmdline, quoted_title
+from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel_updates import (
+    GrubMenu,
+    UpdateFiles,
+    grub_files,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOTLOADERS, EFI, GRUB, LEGACY
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import Partition
@@ -55,13 +60,17 @@ _MODULES = (
     "part_msdos",
     "reboot",
     "halt",
+    "increment",
     "search",
     "search_fs_uuid",
     "sleep",
+    "terminal",
     "test",
     "true",
 )
-_BIOS_MODULES = ("biosdisk", "serial", "terminal")
+_BIOS_MODULES = ("biosdisk", "serial")
+# What the menus of grub-mkconfig ask for beside the common ones.
+_EFI_MODULES = ("efifwsetup",)
 
 # The tools that write grub.cfg in the running system, and what each takes for GRUB's directory.
 _DIRECTORIES: t.Sequence[t.Tuple[str, str]] = (
@@ -96,9 +105,28 @@ class Grub(Bootloader):
         :param holder: The partition that has C(grub.cfg).
         """
 
-    def terminals(self, context: BootContext) -> t.List[str]:
-        """Return the lines of C(grub.cfg) that say where the menu is shown."""
-        return []
+    def serial_command(self, context: BootContext) -> str:
+        """Return the line of C(grub.cfg) that sets up a serial port for the menu; empty when there is none."""
+        return ""
+
+    def update_files(self, context: BootContext) -> UpdateFiles:
+        release, serial = os_release(context.tree), self.serial_command(context)
+        holder, root = self._holder(context, context.kernels[0].initrd), context.layout.root
+        menu = GrubMenu(
+            path=f"{_directory(context)}/grub.cfg",
+            header="\n".join(_header(context, serial)),
+            title=_title(release).replace("'", ""),
+            distributor=(release.get("ID") or "linux").capitalize(),
+            partition=_search_id(context, holder),
+            root="" if root is None else context.file_system_ids.get(root.id, ""),
+            prefix=(holder.mount_point or "/").rstrip("/"),
+            cmdline=escaped_cmdline(context.cmdline),
+            pinned=context.pinned,
+            timeout=_timeout(context),
+            is_shown=bool(context.timeout),
+            serial=serial,
+        )
+        return grub_files(context.files, family=context.family, menu=menu)
 
     def _holder(self, context: BootContext, path: str) -> Partition:
         """The partition on which a file of the tree lies, which GRUB has to find and read."""
@@ -136,16 +164,8 @@ class Grub(Bootloader):
         context.runner.run([*command, "-p", directory, "-c", early, *wanted], what="Making the GRUB image")
 
     def _configuration(self, context: BootContext, files: BootFiles) -> str:
-        title = os_release(context.tree).get("PRETTY_NAME") or "Linux"
-        timeout = 1 if context.timeout is None else context.timeout
-        lines = [
-            "# Made when the image was built. update-grub or grub2-mkconfig replaces it in the running system.",
-            *self.terminals(context),
-            "set default=0",
-            f"set timeout_style={'menu' if context.timeout else 'hidden'}",
-            f"set timeout={timeout}",
-            "",
-        ]
+        title = _title(os_release(context.tree))
+        lines = _header(context, self.serial_command(context))
         for kernel in context.kernels:
             holder = self._holder(context, kernel.image)
             name = f"{title}, {kernel.version}"
@@ -161,6 +181,28 @@ class Grub(Bootloader):
                 lines.append(f"\tsearch --no-floppy --fs-uuid --set=root {_search_id(context, initrd_holder)}")
             lines += [f"\tinitrd {_on_partition(initrd_holder, kernel.initrd)}", "}"]
         return "\n".join(lines) + "\n"
+
+
+def _title(release: t.Mapping[str, str]) -> str:
+    return release.get("PRETTY_NAME") or "Linux"
+
+
+def _timeout(context: BootContext) -> int:
+    return 1 if context.timeout is None else context.timeout
+
+
+def _header(context: BootContext, serial: str) -> t.List[str]:
+    """Return what C(grub.cfg) has before the entries."""
+    # A BIOS, unlike UEFI, seldom shows on a serial port what is written to the screen.
+    terminals = [serial, "terminal_input console serial", "terminal_output console serial"] if serial else []
+    return [
+        "# Made when the image was built. update-grub or grub2-mkconfig replaces it in the running system.",
+        *terminals,
+        "set default=0",
+        f"set timeout_style={'menu' if context.timeout else 'hidden'}",
+        f"set timeout={_timeout(context)}",
+        "",
+    ]
 
 
 def _directory(context: BootContext) -> str:
@@ -182,7 +224,7 @@ class GrubEfi(Grub):
             return
         image = files.esp.new_file(fallback_path(context.arch))
         platform = _EFI_PLATFORMS[context.arch]
-        self.make_image(context, holder, platform, image, ())
+        self.make_image(context, holder, platform, image, _EFI_MODULES)
         files.esp.add(fallback_path(context.arch), image)
 
     def _add_signed(self, context: BootContext, holder: Partition, files: BootFiles) -> None:
@@ -232,17 +274,12 @@ class GrubBios(Grub):
             files.bios = BiosProgram(boot_stream.read(), core_stream.read())
         check_core(files.bios.core, context.layout)
 
-    def terminals(self, context: BootContext) -> t.List[str]:
-        # A BIOS, unlike UEFI, seldom shows on a serial port what is written to the screen.
+    def serial_command(self, context: BootContext) -> str:
         ports = _SERIAL.findall(context.cmdline)
         if not ports:
-            return []
+            return ""
         unit, speed = ports[-1]
-        return [
-            f"serial --unit={unit} --speed={speed or 9600}",
-            "terminal_input console serial",
-            "terminal_output console serial",
-        ]
+        return f"serial --unit={unit} --speed={speed or 9600}"
 
 
 def _early_configuration(context: BootContext, holder: Partition) -> str:

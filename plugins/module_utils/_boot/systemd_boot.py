@@ -27,6 +27,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot.esp import efi_name, fallback_path
 from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel import Kernel
+from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel_updates import (
+    UpdateFiles,
+    systemd_boot_files,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._boot.uki import Section, write_uki
 from ansible_collections.os_image.composer.plugins.module_utils._bootloader import EFI, SYSTEMD_BOOT
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
@@ -34,6 +38,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import B
 _DIRECTORY = "/usr/lib/systemd/boot/efi"
 # Debian's, Fedora's and Azure Linux's names.
 _PACKAGES = ("systemd-boot-efi", "systemd-boot-unsigned", "systemd-boot")
+# What may follow a number in a version; a hyphen stands last in a set.
+_AFTER_NUMBER = ".+~_-"
 _GZIP = b"\x1f\x8b"
 
 
@@ -50,18 +56,36 @@ class SystemdBoot(Bootloader):
         # Where bootctl looks when it updates the bootloader of the running system.
         files.esp.add(f"EFI/systemd/systemd-boot{arch}.efi", loader)
         release = os_release(context.tree)
-        token = release.get("ID") or "linux"
+        token = _token(release)
         for kernel in context.kernels:
             if context.use_uki:
-                entry = f"{token}-{kernel.version}.efi"
+                entry = f"{token}-{kernel.version}{_suffix(context)}"
                 self._add_uki(files, context, kernel, f"EFI/Linux/{entry}", arch)
             else:
-                entry = f"{token}-{kernel.version}.conf"
+                entry = f"{token}-{kernel.version}{_suffix(context)}"
                 self._add_entry(files, context, kernel, f"loader/entries/{entry}", token, release)
             files.entries.append(entry)
         # With a command line of their own anybody at the console would be root.
-        lines = [f"default {files.entries[0]}", f"timeout {context.timeout or 0}", "console-mode keep", "editor no"]
+        lines = [
+            f"default {_default(context, token)}",
+            f"timeout {context.timeout or 0}",
+            "console-mode keep",
+            "editor no",
+        ]
         files.esp.add_text("loader/loader.conf", "".join(f"{line}\n" for line in lines))
+
+    def update_files(self, context: BootContext) -> UpdateFiles:
+        esp = context.layout.esp
+        stub = f"{_DIRECTORY}/linux{efi_name(context.arch)}.efi.stub"
+        return systemd_boot_files(
+            context.files,
+            family=context.family,
+            esp=(esp.mount_point if esp is not None else None) or "",
+            token=_token(os_release(context.tree)),
+            cmdline=context.cmdline,
+            stub=stub if context.use_uki else "",
+            is_signed=context.is_signed,
+        )
 
     @staticmethod
     def _program(context: BootContext, kernel: Kernel) -> str:
@@ -105,7 +129,8 @@ class SystemdBoot(Bootloader):
         release: t.Mapping[str, str],
     ) -> None:
         places = []
-        for source, name in ((kernel.image, "linux"), (kernel.initrd, "initrd.img")):
+        # Names, keys and places are those of kernel-install, which goes on with them in the running system.
+        for source, name in ((kernel.image, "linux"), (kernel.initrd, os.path.basename(kernel.initrd))):
             place = context.on_esp(source)
             if place is None:
                 place = f"{token}/{kernel.version}/{name}"
@@ -114,12 +139,31 @@ class SystemdBoot(Bootloader):
         lines = [
             f"title {release.get('PRETTY_NAME') or 'Linux'}",
             f"version {kernel.version}",
-            f"sort-key {token}",
+            f"sort-key {release.get('IMAGE_ID') or token}",
             f"linux /{places[0]}",
             f"initrd /{places[1]}",
             f"options {context.cmdline}",
         ]
         files.esp.add_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def _token(release: t.Mapping[str, str]) -> str:
+    """Return what the names of entries begin with."""
+    return release.get("ID") or "linux"
+
+
+def _default(context: BootContext, token: str) -> str:
+    """Return a pattern for the default entry: of those that it stands for, systemd-boot takes the newest."""
+    wanted, first = context.wanted, context.kernels[0].version
+    # With another digit it would be another version. systemd-boot knows no negated sets.
+    after, rest = (f"[{_AFTER_NUMBER}]" if wanted[-1:].isdigit() else ""), first[len(wanted) :]
+    if wanted and (not rest or (after and rest[0] not in _AFTER_NUMBER)):
+        return f"{token}-{first}{_suffix(context)}"
+    return f"{token}-{wanted}{after}*{_suffix(context)}"
+
+
+def _suffix(context: BootContext) -> str:
+    return ".efi" if context.use_uki else ".conf"
 
 
 __all__ = ("SystemdBoot",)

@@ -130,6 +130,9 @@ class BootOptions:
     :ivar use_signed: Whether the distribution's signed programs boot it.
     :ivar timeout: Seconds that the menu is shown; V(None) leaves it to the bootloader.
     :ivar default: The version of the kernel to boot, or its beginning; empty for C(kernel_version).
+    :ivar family: Of the packages in the tree: V(deb) or V(rpm).
+    :ivar is_signed: Whether the build signs what the firmware starts.
+    :ivar own_files: Absolute paths of files that the template itself brings.
     :ivar protection: How dm-verity protects the root file system; V(None) when it does not.
     """
 
@@ -143,6 +146,9 @@ class BootOptions:
     use_signed: bool
     timeout: int | None
     default: str
+    family: str
+    is_signed: bool
+    own_files: t.Collection[str] = ()
     protection: Protection | None = None
 
     @classmethod
@@ -161,6 +167,9 @@ class BootOptions:
             use_signed=loader.signed,
             timeout=loader.timeout,
             default=loader.default,
+            family=document.provider.family,
+            is_signed=system.signing.secure_boot is not None,
+            own_files=[file.final for file in system.additional_files],
             protection=Protection.of(system.immutability, document.disk),
         )
 
@@ -331,6 +340,9 @@ class DiskComposer:
         units = swap_file_units(tree, self.layout, self.swap_files)
         for path, data in {**files.tree, **growth_files(tree, self.layout), **units}.items():
             writer.write(path, data)
+        for path, file in files.updates.items():
+            if path not in self.boot.own_files:
+                writer.write(path, file.text.encode("utf-8"), mode=file.mode)
         if self.documents is not None:
             for path, data in self.documents(tree).items():
                 writer.write(path, data)
@@ -376,7 +388,8 @@ class DiskComposer:
                 "No partition is mounted at /.",
                 remedy="Give one of disk.partitions the mountPoint /, with fsType ext4.",
             )
-        kernels = default_kernel_first(find_kernels(tree), self.boot.default or self.boot.kernel_version)
+        wanted = self.boot.default or self.boot.kernel_version
+        kernels = default_kernel_first(find_kernels(tree), wanted)
         further = [*self._root_words(root), *self.boot.security_words]
         root_uuid = None if self.boot.protection is not None else self.identity.partitions[root.id]
         cmdline = kernel_command_line(root_uuid, self.boot.cmdline, further)
@@ -394,6 +407,10 @@ class DiskComposer:
                 scratch=scratch,
                 use_signed=self.boot.use_signed,
                 timeout=self.boot.timeout,
+                family=self.boot.family,
+                wanted=wanted,
+                is_signed=self.boot.is_signed,
+                is_immutable=self.boot.protection is not None or file_system(root.fs_type).is_read_only,
             )
         )
         return ComposedBoot(loader.name, files.entries, kernels[0].version, cmdline), files

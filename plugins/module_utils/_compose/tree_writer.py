@@ -25,10 +25,10 @@ class TreeWriter:
         self._epoch = epoch
         self._times: t.Dict[str, int] = {}
 
-    def write(self, path: str, data: bytes) -> None:
-        """Make or replace a file (mode 0644, owner root)."""
+    def write(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
+        """Make or replace a file (owner root)."""
         self._make_parents(path)
-        self._files.write(path, data)
+        self._files.write(path, data, mode=mode)
         self._times[path] = self._epoch
 
     def make_directory(self, path: str, *, mode: int = 0o755) -> None:

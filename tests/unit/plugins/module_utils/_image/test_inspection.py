@@ -58,7 +58,7 @@ def test_a_disk_with_loader_entries(loader_image: Composed, temp_dir: str) -> No
         "title": "Debian GNU/Linux 12 (bookworm)",
         "version": KERNEL,
         "linux": f"/debian/{KERNEL}/linux",
-        "initrd": [f"/debian/{KERNEL}/initrd.img"],
+        "initrd": [f"/debian/{KERNEL}/initrd.img-{KERNEL}"],
         "cmdline": loader_image.boot.cmdline,
     }
     assert [program["path"] for program in facts["efi_programs"]] == [

@@ -99,7 +99,7 @@ def test_the_document(run: Run, tmp_path: pathlib.Path) -> None:
         ],
     )
     document = document_of(result)
-    assert document.provider_data["bootloader_packages"] == ["grub-efi-amd64-bin"]
+    assert document.provider_data["bootloader_packages"] == ["grub-efi-amd64-bin", "grub2-common"]
     assert document.provider_data["package_arch"] == "amd64"
     assert document.provider_data["essential"] == {"priorities": ["required"], "packages": ["apt"]}
     names = [repository["name"] for repository in document.provider_data["repositories"]]
@@ -138,14 +138,14 @@ def test_the_document(run: Run, tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("target", "bootloader", "packages"),
     [
-        ("debian/debian12", {"provider": "grub", "bootType": "legacy"}, ["grub-pc-bin"]),
-        ("ubuntu/ubuntu24", {"provider": "grub2", "bootType": "legacy"}, ["grub-pc-bin"]),
+        ("debian/debian12", {"provider": "grub", "bootType": "legacy"}, ["grub-pc-bin", "grub2-common"]),
+        ("ubuntu/ubuntu24", {"provider": "grub2", "bootType": "legacy"}, ["grub-pc-bin", "grub2-common"]),
         ("azure-linux/azl3", {"provider": "grub", "bootType": "legacy"}, ["grub2-pc"]),
         ("redhat-compatible-distro/el10", {"provider": "grub", "bootType": "legacy"}, ["grub2-pc-modules"]),
         (
             "debian/debian13",
             {"provider": "grub", "signed": True},
-            ["grub-efi-amd64-bin", "shim-signed", "grub-efi-amd64-signed"],
+            ["grub-efi-amd64-bin", "grub2-common", "shim-signed", "grub-efi-amd64-signed"],
         ),
         ("azure-linux/azl3", {"provider": "grub", "signed": True}, ["grub2-efi", "grub2-efi-binary", "shim"]),
         ("debian/debian12", {}, ["systemd-boot-efi"]),
