@@ -23,6 +23,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/quota.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -352,8 +353,78 @@ static void devices(void)
     judge("type on the host's terminal", terminal < 0 ? -1 : ioctl(terminal, TIOCSTI, "x"));
 }
 
+/* Inodes that the host has, too: a change of mode, to what it is already, would be seen there. */
+static void change_mode(const char *path)
+{
+    char name[160];
+    struct stat status;
+    if (stat(path, &status) != 0)
+        return;
+    snprintf(name, sizeof name, "chmod %s", path);
+    judge(name, chmod(path, status.st_mode & 07777));
+}
+
+static void shared_inodes(void)
+{
+    static const char *const shared[] = {"/dev/full", "/dev/null", "/dev/random", "/dev/tty", "/dev/urandom",
+                                         "/dev/zero", "/proc/keys", "/proc/timer_list", "/proc/meminfo",
+                                         "/proc/sysvipc/shm", "/sys/kernel", NULL};
+    struct timespec times[2] = {{0, UTIME_OMIT}, {0, UTIME_NOW}};
+    struct stat status;
+    for (int number = 0; shared[number]; number++)
+        change_mode(shared[number]);
+    judge("touch /dev/zero", utimensat(AT_FDCWD, "/dev/zero", times, 0));
+    for (int descriptor = 0; descriptor < 3; descriptor++)
+        if (fstat(descriptor, &status) == 0 && S_ISCHR(status.st_mode))
+            judge("chmod what a standard stream is", fchmod(descriptor, status.st_mode & 07777));
+}
+
+/* Process 1 is a program of the host, and everything ends with it. */
+static void first_process(void)
+{
+    judge("chmod the program of process 1", chmod("/proc/1/exe", 0755));
+    judge("chown the program of process 1", chown("/proc/1/exe", 0, -1));
+    judge("write over the program of process 1", open("/proc/1/exe", O_WRONLY | O_CLOEXEC));
+    judge("write into the memory of process 1", open("/proc/1/mem", O_RDWR | O_CLOEXEC));
+    judge("trace process 1", syscall(SYS_ptrace, PTRACE_SEIZE, 1L, 0L, 0L));
+    judge("trace process 1 by another spelling", syscall(SYS_ptrace, PTRACE_SEIZE, 0x100000001L, 0L, 0L));
+}
+
+#if defined(__x86_64__)
+static long call_as_32_bits(long number, long first, long second, long third)
+{
+    long result;
+    __asm__ volatile("int $0x80"
+                     : "=a"(result)
+                     : "a"(number), "b"(first), "c"(second), "d"(third)
+                     : "memory", "r8", "r9", "r10", "r11");
+    if (result < 0 && result > -4096) {
+        errno = -result;
+        return -1;
+    }
+    return result;
+}
+static long unshare_as_32_bits(void) { return call_as_32_bits(310, CLONE_NEWNS, 0, 0); }
+static long unshare_as_x32(void) { return syscall(0x40000000L | SYS_unshare, CLONE_NEWNS); }
+#endif
+
+static void other_architectures(void)
+{
+#if defined(__x86_64__)
+    judge("unshare as a 32-bit program", in_child(unshare_as_32_bits));
+    judge("socket AF_PACKET as a 32-bit program", call_as_32_bits(359, AF_PACKET, SOCK_RAW, 0));
+    judge("socketcall", call_as_32_bits(102, 1, 0, 0));
+    judge("unshare as an x32 program", in_child(unshare_as_x32));
+    judge("getpid as an x32 program", syscall(0x40000000L | SYS_getpid));
+#endif
+}
+
 static void files(void)
 {
+    write_to("/proc/self/loginuid");
+    write_to("/proc/pressure/io");
+    write_to("/proc/mtrr");
+    write_to("/proc/dynamic_debug/control");
     write_to("/proc/sys/kernel/core_pattern");
     write_to("/proc/sys/kernel/modprobe");
     write_to("/proc/sys/vm/drop_caches");
@@ -401,6 +472,9 @@ int main(int count, char **arguments)
     kernel_interfaces();
     sockets();
     files();
+    shared_inodes();
+    first_process();
+    other_architectures();
     climb_out(count - 1, arguments + 1);
     return done_count;
 }

@@ -115,8 +115,7 @@ FREE_INODES = 100
 # <linux/capability.h>: _LINUX_CAPABILITY_VERSION_3
 CAPABILITY_VERSION = 0x20080522
 
-# Of /proc and /sys: what cannot be written to, and what cannot be seen, as container runtimes have it.
-READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+# Of /proc and /sys: what cannot be seen, as container runtimes have it.
 MASKED_PATHS = (
     "/proc/acpi",
     "/proc/asound",
@@ -159,6 +158,13 @@ def bind(source: str, target: str, read_only: bool) -> None:
         mount("none", target, "", MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
+def bind_device(source: str, target: str) -> None:
+    """Show a device node of the host at C(target), for use alone: mode, owner and times are those of the host's own."""
+    mount(source, target, "", MS_BIND)
+    flags = MS_RDONLY | MS_NOSUID | MS_NOEXEC | kept_flags(target)
+    mount("none", target, "", MS_BIND | MS_REMOUNT | flags)
+
+
 def kept_flags(path: str) -> int:
     """Return the flags of a mount that a user who is not root must not take away when he changes others."""
     flags = os.statvfs(path).f_flag
@@ -182,7 +188,7 @@ def fill_dev(path: str, *, with_terminals: bool = True) -> None:
     mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=64m")
     for name in DEVICES:
         os.close(os.open(f"{path}/{name}", os.O_CREAT | os.O_WRONLY, 0o666))
-        mount(f"/dev/{name}", f"{path}/{name}", "", MS_BIND)
+        bind_device(f"/dev/{name}", f"{path}/{name}")
     for name, target in DEVICE_LINKS.items():
         os.symlink(target, f"{path}/{name}")
     os.mkdir(f"{path}/pts")
@@ -193,12 +199,11 @@ def fill_dev(path: str, *, with_terminals: bool = True) -> None:
 
 
 def fill_proc(base: str) -> None:
-    """Mount /proc of the own PID namespace; what of it is the whole machine's is read-only, or out of sight."""
-    mount("proc", directory(f"{base}/proc"), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    for path in READ_ONLY_PATHS:
-        if os.path.exists(base + path):
-            mount(base + path, base + path, "", MS_BIND | MS_REC)
-            mount("none", base + path, "", MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    """Mount /proc of the own PID namespace.
+
+    Most of it is the whole machine's, to the modes of its files: it is read-only, and some of it out of sight.
+    """
+    mount("proc", directory(f"{base}/proc"), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
     mask(base)
 
 
@@ -208,7 +213,7 @@ def mask(base: str) -> None:
         if os.path.isdir(base + path):
             mount("tmpfs", base + path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "size=0,mode=0555")
         elif os.path.exists(base + path):
-            mount("/dev/null", base + path, "", MS_BIND)
+            bind_device("/dev/null", base + path)
 
 
 def make_mounts(spec: dict[str, t.Any]) -> None:
@@ -279,6 +284,16 @@ def enter_root(root: str) -> None:
     check(libc.syscall(ctypes.c_long(PIVOT_ROOT[os.uname().machine]), b".", b"."), f"pivot_root to {root}")
     check(libc.umount2(b".", MNT_DETACH), "detach the host's root")
     os.chdir("/")
+
+
+def exchange_null() -> None:
+    """Let standard streams that are the host's /dev/null be that of the sandbox: who has one could change its mode."""
+    for number in range(3):
+        status = os.fstat(number)
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3):
+            null = os.open("/dev/null", os.O_RDWR)
+            os.dup2(null, number)
+            os.close(null)
 
 
 def raise_loopback() -> None:
@@ -520,6 +535,7 @@ def main() -> t.NoReturn:
         if spec["root"]:
             make_mounts(spec)
         enter_root(make_outside(spec) if spec["outside"] else spec["root"])
+        exchange_null()
         give_up_capabilities(spec.get("user"))
         filter_system_calls(spec["filter"])
     except OSError as exc:

@@ -50,7 +50,7 @@ mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedreceive_time64 mq_timeds
 mq_unlink mremap mseal msgctl msgget msgrcv msgsnd munlock munlockall munmap name_to_handle_at nanosleep
 newfstatat _newselect open openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc pkey_free
 pkey_mprotect poll ppoll ppoll_time64 prctl pread64 preadv preadv2 prlimit64 process_mrelease pselect6
-pselect6_time64 ptrace pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv recv recvfrom recvmmsg
+pselect6_time64 pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv recv recvfrom recvmmsg
 recvmmsg_time64 recvmsg remap_file_pages removexattr removexattrat rename renameat renameat2 restart_syscall
 rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait
 rt_sigtimedwait_time64 rt_tgsigqueueinfo sched_getaffinity sched_getattr sched_getparam sched_get_priority_max
@@ -87,6 +87,8 @@ _ADDRESS_FAMILIES = (1, 2, 10, 16)
 _LAST_ADDRESS_FAMILY = 16
 # <linux/personality.h>: PER_LINUX, PER_LINUX32, UNAME26, both, and asking for it.
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
+
+_LOWER_HALF = 0xFFFFFFFF
 
 # <seccomp.h>
 _ACT_ALLOW = 0x7FFF0000
@@ -143,6 +145,12 @@ class _Filter:
         self._add("clone", _ACT_ALLOW, (0, _CMP_MASKED_EQ, sum(_CLONE_NEW), 0))
         for flag in _CLONE_NEW:
             self._add("clone", _ACT_ERRNO | errno.EPERM, (0, _CMP_MASKED_EQ, flag, flag))
+        # Whoever traces process 1 can take from it that it dies with the module. Of the number the kernel looks at the
+        # lower half.
+        self._add("ptrace", _ACT_ERRNO | errno.EPERM, (1, _CMP_MASKED_EQ, _LOWER_HALF, 1))
+        self._add("ptrace", _ACT_ALLOW, (1, _CMP_MASKED_EQ, _LOWER_HALF, 0))
+        for bit in (1 << number for number in range(1, 32)):
+            self._add("ptrace", _ACT_ALLOW, (1, _CMP_MASKED_EQ, bit, bit))
         for value in _PERSONALITIES:
             self._add("personality", _ACT_ALLOW, (0, _CMP_EQ, value, 0))
         if with_sockets:
