@@ -18,7 +18,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot import sandbox_init
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.seccomp import system_call_filter
-from ansible_collections.os_image.composer.plugins.module_utils._namespace import bind
+from ansible_collections.os_image.composer.plugins.module_utils._namespace import bind, unmount
 
 # What a program of the build host needs of it. Nothing of /etc but this: settings that somebody made on one build host
 # must not shape an image.
@@ -29,12 +29,8 @@ _HOST_PATHS = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "
 def launcher(spec: t.Mapping[str, t.Any]) -> t.Iterator[tuple[t.List[str], t.Tuple[int, ...]]]:
     """Give what stands before a command to run it in a sandbox, and the descriptors that it needs while the block runs.
 
-    Root has to have a mount namespace of his own, see :func:`enter_mount_namespace`.
-
     :param spec: See :mod:`sandbox_init`; the filter of system calls is added.
     """
-    if os.geteuid() == 0:
-        _protect_interpreter()
     program = _in_memory("sandbox", inspect.getsource(sandbox_init).encode("utf-8"))
     rules = _in_memory("filter", system_call_filter())
     specification = _in_memory("specification", json.dumps({**spec, "filter": rules}).encode("utf-8"))
@@ -51,14 +47,20 @@ def host_programs() -> list[tuple[str, str, bool]]:
     return [(path, path, True) for path in _HOST_PATHS if os.path.lexists(path)]
 
 
-def _protect_interpreter() -> None:
-    """Let this process find its interpreter on a read-only mount alone.
+@contextlib.contextmanager
+def protected_interpreter() -> t.Iterator[None]:
+    """Let this process find its interpreter on a read-only mount while the block runs.
 
-    The first process of a sandbox runs it, so that the command finds it as /proc/1/exe, and could change its mode.
+    The first process of a sandbox runs it, so that a command finds it as /proc/1/exe; root could change its mode there.
+    This process needs a mount namespace of its own, see :func:`enter_mount_namespace`.
     """
     path = os.path.realpath(sys.executable)
-    if not os.statvfs(path).f_flag & os.ST_RDONLY:
-        bind(path, path, read_only=True)
+    # Those of several threads lie one upon another, and are all the same.
+    bind(path, path, read_only=True)
+    try:
+        yield
+    finally:
+        unmount(path)
 
 
 def _in_memory(name: str, content: bytes) -> int:
@@ -69,4 +71,4 @@ def _in_memory(name: str, content: bytes) -> int:
     return descriptor
 
 
-__all__ = ("host_programs", "launcher")
+__all__ = ("host_programs", "launcher", "protected_interpreter")

@@ -13,7 +13,11 @@ import os
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._chroot import sandbox_init
-from ansible_collections.os_image.composer.plugins.module_utils._chroot.launcher import host_programs, launcher
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.launcher import (
+    host_programs,
+    launcher,
+    protected_interpreter,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._command import (
     CommandRunner,
     CompletedCommand,
@@ -138,7 +142,7 @@ class Sandbox:
             "directory": "/",
         }
         try:
-            with launcher(spec) as (prefix, descriptors):
+            with protected_interpreter(), launcher(spec) as (prefix, descriptors):
                 done = self._runner.run(
                     [*prefix, *argv],
                     data=data,
