@@ -28,8 +28,11 @@ _PACKAGE = re.compile(rb"package:[ \t]*([^\s:]+)\s*", re.IGNORECASE)
 class Elsewhere:
     """The names of the packages in components that are not enabled, read once, when somebody asks."""
 
-    def __init__(self, repositories: t.Sequence[RepositoryMetadata]) -> None:
+    def __init__(
+        self, repositories: t.Sequence[RepositoryMetadata], at: t.Callable[[str], None] = lambda _step: None
+    ) -> None:
         self._repositories = repositories
+        self._at = at
         self._names: dict[tuple[str, str], frozenset[str]] = {}
         self._unreachable: set[str] = set()
 
@@ -57,6 +60,7 @@ class Elsewhere:
     def _names_in(self, repository: RepositoryMetadata, component: str) -> frozenset[str]:
         key = (repository.name, component)
         if key not in self._names and repository.name not in self._unreachable:
+            self._at(f"fetching the component {component} of the repository {repository.name!r}")
             try:
                 indexes = repository.other_components[component]()
                 self._names[key] = frozenset(name for index in indexes for name in _names(index))

@@ -212,7 +212,7 @@ class PackagePool(abc.ABC):
 
         :raises RepositoryError: An index is not what libsolv can read.
         """
-        self.elsewhere = Elsewhere(repositories)
+        self.elsewhere = Elsewhere(repositories, at=lambda step: self.at(step, limited=False))
         for repository in repositories:
             for index in repository.indexes:
                 self._load_index(repository, index)
