@@ -16,6 +16,9 @@ description:
   - Downloads the packages that C(packages.lock.json) names into the package cache of the build host, over several
     connections, continuing downloads that were cut off, and checks the size and digest of each.
   - Files that are in the cache already are checked and kept; damaged ones are replaced.
+  - A time zone, locale, unit or login shell of the template that no package brings is an error, before anything is
+    installed. Packages' lists of files tell; what scripts of packages make is left to
+    M(os_image.composer.chroot_configure), and so is everything when the template has C(scripts.preInstall).
 extends_documentation_fragment:
   - os_image.composer._attributes.stage
   - os_image.composer._attributes.actiongroup_composer

@@ -573,6 +573,7 @@ def _parse_rpm(data: bytes, place: pathlib.Path) -> None:
     path = place / "tiny.rpm"
     path.write_bytes(data)
     rpm_header.read_header(str(path), _TAGS)
+    rpm_header.read_files(str(path), rpm_header.SCRIPTS)
 
 
 def _headers(place: pathlib.Path) -> t.Sequence[bytes]:

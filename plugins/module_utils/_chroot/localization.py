@@ -9,17 +9,19 @@
 
 from __future__ import annotations
 
-import re
-
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.expectations import (
+    LOCALE_SOURCES,
+    LOCALES,
+    ZONES,
+    is_built_in,
+    locale_source,
+    locale_variants,
+    unknown_locale,
+    unknown_zone,
+    wrong_locale,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
-
-_ZONES = "/usr/share/zoneinfo"
-_LOCALES = "/usr/lib/locale"
-_SOURCES = "/usr/share/i18n"
-# Those that the C library has by itself.
-_BUILT_IN_LOCALES = re.compile(r"^(C|POSIX|C\.(UTF-8|utf8))$")
 
 
 def set_timezone(files: TreeFiles, timezone: str, *, name_file: str | None = None) -> None:
@@ -30,12 +32,10 @@ def set_timezone(files: TreeFiles, timezone: str, *, name_file: str | None = Non
     """
     if not timezone:
         return
-    zone = f"{_ZONES}/{timezone}"
-    if not files.exists(zone):
-        raise ChrootError(
-            f"The time zone {timezone!r} does not exist in the image.",
-            remedy="Correct systemConfig.timezone, or add the package tzdata (tzdata-legacy for old names).",
-        )
+    zone = f"{ZONES}/{timezone}"
+    # The first part of most names is a directory.
+    if not files.is_file(zone):
+        raise unknown_zone(timezone)
     files.link("/etc/localtime", zone)
     if name_file:
         files.write(name_file, f"{timezone}\n")
@@ -49,35 +49,27 @@ def set_locale(files: TreeFiles, sandbox: Sandbox, locale: str, *, path: str) ->
     """
     if not locale:
         return
-    if not _BUILT_IN_LOCALES.match(locale) and not _has_locale(files, sandbox, locale):
+    if not is_built_in(locale) and not _has_locale(files, sandbox, locale):
         _make_locale(files, sandbox, locale)
     files.write(path, f"LANG={locale}\n", follow=True)
 
 
 def _has_locale(files: TreeFiles, sandbox: Sandbox, locale: str) -> bool:
-    name, _dot, charset = locale.partition(".")
-    variants = {locale, f"{name}.{charset.lower().replace('-', '')}"}
-    if any(files.exists(f"{_LOCALES}/{variant}/LC_CTYPE") for variant in variants):
+    variants = locale_variants(locale)
+    if any(files.exists(f"{LOCALES}/{variant}/LC_CTYPE") for variant in variants):
         return True
     # One file with many locales: Debian's locales-all, and the C library of other distributions.
-    if not files.exists(f"{_LOCALES}/locale-archive"):
+    if not files.exists(f"{LOCALES}/locale-archive"):
         return False
     done = sandbox.run(["localedef", "--list-archive"], check=False, log_output=False, what="Listing the locales")
     return bool(variants.intersection(done.text.split()))
 
 
 def _make_locale(files: TreeFiles, sandbox: Sandbox, locale: str) -> None:
-    language = locale.partition("_")[0]
-    if not files.glob(f"{_SOURCES}/locales", "*"):
-        raise ChrootError(
-            f"The locale {locale} is not in the image, and cannot be made without its sources.",
-            remedy="Add the package that has it to systemConfig.packages (Debian and Ubuntu: locales; Fedora and "
-            f"Enterprise Linux: glibc-langpack-{language}; Azure Linux: glibc-i18n), or take C.UTF-8 as "
-            "systemConfig.locale.",
-        )
+    if not files.glob(f"{LOCALE_SOURCES}/locales", "*"):
+        raise unknown_locale(locale)
     name, charset = _supported(files, locale)
-    modifier = f"@{name.partition('@')[2]}" if "@" in name else ""
-    source = name.partition("@")[0].partition(".")[0] + modifier
+    source = locale_source(name)
     if files.exists("/usr/sbin/locale-gen"):
         line = f"{name} {charset}"
         entries = files.read("/etc/locale.gen").splitlines()
@@ -98,18 +90,14 @@ def _supported(files: TreeFiles, locale: str) -> tuple[str, str]:
     :raises ChrootError: The sources do not have it.
     """
     # Debian lists what there is; elsewhere a locale's own name tells.
-    for line in files.read(f"{_SOURCES}/SUPPORTED").splitlines():
+    for line in files.read(f"{LOCALE_SOURCES}/SUPPORTED").splitlines():
         name, _blank, charset = line.partition(" ")
         if name == locale:
             return name, charset
-    base, dot, charset = locale.partition("@")[0].partition(".")
-    modifier = f"@{locale.partition('@')[2]}" if "@" in locale else ""
-    if files.exists(f"{_SOURCES}/SUPPORTED") or not dot or not files.exists(f"{_SOURCES}/locales/{base}{modifier}"):
-        raise ChrootError(
-            f"The locale {locale!r} does not exist.",
-            remedy=f"Take one of those in {_SOURCES}/SUPPORTED or {_SOURCES}/locales of the image, such as "
-            "en_US.UTF-8.",
-        )
+    _base, dot, charset = locale.partition("@")[0].partition(".")
+    source = f"{LOCALE_SOURCES}/locales/{locale_source(locale)}"
+    if files.exists(f"{LOCALE_SOURCES}/SUPPORTED") or not dot or not files.exists(source):
+        raise wrong_locale(locale)
     return locale, charset
 
 

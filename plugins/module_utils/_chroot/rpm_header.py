@@ -26,6 +26,10 @@ VENDOR = 1011
 LICENSE = 1014
 PACKAGER = 1015
 URL = 1020
+_OLD_FILE_NAMES = 1027
+_DIRECTORY_INDEXES, _BASE_NAMES, _DIRECTORY_NAMES = 1116, 1117, 1118
+#: The scripts that run when a package is installed: before and after it, before and after the transaction, triggers.
+SCRIPTS = (1023, 1024, 1151, 1152, 1065, 5066)
 
 _LEAD_SIZE = 96
 _LEAD_MAGIC = b"\xed\xab\xee\xdb"
@@ -68,6 +72,53 @@ def parse_header(data: bytes, wanted: t.Collection[int]) -> dict[int, str | int]
         raise RpmFormatError(f"The header of a package is damaged: {exc}.") from exc
 
 
+def read_files(path: str, texts: t.Collection[int]) -> tuple[list[str], list[str]]:
+    """Return the paths of all files of a .rpm file, links and directories too, and the texts of some tags.
+
+    :raises OSError: It cannot be read.
+    :raises RpmFormatError: It is not a package.
+    """
+    with open(path, "rb") as stream:
+        data = _skip_to_header(stream, path)
+    lists = _parse_lists(data, {_OLD_FILE_NAMES, _DIRECTORY_INDEXES, _BASE_NAMES, _DIRECTORY_NAMES, *texts})
+    directories = lists.get(_DIRECTORY_NAMES, [])
+    try:
+        names = [
+            f"{directories[t.cast(int, number)]}{name}"
+            for number, name in zip(lists.get(_DIRECTORY_INDEXES, []), lists.get(_BASE_NAMES, []))
+        ]
+    except IndexError as exc:
+        raise RpmFormatError(f"{path} lists files in directories that it does not name.") from exc
+    names += [str(name) for name in lists.get(_OLD_FILE_NAMES, [])]
+    return names, [str(text) for tag in texts for text in lists.get(tag, [])]
+
+
+def _parse_lists(data: bytes, wanted: t.Collection[int]) -> dict[int, list[str | int]]:
+    """Return all values of some tags of a header."""
+    try:
+        count, size = _COUNTS.unpack_from(data)
+        store = _COUNTS.size + count * _ENTRY.size
+        if count > _MAX_ENTRIES or store + size > len(data):
+            raise RpmFormatError("The header of a package is cut short.")
+        values: dict[int, list[str | int]] = {}
+        for index in range(count):
+            tag, kind, offset, number = _ENTRY.unpack_from(data, _COUNTS.size + index * _ENTRY.size)
+            if tag not in wanted or not number:
+                continue
+            start = store + offset
+            if kind == _INT32:
+                values[tag] = list(struct.unpack_from(f">{number}I", data, start))
+            elif kind in (_STRING, _STRINGS, _TEXTS):
+                # Each ends with a NUL.
+                found = data[start : store + size].split(b"\0", number)
+                if len(found) <= number:
+                    raise RpmFormatError("The header of a package is cut short.")
+                values[tag] = [text.decode("utf-8", errors="surrogateescape") for text in found[:number]]
+        return values
+    except struct.error as exc:
+        raise RpmFormatError(f"The header of a package is damaged: {exc}.") from exc
+
+
 def read_header(path: str, wanted: t.Collection[int]) -> dict[int, str | int]:
     """Return some values of the header of a .rpm file, as :func:`parse_header` does.
 
@@ -75,12 +126,17 @@ def read_header(path: str, wanted: t.Collection[int]) -> dict[int, str | int]:
     :raises RpmFormatError: It is not a package.
     """
     with open(path, "rb") as stream:
-        if stream.read(_LEAD_SIZE)[:4] != _LEAD_MAGIC:
-            raise RpmFormatError(f"{path} is not an RPM package: it does not begin like one.")
-        signatures = _read_blob(stream, path)
-        # The header begins at a multiple of eight.
-        stream.seek(-len(signatures) % 8, 1)
-        return parse_header(_read_blob(stream, path), wanted)
+        return parse_header(_skip_to_header(stream, path), wanted)
+
+
+def _skip_to_header(stream: t.BinaryIO, path: str) -> bytes:
+    """Return the header of an opened .rpm file, which comes after that with its signatures."""
+    if stream.read(_LEAD_SIZE)[:4] != _LEAD_MAGIC:
+        raise RpmFormatError(f"{path} is not an RPM package: it does not begin like one.")
+    signatures = _read_blob(stream, path)
+    # The header begins at a multiple of eight.
+    stream.seek(-len(signatures) % 8, 1)
+    return _read_blob(stream, path)
 
 
 def _read_blob(stream: t.BinaryIO, path: str) -> bytes:
@@ -99,10 +155,12 @@ __all__ = (
     "LICENSE",
     "NAME",
     "PACKAGER",
+    "SCRIPTS",
     "SUMMARY",
     "URL",
     "VENDOR",
     "RpmFormatError",
     "parse_header",
+    "read_files",
     "read_header",
 )

@@ -9,48 +9,24 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.expectations import (
+    UNIT_DIRECTORIES,
+    unit_files,
+    unit_name,
+    unknown_unit,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
-from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Services
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
-
-_UNIT_DIRECTORIES = (
-    "/etc/systemd/system",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-)
-_SUFFIXES = (
-    ".automount",
-    ".device",
-    ".mount",
-    ".path",
-    ".scope",
-    ".service",
-    ".slice",
-    ".socket",
-    ".swap",
-    ".target",
-    ".timer",
-)
-
-
-def unit_name(name: str) -> str:
-    """Return the full name of a unit: V(ssh) is V(ssh.service)."""
-    return name if name.endswith(_SUFFIXES) else f"{name}.service"
 
 
 def unit_exists(files: TreeFiles, unit: str) -> bool:
     """Tell whether a unit, the template of an instance, or the init script that stands for it, is in the tree."""
-    names = [unit]
-    stem, at, rest = unit.partition("@")
-    if at:
-        names.append(f"{stem}@.{rest.rpartition('.')[2]}")
-    if any(_is_there(files, f"{directory}/{name}") for directory in _UNIT_DIRECTORIES for name in names):
+    names = unit_files(unit)
+    if any(_is_there(files, f"{directory}/{name}") for directory in UNIT_DIRECTORIES for name in names):
         return True
     return unit.endswith(".service") and files.is_executable(f"/etc/init.d/{unit[: -len('.service')]}")
 
@@ -72,21 +48,15 @@ def set_up_services(files: TreeFiles, sandbox: Sandbox, services: Services) -> N
         units = [unit_name(name) for name in dict.fromkeys(names)]
         for unit in units:
             if not unit_exists(files, unit):
-                raise _unknown(files, verb, unit)
+                raise unknown_unit(verb, unit, _known(files))
         if units:
             commands.append(shlex.join(["systemctl", "--quiet", verb, "--", *units]))
     if commands:
         sandbox.run(["/bin/sh", "-e", "-c", "\n".join(commands)], what="Setting up systemConfig.services")
 
 
-def _unknown(files: TreeFiles, verb: str, unit: str) -> ChrootError:
-    known = {os.path.basename(path) for directory in _UNIT_DIRECTORIES for path in files.glob(directory, "*.*")}
-    near = difflib.get_close_matches(unit, sorted(known), n=3)
-    hint = f" Similar units are {', '.join(near)}." if near else ""
-    return ChrootError(
-        f"The unit {unit} of systemConfig.services.{verb} does not exist in the image.{hint}",
-        remedy="Correct the name, or add the package that brings the unit to systemConfig.packages.",
-    )
+def _known(files: TreeFiles) -> set[str]:
+    return {os.path.basename(path) for directory in UNIT_DIRECTORIES for path in files.glob(directory, "*.*")}
 
 
-__all__ = ("set_up_services", "unit_exists", "unit_name")
+__all__ = ("set_up_services", "unit_exists")

@@ -14,6 +14,10 @@ import re
 import shlex
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.expectations import (
+    missing_shell,
+    shell_of,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import User
@@ -22,11 +26,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._tree_files impo
 # The groups whose members may use sudo, by distribution: Debian's first, then that of Fedora and SUSE.
 _SUDO_GROUPS = ("sudo", "wheel")
 _DEFAULT_SHELL = "/bin/bash"
-
-
-def shell_of(user: User) -> str | None:
-    """Return the program that runs when the user logs in, as the template says; V(None) when it says nothing."""
-    return user.startup_script or user.shell or None
 
 
 def account_commands(
@@ -147,11 +146,7 @@ def check_shells(files: TreeFiles, users: t.Sequence[User]) -> None:
     for user in users:
         shell = shell_of(user)
         if shell and not files.is_executable(shell):
-            key = "startupScript" if user.startup_script else "shell"
-            raise ChrootError(
-                f"The {key} {shell} of the user {user.name} is not an executable file of the image.",
-                remedy="Install the package that has it, or bring it by systemConfig.additionalFiles with mode 0755.",
-            )
+            raise missing_shell(user)
 
 
 def _home(user: User) -> str:
@@ -199,4 +194,4 @@ def _accounts(files: TreeFiles, database: str) -> dict[str, int]:
     return {fields[0]: int(fields[2]) for fields in lines if len(fields) > 2}
 
 
-__all__ = ("account_commands", "check_shells", "create_users", "shell_of")
+__all__ = ("account_commands", "check_shells", "create_users")

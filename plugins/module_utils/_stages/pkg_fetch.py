@@ -19,6 +19,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._cache.packages 
     PackageCache,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._cache.signatures import SIGNATURE_CHECKS
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.expectations import expected_of_packages
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._download.model import Download, Limits
@@ -69,8 +70,10 @@ class PackageFetch(Stage):
         if document.provider.family in SIGNATURE_CHECKS:
             keys = [[entry.get(key) for key in _KEY_SETTINGS] for entry in document.provider_data["repositories"]]
             signatures = {"keys of the repositories": digest_of(document.fingerprint(keys))}
+        expected = [item.name for item in expected_of_packages(document.system)]
         return {
             **signatures,
+            **({"expected of the packages": expected} if expected else {}),
             "package lock": {package["name"]: package["version"] for package in packages},
             "package digests": digest_of(sorted(package["sha256"] for package in packages)),
             "package cache": self._cache_directory(),
@@ -136,6 +139,7 @@ class PackageFetch(Stage):
                 runner = CommandRunner(log=self.progress)
                 count = check(document, lock["packages"], runner=runner, workers=self.options.workers)
                 self.progress.milestone("Packages", f"Checked the signatures of {count} packages")
+            self._check_contents(document, [cache.path(file.filename) for file in packages])
             outputs: dict[str, str | None] = {cache.path(file.filename): file.sha256 for file in packages}
         self.progress.milestone(
             "Packages",
@@ -153,6 +157,12 @@ class PackageFetch(Stage):
             facts=_facts(lock["packages"]),
             idle="" if wanted else _ALL_CACHED,
         )
+
+    def _check_contents(self, document: TemplateDocument, paths: t.Sequence[str]) -> None:
+        # A run that has nothing to do starts sooner without it.
+        from ansible_collections.os_image.composer.plugins.module_utils._chroot.contents import check_contents
+
+        check_contents(document.system, paths, family=document.provider.family, workers=self.options.workers)
 
     def _cache_directory(self) -> str:
         return TemplateDocument.read(self.build).package_cache

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -23,7 +24,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.rpm impo
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.rpm_header import (
     LICENSE,
     NAME,
+    SCRIPTS,
     RpmFormatError,
+    read_files,
     read_header,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
@@ -493,6 +496,21 @@ def test_the_database_is_what_the_images_rpm_reads(bench: Bench, backend: str, p
 
 
 # Package files
+
+
+def test_files_of_headers(tmp_path: pathlib.Path) -> None:
+    files = {"/usr/bin/daemon": "x", "/usr/sbin/daemon": "-> ../bin/daemon", "/var/lib/daemon": None}
+    scripts = {"%pre": "echo before", "%posttrans": "echo at last"}
+    path = Rpm("daemon", files=files, scripts=scripts).build(tmp_path)
+    names, texts = read_files(str(path), SCRIPTS)
+    assert sorted(names) == sorted(files)
+    assert texts == ["echo before", "echo at last"]
+    assert read_files(str(Rpm("empty").build(tmp_path)), SCRIPTS) == ([], [])
+    data = path.read_bytes()
+    for end in range(0, len(data), 97):
+        path.write_bytes(data[:end])
+        with contextlib.suppress(RpmFormatError):
+            read_files(str(path), SCRIPTS)
 
 
 def test_headers(tmp_path: pathlib.Path) -> None:

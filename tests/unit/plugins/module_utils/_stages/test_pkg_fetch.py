@@ -16,6 +16,7 @@ import typing as t
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
+    ChrootError,
     DocumentError,
     HostError,
     LockedError,
@@ -36,7 +37,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_fetc
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer
 from ansible_collections.os_image.composer.tests.support.rpm_repository import sign_package
 from ansible_collections.os_image.composer.tests.support.signing_keys import Keys, SigningKey
-from ansible_collections.os_image.composer.tests.support.template_data import whole_provider
+from ansible_collections.os_image.composer.tests.support.template_data import whole_provider, whole_template
+from ansible_collections.os_image.composer.tests.support.tiny_debian import Deb
 from ansible_collections.os_image.composer.tests.support.tiny_rpm import Rpm
 
 PROVIDER = "debian-debian12-x86_64"
@@ -71,15 +73,23 @@ class Site:
         self.build = BuildDirectory(str(root / "build"))
         self.cache = root / "cache/pkgCache" / PROVIDER
         self.packages: list[Facts] = []
+        self.configure()
+
+    def configure(self, **system: t.Any) -> None:
+        """Leave a template with parts of systemConfig."""
         template = {
             "schema_version": 1,
             "provider_id": PROVIDER,
             "provider": self.provider,
-            "template": {},
+            "template": whole_template(systemConfig=system),
             "files": {},
             "sources": [],
             "warnings": [],
-            "directories": {"cache_dir": str(root / "cache"), "work_dir": str(root), "config_dir": str(root)},
+            "directories": {
+                "cache_dir": str(self.root / "cache"),
+                "work_dir": str(self.root),
+                "config_dir": str(self.root),
+            },
         }
         run_stage(Producer(self.build, "image_template_validate", "template.json", template))
 
@@ -133,6 +143,28 @@ def site(server: FileServer, tmp_path: pathlib.Path) -> Site:
     result.add("epoch", "1:2.0+b1~x")
     result.lock()
     return result
+
+
+def test_what_packages_do_not_bring_is_missed_before_they_are_installed(
+    server: FileServer, tmp_path: pathlib.Path
+) -> None:
+    site = Site(server, tmp_path)
+    files = {"/usr/share/zoneinfo/Europe/Berlin": "x", "/usr/lib/systemd/system/ssh.service": "x"}
+    site.add("tzdata", data=Deb("tzdata", files=files).build(tmp_path).read_bytes())
+    site.lock()
+    site.configure(timezone="Europe/Berln")
+    with pytest.raises(ChrootError, match="The time zone 'Europe/Berln' does not exist in the image. Similar time"):
+        site.fetch()
+    site.configure(timezone="Europe/Berlin", services={"enable": ["ssh"]})
+    site.fetch()
+    # Another setting is looked at again, though the packages are the same.
+    site.configure(timezone="Europe/Berlin", services={"enable": ["nginx"]})
+    with pytest.raises(ChrootError, match=r"The unit nginx\.service of systemConfig\.services\.enable does not exist"):
+        site.fetch()
+    site.configure(timezone="Europe/Berlin")
+    result = site.fetch()
+    assert result["rebuild_reason"] == "expected of the packages changed"
+    assert result["changed"] is False
 
 
 def counts(result: Facts) -> tuple[int, int, int, int]:
