@@ -42,6 +42,8 @@ _TIME_LIMIT = 15032385536
 _LONGEST_NAME = 4096
 # The lists of the largest packages have 10 MB; more control data than this is an attack or an error.
 _CONTROL_LIMIT = 64 << 20
+# xz -9 needs 65 MiB. The dictionary of a file may be told to be as large as the memory of a machine.
+_DICTIONARY_LIMIT = 256 << 20
 _LONGEST_CONTROL_NAME = 64
 
 _FILE_TYPES: t.Mapping[bytes, int] = {
@@ -368,9 +370,9 @@ class DebArchive:
         if compression == "gz":
             return _gunzip(chunks)
         if compression == "xz":
-            return _lazily(chunks, lzma.LZMADecompressor(lzma.FORMAT_XZ))
+            return _lazily(chunks, lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_DICTIONARY_LIMIT))
         if compression == "lzma":
-            return _lazily(chunks, lzma.LZMADecompressor(lzma.FORMAT_ALONE))
+            return _lazily(chunks, lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_DICTIONARY_LIMIT))
         if compression == "bz2":
             return _lazily(chunks, bz2.BZ2Decompressor())
         if compression == "zst":

@@ -80,7 +80,7 @@ _ODD = re.compile(
     re.MULTILINE,
 )
 _FIELD = re.compile(rb"^(?P<name>[^\s:#][^:\n]*):(?P<value>.*(?:\n[ \t].*)*)$", re.MULTILINE)
-_FOLD = re.compile(rb"[ \t\v\f\r]*\n[ \t\v\f\r]*|[\t\v\f]+")
+_WIDE_BLANKS = re.compile(rb"[\t\v\f]+")
 
 
 def canonical(chunks: t.Iterable[bytes]) -> t.Iterator[bytes]:
@@ -131,7 +131,7 @@ def is_true(value: str) -> bool:
 
 def _canonical(data: bytes) -> bytes:
     if b"\r" in data or b" \n" in data or b"\t\n" in data or _ODD.search(data) is not None:
-        data = _FIELD.sub(_field, re.sub(rb"\r+(?=\n|\Z)", b"", data))
+        data = _FIELD.sub(_field, b"\n".join(line.rstrip(b"\r") for line in data.split(b"\n")))
     return data if _is_utf8(data) else b"\n".join(map(_utf8, data.split(b"\n")))
 
 
@@ -142,7 +142,7 @@ def _field(match: t.Match[bytes]) -> bytes:
     value = match["value"]
     text = name.decode("ascii")
     if text in _RELATIONS:
-        value = _FOLD.sub(b" ", value)
+        value = _WIDE_BLANKS.sub(b" ", b" ".join(line.strip(_BLANKS) for line in value.split(b"\n")))
     first, newline, more = value.partition(b"\n")
     first = first.strip(_BLANKS)
     if text in _FLAGS and first.lower() in _TRUE:

@@ -34,13 +34,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.repo
     read_json,
 )
 
-# The largest indexes of today have 60 MB; file lists 300 MB. More than this is an attack or an error.
-_INDEX_LIMIT = 2 << 30
+# xz -9 needs 65 MiB. The dictionary of a file may be told to be as large as the memory of a machine.
+_DICTIONARY_LIMIT = 256 << 20
 _KEEP_SECONDS = 3600
 _OPENERS: t.Mapping[str, t.Callable[[str, t.Literal["rb"]], t.Any]] = {
-    ".xz": lzma.open,
-    # The form before .xz, which the same library reads.
-    ".lzma": lzma.open,
     ".gz": gzip.open,
     ".bz2": bz2.open,
 }
@@ -86,11 +83,12 @@ def fetch_indexes(missing: t.Sequence[Wish], downloader: Downloader, progress: P
     for repository, index in missing:
         os.makedirs(repository.directory, exist_ok=True)
         size = index.listed.size
+        largest = repository.largest(index.component)
         what = f"the package index {index.path} of the {repository.shown}"
         for listed in (index.listed, index.plain):
-            if listed is not None and (listed.size or 0) > _INDEX_LIMIT:
+            if listed is not None and (listed.size or 0) > largest:
                 raise RepositoryError(
-                    f"{what[:1].upper()}{what[1:]} is said to have {listed.size} bytes, more than the {_INDEX_LIMIT} "
+                    f"{what[:1].upper()}{what[1:]} is said to have {listed.size} bytes, more than the {largest} "
                     "that an index may have.",
                     remedy="Check the URL of the repository.",
                 )
@@ -123,7 +121,7 @@ def fetch_indexes(missing: t.Sequence[Wish], downloader: Downloader, progress: P
 def _unpack(repository: Repository[t.Any], index: WantedIndex, download: Download) -> None:
     """Decompress a verified index; give it its name and record its digest."""
     path = repository.index_path(index)
-    limit = _INDEX_LIMIT
+    limit = repository.largest(index.component)
     if index.plain is not None and index.plain.size is not None:
         limit = index.plain.size
     written = hashlib.sha256()
@@ -197,12 +195,43 @@ def _decompress(path: str, suffix: str) -> t.Iterator[bytes]:
         if process.returncode != 0:
             raise ValueError("zstd cannot read it")
         return
+    if suffix in (".xz", ".lzma"):
+        yield from _unxz(path, chunk)
+        return
     with _OPENERS.get(suffix, open)(path, "rb") as stream:
         while True:
             data = stream.read(chunk)
             if not data:
                 return
             yield data
+
+
+def _unxz(path: str, size: int) -> t.Iterator[bytes]:
+    """Yield the content of an .xz file, or of its predecessor .lzma, within a limit of memory.
+
+    :raises lzma.LZMAError: It is damaged, or needs more memory.
+    :raises EOFError: It is cut short.
+    """
+    with open(path, "rb") as stream:
+        data = stream.read(size)
+        while data:
+            decompressor = lzma.LZMADecompressor(memlimit=_DICTIONARY_LIMIT)
+            while not decompressor.eof:
+                if decompressor.needs_input and not data:
+                    data = stream.read(size)
+                    if not data:
+                        raise EOFError("it is cut short")
+                content = decompressor.decompress(data, size)
+                data = b""
+                if content:
+                    yield content
+            # Several may follow each other, with zeros between them.
+            data = decompressor.unused_data.lstrip(b"\0")
+            while not data:
+                more = stream.read(size)
+                if not more:
+                    return
+                data = more.lstrip(b"\0")
 
 
 def prune_indexes(repository: Repository[t.Any], used: t.Collection[str]) -> None:

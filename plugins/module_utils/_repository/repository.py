@@ -50,6 +50,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.provid
 
 _STATE_SCHEMA = 1
 _CLOCK_TOLERANCE = 3600
+# The largest indexes of today have 60 MB, those of RPM distributions 300 MB. More than this is an attack or an error.
+_INDEX_LIMIT = 512 << 20
 _DAY = 86400
 
 
@@ -254,6 +256,13 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
     def contradictions(self, before: t.Mapping[str, str], identity: t.Mapping[str, str]) -> list[str]:
         """Return the names of what a repository says otherwise than before; what it did not say before is new."""
         return [name for name, value in before.items() if value and identity.get(name, "") != value]
+
+    def largest(self, component: str) -> int:  # noqa: ARG002
+        """Return how many bytes a decompressed index may have.
+
+        :param component: That of the index.
+        """
+        return _INDEX_LIMIT
 
     def guard(self, component: str = "") -> Guard | None:  # noqa: ARG002
         """Return what looks at the decompressed bytes of an index before anybody parses them.

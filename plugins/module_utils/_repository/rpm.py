@@ -46,6 +46,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.provid
 # A repomd.xml has 10 kB; more than this is an attack or an error.
 _REPOMD_LIMIT = 4 << 20
 _SIGNATURE_LIMIT = 1 << 20
+# The largest file lists of today have 800 MB.
+_LIST_LIMIT = 2 << 30
 _NAMESPACE = "{http://linux.duke.edu/metadata/repo}"
 _PLAIN = (".xml", ".yaml")
 _COMPRESSIONS = (*_PLAIN, ".gz", ".xz", ".zst", ".bz2")
@@ -277,6 +279,10 @@ class RpmRepository(Repository[Repomd]):
 
     def identity(self, release: Repomd) -> dict[str, str]:
         return dict(release.tags)
+
+    def largest(self, component: str) -> int:
+        """Let file lists be larger: they are searched piece by piece."""
+        return _LIST_LIMIT if component == "filelists" else super().largest(component)
 
     def guard(self, component: str = "") -> XmlGuard | None:
         """Return what refuses document types before libsolv sees them; module metadata are YAML."""

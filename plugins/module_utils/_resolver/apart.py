@@ -31,8 +31,8 @@ from ansible_collections.os_image.composer.plugins.module_utils import _errors
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError, ResolveError
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import At
 
-#: Bytes that reading all indexes and deciding may take beside what the module has already.
-MEMORY_LIMIT = 2 << 30
+#: Bytes that one step may take beside what those before it have taken. The largest distributions need 200 MB.
+MEMORY_LIMIT = 1 << 30
 #: Seconds that one step may take, such as reading one index; the largest ones take some seconds.
 STEP_SECONDS = 600.0
 
@@ -55,7 +55,7 @@ def run_apart(
 
     :param work: Gets a function that it tells of each step: C(at("reading the index x")), C(limited=False) for one that
         has a time limit of its own.
-    :param memory: Bytes.
+    :param memory: Bytes that a step may take.
     :param seconds: The most that a step may take.
     :param log: Gets the traceback of an error that nobody expected.
     :raises ComposerError: The work has raised it; or the process was ended by a signal, or by a limit.
@@ -97,6 +97,7 @@ def _work(work: t.Callable[[At], t.Dict[str, t.Any]], write: int, memory: int, p
         _end_with(parent)
 
         def at(step: str, *, limited: bool = True) -> None:
+            _limit_memory(memory)
             _send(write, {"at": step, "limited": limited})
 
         try:

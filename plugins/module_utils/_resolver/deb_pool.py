@@ -17,6 +17,7 @@ import array
 import bisect
 import dataclasses
 import functools
+import itertools
 import mmap
 import os
 import re
@@ -29,6 +30,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
     RepositoryMetadata,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import quote_path
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.index_limits import (
+    PACKAGES,
+    LimitError,
+    check_number,
+    check_stanzas,
+    refuse,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.mentions import Mentions
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.package_form import (
     location_problem,
@@ -49,6 +57,9 @@ _RELATION_FIELDS = re.compile(
     re.MULTILINE,
 )
 _STANZA_END = re.compile(rb"\n\n+")
+_BLANK_LINES = re.compile(rb"\n+")
+# Bytes of an index that are looked at together.
+_PORTION = 1 << 20
 _MARKED_FIELDS = re.compile(
     rb"^(?:(Essential|Important|Protected): yes|Priority: (required|important|standard))$", re.MULTILINE
 )
@@ -117,7 +128,7 @@ class DebPool(PackagePool):
             offsets, marks = array.array("Q", kept.body), kept.facts["marks"]
         if not offsets or offsets[-1] != os.path.getsize(index.path):
             repo.empty()
-            offsets, marks = self._parse(repo, index)
+            offsets, marks = self._parse(repo, repository, index)
             if repo.nsolvables != len(offsets) - 1:
                 raise RepositoryError(
                     f"The package index {index.path} of the repository {repository.name!r} has {len(offsets) - 1} "
@@ -133,37 +144,41 @@ class DebPool(PackagePool):
         mentions = Mentions(data, self._cache.path(f"{name}.names"))
         self._stanzas.append(_Stanzas(index.path, offsets, marks, data, mentions))
 
-    def _parse(self, repo: t.Any, index: PackageIndex) -> tuple[t.Sequence[int], dict[str, list[int]]]:
+    def _parse(
+        self, repo: t.Any, repository: RepositoryMetadata, index: PackageIndex
+    ) -> tuple[t.Sequence[int], dict[str, list[int]]]:
         """Return the offset of each stanza, closed by the file's size, and the numbers of stanzas by mark."""
-        with open(index.path, "rb") as stream:
-            data = stream.read()
-        offsets = array.array("Q", _stanza_offsets(data))
-        fields = b"".join(_RELATION_FIELDS.findall(data))
-        try:
-            fields.decode("utf-8")
-        except UnicodeDecodeError as exc:
-            start = int(exc.start)
-            raise RepositoryError(
-                f"The package index {index.path} is not UTF-8: {fields[start : start + 20]!r}.",
-                remedy="The repository is damaged; tell its maintainers.",
-            ) from exc
-        with tempfile.TemporaryFile() as reduced:
-            reduced.write(_with_any(fields))
-            reduced.write(b"\n")
-            reduced.flush()
-            reduced.seek(0)
-            # libsolv closes the descriptor that it gets.
-            stream = self.solv.xfopen_fd("Packages", os.dup(reduced.fileno()))
+        if not os.path.getsize(index.path):
+            return array.array("Q", [0]), {}
+        with open(index.path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            offsets = array.array("Q", itertools.islice(_stanza_offsets(data), PACKAGES + 2))
             try:
-                parsed = repo.add_debpackages(stream)
-            finally:
-                stream.close()
-        if not parsed:
-            raise RepositoryError(f"The package index {index.path} cannot be read: {self.pool.errstr}.")
-        marks: dict[str, list[int]] = {}
-        for match in _MARKED_FIELDS.finditer(data):
-            mark = (match[1] or match[2]).decode("ascii").lower()
-            marks.setdefault(mark, []).append(bisect.bisect_right(offsets, match.start()) - 1)
+                check_number(len(offsets) - 1)
+            except LimitError as exc:
+                raise refuse(exc, index=index, repository=repository.name) from exc
+            with tempfile.TemporaryFile() as reduced:
+                for bounds in _portions(offsets):
+                    part = data[bounds[0] : bounds[-1]]
+                    check_stanzas(
+                        part, [bound - bounds[0] for bound in bounds], index=index, repository=repository.name
+                    )
+                    reduced.write(_reduced(part, index))
+                reduced.write(b"\n")
+                reduced.flush()
+                reduced.seek(0)
+                # libsolv closes the descriptor that it gets.
+                stream = self.solv.xfopen_fd("Packages", os.dup(reduced.fileno()))
+                try:
+                    parsed = repo.add_debpackages(stream)
+                finally:
+                    stream.close()
+            if not parsed:
+                raise RepositoryError(f"The package index {index.path} cannot be read: {self.pool.errstr}.")
+            marks: dict[str, list[int]] = {}
+            for bounds in _portions(offsets):
+                for match in _MARKED_FIELDS.finditer(data[bounds[0] : bounds[-1]]):
+                    mark = (match[1] or match[2]).decode("ascii").lower()
+                    marks.setdefault(mark, []).append(bisect.bisect_right(offsets, bounds[0] + match.start()) - 1)
         return offsets, marks
 
     # -- stanzas
@@ -326,6 +341,29 @@ class DebPool(PackagePool):
         return self._mentions[name]
 
 
+def _portions(offsets: t.Sequence[int]) -> t.Iterator[t.Sequence[int]]:
+    """Yield the offsets in portions of a few megabytes, the end of each being the beginning of the next."""
+    first = 0
+    for number in range(1, len(offsets)):
+        if offsets[number] - offsets[first] >= _PORTION or number == len(offsets) - 1:
+            yield offsets[first : number + 1]
+            first = number
+
+
+def _reduced(data: bytes, index: PackageIndex) -> bytes:
+    """Return what libsolv needs of some stanzas."""
+    fields = b"".join(_RELATION_FIELDS.findall(data))
+    try:
+        fields.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        start = int(exc.start)
+        raise RepositoryError(
+            f"The package index {index.path} is not UTF-8: {fields[start : start + 20]!r}.",
+            remedy="The repository is damaged; tell its maintainers.",
+        ) from exc
+    return _with_any(fields)
+
+
 def _with_any(data: bytes) -> bytes:
     """Let only packages with C(Multi-Arch: allowed) provide C(name:any), as apt does; libsolv takes any package.
 
@@ -374,9 +412,10 @@ def _filename(name: str, version: str, arch: str) -> str:
     return f"{name}_{version.replace(':', '%3a')}_{arch}.deb"
 
 
-def _stanza_offsets(data: bytes) -> t.Iterator[int]:
+def _stanza_offsets(data: mmap.mmap) -> t.Iterator[int]:
     """Give the offset of each stanza, and the file's size last."""
-    start = len(data) - len(data.lstrip(b"\n"))
+    blank = _BLANK_LINES.match(data)
+    start = blank.end() if blank else 0
     for match in _STANZA_END.finditer(data, start):
         yield start
         start = match.end()

@@ -41,6 +41,8 @@ _NAME = re.compile(rb"(?<![a-zA-Z0-9.+:-])[a-z0-9][a-z0-9.+-]*(?![a-zA-Z0-9.+:-]
 # Nothing in parentheses is a name.
 _PARENTHESES = re.compile(rb"\([^)]*\)")
 _CHECKSUM_DIGITS = 8
+# Bytes of lines that are looked at together.
+_PORTION = 1 << 20
 # So many searches take as long as taking the file apart.
 _SEARCHES = 32
 
@@ -95,17 +97,29 @@ class Mentions:
 
 def _names_in_order(data: Data) -> bytes:
     """Return each name once, between newlines."""
+    names: dict[bytes, None] = {}
     lines: list[bytes] = []
     stanza: list[tuple[int, bytes]] = []
-    for line in _LINES.findall(data):
+    size = 0
+
+    def take() -> None:
+        names.update(dict.fromkeys(_NAME.findall(_PARENTHESES.sub(b"", b"".join(lines)))))
+        lines.clear()
+
+    for match in _LINES.finditer(data):
+        line = match[0]
         rank = _RANKS[line[: line.index(b":")]]
         if rank == 0:
             lines.extend(text for _rank, text in sorted(stanza))
             stanza = []
+            if size > _PORTION:
+                take()
+                size = 0
         stanza.append((rank, line[line.index(b":") + 1 :]))
+        size += len(line)
     lines.extend(text for _rank, text in sorted(stanza))
-    words = _NAME.findall(_PARENTHESES.sub(b"", b"".join(lines)))
-    return b"\n" + b"\n".join(dict.fromkeys(words)) + b"\n"
+    take()
+    return b"\n" + b"\n".join(names) + b"\n"
 
 
 __all__ = ("Mentions",)

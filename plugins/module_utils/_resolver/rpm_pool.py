@@ -27,6 +27,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
     RepositoryMetadata,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import quote_path
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.index_limits import (
+    LimitError,
+    check_primary,
+    check_rich,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.modulemd import Artifact, read_modules
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.modules import PLATFORM, Modules
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.package_form import (
@@ -51,8 +56,6 @@ _FILE_LIST_ENTRY = re.compile(rb"<package\s([^>]*)>|<file(?:\s[^>]*)?>([^<]*)</f
 _PACKAGE_ID = re.compile(rb"pkgid=[\"']([0-9a-f]+)[\"']")
 # POOL_FLAG_WHATPROVIDESWITHDISABLED of libsolv's pool.h, which has no name in Python.
 _WHATPROVIDES_WITH_DISABLED = 12
-# How deep a rich dependency of a request may be.
-_NESTED = 20
 _CREDENTIALS = re.compile(r"//[^/]*@")
 _BASE_MODULE = "base-module("
 _FILE_LISTS_HEAD = (
@@ -129,6 +132,7 @@ class RpmPool(PackagePool):
         else decides between packages, that order does. So every index is parsed in a pool of its own: the answer
         depends neither on what is in the cache nor on how it came there.
         """
+        check_primary(index, repository=repository.name)
         pool = self.solv.Pool()
         pool.setdisttype(self.solv.Pool.DISTTYPE_RPM)
         parsed = pool.add_repo("index")
@@ -481,7 +485,9 @@ class RpmPool(PackagePool):
 
     def rich(self, text: str) -> t.Any:
         """Return libsolv's object of a rich dependency; V(None) if it is none."""
-        if text.count("(") > _NESTED:
+        try:
+            check_rich(text)
+        except LimitError:
             return None
         return self.pool.parserpmrichdep(text)
 
