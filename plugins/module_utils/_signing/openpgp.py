@@ -46,9 +46,10 @@ _OPTIONS = ("--no-options", "--batch", "--no-tty", "--quiet", "--disable-dirmngr
 _READ_ONLY = ("--no-autostart", "--no-auto-check-trustdb", "--trust-model", "always", "--lock-never")
 
 # $1: the key file; then gpg with its options, and --, and what gpg shall do. /run is covered for these processes alone;
-# its path is short, as those of the agent's sockets have to be. The key may lie in it, and is opened before.
+# its path is short, as those of the agent's sockets have to be. The key may lie in it, and is opened before, as a
+# descriptor that nothing else has.
 _PRIVATE = """\
-exec 4<"$1"
+exec {key}<"$1"
 shift
 mount -t tmpfs -o mode=0700,size=16m gnupg /run
 export GNUPGHOME=/run
@@ -57,9 +58,11 @@ shift
 options=
 while [ "$1" != -- ]; do options="$options $1"; shift; done
 shift
-"$gpg" $options --import <&4
-exec "$gpg" $options "$@" 4<&-
+"$gpg" $options --import <&{key}
+exec "$gpg" $options "$@" {key}<&-
 """
+# Shells know descriptors of one digit.
+_DESCRIPTORS = range(3, 10)
 
 _GIVE_PASSPHRASE = "Give it by the option signing_passphrase (of the role: image_build_signing_passphrase)."
 
@@ -255,8 +258,9 @@ class OpenPgpSigner(_GpgSigner):
 
     def _run(self, arguments: t.Sequence[str], data: bytes, *descriptors: int) -> bytes:
         """Import the key into a home of its own, and let gpg do something there."""
+        script = _PRIVATE.format(key=next(number for number in _DESCRIPTORS if number not in descriptors))
         done = self._runner.run(
-            [self._unshare, "--mount", "--pid", "--fork", "--kill-child", "--", "/bin/sh", "-eu", "-c", _PRIVATE]
+            [self._unshare, "--mount", "--pid", "--fork", "--kill-child", "--", "/bin/sh", "-eu", "-c", script]
             + ["sh", self._key, self._gpg, *_OPTIONS, "--status-fd", "2", *self._faked(self.moment), "--", *arguments],
             data=data,
             check=False,

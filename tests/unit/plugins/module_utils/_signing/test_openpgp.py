@@ -168,6 +168,30 @@ def by_agent(ring: KeyRing, fingerprint: str, passphrase: str | None = None, epo
     return AgentSigner(fingerprint, CommandRunner(), home=ring.home, epoch=epoch, passphrase=passphrase)
 
 
+_SIGN_AS_ALL_DESCRIPTORS = """
+import os, sys
+from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
+from ansible_collections.os_image.composer.plugins.module_utils._signing.openpgp import OpenPgpSigner
+for _number in range(3):
+    OpenPgpSigner(sys.argv[1], CommandRunner(), epoch=int(sys.argv[2]), passphrase="open sesame").sign(b"data")
+    os.open("/dev/null", os.O_RDONLY)
+"""
+
+
+def test_the_passphrase_may_come_as_any_descriptor(tmp_path: pathlib.Path) -> None:
+    # Which one is free depends on who has started the module.
+    with KeyRing() as ring:
+        key = ring.make_key("Images <images@example.org>", when=BORN, passphrase="open sesame")
+        secret = key.export_secret(tmp_path / "secret.asc", passphrase="open sesame")
+        done = subprocess.run(
+            [sys.executable, "-c", _SIGN_AS_ALL_DESCRIPTORS, secret, str(BORN + DAY)],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_agent_of_the_build_host_signs(tmp_path: pathlib.Path) -> None:
     with KeyRing() as ring:
         key = ring.make_key("Agent <agent@example.org>", when=BORN)
