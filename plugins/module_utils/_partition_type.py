@@ -78,8 +78,12 @@ VERITY_TYPES: t.Mapping[str, t.Tuple[str, str]] = {
     "aarch64": ("root-arm64", "root-arm64-verity"),
 }
 
-# What the original tool calls that partition.
+#: Architecture -> the type of the partition with the signature of the root hash.
+SIGNATURE_TYPES: t.Mapping[str, str] = {"x86_64": "root-x86-64-verity-sig", "aarch64": "root-arm64-verity-sig"}
+
+# What the original tool calls the partition with the hashes.
 _HASH_IDS = ("roothashmap", "hash")
+_SIGNATURE_ID = "roothashsig"
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -147,6 +151,15 @@ def holds_root_hashes(identifier: str, guid: str) -> bool:
     return identifier in _HASH_IDS or guid in [PARTITION_TYPES[hashes] for _root, hashes in VERITY_TYPES.values()]
 
 
+def holds_root_hash_signature(identifier: str, guid: str) -> bool:
+    """Tell whether a partition is the one for the signature of the root hash.
+
+    :param identifier: The template's id of it.
+    :param guid: Its type.
+    """
+    return identifier == _SIGNATURE_ID or guid in [PARTITION_TYPES[name] for name in SIGNATURE_TYPES.values()]
+
+
 def type_guid(name: str) -> str:
     """Return the GUID (lower case) of a type name, or of what is a GUID already.
 
@@ -172,9 +185,11 @@ __all__ = (
     "MBR_SWAP",
     "PARTITION_FLAGS",
     "PARTITION_TYPES",
+    "SIGNATURE_TYPES",
     "SWAP",
     "VERITY_TYPES",
     "XBOOTLDR",
+    "holds_root_hash_signature",
     "holds_root_hashes",
     "mbr_type",
     "type_guid",

@@ -234,6 +234,9 @@ verity:
       Discoverable Partitions Specification, that their PARTUUIDs are the halves of the hash. All blocks of the data are
       then checked; C(intact) is V(null) when they cannot be, and C(damage) names the first one that does not have its
       hash.
+    - Each of C(signatures) is a signature of a root hash on a partition for that. C(valid) tells whether it is one, by
+      the certificate that comes with it (C(certificate) is its SHA-256), which nothing is said to trust by that;
+      C(demanded) whether a kernel command line demands this root hash.
   returned: success
   type: dict
   sample:
@@ -254,6 +257,13 @@ verity:
         found_by_uuid: true
         intact: true
         damage: ""
+    signatures:
+      - partition: 4
+        root_hash: 0b2c1d9f6e0f5a3b6d4c8e7f9a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d
+        certificate: 5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef
+        subject: CN = Fleet db
+        valid: true
+        demanded: true
 os_release:
   description: The fields of C(os-release) of the operating system in the image.
   returned: success

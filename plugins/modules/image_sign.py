@@ -30,6 +30,8 @@ description:
     it laid out with a signature behind it that the certificate verifies. The role
     P(os_image.composer.image_build#role) carries them to C(image_build_secure_boot_host) and back, where
     M(os_image.composer.efi_sign) signs them.
+  - With C(systemConfig.immutability.rootHashSignature), also signs the root hash of dm-verity by itself, and writes the
+    signature onto the partition for it.
   - Certificates, signature lists and signed updates of the variables PK, KEK and db for enrolment are in RV(enrolment).
     With C(enrol) in the template they also lie on the EFI system partition, from where systemd-boot enrols them.
   - Signatures are reproducible when the build host has osslsigncode or libfaketime.

@@ -46,6 +46,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._image.efi impor
 from ansible_collections.os_image.composer.plugins.module_utils._image.identifiers import sbom_content
 from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import Inspection, inspect_image
 from ansible_collections.os_image.composer.plugins.module_utils._image.packages import read_packages
+from ansible_collections.os_image.composer.plugins.module_utils._image.root_hash_signature import read_signature
 from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox
 from ansible_collections.os_image.composer.plugins.module_utils._image.table import TablePartition
 from ansible_collections.os_image.composer.plugins.module_utils._image.verity import read_superblock
@@ -882,6 +883,17 @@ def _parse_superblock(data: bytes, place: pathlib.Path) -> None:
         json.dumps(found.as_facts())
 
 
+_ROOT_HASH_SIGNATURE = {"rootHash": _SHA256, "signature": "MIIBAA==", "certificateFingerprint": _SHA256}
+
+
+def _parse_root_hash_signature(data: bytes, place: pathlib.Path) -> None:
+    path = place / "disk"
+    path.write_bytes(data + bytes(512))
+    found = read_signature(str(path), TablePartition(1, 0, len(data) + 512, "", "", "", ()))
+    if found is not None:
+        json.dumps([found.root_hash, found.certificate, found.pkcs7.hex()])
+
+
 def _programs(_place: pathlib.Path) -> t.Sequence[bytes]:
     sections = {b".linux": b"k" * 64, b".initrd": b"i" * 64, b".cmdline": b"root=x", b".osrel": b"ID=x\n"}
     head = bytearray(b"MZ".ljust(64, b"\0"))
@@ -964,6 +976,7 @@ TARGETS: t.Sequence[Target] = (
     Target("sbom", _documents(_SPDX, _CYCLONEDX), mutation.document, _parse_sbom),
     Target("partition-table", _disks, _mutate_disk, _parse_table, weight=30),
     Target("verity", _superblock, mutation.binary, _parse_superblock),
+    Target("root-hash-signature", _documents(_ROOT_HASH_SIGNATURE), mutation.document, _parse_root_hash_signature),
     Target("efi-program", _programs, mutation.binary, _parse_program),
     Target("boot-files", _texts(_LOADER_ENTRY, _GRUB), mutation.text, _parse_boot_files),
     Target("dpkg-status", _texts(_STATUS), mutation.text, _parse_status),

@@ -13,7 +13,11 @@ import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
-from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import ROOT_DEVICE
+from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import (
+    ROOT_DEVICE,
+    ROOT_HASH_SIGNATURE,
+    SIGNATURE_WORD,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Security
 
 # COMMAND_LINE_SIZE of the kernel on x86 and arm64, less the final zero byte.
@@ -70,17 +74,21 @@ def security_words(security: Security, *, arch: str) -> t.List[str]:
     return words
 
 
-def verity_words(root_hash: str) -> t.List[str]:
+def verity_words(root_hash: str, signature: str = "") -> t.List[str]:
     """Return what the kernel and the initramfs are told about a root file system that dm-verity protects.
+
+    :param signature: The PARTUUID of the partition with the signature that the kernel shall demand; empty for none.
 
     Wherever it cannot be opened or read as it was, the machine starts again: by default initramfs-tools and dracut
     would show a shell instead, in which anybody at the console is root.
     """
+    demanded = f",root-hash-signature={ROOT_HASH_SIGNATURE}" if signature else ""
     return [
         f"root={ROOT_DEVICE}",
         "ro",
         f"roothash={root_hash}",
-        "systemd.verity_root_options=panic-on-corruption",
+        f"systemd.verity_root_options=panic-on-corruption{demanded}",
+        *([f"{SIGNATURE_WORD}={signature}"] if signature else []),
         "panic=5",
         "rd.shell=0",
         "rd.emergency=reboot",

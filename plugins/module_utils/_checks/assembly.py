@@ -19,7 +19,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.catalogu
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import image_traits
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
-from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import complete_disk
+from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import DEMANDED, complete_disk
 from ansible_collections.os_image.composer.plugins.module_utils._template.inheritance import fold, load_levels
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
@@ -199,7 +199,8 @@ def assemble(
     assembler.files.update(provider.files)
     assembler.resolve_files(merged)
     skipped = assembler.skipped()
-    for path, message in findings(merged, RULES, without=skipped):
+    found = [*findings(merged, RULES, without=skipped), *_kernel_verifies(merged, provider, skipped)]
+    for path, message in found:
         assembler.problems.append(Problem(origin_of(merged, path), message))
     if "systemConfig.components" not in skipped:
         for path, message in _unknown_components(merged, provider):
@@ -243,6 +244,21 @@ def _load_default(provider: ProviderConfig) -> t.Tuple[LocatedMapping, t.Tuple[s
     if problems:
         raise template_error(f"{what} {path}", problems)
     return default, tuple(level.origin.file for level in reversed(levels))
+
+
+def _kernel_verifies(
+    template: LocatedMapping, provider: ProviderConfig, skipped: t.Collection[str]
+) -> t.Iterator[Finding]:
+    """Yield a problem when the kernel would be asked for what it cannot do, and the system would never start."""
+    if "systemConfig.immutability" in skipped or provider.verifies_root_hash:
+        return
+    if template["systemConfig"]["immutability"].get("rootHashSignature") == DEMANDED:
+        target = provider.target
+        yield (
+            ("systemConfig", "immutability", "rootHashSignature"),
+            f"The kernel of {target.os}/{target.dist} for {target.arch} is not known to verify a signature of the root "
+            "hash by the certificates of the firmware, so that the system might never start. Use kept.",
+        )
 
 
 def _lines(template: LocatedMapping, findings: t.Iterable[Finding]) -> t.List[str]:

@@ -22,9 +22,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.disk imp
 from ansible_collections.os_image.composer.plugins.module_utils._checks.iso import is_live_iso
 from ansible_collections.os_image.composer.plugins.module_utils._checks.partitions import is_mounted
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import CONTENT
-from ansible_collections.os_image.composer.plugins.module_utils._disk.verity import hash_tree_size
+from ansible_collections.os_image.composer.plugins.module_utils._disk.verity import SIGNATURE_SIZE, hash_tree_size
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import (
     PARTITION_TYPES,
+    holds_root_hash_signature,
     holds_root_hashes,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
@@ -60,6 +61,13 @@ def _is_enabled(template: LocatedMapping) -> bool:
 def hash_partitions(template: LocatedMapping) -> t.List[t.Tuple[Path, LocatedMapping]]:
     """Return the partitions for the hash tree of the root file system."""
     return [(path, item) for path, item in partitions(template) if holds_root_hashes(item["id"], _guid(item))]
+
+
+def _signature_partitions(template: LocatedMapping) -> t.List[t.Tuple[Path, LocatedMapping]]:
+    """Return the partitions for the signature of the root hash, when one is asked for."""
+    if not _is_enabled(template) or "rootHashSignature" not in template["systemConfig"]["immutability"]:
+        return []
+    return [(path, item) for path, item in partitions(template) if holds_root_hash_signature(item["id"], _guid(item))]
 
 
 def _guid(item: LocatedMapping) -> str:
@@ -253,6 +261,84 @@ def etc_belongs_to_a_protected_root(template: LocatedMapping) -> t.Iterator[Find
             ("systemConfig", "immutability", "etc"),
             "immutability.etc has an effect on a protected root file system only. Remove it, or use enabled: true.",
         )
+
+
+@SUBJECT.rule(
+    "systemConfig.immutability",
+    "systemConfig.signing",
+    example="""
+    systemConfig:
+      kernel:
+        uki: true
+      immutability:
+        enabled: true
+        rootHashSignature: kept
+    """,
+)
+def root_hash_signature_has_its_key(template: LocatedMapping) -> t.Iterator[Finding]:
+    """The root hash of a protected system is signed with the key for Secure Boot, which the build host has."""
+    immutability = template["systemConfig"]["immutability"]
+    if "rootHashSignature" not in immutability:
+        return
+    path = ("systemConfig", "immutability", "rootHashSignature")
+    keys = template["systemConfig"]["signing"].get("secureBoot")
+    if not _is_enabled(template):
+        yield (
+            path,
+            "immutability.rootHashSignature has an effect on a protected root file system only. Remove it, or use "
+            "enabled: true.",
+        )
+    elif keys is None:
+        yield (
+            path,
+            "The root hash is signed with the key for Secure Boot, and there is none. Add signing.secureBoot, or "
+            "remove rootHashSignature.",
+        )
+    elif "key" not in keys and not keys.get("generate"):
+        yield (
+            path,
+            "Another host has the key for Secure Boot, and only EFI programs travel to it, not the root hash. Remove "
+            "rootHashSignature: the root hash is signed as a part of the unified kernel image in any case. Or give "
+            "signing.secureBoot.key.",
+        )
+
+
+@SUBJECT.rule(
+    "disk",
+    "systemConfig.immutability",
+    example=_LAYOUT.format(root="", size="16MiB", hashes="", fs="ext4").replace(
+        "immutability:\n",
+        "signing: {secureBoot: {generate: true}}\n      immutability:\n        rootHashSignature: kept\n",
+    ),
+)
+def root_hash_signature_has_its_partition(template: LocatedMapping) -> t.Iterator[Finding]:
+    """The signature of the root hash has one partition, which is large enough and not mounted."""
+    places = _signature_partitions(template)
+    if not places and _is_enabled(template) and "rootHashSignature" in template["systemConfig"]["immutability"]:
+        if template["disk"]["partitions"]:
+            yield (
+                ("systemConfig", "immutability", "rootHashSignature"),
+                "The signature of the root hash lies on a partition of its own, and there is none. Add one with id: "
+                "roothashsig and size: content.",
+            )
+        return
+    for path, item in places[1:]:
+        yield path, f"The partition {item['id']!r} is a second one for the signature of the root hash. Keep one."
+    layout = planned_layout(template)
+    sizes = {partition.id: partition.size for partition in layout.partitions} if layout else {}
+    for path, item in places[:1]:
+        if is_mounted(item):
+            yield (
+                (*path, "mountPoint"),
+                f"The partition {item['id']!r} holds a signature and no files, so it cannot be mounted. "
+                "Use mountPoint: none.",
+            )
+        if item.get("size") != CONTENT and sizes.get(item["id"], SIGNATURE_SIZE) < SIGNATURE_SIZE:
+            yield (
+                (*path, "size" if "size" in item else "end"),
+                f"The partition {item['id']!r} has {show_size(sizes[item['id']])}, but the signature of the root hash "
+                f"needs {show_size(SIGNATURE_SIZE)}. Make it larger, or use size: content.",
+            )
 
 
 @SUBJECT.rule(

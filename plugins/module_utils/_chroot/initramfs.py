@@ -233,7 +233,10 @@ class InitramfsTools(Generator):
 
     @classmethod
     def protection_files(cls, protection: Protection) -> t.Mapping[str, str]:
-        scripts = {"hooks/os-image-verity": verity.HOOK, "scripts/local-top/os-image-verity": verity.OPEN_ROOT}
+        scripts = {
+            "hooks/os-image-verity": verity.hook(protection),
+            "scripts/local-top/os-image-verity": verity.open_root(protection),
+        }
         if protection.has_overlays:
             scripts["scripts/local-bottom/os-image-overlays"] = verity.local_bottom(protection)
         return scripts
@@ -294,6 +297,7 @@ class Dracut(Generator):
         file_systems = filter(None, (self._settings.root_fs_type, self._settings.state_fs_type))
         if self._settings.protection is not None:
             modules += verity.DRACUT_MODULES
+        programs = verity.dracut_programs(self._settings.protection)
         protection = self._protection_files()
         included = [("--include", f"/run/composer.{number}", name) for number, name in enumerate(protection)]
         self._sandbox.run(
@@ -314,6 +318,7 @@ class Dracut(Generator):
                 " ".join(self._settings.modules()),
                 *(["--add", " ".join(modules)] if modules else []),
                 *(word for words in included for word in words),
+                *(["--install", " ".join(programs)] if programs else []),
                 path,
             ],
             files={f"/run/composer.{number}": text for number, text in enumerate(protection.values())},
@@ -346,7 +351,7 @@ def choose_generator(files: TreeFiles, wanted: str) -> type[Generator] | None:
 def protection_inputs(protection: Protection) -> dict[str, t.Any]:
     """Return what shapes the initramfs of a protected system, whichever generator the tree turns out to have."""
     files = {generator.name: dict(generator.protection_files(protection)) for generator in GENERATORS}
-    return {**dataclasses.asdict(protection), "files": digest_of(files)}
+    return {**protection.as_facts(), "files": digest_of(files)}
 
 
 def root_file_system(disk: Disk) -> str:

@@ -16,7 +16,10 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import (
+    DEMANDED,
     PERSISTENT,
+    ROOT_HASH_SIGNATURE,
+    SIGNATURE_WORD,
     VOLATILE,
     Protection,
 )
@@ -32,17 +35,39 @@ _MEMORY = "/run/volatile"
 #: Where the partition at /var keeps the changes of /etc.
 STATE = "/var/lib/os-image-composer"
 
+#: The program that the signature of a root hash is unpacked by.
+DECODER = "base64"
+
 # The hook of initramfs-tools.
-HOOK = """\
+_HOOK = """\
 #!/bin/sh
 [ "$1" != prereqs ] || exit 0
 . /usr/share/initramfs-tools/hook-functions
 copy_exec /usr/sbin/veritysetup /sbin
 """
 
+# Takes the signature off its partition, which begins with a line of JSON; for any shell of an initramfs.
+_TAKE_SIGNATURE = f"""\
+read -r line < /proc/cmdline
+signature=
+for word in $line; do
+    case $word in {SIGNATURE_WORD}=*) signature=/dev/disk/by-partuuid/${{word#*=}} ;; esac
+done
+if [ -n "$signature" ]; then
+    tries=0
+    while [ ! -e "$signature" ] && [ $tries -lt 3000 ]; do
+        tries=$((tries + 1))
+        sleep 0.1
+    done
+    read -r line < "$signature"
+    line=${{line#*\\"signature\\":\\"}}
+    echo "${{line%%\\"*}}" | {DECODER} -d > {ROOT_HASH_SIGNATURE}
+fi
+"""
+
 # For the shell of klibc, which initramfs-tools takes where there is no other: it has neither cut nor sed. The PARTUUIDs
 # are the two halves of the root hash, see the Discoverable Partitions Specification.
-OPEN_ROOT = """\
+_FIND_ROOT = """\
 #!/bin/sh
 [ "$1" != prereqs ] || exit 0
 hash=
@@ -80,8 +105,11 @@ while [ ! -e "$data" ] || [ ! -e "$hashes" ]; do
     tries=$((tries + 1))
     sleep 0.1
 done
-if ! veritysetup open --panic-on-corruption "$data" root "$hashes" "$hash"; then
-    echo "verity: the root file system does not have the root hash $hash"
+"""
+
+_OPEN_ROOT = """\
+if ! veritysetup open{options} --panic-on-corruption "$data" root "$hashes" "$hash"; then
+    echo "verity: the root file system does not have the root hash $hash{problem}"
     sleep 5
     reboot -f
 fi
@@ -148,6 +176,51 @@ DefaultDeviceTimeoutSec=300s
 """
 
 
+_SIGNATURE_SCRIPT = f"#!/bin/sh\n{_TAKE_SIGNATURE}"
+
+_SIGNATURE_UNIT = f"""\
+[Unit]
+Description=Take the signature of the root hash off its partition
+DefaultDependencies=no
+ConditionPathExists=/etc/initrd-release
+ConditionKernelCommandLine={SIGNATURE_WORD}
+After=systemd-udev-trigger.service
+Before=systemd-veritysetup@root.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/os-image-root-hash
+"""
+
+_AFTER_SIGNATURE = """\
+[Unit]
+Requires=os-image-root-hash.service
+After=os-image-root-hash.service
+"""
+
+
+def hook(protection: Protection) -> str:
+    """Return the hook of initramfs-tools."""
+    return f"{_HOOK}copy_exec /usr/bin/{DECODER} /bin\n" if protection.signature == DEMANDED else _HOOK
+
+
+def open_root(protection: Protection) -> str:
+    """Return the script of initramfs-tools that opens the root file system."""
+    if protection.signature != DEMANDED:
+        return _FIND_ROOT + _OPEN_ROOT.format(options="", problem="")
+    demanded = _OPEN_ROOT.format(
+        options=f" --root-hash-signature={ROOT_HASH_SIGNATURE}",
+        problem=", or that is not signed by a certificate that the kernel knows",
+    )
+    return _FIND_ROOT + _TAKE_SIGNATURE + demanded
+
+
+def dracut_programs(protection: Protection | None) -> t.Tuple[str, ...]:
+    """Return the programs that dracut has to put into the initramfs beside its own."""
+    return (DECODER,) if protection is not None and protection.signature == DEMANDED else ()
+
+
 def overlay_steps(protection: Protection) -> str:
     """Return the shell commands that mount what is above the root file system at C($root)."""
     steps = []
@@ -183,6 +256,11 @@ def dracut_files(protection: Protection) -> t.Dict[str, str]:
     systemd, which runs there, mounts /var where the changes of /etc lie on it: fstab asks for that.
     """
     files = {"/etc/systemd/system.conf.d/os-image-verity.conf": _PATIENCE}
+    if protection.signature == DEMANDED:
+        units = "/usr/lib/systemd/system"
+        files["/usr/bin/os-image-root-hash"] = _SIGNATURE_SCRIPT
+        files[f"{units}/os-image-root-hash.service"] = _SIGNATURE_UNIT
+        files[f"{units}/systemd-veritysetup@root.service.d/os-image.conf"] = _AFTER_SIGNATURE
     if not protection.has_overlays:
         return files
     return {
@@ -196,12 +274,13 @@ def dracut_files(protection: Protection) -> t.Dict[str, str]:
 
 __all__ = (
     "DRACUT_MODULES",
-    "HOOK",
     "MODULES",
-    "OPEN_ROOT",
     "OVERLAY_MODULES",
     "STATE",
     "dracut_files",
+    "dracut_programs",
+    "hook",
     "local_bottom",
+    "open_root",
     "overlay_steps",
 )

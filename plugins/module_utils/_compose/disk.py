@@ -47,12 +47,14 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.space impo
 from ansible_collections.os_image.composer.plugins.module_utils._disk.swap_file import swap_file_units
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
 from ansible_collections.os_image.composer.plugins.module_utils._disk.verity import (
+    SIGNATURE_SIZE,
     UNKNOWN_HASH,
     hash_partition,
     hash_tree_size,
     make_hash_tree,
     partition_uuids,
     protected_layout,
+    signature_partition,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
@@ -65,7 +67,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._progress import
 from ansible_collections.os_image.composer.plugins.module_utils._size import MIB, align_up, parse_size, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import copy_into, copy_out
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
-from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import Protection
+from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import DEMANDED, Protection
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
 
@@ -255,8 +257,10 @@ class DiskComposer:
         write_table(image, script, self.runner)
 
     def _mark_protected(self) -> None:
-        if self.boot.protection is not None:
-            self.layout = protected_layout(self.layout, self.boot.arch)
+        protection = self.boot.protection
+        if protection is not None:
+            is_signed = protection.signature is not None
+            self.layout = protected_layout(self.layout, self.boot.arch, is_signed=is_signed)
 
     def _write_file_systems(self, tree: str, image: str, sources: t.Mapping[str, Source]) -> None:
         with contextlib.ExitStack() as stack:
@@ -428,7 +432,11 @@ class DiskComposer:
         """Return what the kernel must be told about the root file system."""
         fs = file_system(root.fs_type)
         if self.boot.protection is not None:
-            return [*verity_words(self.root_hash or UNKNOWN_HASH), f"rootfstype={fs.fstab_type}"]
+            signature = signature_partition(self.layout) if self.boot.protection.signature == DEMANDED else None
+            words = verity_words(
+                self.root_hash or UNKNOWN_HASH, self.identity.partitions[signature.id] if signature else ""
+            )
+            return [*words, f"rootfstype={fs.fstab_type}"]
         if not fs.is_read_only:
             return ()
         words = [f"rootfstype={fs.fstab_type}", "ro"]
@@ -464,6 +472,9 @@ class DiskComposer:
         if root is not None and hashes is not None and hashes.fits_content and not hashes.fs_type:
             # A root that takes the rest of the disk becomes smaller by this, but never larger.
             sizes[hashes.id] = hash_tree_size(align_up(sizes.get(root.id, root.size), MIB))
+        signature = signature_partition(self.layout)
+        if signature is not None and signature.fits_content and not signature.fs_type:
+            sizes[signature.id] = SIGNATURE_SIZE
         return sizes
 
     def _sources(self, tree: str, esp_files: t.Mapping[str, str], usages: t.Mapping[str, Usage]) -> t.Dict[str, Source]:

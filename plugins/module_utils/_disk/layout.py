@@ -29,6 +29,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._partition_type 
     MBR_LINUX,
     PARTITION_FLAGS,
     PARTITION_TYPES,
+    holds_root_hash_signature,
     holds_root_hashes,
     mbr_type,
     type_guid,
@@ -532,7 +533,8 @@ class _Planner:
         """Check that what is said about a file system is said of one."""
         path = ("partitions", index)
         guid = PARTITION_TYPES.get(entry.type or "", (entry.type_uuid or "").lower())
-        has_content = (entry.fs_type and _kind(entry).holds_files) or holds_root_hashes(entry.id, guid)
+        is_of_verity = holds_root_hashes(entry.id, guid) or holds_root_hash_signature(entry.id, guid)
+        has_content = (entry.fs_type and _kind(entry).holds_files) or is_of_verity
         if entry.size == CONTENT and not has_content:
             self._problem(
                 (*path, "size"),

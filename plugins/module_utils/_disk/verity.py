@@ -22,13 +22,18 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.layout imp
 from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import (
     PARTITION_FLAGS,
+    SIGNATURE_TYPES,
     VERITY_TYPES,
+    holds_root_hash_signature,
     holds_root_hashes,
     type_guid,
 )
 
 #: In place of a root hash that nobody knows yet, as long as one.
 UNKNOWN_HASH = "0" * 64
+
+#: The bytes that a partition needs for the signature of the root hash, with room for long keys and their certificates.
+SIGNATURE_SIZE = 16 << 10
 
 _BLOCK = 4096
 # SHA-256 hashes in a block.
@@ -49,11 +54,17 @@ def hash_partition(layout: DiskLayout) -> Partition | None:
     return next((item for item in layout.partitions if holds_root_hashes(item.id, item.type_guid)), None)
 
 
-def protected_layout(layout: DiskLayout, arch: str) -> DiskLayout:
-    """Return a layout whose root partition, and the one with its hashes, say that they are that.
+def signature_partition(layout: DiskLayout) -> Partition | None:
+    """Return the partition for the signature of the root hash."""
+    return next((item for item in layout.partitions if holds_root_hash_signature(item.id, item.type_guid)), None)
+
+
+def protected_layout(layout: DiskLayout, arch: str, *, is_signed: bool = False) -> DiskLayout:
+    """Return a layout whose root partition, that of its hashes, and that of the signature say that they are that.
 
     :param arch: The architecture, as C(uname -m) shows it.
-    :raises DiskError: There is none for the hashes.
+    :param is_signed: Whether there is a signature of the root hash.
+    :raises DiskError: There is none for the hashes, or for the signature.
     """
     root, hashes = layout.root, hash_partition(layout)
     if root is None or hashes is None:
@@ -61,16 +72,26 @@ def protected_layout(layout: DiskLayout, arch: str) -> DiskLayout:
             "The disk has no partition for the hashes of the root file system.",
             remedy="Add one with id: roothashmap and size: content.",
         )
+    signature = signature_partition(layout) if is_signed else None
+    if is_signed and signature is None:
+        raise DiskError(
+            "The disk has no partition for the signature of the root hash.",
+            remedy="Add one with id: roothashsig and size: content.",
+        )
     root_type, hash_type = (type_guid(name) for name in VERITY_TYPES[arch])
+    marked = [(root, root_type), (hashes, hash_type)]
+    if signature is not None:
+        marked.append((signature, type_guid(SIGNATURE_TYPES[arch])))
     read_only = str(PARTITION_FLAGS["read-only"])
     changed = {
         item.id: dataclasses.replace(
             item, type_guid=kind, attributes=tuple(dict.fromkeys([*item.attributes, read_only]))
         )
-        for item, kind in ((root, root_type), (hashes, hash_type))
+        for item, kind in marked
     }
-    # Its file system, which the original tool gives it, would be overwritten.
-    changed[hashes.id] = dataclasses.replace(changed[hashes.id], fs_type="", mount_point=None)
+    # Their file systems, which the original tool gives the hashes, would be overwritten.
+    for item, _kind in marked[1:]:
+        changed[item.id] = dataclasses.replace(changed[item.id], fs_type="", mount_point=None)
     return dataclasses.replace(layout, partitions=tuple(changed.get(item.id, item) for item in layout.partitions))
 
 
@@ -94,10 +115,12 @@ def make_hash_tree(data: str, hashes: str, *, salt: str, identifier: str, runner
 
 
 __all__ = (
+    "SIGNATURE_SIZE",
     "UNKNOWN_HASH",
     "hash_partition",
     "hash_tree_size",
     "make_hash_tree",
     "partition_uuids",
     "protected_layout",
+    "signature_partition",
 )

@@ -37,6 +37,11 @@ from ansible_collections.os_image.composer.plugins.module_utils._image.efi impor
 )
 from ansible_collections.os_image.composer.plugins.module_utils._image.packages import Package, read_packages
 from ansible_collections.os_image.composer.plugins.module_utils._image.reader import FileReader, Place, reader_for
+from ansible_collections.os_image.composer.plugins.module_utils._image.root_hash_signature import (
+    holds_signature,
+    read_signature,
+    signature_facts,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox
 from ansible_collections.os_image.composer.plugins.module_utils._image.source import ImageSource, open_image
 from ansible_collections.os_image.composer.plugins.module_utils._image.table import (
@@ -48,6 +53,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._image.table imp
 from ansible_collections.os_image.composer.plugins.module_utils._image.verity import (
     VeritySuperblock,
     read_superblock,
+    root_hashes,
     verity_facts,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._io import parse_json, sha256_bytes
@@ -354,12 +360,29 @@ class Inspection:
         found = (read_superblock(self.source.raw, partition) for partition in partitions)
         return [superblock for superblock in found if superblock is not None]
 
-    @property
+    @functools.cached_property
     def verity(self) -> t.Dict[str, t.Any] | None:
         """What is known of dm-verity; V(None) when nothing of it is there."""
         cmdlines = [entry.cmdline for entry in self.boot_entries]
         partitions = self.table.partitions if self.table else ()
-        return verity_facts(self.superblocks, cmdlines, partitions, self.source.raw)
+        return verity_facts(
+            self.superblocks, cmdlines, partitions, self.source.raw, self._root_hash_signatures(cmdlines)
+        )
+
+    def _root_hash_signatures(self, cmdlines: t.Sequence[str]) -> t.List[t.Dict[str, t.Any]]:
+        demanded = [root_hash for _target, root_hash in root_hashes(cmdlines)]
+        signatures = []
+        for partition in self.table.partitions if self.table else ():
+            if holds_signature(partition):
+                signature = read_signature(self.source.raw, partition)
+                if signature is None:
+                    self.notes.append(
+                        f"The partition {partition.number} is for the signature of a root hash, and holds none that "
+                        "can be read."
+                    )
+                else:
+                    signatures.append(signature_facts(signature, demanded, self._directory(), self._runner))
+        return signatures
 
     def as_facts(self) -> t.Dict[str, t.Any]:
         """Return everything that is known."""

@@ -159,14 +159,17 @@ def verity_facts(
     cmdlines: t.Iterable[str],
     partitions: t.Sequence[TablePartition],
     raw: str,
+    signatures: t.Sequence[t.Mapping[str, t.Any]] = (),
 ) -> t.Dict[str, t.Any] | None:
     """Return what is known of dm-verity, with the data checked against it; V(None) when nothing of it is there.
 
     The Discoverable Partitions Specification finds the two partitions by the root hash: the PARTUUID of the data is its
     first half, that of the hashes is its second (of 256 bits; of longer ones the first and last 128 bits).
+
+    :param signatures: What is known of signatures of root hashes.
     """
     demanded = root_hashes(cmdlines)
-    if not demanded and not superblocks:
+    if not demanded and not superblocks and not signatures:
         return None
     by_uuid = {partition.uuid: partition for partition in partitions if partition.uuid}
     roots = []
@@ -182,7 +185,11 @@ def verity_facts(
                 **_check(raw, superblocks, root_hash, data, hashes),
             }
         )
-    return {"superblocks": [superblock.as_facts() for superblock in superblocks], "root_hashes": roots}
+    return {
+        "superblocks": [superblock.as_facts() for superblock in superblocks],
+        "root_hashes": roots,
+        "signatures": [dict(signature) for signature in signatures],
+    }
 
 
 def _check(

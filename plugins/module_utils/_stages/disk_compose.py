@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import typing as t
 
@@ -53,7 +52,7 @@ class DiskCompose(Stage):
             "disk": _without(document.section("disk"), "artifacts", "name"),
             "bootloader": document.section("systemConfig", "bootloader"),
             "kernel": _without(document.section("systemConfig", "kernel"), "name"),
-            **({"protection": dataclasses.asdict(protection)} if protection else {}),
+            **({"protection": protection.as_facts()} if protection else {}),
             "kernel words of systemConfig.security": words,
             "build digest": document.build_digest(lock),
             "source date": lock["source_date_epoch"],

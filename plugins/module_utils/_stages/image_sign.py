@@ -33,6 +33,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._signing.generat
     generated_keys_dir,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._signing.private_key import PrivateKey
+from ansible_collections.os_image.composer.plugins.module_utils._signing.root_hash import (
+    sign_root_hash,
+    write_root_hash_signature,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._signing.secure_boot import (
     Certificate,
     KeySet,
@@ -246,6 +250,11 @@ class ImageSign(Stage):
                     level="warn",
                 )
             signed = replace_programs(volume, programs, signer.sign, scratch, certificate=certificate, runner=runner)
+            if document.system.immutability.root_hash_signature is not None:
+                self.progress.milestone("Signing", "Signing the root hash")
+                fingerprint = certificates["db"].sha256
+                data = sign_root_hash(composed["root_hash"], opened["db"], certificate, fingerprint)
+                write_root_hash_signature(image, composed["partitions"], data)
             enrolment = enrolment_files(enrolled, opened, epoch=epoch)
         if wanted is not None and wanted.enrol is not None:
             _add_enrolment(volume, wanted, enrolment, scratch)

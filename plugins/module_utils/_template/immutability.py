@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
+import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import (
     LocatedList,
@@ -27,11 +28,20 @@ READ_ONLY = "readonly"
 VOLATILE = "volatile"
 PERSISTENT = "persistent"
 
+#: The root hash is signed, and the kernel opens the root file system only with the signature.
+DEMANDED = "demanded"
+
 #: The device of the opened root file system, as systemd calls it too.
 ROOT_DEVICE = "/dev/mapper/root"
 
-# What a disk gets that has no partition for the hashes.
+#: Where the initramfs puts the signature of the root hash, and the word of the command line that tells it the PARTUUID
+#: of the partition that has it.
+ROOT_HASH_SIGNATURE = "/run/root-hash.p7s"
+SIGNATURE_WORD = "rd.roothashsig"
+
+# What a disk gets that has no partition for the hashes, or for the signature of the root hash.
 _HASH_PARTITION = "roothashmap"
+_SIGNATURE_PARTITION = "roothashsig"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +50,12 @@ class Protection:
 
     :ivar etc: What becomes of changes in /etc: V(readonly), V(volatile), V(persistent).
     :ivar var: The same for /var: V(volatile), or V(persistent) when a partition is mounted there.
+    :ivar signature: Whether the root hash is signed by itself: V(kept), V(demanded), or V(None) when it is not.
     """
 
     etc: str
     var: str
+    signature: str | None = None
 
     @classmethod
     def of(cls, immutability: Immutability, disk: Disk) -> Protection | None:
@@ -51,7 +63,12 @@ class Protection:
         if not immutability.enabled:
             return None
         has_var = any(_is_mounted_at(partition.mount_point, "/var") for partition in disk.partitions)
-        return cls(immutability.etc or VOLATILE, PERSISTENT if has_var else VOLATILE)
+        var = PERSISTENT if has_var else VOLATILE
+        return cls(immutability.etc or VOLATILE, var, immutability.root_hash_signature)
+
+    def as_facts(self) -> t.Dict[str, str]:
+        """Return it for fingerprints; what is not asked for is not there."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
 
     @property
     def has_overlays(self) -> bool:
@@ -85,8 +102,11 @@ def complete_disk(template: LocatedMapping, *, is_own: bool) -> None:
             root.drop("end")
             root.put("size", "content", root.origin)
         hashes = from_data({"id": _HASH_PARTITION, "size": "content"}, file=root.origin.file)
-        partitions.insert(index, hashes)
-        partitions.origins.insert(index, partitions.origins[index])
+        signature = from_data({"id": _SIGNATURE_PARTITION, "size": "content"}, file=root.origin.file)
+        is_signed = "rootHashSignature" in template["systemConfig"]["immutability"]
+        for item in [signature, hashes] if is_signed else [hashes]:
+            partitions.insert(index, item)
+            partitions.origins.insert(index, partitions.origins[index])
     disk.put("partitions", partitions, disk.origins["partitions"])
     template.put("disk", disk, template.origins["disk"])
 
@@ -95,4 +115,14 @@ def _is_mounted_at(given: str | None, path: str) -> bool:
     return bool(given) and posixpath.normpath(given or "") == path
 
 
-__all__ = ("PERSISTENT", "READ_ONLY", "ROOT_DEVICE", "VOLATILE", "Protection", "complete_disk")
+__all__ = (
+    "DEMANDED",
+    "PERSISTENT",
+    "READ_ONLY",
+    "ROOT_DEVICE",
+    "ROOT_HASH_SIGNATURE",
+    "SIGNATURE_WORD",
+    "VOLATILE",
+    "Protection",
+    "complete_disk",
+)

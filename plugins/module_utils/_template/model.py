@@ -221,6 +221,7 @@ class Immutability(Part):
 
     enabled: bool
     etc: t.Optional[str]
+    root_hash_signature: t.Optional[str]
     secure_boot_db_key: t.Optional[str]
     secure_boot_db_crt: t.Optional[str]
     secure_boot_db_cer: t.Optional[str]

@@ -59,6 +59,7 @@ class ProviderConfig:
     :ivar bios_bootloader_packages: Those that it needs in their place where a BIOS starts it.
     :ivar signed_bootloader_packages: Those that it needs beside them where the distribution's signed one is wanted.
     :ivar verity_packages: The packages that open a root file system that dm-verity protects.
+    :ivar verifies_root_hash: Whether its kernels take a signature of the root hash by a certificate of the firmware.
     :ivar default_template_path: The default template of the target's image type.
     :ivar directories: Where the files lie that the default template may extend.
     :ivar sources: The configuration files that were read.
@@ -72,6 +73,7 @@ class ProviderConfig:
     bios_bootloader_packages: t.Mapping[str, t.Sequence[str]]
     signed_bootloader_packages: t.Mapping[str, t.Sequence[str]]
     verity_packages: t.Sequence[str]
+    verifies_root_hash: bool
     default_template_path: str
     directories: t.Tuple[str, ...]
     sources: t.Tuple[str, ...]
@@ -209,6 +211,7 @@ def load_provider(config_dir: str, template: LocatedMapping, target: Target) -> 
         bios_bootloader_packages=dict(settings["biosBootloaderPackages"]),
         signed_bootloader_packages=dict(settings["signedBootloaderPackages"]),
         verity_packages=tuple(settings["verityPackages"]),
+        verifies_root_hash=settings["kernelVerifiesRootHash"],
         default_template_path=_default_template(directory, template, target),
         directories=system_directories(config_dir, target.os),
         sources=(config_path, chrootenv_path, repositories_path),

@@ -58,6 +58,8 @@ _ARCHITECTURE = _closed(
         "initramfs": _INITRAMFS,
         # Packages that an image needs whose root file system dm-verity protects: what opens that.
         "verityPackages": _TEXTS,
+        # Whether its kernels take a signature of the root hash by a certificate that the firmware knows.
+        "kernelVerifiesRootHash": {"type": "boolean", "default": False},
     },
     "pkgType",
     "releaseVersion",

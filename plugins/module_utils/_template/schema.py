@@ -631,6 +631,9 @@ INITRAMFS = _object(
 #: The values of C(immutability.etc).
 ETC_FORMS = ("readonly", "volatile", "persistent")
 
+#: The values of C(immutability.rootHashSignature).
+SIGNATURE_FORMS = ("kept", "demanded")
+
 IMMUTABILITY = _object(
     "Protection of the boot chain and the root file system.",
     {
@@ -640,6 +643,12 @@ IMMUTABILITY = _object(
             "them in memory until the system ends; persistent keeps them on the partition that is mounted at /var, "
             "where dm-verity does not protect them.",
             ETC_FORMS,
+        ),
+        "rootHashSignature": _choice(
+            "Signs the root hash by itself, too, with the key of signing.secureBoot, and puts the signature onto a "
+            "partition of its own. With kept it is there for programs that open images; with demanded the kernel opens "
+            "the root file system only by a signature of a certificate that the firmware knows.",
+            SIGNATURE_FORMS,
         ),
         "secureBootDBKey": _string(
             "The private key that signs the boot chain: " + _LOCAL_FORM + ".",

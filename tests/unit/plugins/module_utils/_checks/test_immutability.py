@@ -41,6 +41,16 @@ def changeable(etc: str, *more: Part, **system: t.Any) -> Part:
     return part | config(immutability=immutability, kernel={"uki": True}, **system)
 
 
+def signed(*partitions: Part, keys: Part | None = None, **immutability: t.Any) -> Part:
+    """A protected system whose root hash is signed by itself."""
+    wanted = {"enabled": True, "rootHashSignature": "kept", **immutability}
+    signing = {} if keys == {} else {"signing": {"secureBoot": keys or {"generate": True}}}
+    part = disk(ESP, SMALL_ROOT, {"id": "roothashmap", "size": "content"}, *partitions) if partitions else {}
+    return part | config(immutability=wanted, kernel={"uki": True}, **signing)
+
+
+SIGNATURE: Part = {"id": "roothashsig", "size": "content"}
+
 WRONG: list[tuple[Part, str]] = [
     (
         disk(ESP, SMALL_ROOT, data()) | SAFE,
@@ -92,6 +102,35 @@ WRONG: list[tuple[Part, str]] = [
         "systemConfig.security.selinux: The directories for changes in /etc and /var have no SELinux labels",
     ),
     (
+        signed(SIGNATURE, enabled=False),
+        "immutability.rootHashSignature has an effect on a protected root file system only.",
+    ),
+    (signed(SIGNATURE, keys={}), "The root hash is signed with the key for Secure Boot, and there is none."),
+    (
+        signed(SIGNATURE, keys={"certificate": "t.yml"}),
+        "Another host has the key for Secure Boot, and only EFI programs travel to it, not the root hash.",
+    ),
+    (
+        signed(VAR),
+        "systemConfig.immutability.rootHashSignature: The signature of the root hash lies on a partition of its own",
+    ),
+    (
+        signed(SIGNATURE, {"id": "other", "type": "root-x86-64-verity-sig", "size": "1MiB"}),
+        "disk.partitions[4]: The partition 'other' is a second one for the signature of the root hash. Keep one.",
+    ),
+    (
+        signed({**SIGNATURE, "fsType": "ext4", "mountPoint": "/sig"}),
+        "disk.partitions[3].mountPoint: The partition 'roothashsig' holds a signature and no files",
+    ),
+    (
+        signed({**SIGNATURE, "size": "8KiB"}),
+        "disk.partitions[3].size: The partition 'roothashsig' has 8 KiB, but the signature of the root hash needs 16",
+    ),
+    (
+        signed(SIGNATURE, rootHashSignature="demanded"),
+        "The kernel of debian/debian12 for x86_64 is not known to verify a signature of the root hash",
+    ),
+    (
         protected() | config(immutability={"enabled": True}),
         "Without a unified kernel image, the root hash stands in a text file",
     ),
@@ -126,6 +165,13 @@ RIGHT: Right = {
     ],
     "etc_belongs_to_a_protected_root": [changeable(etc) for etc in ("readonly", "volatile")],
     "persistent_etc_has_its_partition": [changeable("persistent", VAR), changeable("volatile")],
+    "root_hash_signature_has_its_key": [signed(), signed(keys={"key": "t.yml", "certificate": "t.yml"})],
+    "root_hash_signature_has_its_partition": [
+        signed(),
+        signed(SIGNATURE),
+        signed({"id": "x", "typeUUID": "41092B05-9FC8-4523-994F-2DEF0408B176", "size": "16KiB"}),
+        disk(ESP, SMALL_ROOT, {"id": "roothashsig", "size": "4KiB"}, {"id": "roothashmap", "size": "content"}) | SAFE,
+    ],
     "changes_have_labels": [
         changeable("readonly", VAR, security={"selinux": "enforcing"}),
         changeable("volatile", security={"selinux": "permissive"}),

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import pathlib
 import subprocess
 
@@ -18,8 +20,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramf
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.verity import (
-    OPEN_ROOT,
     local_bottom,
+    open_root,
     overlay_steps,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
@@ -32,6 +34,7 @@ pytestmark = needs_root
 ROOT_HASH = "0123456789abcdef0011223344556677" + "8899aabbccddeeff8899aabbccddeeff"
 VOLATILE = Protection("volatile", "volatile")
 READ_ONLY = Protection("readonly", "persistent")
+DEMANDED = Protection("volatile", "volatile", "demanded")
 
 
 @pytest.fixture
@@ -64,6 +67,9 @@ def test_initramfs_tools_gets_scripts_that_run(files: TreeFiles, sandbox: Sandbo
     modules = next(line for line in said.splitlines() if line.startswith("modules=")).split('"')[1].split()
     assert {"dm_mod", "dm_verity", "overlay", "squashfs"} <= set(modules)
     assert "copy_exec /usr/sbin/veritysetup" in said
+    assert "base64" not in said
+    make_initramfs(files, sandbox, settings("initramfs-tools", DEMANDED))
+    assert "copy_exec /usr/bin/base64" in files.read("/boot/initrd.img-6.1")
     make_initramfs(files, sandbox, settings("initramfs-tools", READ_ONLY))
     assert "os-image-overlays" not in files.read("/boot/initrd.img-6.1")
     make_initramfs(files, sandbox, settings("initramfs-tools", None))
@@ -83,6 +89,11 @@ def test_dracut_gets_its_modules_and_files(files: TreeFiles, sandbox: Sandbox) -
         assert f"--include /run/composer.{number} {path} " in said
     assert "upperdir=$root/var/lib/os-image-composer/etc/upper" in said
     assert "DefaultDeviceTimeoutSec=300s" in said
+    assert ("base64" in said, "root-hash" in said) == (False, False)
+    make_initramfs(files, sandbox, settings("dracut", DEMANDED))
+    said = files.read("/boot/initrd.img-6.1")
+    assert "--install base64 " in said
+    assert "\nRequires=os-image-root-hash.service\n" in said
 
 
 @pytest.mark.parametrize(
@@ -107,7 +118,7 @@ def test_the_script_names_both_partitions_by_the_root_hash(tmp_path: pathlib.Pat
         "/dev/disk/by-partuuid/01234567-89ab-cdef-0011-223344556677",
         "/dev/disk/by-partuuid/8899aabb-ccdd-eeff-8899-aabbccddeeff",
     ]
-    script = OPEN_ROOT.replace("/proc/cmdline", str(tmp_path / "cmdline"))
+    script = open_root(VOLATILE).replace("/proc/cmdline", str(tmp_path / "cmdline"))
     for index, device in enumerate(devices):
         (tmp_path / device.rpartition("/")[2]).touch()
         assert index < 2
@@ -134,6 +145,39 @@ def test_the_script_names_both_partitions_by_the_root_hash(tmp_path: pathlib.Pat
     ]
     (tmp_path / "cmdline").write_text("boot=live quiet\n")
     assert run() == ""
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+@pytest.mark.parametrize("generator", [InitramfsTools, Dracut])
+def test_the_signature_is_taken_off_its_partition(
+    tmp_path: pathlib.Path, generator: type[InitramfsTools] | type[Dracut], shell: str
+) -> None:
+    """Run as above; what is handed to the kernel is what the signing key made."""
+    files = generator.protection_files(DEMANDED)
+    script = next(text for text in files.values() if "base64 -d" in text)
+    signature = bytes(range(256)) * 9
+    document = {"rootHash": ROOT_HASH, "signature": base64.b64encode(signature).decode(), "certificateFingerprint": "0"}
+    compact = json.dumps(document, separators=(",", ":")).encode("ascii")
+    partuuid = "6a2f41a3-c54c-4a1b-8d3a-1e7a3b9d0f10"
+    (tmp_path / partuuid).write_bytes(compact + b"\n" + bytes(16384))
+    (tmp_path / "cmdline").write_text(f"quiet roothash={ROOT_HASH} rd.roothashsig={partuuid} ro\n")
+    for uuid in ("01234567-89ab-cdef-0011-223344556677", "8899aabb-ccdd-eeff-8899-aabbccddeeff"):
+        (tmp_path / uuid).touch()
+    for name in ("modprobe", "veritysetup", "reboot"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    for path, own in (("/proc/cmdline", "cmdline"), ("/dev/disk/by-partuuid", ""), ("/run/root-hash.p7s", "taken")):
+        script = script.replace(path, str(tmp_path / own).rstrip("/"))
+    said = subprocess.run(
+        [shell, "-c", script, "script"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert (tmp_path / "taken").read_bytes() == signature
+    if generator is InitramfsTools:
+        assert f"veritysetup open --root-hash-signature={tmp_path}/taken --panic-on-corruption" in said
 
 
 def test_what_keeps_changes_is_mounted_without_words_that_no_kernel_knows(tmp_path: pathlib.Path) -> None:

@@ -143,6 +143,34 @@ def test_image_info_checks_the_root(protected: Composed, tmp_path: pathlib.Path)
     assert (facts["intact"], facts["damage"]) == (False, f"block {root.size // 4096 - 1} of the data")
 
 
+SIGNATURE: t.Mapping[str, t.Any] = {"id": "roothashsig", "size": "content"}
+
+
+@pytest.mark.parametrize("form", ["kept", "demanded"])
+def test_the_signature_of_the_root_hash_has_its_place(tree: pathlib.Path, tmp_path: pathlib.Path, form: str) -> None:
+    disk = fitted("erofs")
+    disk["partitions"].insert(2, SIGNATURE)
+    composed = compose(tree, tmp_path, disk, use_uki=True, protection=Protection("volatile", "volatile", form))
+    table = {item["name"]: item for item in partition_table(composed.image)["partitions"]}
+    place = table["roothashsig"]
+    assert (place["type"], place["attrs"]) == ("41092B05-9FC8-4523-994F-2DEF0408B176", "GUID:60")
+    assert place["size"] * 512 >= 16 << 10
+    words = command_line(composed).split()
+    if form == "kept":
+        assert "systemd.verity_root_options=panic-on-corruption" in words
+        assert not any("roothashsig" in word for word in words)
+    else:
+        options = "panic-on-corruption,root-hash-signature=/run/root-hash.p7s"
+        assert f"systemd.verity_root_options={options}" in words
+        assert f"rd.roothashsig={place['uuid'].lower()}" in words
+
+
+def test_a_signature_without_a_place(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    protection = Protection("volatile", "volatile", "kept")
+    with pytest.raises(DiskError, match="no partition for the signature of the root hash"):
+        compose(tree, tmp_path, fitted("erofs"), use_uki=True, protection=protection)
+
+
 def test_fstab_and_what_is_on_other_partitions(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
     var = {"id": "var", "fsType": "ext4", "size": "8MiB", "mountPoint": "/var"}
     root = {**ROOT, "end": "80MiB"}

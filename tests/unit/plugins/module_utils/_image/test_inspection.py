@@ -301,6 +301,7 @@ def test_verity(tmp_path: pathlib.Path, temp_dir: str) -> None:
                 "damage": "block 1 of the hashes",
             }
         ],
+        "signatures": [],
     }
 
 

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import json
 import os
 import pathlib
 import shutil
@@ -119,6 +121,78 @@ def test_without_keys_nothing_is_changed(signing: Signing) -> None:
     assert not os.path.exists(signing.build.join("signed"))
     assert "[Signing] Nothing is signed: no Secure Boot keys" in pathlib.Path(signing.build.build_log).read_text()
     assert not signing.sign()["changed"]
+
+
+def _cut_out(image: str, place: t.Mapping[str, t.Any], path: pathlib.Path) -> pathlib.Path:
+    with open(image, "rb") as stream:
+        stream.seek(place["start"])
+        path.write_bytes(stream.read(place["size"]))
+    return path
+
+
+def test_the_root_hash_is_signed_by_itself(signing: Signing, tmp_path: pathlib.Path) -> None:
+    esp, root = ({**part, "size": "content"} for part in signing.template["disk"]["partitions"][:2])
+    for part in (esp, root):
+        for key in ("start", "end"):
+            part.pop(key, None)
+    more = [{"id": "roothashmap", "size": "content"}, {"id": "roothashsig", "size": "content"}]
+    signing.template["disk"] = {"size": "content", "partitionTableType": "gpt", "partitions": [esp, *more, root]}
+    signing.template["systemConfig"]["immutability"] = {"enabled": True, "rootHashSignature": "kept"}
+    signing.use_keys()
+    signing.compose()
+    composed = signing.build.require("disk_compose").result
+    result = signing.sign()
+    place = next(part for part in composed["partitions"] if part["id"] == "roothashsig")
+    written = _cut_out(result["image"], place, tmp_path / "partition").read_bytes()
+    text, _newline, rest = written.partition(b"\n")
+    assert rest.strip(b"\0") == b""
+    document = json.loads(text)
+    # The Discoverable Partitions Specification has these three.
+    assert document.keys() == {"rootHash", "signature", "certificateFingerprint"}
+    assert document["rootHash"] == composed["root_hash"]
+    assert document["certificateFingerprint"] == sha256_file(str(tmp_path / "db.cer"))
+    (tmp_path / "p7s").write_bytes(base64.b64decode(document["signature"]))
+
+    def verify(root_hash: str) -> int:
+        (tmp_path / "root-hash").write_text(root_hash)
+        command = ["openssl", "smime", "-verify", "-binary", "-inform", "DER", "-in", str(tmp_path / "p7s")]
+        command += ["-content", str(tmp_path / "root-hash"), "-certfile", str(tmp_path / "db.crt"), "-noverify"]
+        return subprocess.run([*command, "-out", os.devnull], check=False, capture_output=True).returncode
+
+    assert verify(composed["root_hash"]) == 0
+    assert verify("0" * 64) != 0
+    # The same each time, and nothing else on the disk has changed beside the ESP.
+    first = sha256_file(result["image"])
+    assert not signing.sign()["changed"]
+    signing.sign(rebuild="always")
+    assert sha256_file(result["image"]) == first
+
+    with inspect_image(result["image"], temp_dir=str(tmp_path)) as inspection:
+        facts = inspection.verity
+        assert facts is not None
+        (shown,) = facts["signatures"]
+        assert (shown["root_hash"], shown["valid"], shown["demanded"]) == (composed["root_hash"], True, True)
+        assert (shown["partition"], shown["certificate"]) == (place["number"], document["certificateFingerprint"])
+        assert "Fleet db" in shown["subject"]
+    _put(result["image"], place, {**document, "rootHash": "ab" * 32})
+    with inspect_image(result["image"], temp_dir=str(tmp_path)) as inspection:
+        facts = inspection.verity
+        assert facts is not None
+        (shown,) = facts["signatures"]
+        assert (shown["valid"], shown["demanded"]) == (False, False)
+    _put(result["image"], place, [])
+    with inspect_image(result["image"], temp_dir=str(tmp_path)) as inspection:
+        facts = inspection.verity
+        assert facts is not None
+        assert facts["signatures"] == []
+        note = f"The partition {place['number']} is for the signature of a root hash, and holds none that can be read."
+        assert note in inspection.as_facts()["notes"]
+
+
+def _put(image: str, place: t.Mapping[str, t.Any], document: t.Any) -> None:
+    with open(image, "r+b") as stream:
+        stream.seek(place["start"])
+        stream.write(json.dumps(document).encode("ascii") + bytes(4096))
 
 
 def test_with_keys_a_copy_is_signed(signing: Signing, tmp_path: pathlib.Path) -> None:

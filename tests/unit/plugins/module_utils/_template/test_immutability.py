@@ -63,6 +63,20 @@ def test_the_default_disk_gets_what_it_needs(build: Build, image_type: str) -> N
         assert disk.partitions[2].size == "content"
 
 
+def test_the_default_disk_gets_a_place_for_the_signature(build: Build) -> None:
+    immutability = {"enabled": True, "rootHashSignature": "kept"}
+    system = {"kernel": {"uki": True}, "immutability": immutability, "signing": {"secureBoot": {"generate": True}}}
+    partitions = build(systemConfig=system).template["disk"]["partitions"]
+    assert [item["id"] for item in partitions] == ["boot", "roothashmap", "roothashsig", "rootfs"]
+    assert partitions[2]["size"] == "content"
+
+
+def test_fingerprints_know_a_signature_where_there_is_one() -> None:
+    # So that those of systems without one stay what they were.
+    assert Protection("volatile", "persistent").as_facts() == {"etc": "volatile", "var": "persistent"}
+    assert Protection("volatile", "persistent", "kept").as_facts()["signature"] == "kept"
+
+
 def test_a_disk_of_ones_own_stays_as_it_is(build: Build) -> None:
     root = {"id": "root", "fsType": "squashfs", "size": "content", "mountPoint": "/", "mountOptions": "noatime"}
     partitions = [ESP, root, {"id": "roothashmap", "size": "content"}]
