@@ -19,6 +19,7 @@ import typing as t
 import pytest
 from ansible_collections.os_image.composer.tests.e2e.support.image import (
     BuiltImage,
+    Guest,
     Workspace,
     boot,
     call,
@@ -57,8 +58,27 @@ LIVE = TestTemplate(
     "debian12",
     {"target": {"imageType": "iso"}, "disk": _DISK, "iso": {"type": "live"}, "systemConfig": _SYSTEM},
 )
+_PROTECTED_DISK = {
+    "artifacts": [],
+    "partitions": [
+        _DISK["partitions"][0],
+        {"id": "rootfs", "fsType": "squashfs", "size": "content", "mountPoint": "/"},
+        {"id": "roothashmap", "size": "content"},
+    ],
+}
 INSTALLER = TestTemplate(
-    "e2e-installer", "debian12", {"target": {"imageType": "iso"}, "disk": _DISK, "systemConfig": _SYSTEM}
+    "e2e-installer",
+    "debian12",
+    {
+        "target": {"imageType": "iso"},
+        "disk": _PROTECTED_DISK,
+        "systemConfig": {
+            **_SYSTEM,
+            "bootloader": {"provider": "systemd-boot"},
+            "kernel": {"uki": True},
+            "immutability": {"enabled": True},
+        },
+    },
 )
 INITRD = TestTemplate(
     "e2e-initrd",
@@ -244,50 +264,73 @@ def _check_what_it_says(image: BuiltImage, disk: str) -> None:
     ]
 
 
-def _check_installed_disk(image: BuiltImage, disk: str) -> None:
+def _installed_partitions(image: BuiltImage, disk: str) -> list[dict[str, t.Any]]:
+    """Return the partitions of a disk, once it is sound and they are those of the image."""
     assert os.path.getsize(disk) == _INSTALLED_SIZE_MIB << 20
     said = call("sgdisk", "--verify", disk)
     assert "No problems found" in said, said
     assert not re.search(r"Caution|Warning|corrupt", said, re.IGNORECASE), said
-    table = json.loads(call("sfdisk", "--json", disk))["partitiontable"]
-    boot_part, root_part = table["partitions"]
-    assert [partition["uuid"].lower() for partition in table["partitions"]] == [
+    partitions: list[dict[str, t.Any]] = json.loads(call("sfdisk", "--json", disk))["partitiontable"]["partitions"]
+    assert [partition["uuid"].lower() for partition in partitions] == [
         partition["uuid"] for partition in image.manifest["partitions"]
     ]
-    assert boot_part["size"] * 512 == 49 << 20
+    assert partitions[0]["size"] * 512 == 49 << 20
+    return partitions
+
+
+def _check_installed_disk(image: BuiltImage, disk: str) -> None:
+    _esp, root = _installed_partitions(image, disk)
     # The rest of the disk, but for its second partition table.
-    assert (root_part["start"] + root_part["size"]) * 512 > (_INSTALLED_SIZE_MIB - 2) << 20
-    assert root_part["size"] * 512 > image.manifest["partitions"][1]["size"]
+    assert (root["start"] + root["size"]) * 512 > (_INSTALLED_SIZE_MIB - 2) << 20
+    assert root["size"] * 512 > image.manifest["partitions"][1]["size"]
 
 
-def _check_installed_system(image: BuiltImage, disk: str, log_dir: str) -> None:
-    with boot(image, log_dir, disk=disk) as guest:
-        assert guest.say("findmnt --noheadings --output FSTYPE /") == "ext4"
-        # The file system has grown with its partition.
-        size = int(guest.lines("df --block-size=1M --output=size /")[-1])
-        assert size > _INSTALLED_SIZE_MIB - 300
-        assert guest.say("uname -n") == "e2e-host.example.org"
-        assert guest.run("test -e /usr/lib/image-install")[0] == 1
-        assert guest.say("systemctl --failed --no-legend --plain") == ""
+def _check_protected_disk(image: BuiltImage, disk: str, tmp_path: pathlib.Path) -> None:
+    """Check that the partitions that the installer has written are those that the root hash stands for."""
+    _esp, *protected = _installed_partitions(image, disk)
+    assert [partition["size"] * 512 for partition in protected] == [
+        partition["size"] for partition in image.manifest["partitions"][1:]
+    ]
+    # The PARTUUIDs are its halves.
+    root_hash = "".join(partition["uuid"].lower().replace("-", "") for partition in protected)
+    paths = [str(tmp_path / name) for name in ("data", "hashes")]
+    for path, partition in zip(paths, protected):
+        bytes_of = (f"skip={partition['start'] * 512}", f"count={partition['size'] * 512}")
+        call("dd", f"if={disk}", f"of={path}", "bs=1M", "iflag=skip_bytes,count_bytes", *bytes_of, "status=none")
+    call("veritysetup", "verify", *paths, root_hash)
+
+
+def _check_installed_system(guest: Guest) -> None:
+    assert guest.say("uname -n") == "e2e-host.example.org"
+    assert guest.run("test -e /usr/lib/image-install")[0] == 1
+    assert guest.say("systemctl --failed --no-legend --plain") == ""
 
 
 @pytest.mark.case("installer-iso")
-@pytest.mark.cells("installer ISO, CD on UEFI", steps=("built", "checked", "booted"))
+@pytest.mark.cells("installer ISO of a protected squashfs root, CD on UEFI", steps=("built", "checked", "booted"))
 def test_installer_says_what_it_does(build: Build, installed: str) -> None:
     _checksums_are_right(build(INSTALLER))
     _check_what_it_says(build(INSTALLER), installed)
 
 
 @pytest.mark.case("installer-iso")
-@pytest.mark.cells("disk that the installer has written", steps=("built", "checked"))
-def test_installed_disk_is_sound(build: Build, installed: str) -> None:
-    _check_installed_disk(build(INSTALLER), installed)
+@pytest.mark.cells("protected disk that the installer has written", steps=("built", "checked"))
+def test_installed_disk_is_sound(build: Build, installed: str, tmp_path: pathlib.Path) -> None:
+    _check_protected_disk(build(INSTALLER), installed, tmp_path)
 
 
 @pytest.mark.case("installer-iso")
-@pytest.mark.cells("disk that the installer has written", steps=("booted",))
+@pytest.mark.cells("protected disk that the installer has written", steps=("booted",))
 def test_installed_disk_boots_by_itself(build: Build, installed: str, workspace: Workspace) -> None:
-    _check_installed_system(build(INSTALLER), installed, workspace.path("boot-test", "installed"))
+    with boot(build(INSTALLER), workspace.path("boot-test", "installed"), disk=installed) as guest:
+        assert guest.say("findmnt --noheadings --output SOURCE,FSTYPE /").split() == ["/dev/mapper/root", "squashfs"]
+        assert re.fullmatch(r"0 \d+ verity V", guest.say("dmsetup status root"))
+        # Nothing is mounted there, so that changes are in memory, above what the image has.
+        assert "upperdir=/run/volatile/var/upper" in guest.say(
+            "findmnt --noheadings --notruncate --output OPTIONS /var"
+        )
+        assert guest.say("echo changed > /var/changed && cat /var/lib/e2e/order").split() == ["one", "two", "three"]
+        _check_installed_system(guest)
 
 
 @pytest.mark.case("rpm-installer-iso")
@@ -298,7 +341,11 @@ def test_installer_of_rpm_packages(build_rpm: Build, rpm_installed: str, workspa
     _checksums_are_right(image)
     _check_what_it_says(image, rpm_installed)
     _check_installed_disk(image, rpm_installed)
-    _check_installed_system(image, rpm_installed, workspace.path("boot-test", "rpm-installed"))
+    with boot(image, workspace.path("boot-test", "rpm-installed"), disk=rpm_installed) as guest:
+        assert guest.say("findmnt --noheadings --output FSTYPE /") == "ext4"
+        # The file system has grown with its partition.
+        assert int(guest.lines("df --block-size=1M --output=size /")[-1]) > _INSTALLED_SIZE_MIB - 300
+        _check_installed_system(guest)
 
 
 @pytest.mark.case("initrd")

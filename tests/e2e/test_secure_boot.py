@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An image that is signed for Secure Boot, and firmware that enforces it."""
+"""An image that is signed for Secure Boot, with a protected root, and firmware that enforces it.
+
+It is a template that is shipped, with the disk of the default template.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,18 @@ import uuid
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.boot import booted_machine
+from ansible_collections.os_image.composer.plugins.module_utils._boot_test.console import LOGIN_PROMPT
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.machine import MachineSpec
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
-from ansible_collections.os_image.composer.tests.e2e.support.image import BuiltImage, Workspace, boot, call
-from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate
-
-Build = t.Callable[[TestTemplate], BuiltImage]
+from ansible_collections.os_image.composer.tests.e2e.support.image import (
+    BuiltImage,
+    Workspace,
+    boot,
+    call,
+    run_playbook,
+)
+from ansible_collections.os_image.composer.tests.e2e.support.template import ShippedTemplate, overrides_for_boots
+from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, SigningKey
 
 pytestmark = pytest.mark.case("secure-boot")
 
@@ -28,12 +37,23 @@ _REFUSAL_SECONDS = 180.0
 
 
 @pytest.fixture(scope="module")
-def image(build: Build) -> BuiltImage:
-    """An image with generated keys, which systemd-boot enrols."""
-    system = {"kernel": {"uki": True}, "signing": {"secureBoot": {"generate": True, "enrol": "force"}}}
-    return build(
-        TestTemplate("e2e-signed", "debian12", {"disk": {"artifacts": [{"type": "raw"}]}, "systemConfig": system})
+def checksums_key() -> t.Iterator[SigningKey]:
+    """The key that signs the checksums."""
+    with KeyRing() as keyring:
+        yield keyring.make_key("Fleet checksums")
+
+
+@pytest.fixture(scope="module")
+def image(workspace: Workspace, checksums_key: SigningKey, tmp_path_factory: pytest.TempPathFactory) -> BuiltImage:
+    """An image with generated keys, which systemd-boot enrols, and everything signed that can be."""
+    secret = checksums_key.export_secret(tmp_path_factory.mktemp("keys") / "checksums.asc")
+    overrides = overrides_for_boots(
+        kernel={"uki": True},
+        immutability={"enabled": True, "rootHashSignature": "demanded"},
+        signing={"secureBoot": {"generate": True, "enrol": "force"}, "checksums": {"key": secret}},
     )
+    template = ShippedTemplate.of("debian13-x86_64-minimal-raw.yml")
+    return workspace.build(template, image_build_overrides=overrides)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +136,13 @@ def test_private_keys_are_in_their_directory_alone(image: BuiltImage, workspace:
         assert found.split() == [str(key)]
 
 
+def test_nothing_changes_when_it_is_built_again(image: BuiltImage) -> None:
+    names = {name: os.stat(image.path(name)).st_mtime_ns for name in (".raw", ".manifest.json.asc", ".db.auth")}
+    play = run_playbook("build-image.yml", image.variables)
+    assert (play.recap["changed"], play.recap["failed"]) == (0, 0), play.output
+    assert {name: os.stat(image.path(name)).st_mtime_ns for name in names} == names
+
+
 @pytest.mark.cells("signed UKI", steps=("booted",))
 def test_firmware_enrols_the_keys_and_boots(image: BuiltImage, workspace: Workspace) -> None:
     options = {"secure_boot_variables": _EMPTY_VARIABLES}
@@ -127,6 +154,20 @@ def test_firmware_enrols_the_keys_and_boots(image: BuiltImage, workspace: Worksp
         enrolled = guest.say("cat /sys/firmware/efi/efivars/db-* | tail -c +5 | sha256sum").split()[0]
         assert enrolled == call("sha256sum", image.path(".db.esl")).split()[0]
         assert guest.say("systemctl --failed --no-legend --plain") == ""
+        # The kernel has opened the root file system by a signature of a certificate that the firmware has.
+        assert guest.say("findmnt --noheadings --output SOURCE /") == "/dev/mapper/root"
+        assert "root_hash_sig_key_desc" in guest.say("dmsetup table root")
+
+
+def test_the_kernel_demands_the_signature_of_the_root_hash(image: BuiltImage, tmp_path: pathlib.Path) -> None:
+    """Without the certificate in its variables firmware that enforces nothing starts the kernel."""
+    spec = MachineSpec(image.raw)
+    seen = (LOGIN_PROMPT, r"or that is not signed by a certificate that the kernel knows")
+    with (
+        (tmp_path / "console.log").open("w", encoding="utf-8") as log,
+        booted_machine(spec, *seen, timeout=_REFUSAL_SECONDS, runner=CommandRunner(), log=log) as booted,
+    ):
+        assert booted.found and booted.found[0] == 1, booted.machine.console.tail()
 
 
 def _console(disk: str, variables: str, log: pathlib.Path) -> str:

@@ -14,11 +14,20 @@ import subprocess
 import typing as t
 
 import yaml
+from ansible_collections.os_image.composer.tests.support.stage_driver import ROOT
 
 Template = t.Dict[str, t.Any]
 
 #: The password of root and of the user "operator" in the test images.
 PASSWORD = "open sesame"
+
+# Each block of a protected root is hashed by an emulated processor: a host that is busy can need longer for the first
+# units than the 90 seconds that systemd waits for the disk's partitions.
+#: A command of a template that lets systemd wait longer.
+PATIENCE: Template = {
+    "cmd": "mkdir -p /etc/systemd/system.conf.d && "
+    "printf '[Manager]\\nDefaultDeviceTimeoutSec=600s\\n' > /etc/systemd/system.conf.d/e2e.conf"
+}
 
 #: An SSH key that nobody has the other half of.
 SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF/pgDVlBAs8oBF1ZILG8+0H1bbrddUTi6ZB/QRO5qSu tester@example.org"
@@ -164,3 +173,47 @@ class TestTemplate:
         with open(path, "w", encoding="utf-8") as stream:
             yaml.safe_dump(self.content, stream, sort_keys=False)
         return path
+
+
+@dataclasses.dataclass(frozen=True)
+class ShippedTemplate(TestTemplate):
+    """A template of C(image-templates), which is built as it is.
+
+    :ivar path: The file.
+    """
+
+    path: str = ""
+
+    @classmethod
+    def of(cls, file: str) -> ShippedTemplate:
+        """Read one.
+
+        :param file: Its name.
+        """
+        path = os.path.join(ROOT, "image-templates", file)
+        with open(path, encoding="utf-8") as stream:
+            content = yaml.safe_load(stream)
+        return cls(content["image"]["name"], content["target"]["dist"], content, path)
+
+    @property
+    def content(self) -> Template:
+        """The template."""
+        return copy.deepcopy(self.more)
+
+    def write(self, directory: str) -> str:
+        """Return the path of the template."""
+        return self.path
+
+
+def overrides_for_boots(**system: t.Any) -> Template:
+    """Return what a boot test needs beside a template that is shipped.
+
+    Root may log in, the disk is not compressed, and systemd is patient.
+
+    :param system: More of C(systemConfig).
+    """
+    users = [{"name": "root", "password": password_hash(PASSWORD, "e2esalt0")}]
+    return {
+        "disk": {"artifacts": [{"type": "raw"}]},
+        "systemConfig": {"users": users, "configurations": [PATIENCE], **system},
+    }
