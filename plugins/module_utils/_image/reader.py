@@ -271,32 +271,36 @@ class ExtReader(FileReader):
         # Bytes of file names that are not UTF-8 stay what they are.
         text = done.stdout.decode("utf-8", errors="surrogateescape")
         answers: t.Dict[str, str] = {}
-        for part in text.split("debugfs: ")[1:]:
-            request, _newline, answer = part.partition("\n")
-            answers[request] = answer
+        # Names of files are among the answers: only what was asked for next begins another one.
+        rest, missing = text, False
+        for request, following in zip(requests, [*requests[1:], None]):
+            _before, found, rest = rest.partition(f"debugfs: {request}\n")
+            missing = missing or not found
+            position = len(rest) if following is None else rest.find(f"debugfs: {following}\n")
+            answers[request], rest = (rest[:position], rest[position:]) if position >= 0 else (rest, "")
         # Problems end up on standard error, below the version, and not in the exit status.
         problems = done.error_text.splitlines()[1:]
-        if problems or len(answers) != len(requests):
+        if problems or missing:
             raise CommandError(f"debugfs says {' '.join(problems[:5]) or 'nothing'}.")
         return answers
 
     def _list(self) -> t.Iterable[Entry]:
         found: t.List[Entry] = []
         level = {2: ""}
+        seen = {2}
         while level:
             answers = self._ask([f"ls -p <{inode}>" for inode in level])
             following: t.Dict[int, str] = {}
             for inode, parent in level.items():
-                for line in answers[f"ls -p <{inode}>"].split("\n"):
-                    # /inode/mode/uid/gid/name/size/
-                    fields = line.split("/")
-                    if len(fields) != 8 or fields[5] in (".", "..", ""):
-                        continue
+                for fields in _ext_records(parent, answers[f"ls -p <{inode}>"]):
                     entry = _ext_entry(parent, fields)
-                    self._inodes[entry.path] = int(fields[1])
+                    self._inodes[entry.path] = int(fields[0])
                     found.append(entry)
                     if entry.kind == "directory":
-                        following[int(fields[1])] = entry.path
+                        if int(fields[0]) in seen:
+                            raise CommandError(f"the directory {entry.path} is in more than one place.")
+                        seen.add(int(fields[0]))
+                        following[int(fields[0])] = entry.path
             level = following
         targets = self._targets([entry for entry in found if entry.kind == "link"])
         return [dataclasses.replace(entry, target=targets.get(entry.path, "")) for entry in found]
@@ -309,9 +313,10 @@ class ExtReader(FileReader):
         targets: t.Dict[str, str] = {}
         slow = []
         for link in links:
-            fast = re.search(r'^Fast link dest: "(.*)"$', answers[f"stat <{self._inodes[link.path]}>"], re.MULTILINE)
-            if fast:
-                targets[link.path] = fast.group(1)
+            # It stands last, and anything can be in it; what stands before may hold text of the image, too.
+            answer = os.fsencode(answers[f"stat <{self._inodes[link.path]}>"].rstrip("\n"))
+            if answer[: -link.size - 1].endswith(b'Fast link dest: "') and answer.endswith(b'"'):
+                targets[link.path] = os.fsdecode(answer[-link.size - 1 : -1])
             else:
                 slow.append(link)
 
@@ -337,11 +342,31 @@ class ExtReader(FileReader):
                     split.hand_on(file, sink, heading=b"debugfs: " + line)
 
 
+# /inode/mode/uid/gid/name/size/, where a name may have line breaks, as it may have everything but a slash.
+_EXT_RECORD = re.compile(r"/(\d+)/([0-7]+)/(-?\d+)/(-?\d+)/([^/]*)/(\d*)/\n")
+
+
+def _ext_records(directory: str, listing: str) -> t.Iterator[t.Sequence[str]]:
+    """Take a listing of a directory apart, all of it.
+
+    :raises CommandError: It has names that no file can have.
+    """
+    position = 0
+    for record in _EXT_RECORD.finditer(listing):
+        if record.start() != position:
+            break
+        position = record.end()
+        if record[5] not in (".", "..", ""):
+            yield record.groups()
+    if listing[position:].strip("\n"):
+        raise CommandError(f"the directory {directory or '/'} has names that no file can have.")
+
+
 def _ext_entry(parent: str, fields: t.Sequence[str]) -> Entry:
-    mode = int(fields[2], 8)
+    mode = int(fields[1], 8)
     kind = _KINDS.get(stat.S_IFMT(mode), "file")
-    size = int(fields[6] or 0) if kind in ("file", "link") else 0
-    return Entry(f"{parent}/{fields[5]}", kind, stat.S_IMODE(mode), int(fields[3]), int(fields[4]), size)
+    size = int(fields[5] or 0) if kind in ("file", "link") else 0
+    return Entry(f"{parent}/{fields[4]}", kind, stat.S_IMODE(mode), int(fields[2]), int(fields[3]), size)
 
 
 # The letters of ls.
@@ -350,8 +375,28 @@ _LISTED_KINDS = dict(zip("-dlcbps", _KINDS.values()))
 # unsquashfs -lln: mode, owner, size or numbers of the device, day, time, path.
 _SQUASHFS_LINE = re.compile(
     r"(?P<mode>[-dlcbps][-rwxsStT]{9}) (?P<uid>[0-9]+)/(?P<gid>[0-9]+) +(?P<size>[0-9]+|[0-9]+, *[0-9]+) "
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} squashfs-root(?P<path>/.*)"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} squashfs-root(?P<path>/.*)",
+    re.DOTALL,
 )
+
+
+def _squashfs_records(listing: str) -> t.Iterator[re.Match[str]]:
+    """Take a listing apart, all of it. A name may have line breaks, but no slash, as each record has.
+
+    :raises CommandError: Something is no record.
+    """
+    records: t.List[str] = []
+    # What is said before ends with the root directory.
+    for line in listing[listing.find(" squashfs-root\n") :].split("\n")[1:-1]:
+        if records and not _SQUASHFS_LINE.fullmatch(line):
+            records[-1] += f"\n{line}"
+        else:
+            records.append(line)
+    for record in records:
+        match = _SQUASHFS_LINE.fullmatch(record)
+        if match is None:
+            raise CommandError(f"{record!r} is no file.")
+        yield match
 
 
 def _mode_of(text: str) -> int:
@@ -376,15 +421,17 @@ class SquashfsReader(FileReader):
         done = self.runner.run(
             self._command("-lln", self.place.raw), log_output=False, what="Reading a squashfs file system"
         )
-        for line in done.stdout.decode("utf-8", errors="surrogateescape").split("\n"):
-            match = _SQUASHFS_LINE.fullmatch(line)
-            if not match:
-                continue
+        listing = done.stdout.decode("utf-8", errors="surrogateescape")
+        for match in _squashfs_records(listing):
             kind = _LISTED_KINDS[match["mode"][0]]
             path, target = match["path"], ""
-            if kind == "link":
-                path, _arrow, target = path.partition(" -> ")
             size = int(match["size"]) if kind in ("file", "link") else 0
+            if kind == "link":
+                # Both may have an arrow in them, and the target what looks like another record.
+                data = os.fsencode(path)
+                path, target = os.fsdecode(data[: -size - 4]), os.fsdecode(data[-size:])
+                if data[-size - 4 : -size] != b" -> ":
+                    raise CommandError(f"the target of {match['path']!r} has not the size that it should have.")
             yield Entry(path, kind, _mode_of(match["mode"][1:]), int(match["uid"]), int(match["gid"]), size, target)
 
     def _read_files(self, files: t.Sequence[Entry], sink: t.Callable[[Entry, bytes], None]) -> None:
@@ -392,7 +439,9 @@ class SquashfsReader(FileReader):
             chosen = files[begin : begin + _FILES_AT_ONCE]
             names = [file.path[1:] for file in chosen]
             process = self.runner.start(
-                self._command("-cat", self.place.raw, *names), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                self._command("-no-wildcards", "-cat", self.place.raw, *names),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
             )
             with process:
                 split = _Split(process, "unsquashfs")

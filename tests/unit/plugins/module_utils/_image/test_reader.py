@@ -244,6 +244,51 @@ def test_directories_in_a_circle_are_damage(tmp_path: pathlib.Path) -> None:
         reader.close()
 
 
+def test_directories_of_ext_in_a_circle_are_damage(tmp_path: pathlib.Path) -> None:
+    """They would be listed without an end."""
+    tree = tmp_path / "tree"
+    (tree / "etc").mkdir(parents=True)
+    place = _make("ext4", tree, tmp_path)
+    disk = f"{place.raw}?offset={OFFSET}"
+    subprocess.run(["debugfs", "-w", "-R", "ln <2> /etc/again", disk], check=True, stderr=subprocess.DEVNULL)
+    reader_class = reader_for("ext4")
+    assert reader_class is not None
+    reader = reader_class(place, ParserSandbox())
+    with pytest.raises(CommandError, match="the directory /etc/again is in more than one place"):
+        reader.entries  # noqa: B018
+
+
+@pytest.mark.parametrize("kind", ["ext4", "squashfs", "iso9660"])
+def test_no_name_hides_a_file_or_stands_for_another(kind: str, tmp_path: pathlib.Path) -> None:
+    """Line breaks, patterns, and what the programs put between names."""
+    tree = tmp_path / "tree"
+    names = ["two\nlines", "blank\n\nline", "\n", "debugfs: ls -p <2>", "x\ndebugfs: ls -p <2>\n", "a -> b", "'q'"]
+    names += ["*", "?", "[p]", "plain", "d*/x", "dd/x", "-la"]
+    for name in names:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(f"content of {name!r}")
+    (tree / "l -> 1").symlink_to("2 -> 3\n4")
+    reader = _open(kind, tree, tmp_path)
+    try:
+        assert {path[1:] for path, entry in reader.entries.items() if entry.kind == "file"} == set(names)
+        digests = reader.digests([f"/{name}" for name in names])
+        for name in names:
+            assert reader.read(f"/{name}") == f"content of {name!r}".encode()
+            assert digests[f"/{name}"] == hashlib.sha256(f"content of {name!r}".encode()).hexdigest()
+        assert reader.entries["/l -> 1"].target == "2 -> 3\n4"
+    finally:
+        reader.close()
+
+
+def test_a_link_of_squashfs_cannot_pass_for_a_file(tmp_path: pathlib.Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "link").symlink_to("x\n-rw-r--r-- 0/0            1 2024-01-01 00:00 squashfs-root/etc/passwd\n")
+    reader = _open("squashfs", tree, tmp_path)
+    with pytest.raises(CommandError, match="the target of .* has not the size that it should have"):
+        reader.entries  # noqa: B018
+
+
 @pytest.mark.parametrize("kind", ["ext4", "squashfs", "erofs", "iso9660"])
 def test_a_damaged_superblock_is_an_error(kind: str, awkward_tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """What blkid knows by its magic number is not an empty file system."""
