@@ -20,6 +20,7 @@ GRUB = "grub"
 
 EFI = "efi"
 LEGACY = "legacy"
+HYBRID = "hybrid"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +30,14 @@ class BootType:
     :ivar firmware: What starts the bootloader, as messages call it.
     :ivar architectures: The architectures whose machines have it.
     :ivar needs_esp: Whether the firmware finds the bootloader on an EFI system partition.
+    :ivar needs_bios: Whether a BIOS starts it, which loads a program from outside of the file systems.
     :ivar checks_signatures: Whether the firmware can be told to start signed programs alone.
     """
 
     firmware: str
     architectures: t.Tuple[str, ...]
     needs_esp: bool
+    needs_bios: bool
     checks_signatures: bool
 
 
@@ -66,22 +69,33 @@ class BootloaderTraits:
 
 #: The values of C(systemConfig.bootloader.bootType).
 BOOT_TYPES: t.Mapping[str, BootType] = {
-    EFI: BootType("UEFI", ("x86_64", "aarch64", "armv7hl"), needs_esp=True, checks_signatures=True),
-    LEGACY: BootType("BIOS", ("x86_64",), needs_esp=False, checks_signatures=False),
+    EFI: BootType("UEFI", ("x86_64", "aarch64", "armv7hl"), needs_esp=True, needs_bios=False, checks_signatures=True),
+    LEGACY: BootType("BIOS", ("x86_64",), needs_esp=False, needs_bios=True, checks_signatures=False),
+    HYBRID: BootType("BIOS and UEFI", ("x86_64",), needs_esp=True, needs_bios=True, checks_signatures=True),
 }
 
 #: The values of C(systemConfig.bootloader.provider).
 BOOTLOADERS: t.Mapping[str, BootloaderTraits] = {
-    SYSTEMD_BOOT: BootloaderTraits("systemd-boot", (EFI,), starts_uki=True, is_whole_on_esp=True),
+    SYSTEMD_BOOT: BootloaderTraits("systemd-boot", (EFI, HYBRID), starts_uki=True, is_whole_on_esp=True),
     GRUB: BootloaderTraits(
         "GRUB",
-        (EFI, LEGACY),
+        (EFI, LEGACY, HYBRID),
         aliases=("grub2",),
-        signed_for=(EFI,),
+        signed_for=(EFI, HYBRID),
         has_bios_core=True,
         host_tools=("grub-mkimage",),
     ),
 }
+
+
+#: The bootloader that a BIOS starts, whichever UEFI does.
+BIOS_BOOTLOADER = GRUB
+
+
+def bootloaders_of(boot_type: str, provider: str) -> t.Tuple[str, ...]:
+    """Return the bootloaders of an image, that of the template first: a BIOS cannot start every one."""
+    needs_another = BOOT_TYPES[boot_type].needs_bios and BOOT_TYPES[boot_type].needs_esp and provider != BIOS_BOOTLOADER
+    return (provider, BIOS_BOOTLOADER) if needs_another else (provider,)
 
 
 def bootloaders_that(can: t.Callable[[BootloaderTraits], bool]) -> str:
@@ -90,13 +104,16 @@ def bootloaders_that(can: t.Callable[[BootloaderTraits], bool]) -> str:
 
 
 __all__ = (
+    "BIOS_BOOTLOADER",
     "BOOTLOADERS",
     "BOOT_TYPES",
     "EFI",
     "GRUB",
+    "HYBRID",
     "LEGACY",
     "SYSTEMD_BOOT",
     "BootType",
     "BootloaderTraits",
+    "bootloaders_of",
     "bootloaders_that",
 )

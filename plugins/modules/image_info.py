@@ -211,6 +211,13 @@ efi_programs:
       kernel_version: 6.1.0-40-amd64
       signatures:
         - {subject: /CN=Example db, issuer: /CN=Example db}
+firmware:
+  description:
+    - The kinds of firmware that find something to start, as far as the boot sector and the EFI programs tell.
+  returned: success
+  type: list
+  elements: str
+  sample: [bios, uefi]
 boot_entries:
   description:
     - What the bootloaders can start. C(type) is V(loader) for an entry of the Boot Loader

@@ -10,6 +10,8 @@ import dataclasses
 import itertools
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOT_TYPES, bootloaders_of
+
 Section = t.Dict[str, t.Any]
 
 TABLES = ("gpt", "mbr")
@@ -21,6 +23,8 @@ LOADERS: t.Mapping[str, tuple[str, str, bool, bool]] = {
     "grub-efi": ("efi", "grub", False, False),
     "grub-signed": ("efi", "grub", False, True),
     "grub-bios": ("legacy", "grub", False, False),
+    "grub-both": ("hybrid", "grub", False, False),
+    "uki-both": ("hybrid", "systemd-boot", True, False),
 }
 FORMATS = ("raw", "qcow2", "vhd", "vhdx", "vmdk", "vdi")
 
@@ -59,13 +63,16 @@ class Cell:
     @property
     def has_boot_partition(self) -> bool:
         """Whether /boot is a partition of its own: GRUB cannot read the root file system."""
-        return LOADERS[self.loader][1] == "grub" and self.root in ("squashfs", "erofs")
+        boot_type, provider, _uki, _signed = LOADERS[self.loader]
+        return "grub" in bootloaders_of(boot_type, provider) and self.root in ("squashfs", "erofs")
 
     @property
     def disk(self) -> Section:
         """The template's disk section."""
         boot_type = LOADERS[self.loader][0]
-        first = [ESP] if boot_type == "efi" else [BIOS] if self.table == "gpt" else []
+        kind = BOOT_TYPES[boot_type]
+        first = [BIOS] if kind.needs_bios and self.table == "gpt" else []
+        first += [ESP] if kind.needs_esp else []
         boot = [BOOT] if self.has_boot_partition else []
         root = {**ROOT, "fsType": self.root, **({"flags": ["boot"]} if self.table == "mbr" else {})}
         return {
@@ -162,7 +169,7 @@ class Boot:
     """An image that is built whole and booted to a login.
 
     :ivar turn: The turn of C(make test) in which it is booted.
-    :ivar firmware: C(uefi) or C(bios).
+    :ivar firmware: C(uefi) or C(bios), or both with a blank between them: it is booted by one after the other.
     :ivar system: What of systemConfig differs.
     :ivar commands: What is run in the booted system -> a regular expression for what it says.
     :ivar enlarged: How large the disk of the machine is; V(None) for as large as the image.
@@ -260,6 +267,22 @@ BOOTS: t.Sequence[Boot] = (
             "findmnt --noheadings --output SOURCE /opt": "/dev/vda6",
             "swapon --noheadings --show=NAME": "/dev/vda2",
         },
+    ),
+    Boot(
+        "GRUB on a BIOS and on UEFI",
+        3,
+        "bios uefi",
+        _gpt(BIOS, ESP, _root()),
+        {"bootloader": {"bootType": "hybrid", "provider": "grub"}},
+        {"cat /proc/cmdline": r"^BOOT_IMAGE="},
+    ),
+    Boot(
+        "MBR, GRUB on a BIOS and UKI",
+        2,
+        "bios uefi",
+        {"size": "content", "partitionTableType": "mbr", "partitions": [ESP, {**ROOT, "flags": ["boot"]}]},
+        {"bootloader": {"bootType": "hybrid", "provider": "systemd-boot"}, "kernel": {"uki": True}},
+        {"{ ls /sys/firmware/efi/efivars || cat /proc/cmdline; } 2>/dev/null": r"StubInfo-|^BOOT_IMAGE="},
     ),
     Boot(
         "xfs root, GRUB on UEFI",

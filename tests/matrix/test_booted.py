@@ -45,10 +45,12 @@ def test_boot(
         image = str(tmp_path / "image.raw")
         shutil.copyfile(composed["image"], image)
         os.truncate(image, cell.enlarged)
-    log_path = workspace.path("boot-test", f"{image_template.name}.console.log")
-    with boot_disk(image, log_path, firmware=cell.firmware, arch=cell.arch) as guest:
-        for command, expected in cell.commands.items():
-            said = guest.say(command)
-            assert re.search(expected, said), f"{command} says:\n{said}"
-        assert guest.say("systemctl --failed --no-legend --plain") == ""
+    for firmware in cell.firmware.split():
+        log_path = workspace.path("boot-test", f"{image_template.name}.{firmware}.console.log")
+        with boot_disk(image, log_path, firmware=firmware, arch=cell.arch) as guest:
+            assert guest.say("if [ -d /sys/firmware/efi ]; then echo uefi; else echo bios; fi") == firmware
+            for command, expected in cell.commands.items():
+                said = guest.say(command)
+                assert re.search(expected, said), f"{command} says:\n{said}"
+            assert guest.say("systemctl --failed --no-legend --plain") == ""
     state.passed(cell.name, "booted")

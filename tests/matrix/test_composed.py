@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.formats import convert
 from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import FORMATS
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.architecture import image_architecture
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOT_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
@@ -57,10 +58,12 @@ _PROGRAMS = {
 
 
 def _check_boot_files(cell: Cell, composed: Composed, directory: pathlib.Path) -> None:
-    if LOADERS[cell.loader][0] == "legacy":
+    boot_type = BOOT_TYPES[LOADERS[cell.loader][0]]
+    if boot_type.needs_bios:
         with open(composed.image, "rb") as stream:
             sector = stream.read(512)
         assert sector[:1] == b"\xeb" and b"GRUB" in sector and sector[510:] == b"\x55\xaa"
+    if not boot_type.needs_esp:
         return
     listed = judge("mdir", "-/", "-b", "-i", composed.esp(), "::/")
     program, kind = _PROGRAMS[cell.arch]
@@ -70,6 +73,8 @@ def _check_boot_files(cell: Cell, composed: Composed, directory: pathlib.Path) -
         "uki": "::/EFI/Linux/",
         "grub-efi": program,
         "grub-signed": "::/EFI/debian/grub.cfg",
+        "grub-both": program,
+        "uki-both": "::/EFI/Linux/",
     }
     assert expected[cell.loader] in listed
     if cell.arch != "x86_64" or cell.loader != "grub-signed":

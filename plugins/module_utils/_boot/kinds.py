@@ -13,10 +13,17 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import Bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._boot.grub import GrubBios, GrubEfi
+from ansible_collections.os_image.composer.plugins.module_utils._boot.hybrid import HybridGrub, HybridSystemdBoot
 from ansible_collections.os_image.composer.plugins.module_utils._boot.systemd_boot import SystemdBoot
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 
-_CLASSES: t.Tuple[t.Type[Bootloader], ...] = (SystemdBoot, GrubEfi, GrubBios)
+_CLASSES: t.Tuple[t.Type[Bootloader], ...] = (
+    SystemdBoot,
+    GrubEfi,
+    GrubBios,
+    HybridSystemdBoot,
+    HybridGrub,
+)
 
 #: bootType and provider -> class.
 BOOTLOADER_CLASSES: t.Mapping[t.Tuple[str, str], t.Type[Bootloader]] = {

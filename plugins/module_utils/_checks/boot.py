@@ -17,8 +17,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._bootloader impo
     BOOT_TYPES,
     BOOTLOADERS,
     EFI,
+    HYBRID,
     LEGACY,
     BootloaderTraits,
+    bootloaders_of,
     bootloaders_that,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import (
@@ -29,6 +31,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.disk imp
     planned_layout,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._checks.packages import has_package
+from ansible_collections.os_image.composer.plugins.module_utils._checks.partitions import is_esp
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
@@ -67,6 +70,18 @@ def kernel_words(template: LocatedMapping) -> t.List[str]:
 def bootloader_traits(template: LocatedMapping) -> BootloaderTraits:
     """Return what the template's bootloader can do and needs."""
     return BOOTLOADERS[template["systemConfig"]["bootloader"]["provider"]]
+
+
+def all_bootloaders(template: LocatedMapping) -> t.List[BootloaderTraits]:
+    """Return what is known of the bootloaders of the image, the template's own first."""
+    loader = template["systemConfig"]["bootloader"]
+    return [BOOTLOADERS[name] for name in bootloaders_of(loader["bootType"], loader["provider"])]
+
+
+def puts_core(template: LocatedMapping) -> bool:
+    """Tell whether a bootloader has a program for a BIOS, which lies outside of the file systems."""
+    needs_bios = BOOT_TYPES[template["systemConfig"]["bootloader"]["bootType"]].needs_bios
+    return needs_bios and any(traits.has_bios_core for traits in all_bootloaders(template))
 
 
 @SUBJECT.rule(
@@ -202,7 +217,8 @@ def bootloader_fits_the_firmware(template: LocatedMapping) -> t.Iterator[Finding
     if arch not in BOOT_TYPES[boot_type].architectures:
         yield (
             ("systemConfig", "bootloader", "bootType"),
-            f"Machines of the architecture {arch} have no {firmware} that could boot by bootType: {boot_type}. "
+            f"Machines of the architecture {arch} have no {BOOT_TYPES[LEGACY].firmware} that could boot by bootType: "
+            f"{boot_type}. "
             f"Use bootType: {EFI}.",
         )
     elif boot_type not in traits.boot_types:
@@ -227,7 +243,7 @@ def signed_programs_exist(template: LocatedMapping) -> t.Iterator[Finding]:
     """Distributions sign GRUB for UEFI, with the shim before it, and no other bootloader."""
     loader = template["systemConfig"]["bootloader"]
     if loader["signed"] and loader["bootType"] not in bootloader_traits(template).signed_for:
-        signed = [(name, traits, kind) for name, traits in BOOTLOADERS.items() for kind in traits.signed_for]
+        signed = [(name, traits, traits.signed_for[0]) for name, traits in BOOTLOADERS.items() if traits.signed_for]
         which = " and ".join(f"{traits.title} for {BOOT_TYPES[kind].firmware}" for _name, traits, kind in signed)
         instead = " or ".join(f"provider: {name} and bootType: {kind}" for name, _traits, kind in signed)
         yield (
@@ -253,7 +269,8 @@ def signed_programs_exist(template: LocatedMapping) -> t.Iterator[Finding]:
 )
 def grub_can_read_its_partition(template: LocatedMapping) -> t.Iterator[Finding]:
     """GRUB finds its configuration and the kernel on a file system that it can read."""
-    layout = None if bootloader_traits(template).is_whole_on_esp else planned_layout(template)
+    reads_it_there = all(traits.is_whole_on_esp for traits in all_bootloaders(template))
+    layout = None if reads_it_there else planned_layout(template)
     holder = layout.holding("/boot/grub") if layout else None
     if layout and holder and holder.fs_type and not file_system(holder.fs_type).grub_modules:
         yield (
@@ -281,7 +298,7 @@ def grub_can_read_its_partition(template: LocatedMapping) -> t.Iterator[Finding]
 def legacy_boot_has_its_partition(template: LocatedMapping) -> t.Iterator[Finding]:
     """On a GPT disk, GRUB for BIOS needs one partition for its core."""
     boot_type, places = template["systemConfig"]["bootloader"]["bootType"], partitions(template)
-    wanted = boot_type == LEGACY and bootloader_traits(template).has_bios_core and places and not is_mbr(template)
+    wanted = puts_core(template) and places and not is_mbr(template)
     if not wanted or template["target"]["arch"] not in BOOT_TYPES[boot_type].architectures:
         return
     cores = [(path, item) for path, item in places if is_bios_boot(item)]
@@ -293,6 +310,40 @@ def legacy_boot_has_its_partition(template: LocatedMapping) -> t.Iterator[Findin
         )
     for path, item in cores[1:]:
         yield path, f"The partition {item['id']!r} is a second BIOS boot partition. Keep one."
+
+
+@SUBJECT.rule(
+    "disk",
+    "target",
+    "systemConfig.bootloader",
+    example="""
+    disk:
+      size: 2GiB
+      partitions:
+        - {id: bios, size: 1MiB, flags: [bios_grub]}
+        - {id: boot, type: esp, fsType: fat32, size: 256MiB, mountPoint: /boot/efi}
+        - {id: root, fsType: ext4, end: "0", mountPoint: /}
+    """,
+)
+def partitions_of_bootloaders_get_one(template: LocatedMapping) -> t.Iterator[Finding]:
+    """A BIOS boot partition and an EFI system partition get the bootloader that they are for."""
+    boot_type = template["systemConfig"]["bootloader"]["bootType"]
+    if boot_type not in bootloader_traits(template).boot_types:
+        return
+    hybrid = f"Use bootType: {HYBRID} for machines of both kinds, or remove the partition."
+    for path, item in partitions(template):
+        if is_bios_boot(item) and not puts_core(template) and not is_mbr(template):
+            yield (
+                path,
+                f"The BIOS boot partition {item['id']!r} would stay empty, as by bootType: {boot_type} no BIOS starts "
+                f"the image. {hybrid}",
+            )
+        elif is_esp(item) and not BOOT_TYPES[boot_type].needs_esp:
+            yield (
+                path,
+                f"The EFI system partition {item['id']!r} would stay empty, as by bootType: {boot_type} no UEFI starts "
+                f"the image. {hybrid}",
+            )
 
 
 @SUBJECT.rule(
@@ -336,4 +387,4 @@ def installer_belongs_to_an_iso(template: LocatedMapping) -> t.Iterator[Finding]
         )
 
 
-__all__ = ("SUBJECT", "bootloader_traits", "kernel_words")
+__all__ = ("SUBJECT", "all_bootloaders", "bootloader_traits", "kernel_words")

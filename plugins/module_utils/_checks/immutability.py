@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._bootloader import bootloaders_that
-from ansible_collections.os_image.composer.plugins.module_utils._checks.boot import bootloader_traits
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import EFI, bootloaders_that
+from ansible_collections.os_image.composer.plugins.module_utils._checks.boot import all_bootloaders, bootloader_traits
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import (
     image_traits,
     is_mbr,
@@ -190,8 +190,16 @@ def protected_root_is_read_only(template: LocatedMapping) -> t.Iterator[Finding]
 )
 def verity_has_its_bootloader(template: LocatedMapping) -> t.Iterator[Finding]:
     """The root hash reaches the kernel by systemd-boot, which reads it from the ESP."""
-    traits = bootloader_traits(template)
-    if _is_enabled(template) and not traits.is_whole_on_esp:
+    traits, loader = bootloader_traits(template), template["systemConfig"]["bootloader"]
+    others = [other for other in all_bootloaders(template) if not other.is_whole_on_esp]
+    if _is_enabled(template) and traits.is_whole_on_esp and others:
+        yield (
+            ("systemConfig", "bootloader", "bootType"),
+            f"{others[0].title}, which a BIOS starts by bootType: {loader['bootType']}, reads its configuration from "
+            "the root file system, whose hash would have to be written there: it cannot start a root file system that "
+            f"dm-verity protects. Use bootType: {EFI}.",
+        )
+    elif _is_enabled(template) and not traits.is_whole_on_esp:
         yield (
             ("systemConfig", "bootloader", "provider"),
             f"{traits.title} reads its configuration from the root file system, whose hash would have to be written "

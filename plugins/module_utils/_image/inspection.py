@@ -14,6 +14,7 @@ import dataclasses
 import fnmatch
 import functools
 import os
+import re
 import tempfile
 import typing as t
 
@@ -59,6 +60,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._image.verity im
 from ansible_collections.os_image.composer.plugins.module_utils._io import parse_json, sha256_bytes
 from ansible_collections.os_image.composer.plugins.module_utils._partition_type import PARTITION_TYPES
 
+# What UEFI starts of a disk when nobody has told it what: UEFI specification, "Removable Media Boot Behavior".
+_FALLBACK = re.compile(r"/efi/boot/boot[a-z0-9]+\.efi\Z", re.IGNORECASE)
 _OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 _GRUB_DIRECTORIES = ("/boot/grub", "/boot/grub2", "/grub", "/grub2")
 # Where live systems keep their root file system in an ISO.
@@ -353,6 +356,15 @@ class Inspection:
             paths += [path for path in reader.entries if path.lower().endswith("/grub.cfg")]
         return [path for path in dict.fromkeys(paths) if path in reader.entries]
 
+    @property
+    def firmware(self) -> t.List[str]:
+        """The kinds of firmware that find something to start: V(bios), V(uefi)."""
+        with open(self.source.raw, "rb") as stream:
+            sector = stream.read(512)
+        has_code = sector[510:] == b"\x55\xaa" and any(sector[:440])
+        is_found = any(_FALLBACK.match(program.path) for program in self.efi_programs)
+        return [*(["bios"] if has_code else []), *(["uefi"] if is_found else [])]
+
     @functools.cached_property
     def superblocks(self) -> t.Sequence[VeritySuperblock]:
         """The superblocks of dm-verity."""
@@ -399,6 +411,7 @@ class Inspection:
             "image": self.source.as_facts(),
             "partition_table": self.table.as_facts() if self.table else None,
             "partitions": partitions,
+            "firmware": self.firmware,
             "efi_programs": [program.as_facts() for program in self.efi_programs],
             "boot_entries": [entry.as_facts() for entry in self.boot_entries],
             "verity": self.verity,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOTLOADERS
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOTLOADERS, bootloaders_of
 from ansible_collections.os_image.composer.plugins.module_utils._command import find_tool
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ResolveError
 from ansible_collections.os_image.composer.plugins.module_utils._host_tools.grub import missing_platforms, require_grub
@@ -27,8 +27,10 @@ def require_boot_tools(document: TemplateDocument) -> None:
     """
     traits = IMAGE_TYPES[document.target.image_type]
     has_disk = traits.is_disk or (traits.can_hold_disk and bool(document.disk.partitions))
-    loader = BOOTLOADERS[document.system.bootloader.provider].host_tools if has_disk else ()
-    for tool in dict.fromkeys((*traits.boot_tools, *loader)):
+    bootloader = document.system.bootloader
+    loaders = bootloaders_of(bootloader.boot_type, bootloader.provider) if has_disk else ()
+    tools = [tool for name in loaders for tool in BOOTLOADERS[name].host_tools]
+    for tool in dict.fromkeys((*traits.boot_tools, *tools)):
         find_tool(tool)
     if traits.is_medium:
         require_grub(document.provider.arch)

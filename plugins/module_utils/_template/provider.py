@@ -18,7 +18,7 @@ import dataclasses
 import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOT_TYPES
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BIOS_BOOTLOADER, BOOT_TYPES
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
@@ -90,12 +90,15 @@ class ProviderConfig:
 
     def packages_for(self, bootloader: Bootloader) -> t.List[str]:
         """Return the packages that an image needs for its bootloader."""
-        name = bootloader.provider
-        packages = self.bootloader_packages[name]
-        if BOOT_TYPES[bootloader.boot_type].needs_esp:
-            signed = self.signed_bootloader_packages[name] if bootloader.signed else ()
-            return [*packages, *(package for package in signed if package not in packages)]
-        return list(self.bios_bootloader_packages.get(name, packages))
+        name, boot_type = bootloader.provider, BOOT_TYPES[bootloader.boot_type]
+        packages: t.List[str] = []
+        if boot_type.needs_esp:
+            packages += self.bootloader_packages[name]
+            packages += self.signed_bootloader_packages[name] if bootloader.signed else ()
+        if boot_type.needs_bios:
+            loader = BIOS_BOOTLOADER if boot_type.needs_esp else name
+            packages += self.bios_bootloader_packages.get(loader, self.bootloader_packages[loader])
+        return list(dict.fromkeys(packages))
 
 
 def known_systems(config_dir: str) -> t.List[str]:

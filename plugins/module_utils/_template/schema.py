@@ -441,7 +441,12 @@ KERNEL = _object(
 BOOTLOADER = _object(
     "The bootloader.",
     {
-        "bootType": _choice("The firmware that boots the image; legacy is a BIOS.", list(BOOT_TYPES), default=EFI),
+        "bootType": _choice(
+            "The firmware that boots the image; legacy is a BIOS. hybrid is for both, by GRUB for a BIOS beside the "
+            "provider's bootloader for UEFI.",
+            list(BOOT_TYPES),
+            default=EFI,
+        ),
         "provider": _choice_among(BOOTLOADERS, "The bootloader", default=SYSTEMD_BOOT),
         "signed": _boolean(
             "Boot with the distribution's signed shim and GRUB, which Secure Boot accepts with the keys of most "

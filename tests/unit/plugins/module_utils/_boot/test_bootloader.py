@@ -297,6 +297,10 @@ def test_what_is_missing_is_named_with_its_package(
 
 BIOS_PARTITION = {"id": "bios", "type": "bios-boot", "size": "1MiB"}
 PLACED_ROOT = {key: value for key, value in ROOT.items() if key not in ("start", "end")}
+FIRST_ESP: t.Mapping[str, t.Any] = {
+    **{key: value for key, value in ESP.items() if key not in ("start", "end")},
+    "size": "40MiB",
+}
 BIOS_DISKS: t.Mapping[str, t.Mapping[str, t.Any]] = {
     "gpt": {"size": "64MiB", "partitions": [BIOS_PARTITION, {**PLACED_ROOT, "end": "0"}]},
     "mbr": {
@@ -348,6 +352,61 @@ def test_grub_for_a_bios(tree: pathlib.Path, tmp_path: pathlib.Path, table: str)
         cmdline="console=ttyS0,115200n8 console=ttyS1 quiet",
     )
     assert pathlib.Path(again.image).read_bytes() == image
+
+
+HYBRID_DISKS: t.Mapping[str, t.Mapping[str, t.Any]] = {
+    "gpt": {"size": "128MiB", "partitions": [{**BIOS_PARTITION}, FIRST_ESP, {**PLACED_ROOT, "end": "0"}]},
+    "mbr": {
+        "size": "128MiB",
+        "partitionTableType": "mbr",
+        "partitions": [FIRST_ESP, {**PLACED_ROOT, "end": "0", "flags": ["boot"]}],
+    },
+}
+
+
+@pytest.mark.parametrize("table", ["gpt", "mbr"])
+@pytest.mark.parametrize(
+    ("provider", "use_uki", "on_esp"),
+    [
+        ("grub", False, {"/EFI/BOOT/BOOTX64.EFI"}),
+        ("systemd-boot", True, {"/EFI/BOOT/BOOTX64.EFI", f"/EFI/Linux/debian-{KERNEL}.efi"}),
+        ("systemd-boot", False, {"/EFI/BOOT/BOOTX64.EFI", f"/loader/entries/debian-{KERNEL}.conf"}),
+    ],
+)
+def test_both_kinds_of_firmware(
+    tree: pathlib.Path, tmp_path: pathlib.Path, table: str, provider: str, use_uki: bool, on_esp: t.Set[str]
+) -> None:
+    def make(name: str) -> Composed:
+        return compose(
+            tree,
+            tmp_path / name,
+            HYBRID_DISKS[table],
+            boot_type="hybrid",
+            provider=provider,
+            use_uki=use_uki,
+            cmdline="console=ttyS0,115200n8 quiet",
+        )
+
+    composed = make("one")
+    assert on_esp <= esp_files(composed)
+    image = pathlib.Path(composed.image).read_bytes()
+    assert b"GRUB" in image[:440]
+    sector = partition_table(composed.image)["partitions"][0]["start"] if table == "gpt" else 1
+    assert struct.unpack_from("<Q", image, 0x5C) == (sector,)
+    assert image[sector * 512 : (sector + 16) * 512].strip(b"\0")
+    configuration = composed.debugfs("rootfs", "cat /boot/grub/grub.cfg")
+    # Where UEFI starts GRUB, the console is the firmware's business.
+    assert (
+        'if [ "$grub_platform" = "pc" ]; then\n\tserial --unit=0 --speed=115200\n'
+        "\tterminal_input console serial\n\tterminal_output console serial\nfi\n"
+    ) in configuration
+    assert configuration.count("menuentry ") == len(composed.boot.entries) == len(set(composed.boot.entries))
+    assert composed.boot.loader == provider
+    assert pathlib.Path(make("two").image).read_bytes() == image
+    script = tmp_path / "grub.cfg"
+    script.write_text(configuration)
+    if shutil.which("grub-script-check"):
+        subprocess.run(["grub-script-check", str(script)], check=True)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._chec
     target,
 )
 
+HYBRID = {"bootType": "hybrid", "provider": "grub"}
+HYBRID_UKI = config(kernel={"uki": True}, bootloader={"bootType": "hybrid"})
 LEGACY = {"bootType": "legacy", "provider": "grub"}
 BIOS = {"id": "bios", "type": "bios", "size": "1MiB"}
 ANY_ROOT = {"id": "root", "fsType": "ext4", "end": "0", "mountPoint": "/"}
@@ -53,6 +55,34 @@ WRONG: list[tuple[Part, str]] = [
     (
         disk(BIOS, {**BIOS, "id": "two"}, ANY_ROOT) | config(bootloader=LEGACY),
         "The partition 'two' is a second BIOS boot partition.",
+    ),
+    (
+        disk(BIOS, {**ESP, "start": "2MiB"}, ROOT),
+        "disk.partitions[0]: The BIOS boot partition 'bios' would stay empty, as by bootType: efi no BIOS starts the "
+        "image. Use bootType: hybrid for machines of both kinds, or remove the partition.",
+    ),
+    (
+        disk({"id": "x", "flags": ["bios_grub"], "size": "1MiB"}, {**ESP, "start": "2MiB"}, ROOT)
+        | config(bootloader={"provider": "grub"}),
+        "The BIOS boot partition 'x' would stay empty",
+    ),
+    (
+        disk(BIOS, {**ESP, "start": "2MiB"}, ROOT) | config(bootloader=LEGACY),
+        "disk.partitions[1]: The EFI system partition 'boot' would stay empty, as by bootType: legacy no UEFI starts",
+    ),
+    (
+        disk(ESP, ROOT, partitionTableType="mbr") | config(bootloader=LEGACY),
+        "The EFI system partition 'boot' would stay empty",
+    ),
+    (disk(ESP, ROOT) | HYBRID_UKI, "GRUB has no place for its core on a gpt disk"),
+    (disk(BIOS, ANY_ROOT) | config(bootloader=HYBRID), "There is no EFI system partition, but bootloader.bootType is"),
+    (
+        disk(BIOS, {**ESP, "start": "2MiB"}, {**ROOT, "fsType": "erofs"}) | HYBRID_UKI,
+        "disk.partitions[2].fsType: GRUB cannot read erofs",
+    ),
+    (
+        target(arch="aarch64") | config(bootloader={"bootType": "hybrid"}),
+        "Machines of the architecture aarch64 have no BIOS that could boot by bootType: hybrid. Use bootType: efi.",
     ),
     (config(initramfs={"generator": "dracut"}), "The generator dracut needs the package dracut."),
     (
@@ -101,6 +131,12 @@ RIGHT: Right = {
         disk({"id": "bios", "flags": ["bios_grub"], "size": "1MiB"}, ANY_ROOT) | config(bootloader=LEGACY),
         disk(ANY_ROOT, partitionTableType="mbr") | config(bootloader=LEGACY),
         target(imageType="initrd") | config(bootloader=LEGACY),
+    ],
+    "partitions_of_bootloaders_get_one": [
+        disk(BIOS, {**ESP, "start": "2MiB"}, ROOT) | config(bootloader=HYBRID),
+        disk(BIOS, {**ESP, "start": "2MiB"}, ROOT) | HYBRID_UKI,
+        disk(ESP, {**ROOT, "flags": ["boot"]}, partitionTableType="mbr") | HYBRID_UKI,
+        disk(BIOS, {**ESP, "start": "2MiB"}, ROOT) | config(bootloader={**HYBRID, "signed": True}),
     ],
     "initramfs_generator_is_installed": [
         config(initramfs={"generator": "dracut"}, packages=["dracut-core"]),

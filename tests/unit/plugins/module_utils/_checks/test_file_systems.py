@@ -28,6 +28,8 @@ def between(**values: str) -> Part:
     return disk(SHORT_ESP, {"id": "x", "start": "200MiB", "end": "257MiB", **values}, ROOT)
 
 
+HYBRID: Part = {"systemConfig": {"bootloader": {"bootType": "hybrid", "provider": "grub"}}}
+
 WRONG: list[tuple[Part, str]] = [
     (between(fsType="swap", type="linux"), "A swap partition must have the type linux-swap, not linux."),
     (between(fsType="swap", mountPoint="/x"), "Swap cannot be mounted."),
@@ -75,7 +77,11 @@ WRONG: list[tuple[Part, str]] = [
 ]
 
 RIGHT: Right = {
-    "file_systems_fit_their_use": [between(fsType="swap"), between(fsType="swap", type="swap"), between(type="bios")],
+    "file_systems_fit_their_use": [
+        between(fsType="swap"),
+        between(fsType="swap", type="swap"),
+        between(type="bios") | HYBRID,
+    ],
     "labels_fit_their_file_systems": [
         disk({**ESP, "fsLabel": "ELEVEN-CHAR"}, {**ROOT, "fsLabel": "cloudimg-rootfs"}),
         disk(ESP, {**ROOT, "fsType": "squashfs"}),

@@ -98,6 +98,10 @@ WRONG: list[tuple[Part, str]] = [
         "systemConfig.immutability.etc: Changes in /etc can only be kept on a partition that is mounted at /var",
     ),
     (
+        protected() | config(immutability={"enabled": True}, kernel={"uki": True}, bootloader={"bootType": "hybrid"}),
+        "systemConfig.bootloader.bootType: GRUB, which a BIOS starts by bootType: hybrid, reads its configuration",
+    ),
+    (
         changeable("readonly", security={"selinux": "enforcing"}),
         "systemConfig.security.selinux: The directories for changes in /etc and /var have no SELinux labels",
     ),

@@ -22,6 +22,8 @@ from ansible_collections.os_image.composer.tests.unit.plugins.module_utils._chec
 
 SECOND_ESP = {**ESP, "id": "b2", "start": "257MiB", "end": "400MiB", "mountPoint": "/efi"}
 
+HYBRID = config(bootloader={"bootType": "hybrid", "provider": "grub"})
+
 WRONG: list[tuple[Part, str]] = [
     (disk({**ESP, "name": "x"}, {**ROOT, "name": "x"}), "The name 'x' is used twice."),
     (disk({**ESP, "fsLabel": "X"}, {**ROOT, "fsLabel": "X"}), "The file system label 'X' is used twice."),
@@ -78,7 +80,8 @@ RIGHT: Right = {
         disk({**ESP, "flags": ["esp", "boot"]}, ROOT),
         target(arch="aarch64") | disk(ESP, {**ROOT, "type": "linux-root-arm64"}),
         disk(ESP, {**ROOT, "flags": ["boot"]}, partitionTableType="mbr"),
-        disk({"id": "bios", "size": "1MiB", "flags": ["bios_grub"]}, {**ESP, "end": "256MiB", "start": "2MiB"}, ROOT),
+        disk({"id": "bios", "size": "1MiB", "flags": ["bios_grub"]}, {**ESP, "end": "256MiB", "start": "2MiB"}, ROOT)
+        | HYBRID,
     ],
     "types_fit_their_mount_points": [
         disk(ESP, SMALL_ROOT, data(type="linux-home", mountPoint="/home")),
@@ -89,8 +92,7 @@ RIGHT: Right = {
     ],
     "partitions_are_aligned": [
         disk({**ESP, "end": "257500KiB"}, {**ROOT, "start": "258MiB"}),
-        disk({"id": "bios", "type": "bios", "start": "17KiB", "end": "1MiB"}, ESP, ROOT)
-        | config(bootloader={"provider": "grub"}),
+        disk({"id": "bios", "type": "bios", "start": "17KiB", "end": "1MiB"}, ESP, ROOT) | HYBRID,
     ],
 }
 

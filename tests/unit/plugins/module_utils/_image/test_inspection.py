@@ -24,7 +24,14 @@ from ansible_collections.os_image.composer.plugins.module_utils._image.boot_entr
 from ansible_collections.os_image.composer.plugins.module_utils._image.inspection import inspect_image
 from ansible_collections.os_image.composer.plugins.module_utils._image.packages import read_packages
 from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox
-from ansible_collections.os_image.composer.tests.support.disk_tree import ESP, KERNEL, ROOT, Composed, compose
+from ansible_collections.os_image.composer.tests.support.disk_tree import (
+    ESP,
+    KERNEL,
+    ROOT,
+    Composed,
+    compose,
+    make_tree,
+)
 
 Facts = t.Dict[str, t.Any]
 
@@ -39,6 +46,7 @@ def test_a_disk_with_loader_entries(loader_image: Composed, temp_dir: str) -> No
     identity = loader_image.identity
     assert facts["image"]["virtual_size"] == 96 << 20
     assert facts["partition_table"] == {"type": "gpt", "id": identity.disk, "sector_size": 512, "warnings": []}
+    assert facts["firmware"] == ["uefi"]
     esp, root = facts["partitions"]
     assert (esp["number"], esp["start"], esp["size"], esp["type_name"]) == (1, 1 << 20, 40 << 20, "esp")
     assert (esp["uuid"], esp["mount_point"]) == (identity.partitions["boot"], "/boot/efi")
@@ -90,6 +98,17 @@ def test_other_formats_tell_the_same(loader_image: Composed, tmp_path: pathlib.P
     other = _facts(path, temp_dir)
     assert other.pop("image")["format"] == "qcow2"
     assert other == raw
+
+
+def test_what_both_kinds_of_firmware_start(tmp_path: pathlib.Path, temp_dir: str) -> None:
+    esp = {**{key: value for key, value in ESP.items() if key not in ("start", "end")}, "size": "40MiB"}
+    root = {**{key: value for key, value in ROOT.items() if key not in ("start", "end")}, "size": "40MiB"}
+    disk = {"size": "96MiB", "partitions": [{"id": "bios", "type": "bios", "size": "1MiB"}, esp, root]}
+    tree = make_tree(tmp_path / "tree")
+    image = compose(tree, tmp_path / "out", disk, boot_type="hybrid", provider="systemd-boot").image
+    facts = _facts(image, temp_dir)
+    assert facts["firmware"] == ["bios", "uefi"]
+    assert {entry["type"] for entry in facts["boot_entries"]} == {"grub", "loader"}
 
 
 def test_a_unified_kernel_image(uki_image: Composed, temp_dir: str) -> None:

@@ -23,14 +23,16 @@ from ansible_collections.os_image.composer.tests.support.template_data import wh
 PARTITIONS = [{"id": "root", "fsType": "ext4", "end": "0", "mountPoint": "/"}]
 
 
-def document(image_type: str, loader: str, *, arch: str = "x86_64", has_disk: bool = True) -> TemplateDocument:
+def document(
+    image_type: str, loader: str, *, arch: str = "x86_64", has_disk: bool = True, boot_type: str = "efi"
+) -> TemplateDocument:
     return TemplateDocument(
         provider_id="debian-debian12-x86_64",
         provider_data=whole_provider(arch=arch),
         template=whole_template(
             target={"imageType": image_type},
             disk={"size": "2GiB", "partitions": PARTITIONS if has_disk else []},
-            systemConfig={"bootloader": {"provider": loader}},
+            systemConfig={"bootloader": {"provider": loader, "bootType": boot_type}},
         ),
         files={},
         cache_dir="/c",
@@ -83,6 +85,12 @@ def test_programs_that_an_image_boots_by(
     install(host, "grub-mkimage", "mkfs.vfat", "mcopy", "mmd")
     add_modules(host, "i386-pc", "x86_64-efi")
     require_boot_tools(given)
+
+
+def test_a_bios_needs_grub_beside_the_bootloader_for_uefi(host: pathlib.Path) -> None:
+    given = document("raw", "systemd-boot", boot_type="hybrid")
+    with pytest.raises(ToolMissingError, match="The program 'grub-mkimage' was not found on the build host"):
+        require_boot_tools(given)
 
 
 def test_modules_that_an_iso_boots_by(host: pathlib.Path) -> None:

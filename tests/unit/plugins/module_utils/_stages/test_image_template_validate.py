@@ -149,6 +149,13 @@ def test_the_document(run: Run, tmp_path: pathlib.Path) -> None:
         ),
         ("azure-linux/azl3", {"provider": "grub", "signed": True}, ["grub2-efi", "grub2-efi-binary", "shim"]),
         ("debian/debian12", {}, ["systemd-boot-efi"]),
+        ("debian/debian12", {"provider": "grub", "bootType": "hybrid"}, ["grub-efi-amd64-bin", "grub-pc-bin"]),
+        ("debian/debian12", {"bootType": "hybrid"}, ["systemd-boot-efi", "grub-pc-bin"]),
+        (
+            "azure-linux/azl3",
+            {"provider": "grub", "bootType": "hybrid"},
+            ["grub2-efi", "grub2-efi-binary", "shim", "grub2-pc"],
+        ),
     ],
 )
 def test_an_image_gets_the_packages_of_its_bootloader(
@@ -160,7 +167,10 @@ def test_an_image_gets_the_packages_of_its_bootloader(
         "partitionTableType": "mbr",
         "partitions": [{"id": "root", "fsType": "ext4", "end": "0", "mountPoint": "/", "flags": ["boot"]}],
     }
-    sections = {"disk": disk} if bootloader.get("bootType") == "legacy" else {}
+    if bootloader.get("bootType") == "hybrid":
+        esp = {"id": "boot", "type": "esp", "fsType": "fat32", "size": "200MiB", "mountPoint": "/boot/efi"}
+        disk["partitions"] = [esp, *disk["partitions"]]
+    sections = {"disk": disk} if "bootType" in bootloader else {}
     target_section = {"os": system, "dist": dist, "arch": "x86_64", "imageType": "raw"}
     document = document_of(run(target=target_section, systemConfig={"bootloader": bootloader}, **sections))
     assert document.provider_data["bootloader_packages"] == packages
