@@ -90,6 +90,8 @@ class Grub(Bootloader):
     """GRUB; kernels and C(grub.cfg) stay in C(/boot)."""
 
     name = GRUB
+    #: Whether GRUB for a BIOS and GRUB for UEFI read one C(grub.cfg).
+    is_for_both: t.ClassVar[bool] = False
     tools: t.ClassVar[t.Tuple[str, ...]] = BOOTLOADERS[GRUB].host_tools
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ("grub-mkimage",)
 
@@ -114,7 +116,7 @@ class Grub(Bootloader):
         holder, root = self._holder(context, context.kernels[0].initrd), context.layout.root
         menu = GrubMenu(
             path=f"{_directory(context)}/grub.cfg",
-            header="\n".join(_header(context, serial)),
+            header="\n".join(_header(context, serial, is_for_both=self.is_for_both)),
             title=_title(release).replace("'", ""),
             distributor=(release.get("ID") or "linux").capitalize(),
             partition=_search_id(context, holder),
@@ -165,7 +167,7 @@ class Grub(Bootloader):
 
     def _configuration(self, context: BootContext, files: BootFiles) -> str:
         title = _title(os_release(context.tree))
-        lines = _header(context, self.serial_command(context))
+        lines = _header(context, self.serial_command(context), is_for_both=self.is_for_both)
         for kernel in context.kernels:
             holder = self._holder(context, kernel.image)
             name = f"{title}, {kernel.version}"
@@ -191,10 +193,12 @@ def _timeout(context: BootContext) -> int:
     return 1 if context.timeout is None else context.timeout
 
 
-def _header(context: BootContext, serial: str) -> t.List[str]:
+def _header(context: BootContext, serial: str, *, is_for_both: bool) -> t.List[str]:
     """Return what C(grub.cfg) has before the entries."""
     # A BIOS, unlike UEFI, seldom shows on a serial port what is written to the screen.
     terminals = [serial, "terminal_input console serial", "terminal_output console serial"] if serial else []
+    if serial and is_for_both:
+        terminals = ['if [ "$grub_platform" = "pc" ]; then', *(f"\t{line}" for line in terminals), "fi"]
     return [
         "# Made when the image was built. update-grub or grub2-mkconfig replaces it in the running system.",
         *terminals,

@@ -20,6 +20,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader
     Bootloader,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot.grub import GrubBios, GrubEfi
+from ansible_collections.os_image.composer.plugins.module_utils._boot.kernel_updates import UpdateFiles, beside
 from ansible_collections.os_image.composer.plugins.module_utils._boot.systemd_boot import SystemdBoot
 from ansible_collections.os_image.composer.plugins.module_utils._bootloader import (
     BOOTLOADERS,
@@ -33,11 +34,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._bootloader impo
 class _GrubBesideEfi(GrubBios):
     """GRUB for a BIOS, whose C(grub.cfg) GRUB for UEFI reads, too."""
 
-    def terminals(self, context: BootContext) -> t.List[str]:
-        lines = super().terminals(context)
-        if not lines:
-            return lines
-        return ['if [ "$grub_platform" = "pc" ]; then', *(f"\t{line}" for line in lines), "fi"]
+    is_for_both = True
 
 
 class Hybrid(Bootloader):
@@ -53,6 +50,9 @@ class Hybrid(Bootloader):
         entries = list(files.entries)
         _GrubBesideEfi().add_files(context, files)
         files.entries[:] = entries
+
+    def update_files(self, context: BootContext) -> UpdateFiles:
+        return _GrubBesideEfi().update_files(context)
 
 
 class HybridGrub(Hybrid):
@@ -71,6 +71,9 @@ class HybridSystemdBoot(Hybrid):
     efi = SystemdBoot
     tools = tuple(tool for name in bootloaders_of(HYBRID, SYSTEMD_BOOT) for tool in BOOTLOADERS[name].host_tools)
     shaping_tools = ("grub-mkimage",)
+
+    def update_files(self, context: BootContext) -> UpdateFiles:
+        return {**beside(super().update_files(context)), **SystemdBoot().update_files(context)}
 
 
 __all__ = ("Hybrid", "HybridGrub", "HybridSystemdBoot")

@@ -28,6 +28,7 @@ _SHELL = f"#!/bin/sh\n{_BY}\n"
 
 _INSTALL_DIRECTORY = "/etc/kernel/install.d"
 _WATCH = "os-image-kernels"
+_HOOK = "zz-os-image"
 _UNIT_DIRECTORY = "/etc/systemd/system"
 _REFUSE_CHANGES = "/usr/lib/os-image/refuse-changes"
 
@@ -185,6 +186,24 @@ def grub_files(files: TreeFiles, *, family: str, menu: GrubMenu) -> UpdateFiles:
     return made
 
 
+def beside(made: UpdateFiles) -> UpdateFiles:
+    """Return what brings kernels to a second bootloader, under names of its own.
+
+    How kernel-install lays out its entries is the first one's business.
+    """
+
+    def renamed(text: str) -> str:
+        for name in (update_programs.BOOT_ENTRY, _WATCH, _HOOK):
+            text = text.replace(name, f"{name}-beside")
+        return text
+
+    return {
+        renamed(path): UpdateFile(renamed(file.text), file.mode)
+        for path, file in made.items()
+        if path != "/etc/kernel/install.conf"
+    }
+
+
 def immutable_files(family: str) -> UpdateFiles:
     """Return what says, when packages are to be installed, that the system is updated as a whole."""
     if family != _DEB:
@@ -208,8 +227,8 @@ def _kernel_hooks(*, of_initrd: bool = True) -> UpdateFiles:
     """Return hooks for packages of Debian's kernels; see chapter 4 of the Debian kernel handbook."""
     made = {
         # Behind those that make an initramfs.
-        "/etc/kernel/postinst.d/zz-os-image": UpdateFile(_ADD, 0o755),
-        "/etc/kernel/postrm.d/zz-os-image": UpdateFile(_REMOVE, 0o755),
+        f"/etc/kernel/postinst.d/{_HOOK}": UpdateFile(_ADD, 0o755),
+        f"/etc/kernel/postrm.d/{_HOOK}": UpdateFile(_REMOVE, 0o755),
     }
     if of_initrd:
         made["/etc/initramfs/post-update.d/os-image"] = UpdateFile(_INITRD_MADE, 0o755)
@@ -221,7 +240,7 @@ def _refusals() -> UpdateFiles:
     apt = f'// Made when the image was built.\nDPkg::Pre-Install-Pkgs {{ "{_APT_ARCHIVES}"; }};\n'
     return {
         "/etc/kernel/preinst.d/os-image": UpdateFile(_REFUSE_HOOK, 0o755),
-        "/etc/kernel/postrm.d/zz-os-image": UpdateFile(_REMOVE, 0o755),
+        f"/etc/kernel/postrm.d/{_HOOK}": UpdateFile(_REMOVE, 0o755),
         "/etc/apt/apt.conf.d/60os-image": UpdateFile(apt),
         _APT_ARCHIVES: UpdateFile(_REFUSE_ARCHIVES, 0o755),
     }
@@ -271,4 +290,4 @@ def _grub_defaults(menu: GrubMenu) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-__all__ = ("GrubMenu", "UpdateFile", "UpdateFiles", "grub_files", "immutable_files", "systemd_boot_files")
+__all__ = ("GrubMenu", "UpdateFile", "UpdateFiles", "beside", "grub_files", "immutable_files", "systemd_boot_files")

@@ -35,6 +35,11 @@ _BIOS_DISK = {
     "size": "96MiB",
     "partitions": [{**ESP, "id": "core", "type": "bios", "fsType": "", "mountPoint": ""}, ROOT],
 }
+_HYBRID_DISK = {
+    "size": "96MiB",
+    "partitions": [{"id": "core", "type": "bios", "size": "1MiB"}, {**ESP, "start": "2MiB"}, ROOT],
+}
+_DISKS = {"efi": DISK, "legacy": _BIOS_DISK, "hybrid": _HYBRID_DISK}
 _SEPARATE_BOOT = {
     "id": "kernels",
     "type": "linux",
@@ -43,6 +48,11 @@ _SEPARATE_BOOT = {
     "end": "90MiB",
     "mountPoint": "/boot",
 }
+
+
+def _grub_platforms(provider: str, boot_type: str) -> list[str]:
+    bios = [] if boot_type == "efi" else ["i386-pc"]
+    return [*(["x86_64-efi"] if provider == "grub" and boot_type != "legacy" else []), *bios]
 
 
 def _built(
@@ -77,15 +87,14 @@ def _built(
     (tree / os.path.dirname(STUB)[1:]).mkdir(parents=True)
     for path in (STUB, f"{os.path.dirname(STUB)}/systemd-bootx64.efi"):
         shutil.copy(path, tree / path[1:])
-    if provider == "grub":
-        name = "x86_64-efi" if boot_type == "efi" else "i386-pc"
+    for name in _grub_platforms(provider, boot_type):
         shutil.copytree(f"/usr/lib/grub/{name}", tree / f"usr/lib/grub/{name}")
     scratch = directory / "scratch"
     scratch.mkdir()
     context = BootContext(
         tree=str(tree),
         arch="x86_64",
-        layout=disk_layout(whole_part(Disk, disk or (DISK if boot_type == "efi" else _BIOS_DISK))),
+        layout=disk_layout(whole_part(Disk, disk or _DISKS[boot_type])),
         file_system_ids={"boot": "ABCD-0123", "rootfs": "11-22", "kernels": "33-44"},
         kernels=default_kernel_first(find_kernels(str(tree)), wanted),
         cmdline=CMDLINE,
@@ -512,6 +521,29 @@ def test_grub_is_told_what_the_build_made(tmp_path: pathlib.Path) -> None:
     )
     (entry,) = [line for line in _checked(machine) if line.startswith("\tlinux")]
     assert said.splitlines() == [entry.split(None, 2)[2], "serial --unit=0 --speed=115200", "1"]
+
+
+@pytest.mark.parametrize("family", ["deb", "rpm"])
+@pytest.mark.parametrize("use_uki", [False, True], ids=["entries", "unified"])
+def test_kernels_get_to_the_bootloaders_of_both_kinds_of_firmware(
+    tmp_path: pathlib.Path, use_uki: bool, family: str
+) -> None:
+    options = {"boot_type": "hybrid", "use_uki": use_uki}
+    if family == "deb":
+        machine, _files = _built(tmp_path, OLD, **options)  # type: ignore[arg-type]
+        install, remove = f"dpkg -i {machine.kernel_deb(NEW)}", f"dpkg -r linux-image-{NEW}"
+    else:
+        machine = _rpm_machine(tmp_path, **options)
+        package = _kernel_rpm(machine, NEW, {}, in_boot=True)
+        sync = "/usr/lib/os-image/boot-entry sync; /usr/lib/os-image/boot-entry-beside sync"
+        install, remove = f"{_RPM} -U {package}; {sync}", f"{_RPM} -e kernel; {sync}"
+    menu, entries = _checked(machine), machine.esp_files()
+    machine.say(install)
+    assert _kernels_of(_checked(machine)) == [f"/boot/vmlinuz-{NEW}", f"/boot/vmlinuz-{OLD}"]
+    assert [path for path in machine.esp_files() - entries if NEW in path]
+    machine.say(remove)
+    assert _checked(machine) == menu
+    assert machine.esp_files() == entries
 
 
 def test_grub_of_rpm_packages_is_told_by_kernel_install_and_by_the_watch(tmp_path: pathlib.Path) -> None:
