@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import RAW
 from ansible_collections.os_image.composer.plugins.module_utils._checks.catalogue import ADVICE, RULES
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import image_traits
+from ansible_collections.os_image.composer.plugins.module_utils._checks.repositories import is_of_provider
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import DEMANDED, complete_disk
@@ -202,6 +203,9 @@ def assemble(
     found = [*findings(merged, RULES, without=skipped), *_kernel_verifies(merged, provider, skipped)]
     for path, message in found:
         assembler.problems.append(Problem(origin_of(merged, path), message))
+    if "packageRepositories" not in skipped:
+        for path, message in _unknown_repositories(merged, provider):
+            assembler.problems.append(Problem(origin_of(merged, path), message))
     if "systemConfig.components" not in skipped:
         for path, message in _unknown_components(merged, provider):
             assembler.problems.append(Problem(origin_of(merged, path), message))
@@ -303,6 +307,23 @@ def _unknown_components(template: LocatedMapping, provider: ProviderConfig) -> t
             yield (*path, index), f"The repositories of {target} have no component {name!r}. {nearest(name, known)}"
     if known[0] not in wanted:
         yield path, f"Without the component {known[0]}, which all others build upon, nothing can be installed. Add it."
+
+
+def _unknown_repositories(template: LocatedMapping, provider: ProviderConfig) -> t.Iterator[Finding]:
+    """Yield an error for each repository without a place that the provider does not know."""
+    known = [entry["name"] for entry in provider.optional]
+    used = [entry["name"] for entry in provider.data["repositories"]]
+    target = f"{provider.target.os}/{provider.target.dist}"
+    for index, item in enumerate(template["packageRepositories"]):
+        name = item.get("name") or item["codename"]
+        if not is_of_provider(item) or name in known:
+            continue
+        path: Path = ("packageRepositories", index)
+        if name in used:
+            yield path, f"{target} takes the repository {name!r} anyway. Remove the entry, or say where another one is."
+        else:
+            others = f", or name one that {target} knows: {', '.join(known)}" if known else ""
+            yield path, f"One of the keys url, mirror and path is needed. Add one of them{others}."
 
 
 def _name_configuration(merged: LocatedMapping, default: LocatedMapping) -> None:

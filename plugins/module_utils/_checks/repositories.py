@@ -26,8 +26,27 @@ _SECRET_IN_URL = (
 _URL_WORDS = ("{arch}", "$basearch", "$releasever")
 
 
+# What the provider says of a repository that it knows, and the default of each.
+_SAID_OF_PLACES: t.Mapping[str, t.Any] = {
+    "pkeys": [],
+    "fingerprints": [],
+    "gpgcheck": True,
+    "repoGpgcheck": True,
+    "component": "main",
+}
+
+
+def is_of_provider(item: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether a repository is one that the provider knows, as it has no place of its own."""
+    return not any(key in item for key in ("url", "mirror", "path"))
+
+
 def _repositories(template: LocatedMapping) -> t.List[t.Tuple[Path, LocatedMapping]]:
-    return [(("packageRepositories", index), item) for index, item in enumerate(template["packageRepositories"])]
+    return [
+        (("packageRepositories", index), item)
+        for index, item in enumerate(template["packageRepositories"])
+        if not is_of_provider(item)
+    ]
 
 
 @SUBJECT.rule(
@@ -242,4 +261,24 @@ def priorities_let_the_best_win(template: LocatedMapping) -> t.Iterator[Finding]
             )
 
 
-__all__ = ("SUBJECT",)
+@SUBJECT.rule(
+    "packageRepositories",
+    example="""
+    packageRepositories:
+      - {codename: bookworm-backports, pkey: keys/example.asc}
+    """,
+)
+def places_of_repositories_are_given(template: LocatedMapping) -> t.Iterator[Finding]:
+    """Whoever says how a repository is to be used, beside its name and packages, says where it is."""
+    for index, item in enumerate(template["packageRepositories"]):
+        wrong = [key for key in _SAID_OF_PLACES if item[key] != _SAID_OF_PLACES[key]] if is_of_provider(item) else []
+        wrong += [key for key in ("pkey", "maxAge", "moduleHotfixes") if is_of_provider(item) and key in item]
+        for key in wrong:
+            yield (
+                ("packageRepositories", index, key),
+                f"Without url, mirror or path, {item['codename']!r} is a repository that the provider knows, with all "
+                f"that belongs to it. Remove {key}, or say where another one is.",
+            )
+
+
+__all__ = ("SUBJECT", "is_of_provider")

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Packages that are elsewhere: in a component of a repository that is not enabled.
+"""Packages that are elsewhere: in a component, or in a repository of the provider, that is not enabled.
 
 It is only asked when a package is missing, to say where it would be. What cannot be had then is not said.
 """
@@ -22,7 +22,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
     RepositoryMetadata,
 )
 
-_PACKAGE = re.compile(rb"package:[ \t]*([^\s:]+)\s*", re.IGNORECASE)
+# In Packages, and in the primary index of RPM repositories.
+_PACKAGE = re.compile(rb"^package:[ \t]*([^\s:]+)\s*$|<name>([^<]+)</name>", re.IGNORECASE)
 
 
 class Elsewhere:
@@ -35,6 +36,9 @@ class Elsewhere:
         self._at = at
         self._names: dict[tuple[str, str], frozenset[str]] = {}
         self._unreachable: set[str] = set()
+        #: Returns the repositories that the provider knows and the template does not use, as far as they can be had.
+        self.optional: t.Callable[[], t.Sequence[RepositoryMetadata]] = tuple
+        self._optional: t.Sequence[RepositoryMetadata] | None = None
 
     def place_of(self, pattern: str) -> str:
         """Say where a package is, as the rest of a sentence that begins with "It is in"; empty where nobody knows.
@@ -48,13 +52,31 @@ class Elsewhere:
                 if any(map(fits, self._names_in(repository, component))):
                     found.setdefault(component, []).append(repository)
         if not found:
-            return ""
+            return self._repository_with(fits)
         component, holders = next(iter(found.items()))
         places = [f"the component {name} of {', '.join(item.name for item in items)}" for name, items in found.items()]
         enabled = ", ".join([*holders[0].components, component])
         return (
             f"{' and '.join(places)}, which is not enabled: write systemConfig.components: [{enabled}], or component: "
             f"{enabled.replace(',', '')} where packageRepositories adds the repository"
+        )
+
+    def _repository_with(self, fits: t.Callable[[str], t.Any]) -> str:
+        if self._optional is None:
+            self._at("fetching the repositories that the provider knows and the template does not use")
+            self._optional = self.optional()
+        holders = []
+        for repository in self._optional:
+            key = (repository.name, "")
+            if key not in self._names:
+                self._names[key] = frozenset(name for index in repository.indexes for name in _names(index))
+            if any(map(fits, self._names[key])):
+                holders.append(repository.name)
+        if not holders:
+            return ""
+        return (
+            f"the repository {' and '.join(holders)}, which the provider knows and the template does not use: add "
+            f"'- codename: {holders[0]}' to packageRepositories"
         )
 
     def _names_in(self, repository: RepositoryMetadata, component: str) -> frozenset[str]:
@@ -73,9 +95,8 @@ class Elsewhere:
 def _names(index: PackageIndex) -> t.Iterator[str]:
     with open(index.path, "rb") as stream:
         for line in stream:
-            match = _PACKAGE.fullmatch(line)
-            if match is not None:
-                yield match[1].decode("utf-8", errors="replace")
+            for match in _PACKAGE.finditer(line):
+                yield (match[1] or match[2]).decode("utf-8", errors="replace")
 
 
 __all__ = ("Elsewhere",)

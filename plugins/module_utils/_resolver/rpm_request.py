@@ -280,7 +280,9 @@ class RpmFinder(Finder):
             if not found:
                 found = next(filter(None, (self._of_glob(*form) for form in self._versioned_forms(text))), [])
         if not found:
-            raise Refused(f"No package matches the pattern {text!r}.")
+            place = self._pool.elsewhere.place_of(text)
+            more = f" Packages that do are in {place}." if place else ""
+            raise Refused(f"No package matches the pattern {text!r}.{more}")
         return found
 
     def _of_glob(self, pattern: str, version: str, arch: str = "") -> list[Choice]:

@@ -31,6 +31,7 @@ def resolve(
     source_date_epoch: int | None = None,
     warn: t.Callable[[str], None] | None = None,
     at: At | None = None,
+    optional: t.Callable[[], t.Sequence[RepositoryMetadata]] | None = None,
 ) -> Facts:
     """Return the lock of an image: decide which packages it gets.
 
@@ -39,6 +40,7 @@ def resolve(
     :param source_date_epoch: The date of the image; by default that of the newest package, or of the newest
         repository where indexes do not tell when packages were made.
     :param warn: Gets in full sentences what the user should know.
+    :param optional: Returns the repositories that the provider knows and the template does not use, for messages.
     :param at: Is told of each step, see M(_resolver.apart).
     :raises ResolveError: Packages are missing, or in conflict.
     """
@@ -52,6 +54,8 @@ def resolve(
     if at is not None:
         pool.at = at
     pool.load(repositories)
+    if optional is not None:
+        pool.elsewhere.optional = optional
     pool.at(f"looking for packages that fit together in {pool.searched()}")
     if warn is not None:
         for name, labels in pool.left_out.items():

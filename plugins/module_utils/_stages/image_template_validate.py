@@ -211,18 +211,25 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
         packages += assembly.provider.verity_packages
     provider["bootloader_packages"] = packages
     added = [PackageRepository.from_data(item) for item in template["packageRepositories"]]
-    own = assembly.provider.repositories_with(template["systemConfig"].get("components", ()))
+    components = template["systemConfig"].get("components", ())
+    own = assembly.provider.with_components(provider["repositories"], components)
+    optional = {
+        entry["name"]: entry for entry in assembly.provider.with_components(assembly.provider.optional, components)
+    }
     replaced = {item.name for item in added}.intersection(entry["name"] for entry in own)
     repositories = [entry for entry in own if entry["name"] not in replaced]
     for item in added:
+        if item.is_of_provider:
+            repositories.append(_chosen(optional.pop(item.name or item.codename), item))
+            continue
         entry = _repository(item, {repository["name"] for repository in repositories})
         # A directory of the build host is its owner's; what takes the place of a provider's repository has its rights.
         if not item.path and item.name not in replaced:
             entry["foreign"] = True
         repositories.append(entry)
-    provider["repositories"] = [
-        {**entry, "url": expand_url(entry["url"], provider)} if "url" in entry else entry for entry in repositories
-    ]
+    provider["repositories"] = [_expanded(entry, provider) for entry in repositories]
+    if optional:
+        provider["optional_repositories"] = [_expanded(entry, provider) for entry in optional.values()]
     return TemplateDocument(
         provider_id=assembly.provider.target.provider_id,
         provider_data=provider,
@@ -234,6 +241,20 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
         sources=tuple({"path": path, "sha256": sha256_file(path)} for path in assembly.sources),
         warnings=tuple(assembly.warnings),
     )
+
+
+def _expanded(entry: Facts, provider: t.Mapping[str, t.Any]) -> Facts:
+    return {**entry, "url": expand_url(entry["url"], provider)} if "url" in entry else entry
+
+
+def _chosen(entry: Facts, item: PackageRepository) -> Facts:
+    """Return a repository of the provider as a template takes it."""
+    return {
+        **entry,
+        **({"priority": item.priority} if item.priority not in (0, DEFAULT_PRIORITY) else {}),
+        "allow_packages": list(item.allow_packages),
+        "exclude_packages": list(item.exclude_packages),
+    }
 
 
 def _repository(item: PackageRepository, taken: t.Collection[str]) -> Facts:

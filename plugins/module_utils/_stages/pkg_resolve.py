@@ -18,6 +18,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._download.model import Limits
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
+    ComposerError,
     DocumentError,
     RepositoryError,
     ResolveError,
@@ -52,6 +53,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 
 DOT_FILE = "chrootpkgs.dot"
+# What only makes a message better is worth no more seconds.
+_HINT_TIMEOUT = 60
 
 
 class PackageResolve(Stage):
@@ -132,6 +135,25 @@ class PackageResolve(Stage):
                     progress=self.progress,
                 )
         return self._repositories
+
+    def _optional_repositories(self) -> list[RepositoryMetadata]:
+        """Return what can be had of the repositories that the template does not use, to tell what they have."""
+        known = Mirrors(self.mirrors)
+        found = []
+        with self._downloader(known) as downloader:
+            for repository in self.document.provider.optional_repositories:
+                with contextlib.suppress(ComposerError, OSError):
+                    found += refresh_repositories(
+                        self._resolver.repository_type,
+                        [repository],
+                        package_arch=self.document.provider.package_arch,
+                        metadata_dir=self.document.metadata_dir,
+                        mirrors=known,
+                        downloader=downloader,
+                        timeout=min(self.refresh_timeout, _HINT_TIMEOUT),
+                        offline=self.offline or self.options.check_mode,
+                    )
+        return found
 
     def inputs(self) -> Facts:
         document = self.document
@@ -268,6 +290,7 @@ class PackageResolve(Stage):
                 cache_dir=os.path.join(self.document.metadata_dir, "solv"),
                 warn=lambda text: self.progress.milestone("Packages", text, level="warn"),
                 at=at,
+                optional=self._optional_repositories,
             )
 
         lock = run_apart(work, log=self.progress.write)

@@ -199,7 +199,9 @@ class TemplateDocument:
             {key: value for key, value in entry.items() if key not in _NOT_OF_THE_PROVIDER}
             for entry in self.provider_data.get("repositories", ())
         ]
-        found = self.provider_data if not repositories else {**self.provider_data, "repositories": repositories}
+        found = {key: value for key, value in self.provider_data.items() if key != "optional_repositories"}
+        if repositories:
+            found["repositories"] = repositories
         return t.cast(t.Dict[str, t.Any], self.fingerprint(found))
 
     def build_digest(self, lock: t.Mapping[str, t.Any]) -> str:

@@ -301,7 +301,7 @@ class SystemConfig(Part):
 
 
 class PackageRepository(Part):
-    """A package repository that the template adds to the provider's."""
+    """A package repository that the template adds to the provider's, or takes of those that the provider knows."""
 
     name: t.Optional[str]
     codename: str
@@ -319,6 +319,11 @@ class PackageRepository(Part):
     exclude_packages: t.Tuple[str, ...]
     module_hotfixes: t.Optional[bool]
     max_age: t.Optional[int]
+
+    @property
+    def is_of_provider(self) -> bool:
+        """Whether it is one that the provider knows."""
+        return self.url is None and self.mirror is None and self.path is None
 
 
 __all__ = (

@@ -54,6 +54,7 @@ class ProviderConfig:
     """What the configuration says about the provider of one target.
 
     :ivar data: The C(provider) of C(template.json), without what depends on the template.
+    :ivar optional: Repositories that are used where a template names them, in the form of those of C(data).
     :ivar components: The components that each repository has, by its name, those that are taken by default first.
     :ivar bootloader_packages: The packages that each bootloader needs.
     :ivar bios_bootloader_packages: Those that it needs in their place where a BIOS starts it.
@@ -68,6 +69,7 @@ class ProviderConfig:
 
     target: Target
     data: t.Dict[str, t.Any]
+    optional: t.Sequence[t.Dict[str, t.Any]]
     components: t.Mapping[str, t.Sequence[str]]
     bootloader_packages: t.Mapping[str, t.Sequence[str]]
     bios_bootloader_packages: t.Mapping[str, t.Sequence[str]]
@@ -79,13 +81,15 @@ class ProviderConfig:
     sources: t.Tuple[str, ...]
     files: t.Mapping[str, str]
 
-    def repositories_with(self, components: t.Sequence[str]) -> t.List[t.Dict[str, t.Any]]:
-        """Return the repositories of C(data) with some components; without any, with those that are the default."""
+    def with_components(
+        self, repositories: t.Sequence[t.Dict[str, t.Any]], components: t.Sequence[str]
+    ) -> t.List[t.Dict[str, t.Any]]:
+        """Return some of the provider's repositories with some components; without any, with those of the default."""
         return [
             {**entry, "components": [name for name in components if name in self.components[entry["name"]]]}
             if components
             else entry
-            for entry in self.data["repositories"]
+            for entry in repositories
         ]
 
     def packages_for(self, bootloader: Bootloader) -> t.List[str]:
@@ -189,7 +193,8 @@ def load_provider(config_dir: str, template: LocatedMapping, target: Target) -> 
     chrootenv_path = os.path.join(directory, settings["chrootenvConfigFile"])
     chrootenv = _read(chrootenv_path, CHROOTENV_SCHEMA)
     repositories_path = os.path.join(directory, "providerconfigs", f"{package_arch}_repo.yml")
-    repositories = _read(repositories_path, REPOSITORIES_SCHEMA)["repositories"]
+    described = _read(repositories_path, REPOSITORIES_SCHEMA)
+    repositories, optional = described["repositories"], described["optionalRepositories"]
     files: t.Dict[str, str] = {}
     data = {
         "os": target.os,
@@ -209,7 +214,12 @@ def load_provider(config_dir: str, template: LocatedMapping, target: Target) -> 
     return ProviderConfig(
         target=target,
         data=data,
-        components={entry["name"]: [*entry["components"], *entry["otherComponents"]] for entry in repositories},
+        optional=[
+            _repository(repository, repositories_path, config_dir=config_dir, files=files) for repository in optional
+        ],
+        components={
+            entry["name"]: [*entry["components"], *entry["otherComponents"]] for entry in (*repositories, *optional)
+        },
         bootloader_packages=dict(settings["bootloaderPackages"]),
         bios_bootloader_packages=dict(settings["biosBootloaderPackages"]),
         signed_bootloader_packages=dict(settings["signedBootloaderPackages"]),

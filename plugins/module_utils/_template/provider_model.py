@@ -68,6 +68,7 @@ class Provider(Part):
 
     :ivar arch: The architecture as the template names it, C(x86_64) for example.
     :ivar package_arch: The same as its packages do, C(amd64) for example.
+    :ivar optional_repositories: What it knows beside its repositories, and the template does not use.
     :ivar family: The form of its packages, C(deb) or C(rpm).
     """
 
@@ -82,6 +83,7 @@ class Provider(Part):
     initramfs: ProviderInitramfs
     repositories: t.Tuple[Repository, ...]
     bootloader_packages: t.Tuple[str, ...]
+    optional_repositories: t.Tuple[Repository, ...] = ()
 
 
 __all__ = ("DEFAULT_PRIORITY", "Essential", "Provider", "ProviderInitramfs", "Repository")

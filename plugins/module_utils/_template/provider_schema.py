@@ -92,30 +92,31 @@ _KEY = _closed(
     oneOf=[{"required": ["file"]}, {"required": ["url"]}],
 )
 
+_REPOSITORY = _closed(
+    {
+        "name": _TEXT,
+        "mirror": _TEXT,
+        "url": _TEXT,
+        "suite": _TEXT,
+        "components": _TEXTS,
+        # What it has beside them, for systemConfig.components.
+        "otherComponents": _TEXTS,
+        "priority": _OF_TEMPLATE["priority"],
+        "gpgcheck": _OF_TEMPLATE["gpgcheck"],
+        "repoGpgcheck": _OF_TEMPLATE["repoGpgcheck"],
+        "moduleHotfixes": _OF_TEMPLATE["moduleHotfixes"],
+        "maxAge": _OF_TEMPLATE["maxAge"],
+        "keys": {"type": "array", "items": _KEY, "default": []},
+    },
+    "name",
+    oneOf=[{"required": ["mirror"]}, {"required": ["url"]}],
+)
+
 REPOSITORIES_SCHEMA = _closed(
     {
-        "repositories": {
-            "type": "array",
-            "items": _closed(
-                {
-                    "name": _TEXT,
-                    "mirror": _TEXT,
-                    "url": _TEXT,
-                    "suite": _TEXT,
-                    "components": _TEXTS,
-                    # What it has beside them, for systemConfig.components.
-                    "otherComponents": _TEXTS,
-                    "priority": _OF_TEMPLATE["priority"],
-                    "gpgcheck": _OF_TEMPLATE["gpgcheck"],
-                    "repoGpgcheck": _OF_TEMPLATE["repoGpgcheck"],
-                    "moduleHotfixes": _OF_TEMPLATE["moduleHotfixes"],
-                    "maxAge": _OF_TEMPLATE["maxAge"],
-                    "keys": {"type": "array", "items": _KEY, "default": []},
-                },
-                "name",
-                oneOf=[{"required": ["mirror"]}, {"required": ["url"]}],
-            ),
-        }
+        "repositories": {"type": "array", "items": _REPOSITORY},
+        # What a template takes by the name alone, in packageRepositories.
+        "optionalRepositories": {"type": "array", "items": _REPOSITORY, "default": []},
     },
     "repositories",
 )

@@ -844,7 +844,8 @@ SYSTEM_CONFIG = _object(
 )
 
 PACKAGE_REPOSITORY = _object(
-    "A package repository beside the provider's.",
+    "A package repository beside the provider's. Without url, mirror and path, one that the provider knows by this "
+    "codename, such as bookworm-backports.",
     {
         "name": _string(
             "The name of the repository in messages and documents; by default the codename. One that the provider has "
@@ -920,7 +921,8 @@ PACKAGE_REPOSITORY = _object(
         },
     },
     required=["codename"],
-    oneOf=_one_of("url", "mirror", "path"),
+    # Without any of them, one that the provider knows.
+    oneOf=[*_one_of("url", "mirror", "path"), {"not": {"anyOf": _one_of("url", "mirror", "path")}}],
 )
 
 REPOSITORY = _object(

@@ -88,7 +88,7 @@ def _unknown_keys(error: t.Any) -> t.Iterator[t.Tuple[t.Tuple[t.Union[str, int],
 
 
 def _alternatives(error: t.Any) -> str:
-    names = [alternative["required"][0] for alternative in error.validator_value]
+    names = [alternative["required"][0] for alternative in error.validator_value if "required" in alternative]
     given = [name for name in names if name in error.instance]
     wanted = f"{', '.join(names[:-1])} and {names[-1]}"
     if given:

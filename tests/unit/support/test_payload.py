@@ -27,7 +27,7 @@ LIMITS = {
     "image_sign": 725,
     "image_template_clean": 35,
     "image_template_copy": 40,
-    "image_template_validate": 620,
+    "image_template_validate": 625,
     "pkg_fetch": 290,
     "pkg_resolve": 600,
 }

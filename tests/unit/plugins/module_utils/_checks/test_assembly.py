@@ -120,6 +120,29 @@ def test_components_are_those_of_the_provider(
     assert expected in found
 
 
+@pytest.mark.parametrize(
+    ("target", "codename", "expected"),
+    [
+        (
+            "debian/debian12",
+            "bookworm-backport",
+            "packageRepositories[0]: One of the keys url, mirror and path is needed. Add one of them, or name one that "
+            "debian/debian12 knows: bookworm-backports.",
+        ),
+        ("debian/debian12", "bookworm", "packageRepositories[0]: debian/debian12 takes the repository 'bookworm' any"),
+        ("redhat-compatible-distro/el10", "epel", "or name one that redhat-compatible-distro/el10 knows: crb."),
+        ("wind-river-elxr/elxr12", "aria", "One of the keys url, mirror and path is needed. Add one of them."),
+    ],
+)
+def test_a_repository_without_a_place_is_one_that_the_provider_knows(
+    errors: t.Callable[..., list[str]], target: str, codename: str, expected: str
+) -> None:
+    system, dist = target.split("/")
+    section = {"os": system, "dist": dist, "arch": "x86_64", "imageType": "raw"}
+    (found,) = errors(target=section, packageRepositories=[{"codename": codename}])
+    assert expected in found
+
+
 def test_the_key_of_a_repository_may_be_a_url_of_this_host(build: Build, tmp_path: pathlib.Path) -> None:
     key = tmp_path / "vendor.asc"
     key.write_text("key")

@@ -36,6 +36,10 @@ WRONG: list[tuple[Part, str]] = [
     ),
     (repository(codename="../", url=URL, pkey="k"), "'../' has not the right form: it must be the name of a suite"),
     (repository(codename="//", url=URL, pkey="k"), "'//' has not the right form: it must be the name of a suite"),
+    *(
+        (repository(**{key: value}), f"packageRepositories[0].{key}: Without url, mirror or path, 'stable' is a repos")
+        for key, value in (("pkey", "k"), ("gpgcheck", False), ("component", "contrib"), ("maxAge", 3))
+    ),
     (repository(url=URL, gpgcheck=False, fingerprints=["A" * 40]), "Keys have no effect with gpgcheck: false."),
     (
         {"packageRepositories": [{"name": "x", "codename": "y", "mirror": "debian", "gpgcheck": False}] * 2},
@@ -77,6 +81,10 @@ RIGHT: Right = {
     ],
     "flat_repositories_are_directories": [
         repository(codename=codename, url=URL, pkey="k") for codename in ("./", "/", "./deb/", "debian12/x.y/", "a/b")
+    ],
+    "places_of_repositories_are_given": [
+        repository(url=URL, pkey="k", component="contrib", maxAge=3, priority=900),
+        repository(mirror="debian", gpgcheck=False),
     ],
     "repository_keys_are_named": [
         repository(url=URL, pkey="keys/file.asc"),

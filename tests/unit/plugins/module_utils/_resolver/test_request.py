@@ -11,7 +11,10 @@ import pathlib
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, ResolveError
-from ansible_collections.os_image.composer.plugins.module_utils._repository.model import PackageIndex
+from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
+    PackageIndex,
+    RepositoryMetadata,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_request import DebFinder
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_solve import solve
@@ -202,6 +205,31 @@ def test_components_that_cannot_be_had_are_not_told(tmp_path: pathlib.Path) -> N
     offline = dataclasses.replace(repository(tmp_path, STABLE), other_components={"non-free-firmware": fail})
     with pytest.raises(ResolveError, match=r"\n- There is no package 'intel-microcode'\.\n"):
         DebFinder(pool_of(offline)).select([Request("intel-microcode", "system")])
+
+
+def test_packages_of_a_repository_that_the_provider_knows_are_told(tmp_path: pathlib.Path) -> None:
+    asked: list[str] = []
+
+    def optional() -> list[RepositoryMetadata]:
+        asked.append("x")
+        return [repository(tmp_path, "nginx-next\n\nunrar", name="stable-backports")]
+
+    pool = pool_of(with_components(repository(tmp_path, STABLE), tmp_path, non_free="unrar"))
+    pool.elsewhere.optional = optional
+    finder = DebFinder(pool)
+    finder.select([Request("openssl", "system")])
+    with pytest.raises(ResolveError, match="The package 'unrar' is in the component non-free of stable"):
+        finder.select([Request("unrar", "system")])
+    # Nobody is asked where it is not needed.
+    assert not asked
+    with pytest.raises(ResolveError) as caught:
+        finder.select([Request(name, "system") for name in ("nginx-next", "nothing")])
+    assert str(caught.value).startswith(
+        "2 requested packages cannot be had:\n- The package 'nginx-next' is in the repository stable-backports, which "
+        "the provider knows and the template does not use: add '- codename: stable-backports' to packageRepositories.\n"
+        "- There is no package 'nothing'.\n"
+    )
+    assert asked == ["x"]
 
 
 def test_packages_that_a_repository_may_not_bring_are_told(tmp_path: pathlib.Path) -> None:

@@ -146,6 +146,20 @@ def test_what_cannot_be_had_is_explained(tmp_path: pathlib.Path, text: str, mess
     assert "Repositories searched: base." in found
 
 
+def test_packages_of_a_repository_that_the_provider_knows_are_told(tmp_path: pathlib.Path) -> None:
+    resolver = resolver_of(rpm_repository(tmp_path, FORMS))
+    (tmp_path / "crb").mkdir()
+    crb = rpm_repository(tmp_path / "crb", "openssl-static 3.5-1 x86_64\n\nother 1-1", name="crb")
+    resolver.pool.elsewhere.optional = lambda: [crb]
+    message = refused(resolver, "openssl-static", "openssl-s*", "nothing")
+    add = (
+        "the repository crb, which the provider knows and the template does not use: add '- codename: crb' to packageRe"
+    )
+    assert f"\n- The package 'openssl-static' is in {add}" in message
+    assert f"\n- No package matches the pattern 'openssl-s*'. Packages that do are in {add}" in message
+    assert "\n- There is no package 'nothing'." in message
+
+
 def test_all_that_is_missing_is_told_at_once(tmp_path: pathlib.Path) -> None:
     message = refused(resolver_of(rpm_repository(tmp_path, FORMS)), "opensl", "nothing")
     assert "2 requested packages cannot be had:" in message

@@ -210,6 +210,26 @@ def test_components_of_the_provider(
     assert "otherComponents" not in json.dumps(document.provider_data)
 
 
+def test_repositories_that_the_provider_knows(run: Run) -> None:
+    plain = document_of(run())
+    assert [entry.name for entry in plain.provider.optional_repositories] == ["bookworm-backports"]
+    # What is known and not used is no part of the image.
+    assert "optional_repositories" not in plain.provider_fingerprint
+    item = {"codename": "bookworm-backports", "priority": 600, "allowPackages": ["nginx*"]}
+    config = {"components": ["main", "non-free-firmware"]}
+    document = document_of(run(packageRepositories=[item], systemConfig=config))
+    assert "optional_repositories" not in document.provider_data
+    entry = document.provider.repositories[3]
+    first = document.provider.repositories[0]
+    assert (entry.name, entry.mirror, entry.suite) == ("bookworm-backports", "debian", "bookworm-backports")
+    assert (entry.priority, entry.allow_packages, entry.foreign) == (600, ("nginx*",), False)
+    assert entry.components == ("main", "non-free-firmware")
+    assert (entry.keys, entry.fingerprints) == (first.keys, first.fingerprints)
+    target = {"os": "redhat-compatible-distro", "dist": "el10", "arch": "x86_64", "imageType": "raw"}
+    crb = document_of(run(target=target, packageRepositories=[{"codename": "crb"}])).provider.repositories[-1]
+    assert crb.url == "https://mirror.stream.centos.org/10-stream/CRB/x86_64/os"
+
+
 def test_repositories_without_suites(run: Run) -> None:
     url = "https://packages.example.org/"
     given = [("./", url), ("/", f"{url}deb"), ("debian12/x86_64/", url), ("./", "https://vendor.example.com")]
