@@ -188,6 +188,9 @@ class Finder(abc.ABC):
 
     def _missing(self, text: str) -> str:
         name = re.split(r"[=:/]", text)[0] or text
+        place = self._pool.elsewhere.place_of(name)
+        if place:
+            return f"The package {text!r} is in {place}."
         for match in reversed(list(re.finditer(r"[-_](?=\d)", name))):
             versions = self._pool.versions(name[: match.start()])
             if versions:
@@ -195,9 +198,6 @@ class Finder(abc.ABC):
                     f"There is no package {text!r}. If the version {name[match.end() :]!r} of "
                     f"{name[: match.start()]!r} is meant, available are: {self._available(versions)}."
                 )
-        place = self._pool.elsewhere.place_of(name)
-        if place:
-            return f"The package {text!r} is in {place}."
         near = difflib.get_close_matches(name, sorted(self._alike(name)), n=3, cutoff=0.75)
         hint = f" Similar names: {listed(near)}." if near else ""
         return f"There is no package {text!r}.{hint}"
