@@ -106,7 +106,7 @@ def esp(image: BuiltImage, tmp_path_factory: pytest.TempPathFactory) -> Esp:
     return Esp(image, tmp_path_factory.mktemp("esp"))
 
 
-@pytest.mark.cells("signed UKI", steps=("built", "checked"))
+@pytest.mark.cells("Debian 13, signed UKI with a protected root", steps=("built", "checked"))
 def test_every_program_is_signed_with_what_is_published(image: BuiltImage, esp: Esp, tmp_path: pathlib.Path) -> None:
     certificate = str(tmp_path / "db.crt")
     call("openssl", "x509", "-inform", "DER", "-in", image.path(".db.cer"), "-out", certificate)
@@ -143,7 +143,7 @@ def test_nothing_changes_when_it_is_built_again(image: BuiltImage) -> None:
     assert {name: os.stat(image.path(name)).st_mtime_ns for name in names} == names
 
 
-@pytest.mark.cells("signed UKI", steps=("booted",))
+@pytest.mark.cells("Debian 13, signed UKI with a protected root", steps=("booted",))
 def test_firmware_enrols_the_keys_and_boots(image: BuiltImage, workspace: Workspace) -> None:
     options = {"secure_boot_variables": _EMPTY_VARIABLES}
     with boot(image, workspace.path("boot-test"), **options) as guest:
