@@ -24,10 +24,35 @@ from ansible_collections.os_image.composer.tests.e2e.support.image import (
 )
 from ansible_collections.os_image.composer.tests.e2e.support.template import PASSWORD, SSH_KEY, TestTemplate
 
+# What is mounted beside the partitions, by the template and by a command, which also makes a swap file; and a file in a
+# home directory.
+_MORE = {
+    "disk": {
+        "mounts": [
+            {"fsType": "tmpfs", "mountPoint": "/mnt/my scratch", "mountOptions": "size=16m"},
+            {"fsType": "bind", "source": "/srv/keys", "mountPoint": "/opt/keys", "mountOptions": "ro"},
+            {"fsType": "swap", "source": "/srv/swap file", "size": "16MiB"},
+        ]
+    },
+    "systemConfig": {
+        "additionalFiles": [
+            {"local": "files/motd", "final": "/etc/motd"},
+            {"local": "files/secret", "final": "/srv/keys/secret", "mode": "0640", "owner": "root", "group": "adm"},
+            {"local": "files/motd", "final": "/home/operator/.config/tool/greeting", "owner": "operator"},
+        ],
+        "configurations": [
+            {"cmd": "mkdir -p /var/lib/e2e && echo one > /var/lib/e2e/order"},
+            {"cmd": "echo two >> /var/lib/e2e/order"},
+            {"cmd": "echo 'tmpfs /mnt/scratch tmpfs size=32m 0 0' >> /etc/fstab"},
+            {"cmd": "dd if=/dev/zero of=/swapfile bs=1M count=8 && echo '/swapfile none swap sw 0 0' >> /etc/fstab"},
+        ],
+    },
+}
+
 pytestmark = pytest.mark.parametrize(
     "image",
     [
-        pytest.param(TestTemplate(f"e2e-{dist}", dist), id=dist, marks=pytest.mark.case(f"{dist}-raw"))
+        pytest.param(TestTemplate(f"e2e-{dist}", dist, _MORE), id=dist, marks=pytest.mark.case(f"{dist}-raw"))
         for dist in ("debian12", "debian13")
     ],
     indirect=True,
@@ -248,6 +273,8 @@ def test_users(guest: Guest) -> None:
     assert int(uid) >= 1000
     assert {"adm", "staff"} <= set(guest.say("id -nG operator").split())
     assert guest.say("stat -c '%U:%a' /home/operator").startswith("operator:7")
+    tool = "/home/operator/.config/tool"
+    assert guest.lines(f"stat -c '%U:%G %a' {tool}/.. {tool}") == ["operator:operator 755"] * 2
     assert guest.say("getent passwd worker").split(":")[5:] == ["/var/lib/worker", "/usr/sbin/nologin"]
     # Nobody can log in to an account without a password.
     assert guest.say("getent shadow worker").split(":")[1][:1] in ("!", "*")
@@ -312,15 +339,20 @@ def test_files_commands_and_scripts(guest: Guest) -> None:
 
 def test_mounts(guest: Guest) -> None:
     fstab = guest.lines("grep -v '^#' /etc/fstab")
-    assert len(fstab) == 4
-    assert all(line.startswith("PARTUUID=") for line in fstab)
+    assert [line.partition("=")[0] for line in fstab].count("PARTUUID") == 4
+    assert fstab[-2:] == ["tmpfs /mnt/scratch tmpfs size=32m 0 0", "/swapfile none swap sw 0 0"]
     # Also the ESP, which is mounted when it is looked into.
     assert guest.say("ls /boot/efi/EFI/BOOT").upper() == "BOOTX64.EFI"
     mounted = dict(line.split(maxsplit=1) for line in guest.lines("findmnt -rn -o TARGET,FSTYPE,OPTIONS"))
     assert mounted["/"].startswith("ext4 rw")
     assert {"noatime", "nodev", "nosuid"} <= set(mounted["/srv"].split()[1].split(","))
     assert mounted["/boot/efi"].startswith("vfat")
-    assert guest.say("swapon --show=TYPE --noheadings") == "partition"
+    for place, options in (("/mnt/scratch", "size=32768k"), (r"/mnt/my\x20scratch", "size=16384k")):
+        assert mounted[place].startswith("tmpfs ") and options in mounted[place]
+    assert mounted["/opt/keys"].startswith("ext4 ro")
+    assert guest.say("cat /opt/keys/secret") == "hush"
+    # The files were made, without holes, when it booted.
+    assert sorted(guest.lines("swapon --show=TYPE,SIZE --noheadings --raw")) == ["file 16M", "file 8M", "partition 64M"]
 
 
 def test_machine_id_is_its_own(guest: Guest, image: BuiltImage, tmp_path: pathlib.Path) -> None:

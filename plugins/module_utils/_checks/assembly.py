@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import RAW
 from ansible_collections.os_image.composer.plugins.module_utils._checks.catalogue import ADVICE, RULES
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import image_traits
+from ansible_collections.os_image.composer.plugins.module_utils._checks.mounts import own_table_problems
 from ansible_collections.os_image.composer.plugins.module_utils._checks.repositories import is_of_provider
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
@@ -201,6 +202,8 @@ def assemble(
     assembler.resolve_files(merged)
     skipped = assembler.skipped()
     found = [*findings(merged, RULES, without=skipped), *_kernel_verifies(merged, provider, skipped)]
+    if not assembler.problems and not found:
+        found += own_table_problems(merged)
     for path, message in found:
         assembler.problems.append(Problem(origin_of(merged, path), message))
     if "packageRepositories" not in skipped:

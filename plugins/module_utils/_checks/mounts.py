@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import typing as t
@@ -30,12 +31,16 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.partitio
 from ansible_collections.os_image.composer.plugins.module_utils._checks.paths import VIRTUAL, enclosing, is_normal
 from ansible_collections.os_image.composer.plugins.module_utils._disk.fstab import (
     BIND_WORDS,
+    FSTAB,
     SWAP_WORDS,
     WITHOUT_SOURCE,
+    fstab,
+    fstab_without_disk,
     mount_entries,
     ordered,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import Partition
+from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import FILE_SYSTEMS, file_system
 from ansible_collections.os_image.composer.plugins.module_utils._size import parse_size, show_size
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
@@ -54,6 +59,10 @@ _NETWORK = tuple(_FORMS)
 
 # mount of tmpfs knows no KiB and MB: Documentation/filesystems/tmpfs.rst of the kernel.
 _TMPFS_SIZE = re.compile(r"[0-9]+[kmgtKMGT%]?\Z")
+# Where the root file system comes from when there is no partition for it.
+_IN_MEMORY = "is in memory or on a medium"
+# Characters.
+_LARGEST_TABLE = 1 << 20
 _OCTAL = re.compile(r"\\[0-7]{3}")
 
 
@@ -366,4 +375,25 @@ def systems_start_without_other_machines(template: LocatedMapping) -> t.Iterator
             )
 
 
-__all__ = ("SUBJECT", "mounted_places", "mounts")
+def own_table_problems(template: LocatedMapping) -> t.Iterator[Finding]:
+    """Yield what is wrong with an additional file that becomes C(/etc/fstab), whose lines are kept.
+
+    Nothing else is wrong with the template, and its files are there.
+    """
+    layout = planned_layout(template)
+    further = [Mount.from_data(item) for _path, item in mounts(template)]
+    for index, item in enumerate(template["systemConfig"]["additionalFiles"]):
+        if item["final"] != FSTAB or not os.path.isfile(item["local"]):
+            continue
+        with open(item["local"], encoding="utf-8", errors="surrogateescape") as stream:
+            text = stream.read(_LARGEST_TABLE)
+        try:
+            if layout is None:
+                fstab_without_disk(further, text, header="", root=_IN_MEMORY, swap_problem="no swap file can be there")
+            else:
+                fstab(layout, {partition.id: "..." for partition in layout.partitions}, mounts=further, text=text)
+        except DiskError as exc:
+            yield ("systemConfig", "additionalFiles", index, "local"), " ".join(str(exc).split())
+
+
+__all__ = ("SUBJECT", "mounted_places", "mounts", "own_table_problems")

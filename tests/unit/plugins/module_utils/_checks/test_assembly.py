@@ -230,6 +230,31 @@ def test_local_files(build: Build, errors: t.Callable[..., list[str]], tmp_path:
     assert set(assembly.files) >= {good, str(outside)}
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("LABEL=x / ext4 ro 0 1", "(the partition 'rootfs') LABEL=x / ext4 ro 0 1 (line 2 of /etc/fstab in the image)"),
+        ("tmpfs /mnt tmpfs size=1m, ro 0 0", "Line 2 of /etc/fstab in the image cannot be read"),
+        ("tmpfs /srv tmpfs size=1m", "(disk.mounts) tmpfs /srv tmpfs size=1m 0 0 (line 2"),
+        ("tmpfs /opt tmpfs size=1m", ""),
+    ],
+)
+def test_an_fstab_of_the_templates_own(
+    build: Build, errors: t.Callable[..., list[str]], tmp_path: pathlib.Path, line: str, expected: str
+) -> None:
+    (tmp_path / "fstab").write_text(f"# mounts\n{line}\n")
+    template: dict[str, t.Any] = {
+        "disk": {"mounts": [{"fsType": "tmpfs", "mountPoint": "/srv"}]},
+        "systemConfig": {"additionalFiles": [{"local": "fstab", "final": "/etc/fstab"}]},
+    }
+    if expected:
+        (found,) = errors(**template)
+        assert "systemConfig.additionalFiles[0].local: " in found
+        assert expected in found
+    else:
+        build(**template)
+
+
 def test_a_configuration_is_named_after_the_image(build: Build) -> None:
     assert build().template["systemConfig"]["name"] == "web"
     assert build(systemConfig={"hostname": "x"}).template["systemConfig"]["name"] == "web"
