@@ -23,7 +23,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._download.url import redact
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
-from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
+from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes, sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
 from ansible_collections.os_image.composer.plugins.module_utils._repository.deb822 import (
     canonical,
@@ -57,6 +57,8 @@ _CLEARSIGNED = re.compile(
     rb"^-----BEGIN PGP SIGNED MESSAGE-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n(?P<text>.*?)^-----BEGIN PGP SIGNATURE-----",
     re.MULTILINE | re.DOTALL,
 )
+# It is read into memory first; who has more publishes a Release.
+_LONE_INDEX_LIMIT = 64 << 20
 # The priorities of suites whose packages are not installed unasked, and of those that are upgraded nevertheless.
 _NOT_AUTOMATIC = 1
 _UPGRADES = 100
@@ -183,6 +185,8 @@ class DebRepository(Repository[DebRelease]):
             )
             if document is not None and document.data is not None:
                 documents[name] = document.data
+        if not documents and self.is_flat and not self.signed_metadata:
+            documents = self._listing_of_index(base_url, downloader)
         if "Release" not in documents:
             raise RepositoryError(
                 f"There is no repository at {redact(self.release_url(base_url, ''))}: it has neither an InRelease nor "
@@ -191,6 +195,23 @@ class DebRepository(Repository[DebRelease]):
             )
         fresh = any(documents[name] != stored.get(name) for name in documents)
         return Documents(base_url, documents, {}, fresh=fresh)
+
+    def _listing_of_index(self, base_url: str, downloader: Downloader) -> dict[str, bytes]:
+        """Return the Release that a directory of packages would have, which has an index alone.
+
+        It is what C(dpkg-scanpackages) leaves. As apt does, it is believed where nobody wants to see a signature.
+        """
+        for suffix in _COMPRESSIONS:
+            name = f"Packages{suffix}"
+            answer = downloader.get(
+                self.release_url(base_url, name),
+                limit=_LONE_INDEX_LIMIT,
+                what=f"the {name} of the {self.shown}",
+                missing_ok=True,
+            )
+            if answer is not None and answer.data is not None:
+                return {"Release": f"SHA256:\n {sha256_bytes(answer.data)} {len(answer.data)} {name}\n".encode()}
+        return {}
 
     def verified(
         self, documents: Documents, *, where: str, keyring: bytes, fingerprints: t.Sequence[str], now: int | None

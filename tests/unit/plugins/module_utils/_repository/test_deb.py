@@ -353,6 +353,27 @@ def test_a_flat_repository(site: Site, suite: str) -> None:
     assert metadata.base_url == f"{site.server.url}/flat"
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
+def test_a_directory_with_an_index_alone(site: Site, suffix: str) -> None:
+    flat = DebRepository(os.path.join(site.repository.root, "lone"), suite="./", compressions=(suffix,))
+    flat.add_package("lone")
+    flat.publish(None)
+    os.unlink(flat.path("Release"))
+    settings = {"url": f"{site.server.url}/lone", "suite": "./", "components": [], "keys": [], "fingerprints": []}
+    message = "There is no repository at http"
+    assert site.refused(**settings).startswith(message)
+    metadata = site.refresh(**settings, gpgcheck=False)
+    assert names_in(metadata) == ["lone 1.0"]
+    assert metadata_fingerprint([site.refresh(**settings, gpgcheck=False)]) == metadata_fingerprint([metadata])
+    assert names_in(site.refresh(**settings, gpgcheck=False, offline=True)) == ["lone 1.0"]
+    flat.add_package("lone", "2.0")
+    flat.publish(None)
+    os.unlink(flat.path("Release"))
+    assert names_in(site.refresh(**settings, gpgcheck=False)) == ["lone 1.0", "lone 2.0"]
+    # It has no suites, and so no other way.
+    assert site.refused(**{**settings, "suite": "stable", "gpgcheck": False}).startswith(message)
+
+
 @pytest.mark.parametrize(("field", "expected"), [("", ["amd64", "all"]), ("Packages", ["amd64"])])
 def test_packages_for_all_architectures(site: Site, field: str, expected: list[str]) -> None:
     site.repository.fields = {"Architectures": "all amd64", "No-Support-for-Architecture-all": field}
