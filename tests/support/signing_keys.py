@@ -13,6 +13,9 @@ import subprocess
 import tempfile
 import typing as t
 
+# GnuPG would bind no subkey by SHA-1 otherwise.
+_WEAK = ("--allow-weak-key-signatures",)
+
 
 @dataclasses.dataclass(frozen=True)
 class SigningKey:
@@ -80,6 +83,7 @@ class KeyRing:
         algorithm: str = "ed25519",
         passphrase: str = "",
         usage: str = "sign",
+        digest: str = "SHA512",
     ) -> SigningKey:
         """Make a key pair.
 
@@ -88,12 +92,33 @@ class KeyRing:
         :param when: Seconds since 1970 of its creation.
         :param passphrase: What protects the secret key; by default nothing.
         :param usage: In GnuPG's words: C(sign), C(cert).
+        :param digest: That of the signature by which it vouches for itself.
         """
         loopback = ("--pinentry-mode", "loopback", "--passphrase", passphrase)
-        self.gpg(*loopback, "--quick-generate-key", name, algorithm, usage, expires, when=when)
+        self.gpg(
+            "--cert-digest-algo", digest, *loopback, "--quick-generate-key", name, algorithm, usage, expires, when=when
+        )
         listing = self.gpg("--with-colons", "--list-keys", f"={name}", when=when).decode()
         fingerprint = next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:"))
         return self._export(fingerprint, f"{fingerprint}.asc")
+
+    def add_subkey(self, key: SigningKey, *, digest: str = "SHA512", algorithm: str = "ed25519") -> str:
+        """Add a subkey for signatures, bound by a digest, and return its fingerprint."""
+        loopback = ("--pinentry-mode", "loopback", "--passphrase", "")
+        self.gpg(*_WEAK, "--cert-digest-algo", digest, *loopback, "--quick-add-key", key.fingerprint, algorithm, "sign")
+        return self.renew(key)[-1]
+
+    def renew(self, key: SigningKey, *, digest: str | None = None) -> list[str]:
+        """Export a key again; return the fingerprints of it and its subkeys.
+
+        :param digest: That of a further signature by which it vouches for itself.
+        """
+        if digest is not None:
+            loopback = ("--pinentry-mode", "loopback", "--passphrase", "")
+            self.gpg("--cert-digest-algo", digest, *loopback, "--quick-set-expire", key.fingerprint, "5y")
+        self._export(key.fingerprint, os.path.basename(key.public))
+        listing = self.gpg("--with-colons", "--list-keys", key.fingerprint).decode()
+        return [line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:")]
 
     def revoke(self, key: SigningKey) -> SigningKey:
         """Revoke a key, and return it with the public key that says so."""

@@ -23,6 +23,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
+from ansible_collections.os_image.composer.plugins.module_utils._repository.key_bindings import weak_bindings
 from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import (
     PublicKey,
     normalised,
@@ -73,7 +74,9 @@ class _KeyHome:
                 f"For {what} no key is named, so the signatures of its packages cannot be checked.",
                 remedy="Name its key files in the template, or set gpgcheck: false for this repository.",
             )
-        keys = read_public_keys(read_keyring(repository.key_files, what=what), now=now)
+        keyring = read_keyring(repository.key_files, what=what)
+        keys = read_public_keys(keyring, now=now)
+        bindings = weak_bindings(keyring)
         pinned = normalised(repository.fingerprints)
         self._good: list[PublicKey] = []
         self._refused: dict[str, str] = {}
@@ -82,11 +85,15 @@ class _KeyHome:
             allowed = pinned if pinned and key.fingerprint not in pinned else key.fingerprints
             for fingerprint, own in key.subkeys.items():
                 problem = key.problem or own
+                if not problem and fingerprint not in pinned:
+                    # A key that is named by its fingerprint needs nobody who vouches for it.
+                    of_primary = "" if key.fingerprint in pinned else bindings.get(key.fingerprint, "")
+                    problem = bindings.get(fingerprint, of_primary)
                 if not problem and fingerprint not in allowed:
                     problem = f"is not one of the fingerprints allowed ({', '.join(sorted(pinned))})"
                 if problem:
                     self._refused[fingerprint] = problem
-            if not key.problem and allowed & key.fingerprints:
+            if not key.problem and allowed & key.fingerprints - self._refused.keys():
                 self._good.append(key)
         if not self._good:
             reasons = "; ".join(f"the key {key.fingerprint} {self._refused[key.fingerprint]}" for key in keys)

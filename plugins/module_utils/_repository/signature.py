@@ -19,6 +19,10 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.gnupg import private_gpg
+from ansible_collections.os_image.composer.plugins.module_utils._repository.key_bindings import (
+    WEAK_DIGESTS,
+    weak_bindings,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import (
     normalised,
     on_day,
@@ -27,8 +31,6 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.publ
 
 _CLEARSIGNED_BEGIN = b"-----BEGIN PGP SIGNED MESSAGE-----"
 _CLEARSIGNED_END = b"-----END PGP SIGNATURE-----"
-# RFC 9580, 9.5: MD5, SHA-1 and RIPEMD-160 do not protect against collisions any more.
-_WEAK_DIGESTS: t.Mapping[str, str] = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}
 _NO_PUBLIC_KEY = "9"
 
 
@@ -176,16 +178,13 @@ def _judge(
                 remedy="Do not trust this copy. Try again, or use another mirror.",
             )
     good = [item for item in signatures if item.verdict == "GOODSIG" and item.primary]
-    weak = weak_keys(keyring) if good else {}
-    strong = [
-        item for item in good if item.digest not in _WEAK_DIGESTS and not {item.primary, item.fingerprint} & set(weak)
-    ]
+    strong = [item for item in good if item.digest not in WEAK_DIGESTS and not _weakness(item, pinned, keyring)]
     accepted = [item for item in strong if not pinned or pinned & {item.primary, item.fingerprint}]
     if accepted:
         return tuple(dict.fromkeys(item.primary for item in accepted)), max(item.made for item in accepted)
     if not signatures:
         raise SignatureError(f"{what} has no signature that GnuPG understands.", remedy=_REMEDY_UNSIGNED)
-    problems = list(dict.fromkeys(_describe(item, pinned, weak) for item in signatures))
+    problems = list(dict.fromkeys(_describe(item, pinned, keyring) for item in signatures))
     order = ("REVKEYSIG", "EXPKEYSIG", "EXPSIG", "GOODSIG", "ERRSIG", "")
     first = min(signatures, key=lambda item: order.index(item.verdict))
     remedy = _REMEDIES.get(first.verdict, _REMEDY_KEYS)
@@ -196,7 +195,19 @@ def _judge(
     )
 
 
-def _describe(signature: _Signature, pinned: t.Collection[str], weak: t.Mapping[str, str]) -> str:
+def _weakness(signature: _Signature, pinned: t.Collection[str], keyring: bytes) -> str:
+    """Say why the key of a good signature is not believed; nothing when it is."""
+    own = dict.fromkeys((signature.primary, signature.fingerprint))
+    broken = weak_keys(keyring)
+    found = next((fingerprint for fingerprint in own if fingerprint in broken), None)
+    # A key that is named by its fingerprint needs nobody who vouches for it.
+    if found is None and signature.fingerprint not in pinned:
+        broken = weak_bindings(keyring)
+        found = next((fingerprint for fingerprint in own if fingerprint in broken and fingerprint not in pinned), None)
+    return "" if found is None else f"the key {found} {broken[found]}"
+
+
+def _describe(signature: _Signature, pinned: t.Collection[str], keyring: bytes) -> str:
     """Say in words why one signature is not accepted."""
     key = f"the key {signature.shown}"
     if signature.verdict == "EXPKEYSIG":
@@ -209,11 +220,11 @@ def _describe(signature: _Signature, pinned: t.Collection[str], weak: t.Mapping[
         if signature.code == _NO_PUBLIC_KEY:
             return f"it is signed with {key}, which is not one of the repository's keys"
         return f"the signature by {key} cannot be checked (GnuPG's error {signature.code or 'unknown'})"
-    if signature.verdict == "GOODSIG" and signature.digest in _WEAK_DIGESTS:
-        return f"the signature by {key} uses {_WEAK_DIGESTS[signature.digest]}, which is broken"
-    for fingerprint in (signature.primary, signature.fingerprint):
-        if signature.verdict == "GOODSIG" and fingerprint in weak:
-            return f"the key {fingerprint} {weak[fingerprint]}"
+    if signature.verdict == "GOODSIG" and signature.digest in WEAK_DIGESTS:
+        return f"the signature by {key} uses {WEAK_DIGESTS[signature.digest]}, which is broken"
+    weakness = _weakness(signature, pinned, keyring) if signature.verdict == "GOODSIG" else ""
+    if weakness:
+        return weakness
     if signature.verdict == "GOODSIG" and pinned:
         return f"it is signed with {key}, but the only fingerprints allowed are {', '.join(sorted(pinned))}"
     return f"GnuPG says nothing clear about the signature by {key}"

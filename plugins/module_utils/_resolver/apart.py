@@ -166,9 +166,12 @@ def _follow(
     deadline: float | None = time.monotonic() + seconds
     last: t.Dict[str, t.Any] = {}
     rest = bytearray()
+    # Unlike select(), it takes any descriptor.
+    waiting = select.poll()
+    waiting.register(read, select.POLLIN | select.POLLHUP)
     while True:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not select.select([read], [], [], left)[0]:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+        if not waiting.poll(left):
             raise ResolveError(f"The time is over when {step}: it has taken {seconds:.0f} s.", remedy=_REMEDY)
         data = os.read(read, 1 << 20)
         if not data:

@@ -106,6 +106,16 @@ def test_a_revoked_key(unsigned: str, tmp_path: pathlib.Path) -> None:
         assert f"the key {key.fingerprint} was revoked" in refused(path, ring.revoke(key))
 
 
+def test_a_key_that_is_bound_by_a_broken_digest(unsigned: str, keys: Keys, tmp_path: pathlib.Path) -> None:
+    key = keys.ring.make_key("Bound <bound@example.org>", algorithm="rsa2048", digest="SHA1")
+    path = signed_by(key, unsigned, tmp_path)
+    problem = "is bound by signatures with SHA-1 alone"
+    assert f"the key {key.fingerprint} {problem}" in refused(path, key)
+    assert f"that it is signed with {problem}" in refused(path, key, keys.archive)
+    # Who names it by its fingerprint knows which one it is.
+    assert verify(path, key, fingerprints=[key.fingerprint]) == 1
+
+
 def test_a_weak_key(unsigned: str, keys: Keys, tmp_path: pathlib.Path) -> None:
     key = keys.ring.make_key("Weak <weak@example.org>", algorithm="rsa1024")
     path = signed_by(key, unsigned, tmp_path)

@@ -34,12 +34,15 @@ def check(
 
 
 def test_the_signed_text_is_returned(keys: Keys) -> None:
-    assert check(keys.archive.clearsign(TEXT), keys.archive) == SignedContent(TEXT, (keys.archive.fingerprint,))
+    found = check(keys.archive.clearsign(TEXT), keys.archive)
+    assert (found.content, found.signed_by) == (TEXT, (keys.archive.fingerprint,))
+    assert abs(found.signed_at - time.time()) < 600
 
 
 def test_a_detached_signature(keys: Keys) -> None:
     signature = keys.archive.detach(TEXT)
-    assert check(TEXT, keys.archive, signature=signature) == SignedContent(TEXT, (keys.archive.fingerprint,))
+    found = check(TEXT, keys.archive, signature=signature)
+    assert (found.content, found.signed_by) == (TEXT, (keys.archive.fingerprint,))
     with pytest.raises(SignatureError, match="The Release of it does not match its signature"):
         check(TEXT + b"x", keys.archive, signature=signature)
 

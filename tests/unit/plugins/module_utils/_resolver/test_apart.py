@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -85,6 +87,14 @@ def test_the_result_is_what_the_work_returns() -> None:
     assert result["pid"] != pid
     with pytest.raises(ProcessLookupError):
         os.kill(result["pid"], 0)
+
+
+def test_a_module_with_many_open_files() -> None:
+    with contextlib.ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        for _number in range(1100):
+            stack.enter_context(open(os.devnull, encoding="ascii"))
+        assert run_apart(lambda _at: {"done": True}) == {"done": True}
 
 
 def test_errors_of_ours_come_as_they_are() -> None:
