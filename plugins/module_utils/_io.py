@@ -66,6 +66,16 @@ def hasher(like: str) -> t.Any:
     return hashlib.new(_KINDS[len(like)])
 
 
+def has_digest(data: bytes, digests: t.Iterable[str]) -> bool:
+    """Tell whether content has one of several digests, SHA-256 or SHA-512."""
+    for digest in digests:
+        hashing = hasher(digest)
+        hashing.update(data)
+        if hashing.hexdigest() == digest:
+            return True
+    return False
+
+
 def file_digest(path: str, *, like: str) -> str:
     """Return the digest of a file's content, of the kind of one that is given.
 
@@ -132,6 +142,7 @@ __all__ = (
     "canonical_json",
     "digest_of",
     "file_digest",
+    "has_digest",
     "hasher",
     "memory_file",
     "parse_json",

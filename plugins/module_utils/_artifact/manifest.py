@@ -72,8 +72,9 @@ def repository_facts(
         source = by_name.get(repository["name"])
         if source is not None and source.mirror:
             entry["mirror"] = source.mirror
-        if source is not None and source.url:
-            entry["url"] = source.url
+        for key in ("url", "metalink", "mirrorlist"):
+            if source is not None and getattr(source, key):
+                entry[key] = getattr(source, key)
         if repository.get("suite"):
             entry["suite"] = repository["suite"]
         if source is not None and source.components:

@@ -77,7 +77,11 @@ class Bill:
             description=system.description,
             packages=lock["packages"],
             descriptions=DESCRIPTIONS[provider.family](LayeredTree(layers), lock["packages"]),
-            public_repositories=[repository.name for repository in provider.repositories if repository.url],
+            public_repositories=[
+                repository.name
+                for repository in provider.repositories
+                if repository.url or repository.metalink or repository.mirrorlist
+            ],
             has_cyclonedx=system.sbom.cyclonedx,
             lists_files=system.sbom.files,
         )

@@ -46,6 +46,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.schema
     DEFAULT_TEMPLATE,
     FULL_TEMPLATE,
     OVERRIDES,
+    REPOSITORY_PLACES,
     SECTIONS,
     USER_TEMPLATE,
 )
@@ -212,6 +213,8 @@ def assemble(
     if "systemConfig.components" not in skipped:
         for path, message in _unknown_components(merged, provider):
             assembler.problems.append(Problem(origin_of(merged, path), message))
+    for path, message in _lists_of_mirrors(merged, provider):
+        assembler.problems.append(Problem(origin_of(merged, path), message))
     if assembler.problems:
         assembler.fail()
     assembler.problems += validate(merged, FULL_TEMPLATE)
@@ -286,6 +289,19 @@ def _without_repositories(template: LocatedMapping, provider: ProviderConfig) ->
         )
 
 
+def _lists_of_mirrors(template: LocatedMapping, provider: ProviderConfig) -> t.Iterator[Finding]:
+    """Yield an error for each list of mirrors of a Debian repository."""
+    if provider.data["family"] != "deb":
+        return
+    for index, item in enumerate(template["packageRepositories"]):
+        for key in ("metalink", "mirrorlist"):
+            if key in item:
+                yield (
+                    ("packageRepositories", index, key),
+                    "Only RPM repositories have lists of mirrors. Name one mirror of this repository by url.",
+                )
+
+
 def _unknown_components(template: LocatedMapping, provider: ProviderConfig) -> t.Iterator[Finding]:
     """Yield an error for each component that no repository of the provider has, and where its main one is left out."""
     wanted: t.Sequence[str] = template["systemConfig"].get("components", ())
@@ -325,8 +341,9 @@ def _unknown_repositories(template: LocatedMapping, provider: ProviderConfig) ->
         if name in used:
             yield path, f"{target} takes the repository {name!r} anyway. Remove the entry, or say where another one is."
         else:
+            places = f"{', '.join(REPOSITORY_PLACES[:-1])} and {REPOSITORY_PLACES[-1]}"
             others = f", or name one that {target} knows: {', '.join(known)}" if known else ""
-            yield path, f"One of the keys url, mirror and path is needed. Add one of them{others}."
+            yield path, f"One of the keys {places} is needed. Add one of them{others}."
 
 
 def _name_configuration(merged: LocatedMapping, default: LocatedMapping) -> None:

@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
+from ansible_collections.os_image.composer.plugins.module_utils._template.schema import REPOSITORY_PLACES
 
 SUBJECT = Subject("Package repositories")
 
@@ -38,7 +39,7 @@ _SAID_OF_PLACES: t.Mapping[str, t.Any] = {
 
 def is_of_provider(item: t.Mapping[str, t.Any]) -> bool:
     """Tell whether a repository is one that the provider knows, as it has no place of its own."""
-    return not any(key in item for key in ("url", "mirror", "path"))
+    return not any(key in item for key in REPOSITORY_PLACES)
 
 
 def _repositories(template: LocatedMapping) -> t.List[t.Tuple[Path, LocatedMapping]]:
@@ -98,23 +99,26 @@ def repositories_are_described_once(template: LocatedMapping) -> t.Iterator[Find
 def repository_urls_are_sound(template: LocatedMapping) -> t.Iterator[Finding]:
     """URLs can be fetched, have no blanks to be filled in, and hold no secrets."""
     for path, item in _repositories(template):
-        url = item.get("url")
-        if url is None:
+        key = next((key for key in ("url", "metalink", "mirrorlist") if key in item), None)
+        if key is None:
             continue
-        match = re.match(r"(https?)://([^/\s?#]+)(/[^\s?#]*)?\Z", url)
+        url = item[key]
+        # Which list it is stands in the query.
+        query = "" if key == "url" else r"(?:\?[^\s#]*)?"
+        match = re.match(rf"(https?)://([^/\s?#]+)(/[^\s?#]*)?{query}\Z", url)
         words = [word for word in re.findall(r"\{[^{}]*\}|\$\{?\w+\}?", url) if word not in _URL_WORDS]
         if url.startswith("<"):
-            yield (*path, "url"), f"{url} is a placeholder. Give the URL of the repository, or remove the entry."
+            yield (*path, key), f"{url} is a placeholder. Give the URL of the repository, or remove the entry."
         elif match is None:
             yield (
-                (*path, "url"),
+                (*path, key),
                 f"{url!r} is no URL of a repository. Write it like https://packages.example.com/debian.",
             )
         elif "@" in match.group(2):
-            yield (*path, "url"), _SECRET_IN_URL
+            yield (*path, key), _SECRET_IN_URL
         elif words:
             yield (
-                (*path, "url"),
+                (*path, key),
                 f"Nothing is known that could be filled in for {words[0]}. Write it out, or use one of "
                 f"{', '.join(_URL_WORDS)}.",
             )

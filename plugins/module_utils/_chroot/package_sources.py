@@ -40,7 +40,8 @@ _COMPONENTS = "# Its packages are of the components {}.\n"
 
 def public_repositories(repositories: t.Sequence[Repository]) -> list[Repository]:
     """Return the repositories that the image can use itself."""
-    return [entry for entry in repositories if entry.url and entry.url.startswith(("http://", "https://"))]
+    places = [entry.url or entry.metalink or entry.mirrorlist or "" for entry in repositories]
+    return [entry for entry, place in zip(repositories, places) if place.startswith(("http://", "https://"))]
 
 
 def fetched_keys(repositories: t.Sequence[Repository], *, metadata_dir: str) -> dict[str, str]:
@@ -117,7 +118,7 @@ def render_repo(repository: Repository, keyring: str | None) -> str:
     lines = [
         f"[{_file_name(repository)}]",
         f"name={repository.name}",
-        f"baseurl={repository.url}",
+        _place(repository),
         "enabled=1",
         f"gpgcheck={int(repository.gpgcheck)}",
         f"repo_gpgcheck={int(repository.gpgcheck and repository.repo_gpgcheck)}",
@@ -133,6 +134,12 @@ def render_repo(repository: Repository, keyring: str | None) -> str:
     if repository.exclude_packages:
         lines.append(f"excludepkgs={' '.join(repository.exclude_packages)}")
     return "\n".join(lines) + "\n"
+
+
+def _place(repository: Repository) -> str:
+    if repository.metalink:
+        return f"metalink={repository.metalink}"
+    return f"mirrorlist={repository.mirrorlist}" if repository.mirrorlist else f"baseurl={repository.url}"
 
 
 def configure_dnf(files: TreeFiles, repositories: t.Sequence[Repository]) -> None:

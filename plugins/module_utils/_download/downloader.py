@@ -117,6 +117,8 @@ class Downloader:
         etag: str | None = None,
         last_modified: str | None = None,
         missing_ok: bool = False,
+        others: t.Sequence[str] = (),
+        refuse: t.Callable[[bytes], None] | None = None,
     ) -> Document | None:
         """Fetch a small document into memory.
 
@@ -124,22 +126,28 @@ class Downloader:
         :param what: The thing, as messages name it.
         :param etag: The validator from last time: with it the answer may be "unchanged" (C(data) is V(None)).
         :param last_modified: The time stamp from last time, likewise.
-        :param missing_ok: Return V(None) when the server does not have it.
+        :param missing_ok: Return V(None) when no server has it.
+        :param others: Further places where it may be had, the best first.
+        :param refuse: Raises E(Refused) for content that cannot be it.
         :raises RepositoryError: It cannot be had.
         """
         conditions = {"If-None-Match": etag, "If-Modified-Since": last_modified}
         headers = {name: value for name, value in conditions.items() if value}
         stop = threading.Event()
 
-        def attempt(address: str, end: float) -> Document | None:
-            try:
-                return self._get(address, limit, headers, end)
-            except Refused as exc:
-                if exc.missing and missing_ok:
-                    return None
-                raise
+        def attempt(address: str, end: float) -> Document:
+            answer = self._get(address, limit, headers, end)
+            if answer.data is not None and refuse is not None:
+                refuse(answer.data)
+            return answer
 
-        return self._try_all((url,), attempt, what=what, stop=stop, missing_remedy=None)
+        try:
+            document: Document = self._try_all((url, *others), attempt, what=what, stop=stop, missing_remedy=None)
+        except RepositoryError as exc:
+            if missing_ok and exc.details.get("missing"):
+                return None
+            raise
+        return document
 
     def fetch_all(
         self,
@@ -197,12 +205,12 @@ class Downloader:
                 data = stream.read(limit + 1)
             if len(data) > limit:
                 raise oversized(limit)
-            return Document(data)
+            return Document(data, url=url)
         with self._connections.request(url, headers, end=end) as answer:
             etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
             if answer.status == 304:
                 answer.read()
-                return Document(None, etag, modified)
+                return Document(None, etag, modified, url)
             announced = answer.length
             if announced is not None and announced > limit:
                 raise oversized(limit)
@@ -216,7 +224,7 @@ class Downloader:
                 raise oversized(limit)
             if announced is not None and len(content) < announced:
                 raise Temporary(f"the answer ended after {len(content)} of {announced} bytes", "Try again later.")
-            return Document(bytes(content), etag, modified)
+            return Document(bytes(content), etag, modified, url)
 
     def _fetch(self, download: Download, stop: threading.Event) -> int:
         """Fetch one file; return the bytes that came over the network."""

@@ -45,11 +45,13 @@ class Document:
     :ivar data: Its content; V(None) when it has not changed since the given validators were seen.
     :ivar etag: The server's validator for next time, if it told one.
     :ivar last_modified: The server's time stamp for next time, if it told one.
+    :ivar url: Where it came from.
     """
 
     data: bytes | None
     etag: str | None = None
     last_modified: str | None = None
+    url: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

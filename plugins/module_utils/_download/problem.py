@@ -20,6 +20,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._download.url im
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 
+_SHOWN = 4
+
 
 class Problem(Exception):
     """Why one URL did not give what was wanted."""
@@ -160,7 +162,8 @@ def failure(what: str, problems: t.Mapping[str, Problem], missing_remedy: str | 
     if len(reasons) == 1:
         message = f"{capital(what)} could not be downloaded from {reasons[0]}."
     else:
-        message = f"{capital(what)} could not be downloaded: {'; '.join(reasons)}."
+        more = [f"{len(reasons) - _SHOWN} more places"] if len(reasons) > _SHOWN + 1 else reasons[_SHOWN:]
+        message = f"{capital(what)} could not be downloaded: {'; '.join([*reasons[:_SHOWN], *more])}."
     remedy = missing_remedy if missing and missing_remedy else last.remedy
     return RepositoryError(
         message,

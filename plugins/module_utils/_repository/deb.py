@@ -46,6 +46,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.sign
     verify_clearsigned,
     verify_detached,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._repository.web_page import refuse_page
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import DEFAULT_PRIORITY
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import (
     Repository as RepositoryConfig,
@@ -137,8 +138,10 @@ class DebRepository(Repository[DebRelease]):
     kept = ("InRelease", "Release", "Release.gpg")
     loose = LooseDebs()
 
-    def __init__(self, config: RepositoryConfig, *, metadata_dir: str, mirrors: Mirrors) -> None:
-        super().__init__(config, metadata_dir=metadata_dir, mirrors=mirrors)
+    def __init__(
+        self, config: RepositoryConfig, *, metadata_dir: str, mirrors: Mirrors, package_arch: str = ""
+    ) -> None:
+        super().__init__(config, metadata_dir=metadata_dir, mirrors=mirrors, package_arch=package_arch)
         if not config.repo_gpgcheck:
             raise RepositoryError(
                 f"repoGpgcheck: false has no meaning for the {self.shown}: DEB packages have no signatures of their "
@@ -169,6 +172,7 @@ class DebRepository(Repository[DebRelease]):
             etag=validators.get("etag") if known else None,
             last_modified=validators.get("last_modified") if known else None,
             missing_ok=True,
+            refuse=refuse_page,
         )
         if answer is not None:
             if answer.data is None:
@@ -182,6 +186,7 @@ class DebRepository(Repository[DebRelease]):
                 limit=_RELEASE_LIMIT,
                 what=f"the {name} of the {self.shown}",
                 missing_ok=True,
+                refuse=refuse_page,
             )
             if document is not None and document.data is not None:
                 documents[name] = document.data

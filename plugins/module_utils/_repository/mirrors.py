@@ -208,6 +208,11 @@ class Mirrors:
             remedy=_REMEDY.format(name=name),
         )
 
+    def list_url(self, name: str) -> str:
+        """Return the URL of a list of mirrors, where that is all that the build host has; empty otherwise."""
+        same = [] if self.is_given(name) else [source for source in self.yum_sources if source.name == name]
+        return same[0].list_url if same and not same[0].url else ""
+
     @property
     def sources(self) -> list[AptSource]:
         """The package sources of the build host."""

@@ -36,6 +36,7 @@ class RepositoryMetadata:
 
     :ivar name: As the provider or the template names it.
     :ivar base_url: Packages lie at C({base_url}/{Filename}); without a trailing slash.
+    :ivar mirrors: The base URLs of other places where the same packages lie, the best first.
     :ivar suite: As it was asked for, for example C(bookworm-security).
     :ivar components: As they were asked for.
     :ivar priority: As in apt's pins; the larger one wins.
@@ -72,6 +73,7 @@ class RepositoryMetadata:
     suite_names: tuple[str, ...] = ()
     module_hotfixes: bool = False
     foreign: bool = False
+    mirrors: tuple[str, ...] = ()
     other_components: t.Mapping[str, t.Callable[[], tuple[PackageIndex, ...]]] = dataclasses.field(
         default_factory=dict, compare=False
     )

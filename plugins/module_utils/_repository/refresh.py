@@ -79,7 +79,11 @@ def refresh_repositories(
     """
     known = mirrors if isinstance(mirrors, Mirrors) else Mirrors(mirrors)
     moment = int(time.time()) if now is None else now
-    items = [kind(config, metadata_dir=metadata_dir, mirrors=known) for config in repositories if not config.path]
+    items = [
+        kind(config, metadata_dir=metadata_dir, mirrors=known, package_arch=package_arch)
+        for config in repositories
+        if not config.path
+    ]
     if progress is not None:
         where = "from the cache" if offline else "from the repositories"
         progress.milestone("Packages", f"Refreshing package metadata {where} ({len(repositories)} repositories)")
@@ -274,6 +278,7 @@ def _accept(
         suite_names=repository.suite_names(release),
         module_hotfixes=repository.module_hotfixes,
         foreign=foreign,
+        mirrors=candidate.documents.mirrors,
         other_components={
             name: functools.partial(group, name, min(completion.timeout, _HINT_TIMEOUT))
             for name in repository.other_components(candidate, package_arch)

@@ -41,6 +41,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.memo
     same_place,
     taken_for,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._repository.mirror_list import list_place
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
 from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import read_keyring
 from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import SignedContent
@@ -112,12 +113,14 @@ class Documents:
 
     :ivar content: By file name.
     :ivar fresh: They are not those that were kept.
+    :ivar mirrors: The base URLs of other places that have the same, the best first.
     """
 
     base_url: str
     content: dict[str, bytes]
     validators: t.Mapping[str, str | None]
     fresh: bool
+    mirrors: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,8 +161,11 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
     #: How an index of loose packages is made.
     loose: t.ClassVar[LoosePackages]
 
-    def __init__(self, config: RepositoryConfig, *, metadata_dir: str, mirrors: Mirrors) -> None:
+    def __init__(
+        self, config: RepositoryConfig, *, metadata_dir: str, mirrors: Mirrors, package_arch: str = ""
+    ) -> None:
         self.name = config.name
+        self.package_arch = package_arch
         self.suite = config.suite
         self.components = config.components
         self.priority = config.priority
@@ -176,12 +182,15 @@ class Repository(abc.ABC, t.Generic[ReleaseT]):
         self._mirror = config.mirror
         self._url = config.url
         self._mirrors = mirrors
-        identity = {"place": f"mirror:{self._mirror}" if self._mirror else self._url, "suite": self.suite}
+        #: A list of mirrors in the place of a URL.
+        self.list_url = config.metalink or config.mirrorlist
+        listed = list_place(self.list_url) if self.list_url else None
+        identity = {"place": f"mirror:{self._mirror}" if self._mirror else listed or self._url, "suite": self.suite}
         label = re.sub(r"[^A-Za-z0-9._-]+", "_", self.name)
         self.metadata_dir = metadata_dir
         self.directory = os.path.join(metadata_dir, f"{label}-{digest_of(identity)[:8]}")
         # Not the mirror's URL: another mirror of the same archive must not be older than this one was.
-        place = f"mirror:{self._mirror}" if self._mirror else same_place(self._url or "")
+        place = f"mirror:{self._mirror}" if self._mirror else listed or same_place(self._url or "")
         subject = {"place": place, "suite": self.suite.rstrip("/")}
         #: What was seen at this place.
         self.memory = Memory(metadata_dir, "place", subject, shown=self.shown)

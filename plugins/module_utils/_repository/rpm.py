@@ -24,7 +24,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._download.downloader import Downloader
 from ansible_collections.os_image.composer.plugins.module_utils._download.url import redact
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
-from ansible_collections.os_image.composer.plugins.module_utils._io import write_file
+from ansible_collections.os_image.composer.plugins.module_utils._io import has_digest, write_file
+from ansible_collections.os_image.composer.plugins.module_utils._repository.mirror_list import (
+    LIST_LIMIT,
+    MirrorList,
+    read_mirror_list,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import (
     Candidate,
     Documents,
@@ -33,12 +38,15 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.repo
     Repository,
     WantedIndex,
     quote_path,
+    read_json,
     validators_of,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.signature import (
     SignedContent,
     verify_detached,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._repository.web_page import refuse_page
+from ansible_collections.os_image.composer.plugins.module_utils._repository.xml_guard import XmlGuard
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import (
     Repository as RepositoryConfig,
 )
@@ -78,37 +86,6 @@ class Repomd(Release):
 
     data: t.Mapping[str, _Data | str]
     tags: t.Mapping[str, str]
-
-
-class XmlGuard:
-    """Refuses XML that could mean more than it says: document types, entities, and encodings that hide them."""
-
-    # The longest of the sought words, less one.
-    _OVERLAP = 8
-
-    def __init__(self) -> None:
-        self._tail: bytes | None = None
-
-    def feed(self, data: bytes) -> None:
-        """Look at the next bytes.
-
-        :raises ValueError: They must not be parsed.
-        """
-        if self._tail is None:
-            start = data[3:] if data.startswith(b"\xef\xbb\xbf") else data
-            declaration = re.match(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']*)[\"']", start)
-            if not start.lstrip().startswith(b"<"):
-                raise ValueError("it is not XML in UTF-8")
-            if declaration and declaration[1].lower() not in (b"utf-8", b"us-ascii"):
-                raise ValueError("it is not XML in UTF-8")
-            self._tail = b""
-        window = self._tail + data
-        for word in (b"<!DOCTYPE", b"<!ENTITY"):
-            if word in window:
-                raise ValueError(f"it holds {word.decode('ascii')}, which package metadata has no use for")
-        if b"\0" in data:
-            raise ValueError("it is not XML in UTF-8")
-        self._tail = window[-self._OVERLAP :]
 
 
 class LooseRpms:
@@ -162,7 +139,53 @@ class RpmRepository(Repository[Repomd]):
     kept = ("repomd.xml", "repomd.xml.asc")
     loose = LooseRpms()
 
+    def _listed(self, downloader: Downloader) -> MirrorList | None:
+        """Return what the list of mirrors says; V(None) where a URL is named, by the template or by the build host."""
+        url = self.list_url or (self._mirrors.list_url(self._mirror) if self._mirror else "")
+        if not url or self._mirrors.is_given(self.name):
+            return None
+        answer = downloader.get(
+            url, limit=LIST_LIMIT, what=f"the list of mirrors of the {self.shown}", refuse=refuse_page
+        )
+        data = b"" if answer is None or answer.data is None else answer.data
+        return read_mirror_list(
+            data,
+            url=url,
+            what=self.shown,
+            package_arch=self.package_arch,
+            demands_digest=not self.signed_metadata,
+            demands_tls=not self.gpgcheck,
+        )
+
+    def _ask_mirrors(self, listed: MirrorList, downloader: Downloader) -> Documents:
+        """Get the signed documents from the first mirror that has those of the list."""
+        stored, _validators = self.known("")
+        known = stored.get("repomd.xml")
+        before = str(read_json(self.join("state.json")).get("base_url"))
+        # The mirror of the last run, as long as there is nothing new: lists are sorted otherwise each time.
+        stays = before in listed.base_urls and known is not None
+        if stays and known is not None and listed.digests and has_digest(known, listed.digests[:1]):
+            base_url, data = before, known
+        else:
+            urls = [f"{base}/repodata/repomd.xml" for base in listed.base_urls]
+            answer = downloader.get(
+                urls[0],
+                others=urls[1:],
+                refuse=listed.refuse,
+                limit=_REPOMD_LIMIT,
+                what=f"the repomd.xml of the {self.shown}",
+            )
+            data = b"" if answer is None or answer.data is None else answer.data
+            place = urls[0] if answer is None else answer.url
+            base_url = before if stays and data == known else listed.base_urls[urls.index(place)]
+        documents = Documents(base_url, {"repomd.xml": data}, {}, fresh=data != known)
+        documents.mirrors = tuple(base for base in listed.base_urls if base != base_url)
+        return self._with_signature(documents, stored, downloader)
+
     def ask(self, downloader: Downloader) -> Documents:
+        listed = self._listed(downloader)
+        if listed is not None:
+            return self._ask_mirrors(listed, downloader)
         base_url = self.resolve()
         stored, validators = self.known(base_url)
         known = stored.get("repomd.xml")
@@ -174,6 +197,7 @@ class RpmRepository(Repository[Repomd]):
             etag=validators.get("etag") if known is not None else None,
             last_modified=validators.get("last_modified") if known is not None else None,
             missing_ok=True,
+            refuse=refuse_page,
         )
         if answer is None:
             raise RepositoryError(
@@ -185,26 +209,32 @@ class RpmRepository(Repository[Repomd]):
         else:
             documents, asked = {"repomd.xml": answer.data or b""}, validators_of(answer)
         fresh = documents["repomd.xml"] != known
-        if self.signed_metadata and not fresh and "repomd.xml.asc" in stored:
-            documents["repomd.xml.asc"] = stored["repomd.xml.asc"]
-        elif self.signed_metadata:
-            signature = self._signature(base_url, downloader)
-            if signature is not None:
-                documents["repomd.xml.asc"] = signature
-            fresh = True
-        return Documents(base_url, documents, asked, fresh=fresh)
+        return self._with_signature(Documents(base_url, documents, asked, fresh=fresh), stored, downloader)
 
-    def _signature(self, base_url: str, downloader: Downloader) -> bytes | None:
+    def _with_signature(self, documents: Documents, stored: t.Mapping[str, bytes], downloader: Downloader) -> Documents:
+        """Add the signature, where one is needed; the one that was kept, as long as there is nothing else to sign."""
+        if self.signed_metadata and not documents.fresh and "repomd.xml.asc" in stored:
+            documents.content["repomd.xml.asc"] = stored["repomd.xml.asc"]
+        elif self.signed_metadata:
+            signature = self._signature(documents.base_url, documents.mirrors, downloader)
+            if signature is not None:
+                documents.content["repomd.xml.asc"] = signature
+            documents.fresh = True
+        return documents
+
+    def _signature(self, base_url: str, mirrors: t.Sequence[str], downloader: Downloader) -> bytes | None:
         document = downloader.get(
             f"{base_url}/repodata/repomd.xml.asc",
+            others=[f"{mirror}/repodata/repomd.xml.asc" for mirror in mirrors],
             limit=_SIGNATURE_LIMIT,
             what=f"the repomd.xml.asc of the {self.shown}",
             missing_ok=True,
+            refuse=refuse_page,
         )
         return None if document is None else document.data
 
     def renew_signature(self, documents: Documents, downloader: Downloader) -> bool:
-        signature = self._signature(documents.base_url, downloader)
+        signature = self._signature(documents.base_url, documents.mirrors, downloader)
         if signature in (None, documents.content.get("repomd.xml.asc")):
             return False
         documents.content["repomd.xml.asc"] = signature
@@ -295,7 +325,7 @@ class RpmRepository(Repository[Repomd]):
             arch="",
             path=data.path,
             label=kind,
-            urls=(url,),
+            urls=(url, *(f"{base}/{quote_path(data.path)}" for base in candidate.documents.mirrors)),
             listed=data.listed,
             plain=data.plain,
         )
@@ -352,4 +382,4 @@ def _number(element: ET.Element, name: str) -> int | None:
     return int(text.partition(".")[0])
 
 
-__all__ = ("RpmRepository", "XmlGuard")
+__all__ = ("RpmRepository",)

@@ -28,11 +28,13 @@ class YumSource:
     :ivar name: Its id.
     :ivar url: Its first base URL, variables filled in, without a trailing slash; empty where only a list of mirrors is
         named.
+    :ivar list_url: The URL of its list of mirrors, metalink before mirrorlist; empty where it names none.
     :ivar proxy: The proxy that dnf uses for it, or empty.
     """
 
     name: str
     url: str
+    list_url: str
     proxy: str
 
 
@@ -52,8 +54,10 @@ def read_yum_sources(host: str = "/") -> list[YumSource]:
                 continue
             urls = _expand(options.get("baseurl", ""), variables).replace(",", " ").split()
             url = next((url for url in urls if url.startswith(("http://", "https://", "file:/"))), "")
+            lists = [_expand(options.get(key, ""), variables).strip() for key in ("metalink", "mirrorlist")]
+            list_url = next((place for place in lists if place.startswith(("http://", "https://", "file:/"))), "")
             proxy = options.get("proxy", main.get("proxy", ""))
-            sources.append(YumSource(name, url.rstrip("/"), "" if proxy == "_none_" else proxy))
+            sources.append(YumSource(name, url.rstrip("/"), list_url, "" if proxy == "_none_" else proxy))
     return sources
 
 

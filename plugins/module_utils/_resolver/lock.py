@@ -149,6 +149,7 @@ def make_lock(
                 "metadata_digest": repository.metadata_digest,
                 "signed_by": list(repository.signed_by),
                 "gpgcheck": repository.gpgcheck,
+                **({"mirrors": list(repository.mirrors)} if repository.mirrors else {}),
             }
             for repository in repositories
         ],
@@ -203,7 +204,8 @@ def _problems(lock: t.Any) -> t.Iterator[str]:
     for number, entry in enumerate(modules):
         yield from _misfits(entry, _MODULE_FORM, f"modules[{number}].")
     for number, entry in enumerate(lock["repositories"]):
-        misfits = list(_misfits(entry, _REPOSITORY_FORM, f"repositories[{number}]."))
+        form = {**_REPOSITORY_FORM, **({"mirrors": _is_texts} if "mirrors" in entry else {})}
+        misfits = list(_misfits(entry, form, f"repositories[{number}]."))
         yield from misfits
         broken += misfits
     if broken:

@@ -244,7 +244,8 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
 
 
 def _expanded(entry: Facts, provider: t.Mapping[str, t.Any]) -> Facts:
-    return {**entry, "url": expand_url(entry["url"], provider)} if "url" in entry else entry
+    places: Facts = {key: expand_url(entry[key], provider) for key in ("url", "metalink", "mirrorlist") if key in entry}
+    return {**entry, **places}
 
 
 def _chosen(entry: Facts, item: PackageRepository) -> Facts:
@@ -262,7 +263,8 @@ def _repository(item: PackageRepository, taken: t.Collection[str]) -> Facts:
 
     :param taken: The names of those before it.
     """
-    place = (urllib.parse.urlsplit(item.url).hostname if item.url else item.mirror) or "local"
+    url = item.url or item.metalink or item.mirrorlist
+    place = (urllib.parse.urlsplit(url).hostname if url else item.mirror) or "local"
     is_flat = item.codename.endswith("/")
     # A directory such as ./ is no name that anybody would know the repository by.
     directory = "-".join(part for part in item.codename.split("/") if part not in ("", "."))
@@ -274,6 +276,7 @@ def _repository(item: PackageRepository, taken: t.Collection[str]) -> Facts:
         number += 1
         name = f"{base}-{number}"
     places = {"mirror": item.mirror, "url": item.url, "path": item.path}
+    places.update(metalink=item.metalink, mirrorlist=item.mirrorlist)
     return {
         "name": name,
         **{key: place for key, place in places.items() if place is not None},

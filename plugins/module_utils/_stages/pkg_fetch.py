@@ -132,7 +132,7 @@ class PackageFetch(Stage):
                 self.progress.milestone(
                     "Packages", f"Replacing the damaged cached package {file.filename}: {problem}", level="warn"
                 )
-            received = self._download(cache, wanted, packages, lock["provider_id"])
+            received = self._download(cache, wanted, packages, lock)
             cache.record(wanted)
             check = SIGNATURE_CHECKS.get(document.provider.family)
             if check is not None:
@@ -172,7 +172,7 @@ class PackageFetch(Stage):
         cache: PackageCache,
         wanted: t.Sequence[CachedFile],
         packages: t.Mapping[CachedFile, Facts],
-        provider_id: str,
+        lock: Facts,
     ) -> int:
         """Download files; return the bytes that came over the network."""
         done = len(packages) - len(wanted)
@@ -194,13 +194,14 @@ class PackageFetch(Stage):
             log=lambda line: self.progress.write(f"{line}\n"),
         ) as downloader:
             return downloader.fetch_all(
-                [self._wish(cache, file, packages[file], provider_id) for file in wanted], on_done=on_done
+                [self._wish(cache, file, packages[file], lock) for file in wanted], on_done=on_done
             )
 
-    def _wish(self, cache: PackageCache, file: CachedFile, package: Facts, provider_id: str) -> Download:
+    def _wish(self, cache: PackageCache, file: CachedFile, package: Facts, lock: Facts) -> Download:
+        provider_id = lock["provider_id"]
         peers = [f"{peer}/{provider_id}/{urllib.parse.quote(file.filename)}" for peer in self.peer_caches]
         return Download(
-            urls=(*peers, package["url"]),
+            urls=(*peers, package["url"], *_elsewhere(package, lock)),
             destination=cache.path(file.filename),
             digest=file.sha256,
             size=file.size,
@@ -221,6 +222,14 @@ class PackageFetch(Stage):
             remedy="Run os_image.composer.pkg_fetch once with offline: false, or copy the files into the cache.",
             details={"missing": names},
         )
+
+
+def _elsewhere(package: Facts, lock: Facts) -> t.Iterator[str]:
+    """Yield where else a package lies: on the other mirrors of its repository."""
+    for repository in lock["repositories"]:
+        if repository["name"] == package["repository"] and package["url"].startswith(f"{repository['url']}/"):
+            for mirror in repository.get("mirrors", ()):
+                yield mirror + package["url"][len(repository["url"]) :]
 
 
 def _shown(package: Facts) -> str:

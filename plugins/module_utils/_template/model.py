@@ -308,6 +308,8 @@ class PackageRepository(Part):
     url: t.Optional[str]
     mirror: t.Optional[str]
     path: t.Optional[str]
+    metalink: t.Optional[str]
+    mirrorlist: t.Optional[str]
     pkey: t.Optional[str]
     pkeys: t.Tuple[str, ...]
     fingerprints: t.Tuple[str, ...]
@@ -323,7 +325,7 @@ class PackageRepository(Part):
     @property
     def is_of_provider(self) -> bool:
         """Whether it is one that the provider knows."""
-        return self.url is None and self.mirror is None and self.path is None
+        return not any((self.url, self.mirror, self.path, self.metalink, self.mirrorlist))
 
 
 __all__ = (

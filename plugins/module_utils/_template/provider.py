@@ -254,7 +254,9 @@ def _repository(
         )
         raise template_error(f"The provider configuration {path}", [problem])
     entry: t.Dict[str, t.Any] = {"name": repository["name"]}
-    entry.update({key: repository[key] for key in ("mirror", "url", "suite") if key in repository})
+    entry.update(
+        {key: repository[key] for key in ("mirror", "url", "metalink", "mirrorlist", "suite") if key in repository}
+    )
     entry.update(
         components=list(repository["components"]),
         priority=repository["priority"] or DEFAULT_PRIORITY,

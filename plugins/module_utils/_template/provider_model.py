@@ -37,6 +37,8 @@ class Repository(Part):
     """A package repository of the provider or of the template.
 
     :ivar mirror: The name of the mirror that has it; there is either that, a URL, or a path of loose packages.
+    :ivar metalink: The URL of a list of mirrors with the digest of their metadata, in the place of all these.
+    :ivar mirrorlist: The URL of a list of mirrors alone, likewise.
     :ivar components: Components of a Debian repository; none for a flat one, and for one of RPM packages.
     :ivar keys: Absolute paths and URLs of the keys that sign it.
     :ivar fingerprints: The keys that may sign it, in upper case; without any, all that the files hold.
@@ -59,6 +61,8 @@ class Repository(Part):
     keys: t.Tuple[str, ...]
     fingerprints: t.Tuple[str, ...]
     module_hotfixes: t.Optional[bool] = None
+    metalink: t.Optional[str] = None
+    mirrorlist: t.Optional[str] = None
     max_age: int = 0
     foreign: bool = False
 

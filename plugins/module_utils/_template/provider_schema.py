@@ -97,6 +97,8 @@ _REPOSITORY = _closed(
         "name": _TEXT,
         "mirror": _TEXT,
         "url": _TEXT,
+        "metalink": _TEXT,
+        "mirrorlist": _TEXT,
         "suite": _TEXT,
         "components": _TEXTS,
         # What it has beside them, for systemConfig.components.
@@ -109,7 +111,7 @@ _REPOSITORY = _closed(
         "keys": {"type": "array", "items": _KEY, "default": []},
     },
     "name",
-    oneOf=[{"required": ["mirror"]}, {"required": ["url"]}],
+    oneOf=[{"required": [key]} for key in ("mirror", "url", "metalink", "mirrorlist")],
 )
 
 REPOSITORIES_SCHEMA = _closed(

@@ -843,8 +843,11 @@ SYSTEM_CONFIG = _object(
     default={},
 )
 
+#: The keys of which one says where a repository lies.
+REPOSITORY_PLACES = ("url", "mirror", "path", "metalink", "mirrorlist")
+
 PACKAGE_REPOSITORY = _object(
-    "A package repository beside the provider's. Without url, mirror and path, one that the provider knows by this "
+    "A package repository beside the provider's. Without any place such as url, one that the provider knows by this "
     "codename, such as bookworm-backports.",
     {
         "name": _string(
@@ -869,6 +872,17 @@ PACKAGE_REPOSITORY = _object(
             examples=["debian"],
         ),
         "path": _string("A directory of loose packages on the build host.", pattern=_ABSOLUTE, form=_ABSOLUTE_FORM),
+        "metalink": _string(
+            "The URL of a list of the mirrors of an RPM repository that tells the digest of its metadata, as dnf has "
+            "it. The mirrors are asked in the order of the list.",
+            minLength=1,
+            examples=["https://mirrors.example.com/metalink?repo=tools-el10&arch=$basearch"],
+        ),
+        "mirrorlist": _string(
+            "The URL of a list of the mirrors of an RPM repository, one in each line, as dnf has it.",
+            minLength=1,
+            examples=["https://mirrors.example.com/mirrorlist?repo=tools-el10&arch=$basearch"],
+        ),
         "pkey": _string(
             "The key that signs it: " + _LOCAL_FORM + "; or its URL, which needs fingerprints.", minLength=1
         ),
@@ -922,7 +936,7 @@ PACKAGE_REPOSITORY = _object(
     },
     required=["codename"],
     # Without any of them, one that the provider knows.
-    oneOf=[*_one_of("url", "mirror", "path"), {"not": {"anyOf": _one_of("url", "mirror", "path")}}],
+    oneOf=[*_one_of(*REPOSITORY_PLACES), {"not": {"anyOf": _one_of(*REPOSITORY_PLACES)}}],
 )
 
 REPOSITORY = _object(
@@ -935,6 +949,8 @@ REPOSITORY = _object(
             maxLength=100,
         ),
         "baseurl": _string("The base URL.", examples=["https://packages.example.com/el10/$basearch"]),
+        "metalink": PACKAGE_REPOSITORY["properties"]["metalink"],
+        "mirrorlist": PACKAGE_REPOSITORY["properties"]["mirrorlist"],
         "gpgcheck": PACKAGE_REPOSITORY["properties"]["gpgcheck"],
         "repo_gpgcheck": {
             **PACKAGE_REPOSITORY["properties"]["repoGpgcheck"],
@@ -949,7 +965,8 @@ REPOSITORY = _object(
             "description": "Whether its packages are taken whichever streams of modules are active, as moduleHotfixes.",
         },
     },
-    required=["name", "baseurl"],
+    required=["name"],
+    oneOf=_one_of("baseurl", "metalink", "mirrorlist"),
 )
 
 METADATA = _object(
@@ -1052,6 +1069,7 @@ __all__ = (
     "FULL_TEMPLATE",
     "MERGE_SECTIONS",
     "OVERRIDES",
+    "REPOSITORY_PLACES",
     "SCHEMA_ID",
     "SECTIONS",
     "SIZE_PATTERN",

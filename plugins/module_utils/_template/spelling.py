@@ -12,6 +12,7 @@ Values keep the place where they were written, so that messages about them name 
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BOOTLOADERS
@@ -27,6 +28,8 @@ _BOOTLOADERS = {alias: name for name, traits in BOOTLOADERS.items() for alias in
 _DNF_WORDS: t.Mapping[str, str] = {
     "name": "codename",
     "baseurl": "url",
+    "metalink": "metalink",
+    "mirrorlist": "mirrorlist",
     "gpgcheck": "gpgcheck",
     "repo_gpgcheck": "repoGpgcheck",
     "gpgkey": "pkey",
@@ -40,6 +43,9 @@ _SECURE_BOOT_WORDS: t.Mapping[str, str] = {
     "secureBootDBCrt": "certificate",
     "secureBootDBCer": "certificateDer",
 }
+
+# The URLs of lists of mirrors say what they are, on all hosts that have such; dnf goes by that too.
+_LIST_URL = re.compile(r"https?://(?:[^/?#]*\.)?(?:[^?#]*/)?(metalink|mirrorlist)(?:[./?].*)?\Z", re.IGNORECASE)
 
 _UNIT_SUFFIXES = ("service", "socket", "timer", "path", "target", "mount", "automount", "swap", "slice")
 
@@ -78,6 +84,11 @@ def normalise(template: LocatedMapping) -> None:
     for artifact in template["disk"]["artifacts"]:
         if "compression" in artifact:
             artifact["compression"] = compression_name(artifact["compression"])
+    for repository in template["packageRepositories"]:
+        match = _LIST_URL.match(repository.get("url", ""))
+        if match is not None:
+            repository.put(match[1].lower(), repository["url"], repository.origins["url"])
+            repository.drop("url")
     config = template["systemConfig"]
     _replace(config["bootloader"], "provider", _BOOTLOADERS)
     _move_secure_boot_keys(config)

@@ -29,7 +29,7 @@ LIMITS = {
     "image_template_copy": 40,
     "image_template_validate": 645,
     "pkg_fetch": 290,
-    "pkg_resolve": 600,
+    "pkg_resolve": 635,
 }
 
 

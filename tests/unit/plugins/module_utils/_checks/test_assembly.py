@@ -55,7 +55,7 @@ packageRepositories:
         (17, "systemConfig.users[0].sudo", "The value is the text 'maybe', but must be true or false."),
         (20, "systemConfig.additionalFiles[0].final", "'etc/x' has not the right form: it must be an absolute path."),
         (22, "packageRepositories[0]", "The key 'codename' is missing. Add it."),
-        (22, "packageRepositories[0]", "Only one of the keys url, mirror and path may be given."),
+        (22, "packageRepositories[0]", "Only one of the keys url, mirror, path, metalink and mirrorlist may be given."),
     ]:
         assert any(line == at and path == where and message in text for at, where, text in found), (line, path, found)
     lines = str(caught.value).splitlines()
@@ -126,12 +126,12 @@ def test_components_are_those_of_the_provider(
         (
             "debian/debian12",
             "bookworm-backport",
-            "packageRepositories[0]: One of the keys url, mirror and path is needed. Add one of them, or name one that "
-            "debian/debian12 knows: bookworm-backports.",
+            "packageRepositories[0]: One of the keys url, mirror, path, metalink and mirrorlist is needed. Add one of "
+            "them, or name one that debian/debian12 knows: bookworm-backports.",
         ),
         ("debian/debian12", "bookworm", "packageRepositories[0]: debian/debian12 takes the repository 'bookworm' any"),
         ("redhat-compatible-distro/el10", "epel", "or name one that redhat-compatible-distro/el10 knows: crb."),
-        ("wind-river-elxr/elxr12", "aria", "One of the keys url, mirror and path is needed. Add one of them."),
+        ("wind-river-elxr/elxr12", "aria", "One of the keys url, mirror, path, metalink and mirrorlist is needed."),
     ],
 )
 def test_a_repository_without_a_place_is_one_that_the_provider_knows(
@@ -140,6 +140,67 @@ def test_a_repository_without_a_place_is_one_that_the_provider_knows(
     system, dist = target.split("/")
     section = {"os": system, "dist": dist, "arch": "x86_64", "imageType": "raw"}
     (found,) = errors(target=section, packageRepositories=[{"codename": codename}])
+    assert expected in found
+
+
+@pytest.mark.parametrize("key", ["metalink", "mirrorlist"])
+def test_lists_of_mirrors_are_those_of_rpm_repositories(
+    build: Build, errors: t.Callable[..., list[str]], key: str
+) -> None:
+    listed = {"codename": "tools", key: "https://mirrors.example.com/list?repo=tools&arch=$basearch", "gpgcheck": False}
+    (found,) = errors(packageRepositories=[listed])
+    assert found == (
+        f"packageRepositories[0].{key}: Only RPM repositories have lists of mirrors. Name one mirror of this "
+        "repository by url."
+    )
+    target = {"os": "azure-linux", "dist": "azl3", "arch": "x86_64", "imageType": "raw"}
+    assert build(target=target, packageRepositories=[listed]).template["packageRepositories"][0][key] == listed[key]
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("https://mirrors.fedoraproject.org/metalink?repo=fedora-40&arch=x86_64", "metalink"),
+        ("https://mirrors.example.com/mirrorlist?arch=x86_64&repo=rocky-BaseOS-9", "mirrorlist"),
+        ("https://mirrors.example.com/mirrorlist/9/baseos", "mirrorlist"),
+        ("http://mirrorlist.example.org/?release=7&arch=x86_64&repo=os", "mirrorlist"),
+        ("https://example.org/lists/metalink.xml", "metalink"),
+        ("https://mirrors.example.com/mirrorlists/9", "url"),
+        ("https://metalinks.example.com/el9", "url"),
+    ],
+)
+def test_a_list_of_mirrors_is_known_by_its_url(build: Build, url: str, key: str) -> None:
+    target = {"os": "azure-linux", "dist": "azl3", "arch": "x86_64", "imageType": "raw"}
+    for written in (
+        {"packageRepositories": [{"codename": "tools", "url": url, "pkey": "/etc/hostname"}]},
+        {"repositories": [{"name": "tools", "baseurl": url, "gpgkey": "/etc/hostname"}]},
+    ):
+        (entry,) = build(target=target, **written).template["packageRepositories"]
+        assert {name: entry.get(name) for name in ("url", "metalink", "mirrorlist") if name in entry} == {key: url}
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (
+            {"metalink": "ftp://x.example/metalink"},
+            "packageRepositories[0].metalink: 'ftp://x.example/metalink' is no URL",
+        ),
+        ({"mirrorlist": "https://u:p@x.example/l"}, "packageRepositories[0].mirrorlist: The URL holds a user name"),
+        ({"mirrorlist": "https://x.example/l?a=$foo"}, "mirrorlist: Nothing is known that could be filled in for $foo"),
+        (
+            {"url": "https://x.example/l?a=b"},
+            "packageRepositories[0].url: 'https://x.example/l?a=b' is no URL of a rep",
+        ),
+        ({"metalink": "http://x.example/metalink", "gpgcheck": False}, "Unsigned packages that come over http can be"),
+    ],
+)
+def test_the_url_of_a_list_of_mirrors_is_sound(
+    errors: t.Callable[..., list[str]], entry: dict[str, t.Any], expected: str
+) -> None:
+    target = {"os": "azure-linux", "dist": "azl3", "arch": "x86_64", "imageType": "raw"}
+    key = {} if "gpgcheck" in entry else {"pkey": "/etc/hostname"}
+    (found,) = errors(target=target, packageRepositories=[{"codename": "tools", **key, **entry}])
     assert expected in found
 
 

@@ -508,6 +508,16 @@ def test_dnf_gets_the_same_repositories(files: TreeFiles, keys: Keys) -> None:
     assert files.read("/etc/pki/rpm-gpg/RPM-GPG-KEY-extra").count("BEGIN PGP PUBLIC KEY BLOCK") == 1
 
 
+@pytest.mark.parametrize("key", ["metalink", "mirrorlist"])
+def test_dnf_gets_the_same_lists_of_mirrors(files: TreeFiles, key: str) -> None:
+    files.write("/usr/bin/dnf", "", mode=0o755)
+    url = "https://mirrors.example.com/list?repo=el10&arch=x86_64"
+    configure_dnf(files, repositories({"name": "listed", key: url, "gpgcheck": False}))
+    text = files.read("/etc/yum.repos.d/listed.repo")
+    assert f"\n{key}={url}\n" in text
+    assert "baseurl" not in text
+
+
 def test_dnf_in_the_image_goes_on_with_the_streams_of_its_packages(files: TreeFiles) -> None:
     modules = [{"name": "php", "stream": "8.3", "profiles": ["common", "devel"]}]
     enable_modules(files, modules)

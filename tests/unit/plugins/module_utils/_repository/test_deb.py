@@ -922,3 +922,14 @@ def test_the_mirrors_of_the_host_may_be_shared(site: Site) -> None:
             downloader=downloader,
         )
     assert names_in(result[0]) == ["hello 1.0"]
+
+
+@pytest.mark.parametrize("name", ["InRelease", "Release", "Release.gpg"])
+def test_a_web_page_in_the_place_of_metadata(site: Site, name: str) -> None:
+    site.repository.publish(site.keys.archive, inline=name == "InRelease")
+    pathlib.Path(site.repository.path(name)).write_text("<!doctype HTML><head><title>Log in</title>")
+    assert site.refused() == (
+        f"The {name} of the repository 'test' could not be downloaded from {site.server.url}/dists/stable/{name}: "
+        "there is a web page ('Log in') in its place. Check the URL of the repository in a browser: it may have moved, "
+        "or a proxy, or the login of a network, answers for the server."
+    )

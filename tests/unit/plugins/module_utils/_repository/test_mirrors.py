@@ -239,6 +239,9 @@ def test_a_repository_of_an_rpm_host_is_a_mirror_by_its_id(tmp_path: pathlib.Pat
     assert mirrors.proxies("https://packages.example.org/3.0") is None
     with pytest.raises(RepositoryError, match="'listed'.* names only a list of mirrors. Name its URL in the option"):
         mirrors.url("listed")
+    # Where lists of mirrors are read, it does not matter.
+    assert mirrors.list_url("listed") == "https://mirrors.example.org/metalink?repo=listed"
+    assert [mirrors.list_url(name) for name in ("base", "off", "unknown")] == ["", "", ""]
     for name in ("off", "unknown"):
         with pytest.raises(
             RepositoryError, match=r"no repository of the build host in .*/etc/yum.repos.d is called so"

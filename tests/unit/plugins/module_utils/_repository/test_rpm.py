@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError, SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._repository import rpm
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
-from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm import XmlGuard
+from ansible_collections.os_image.composer.plugins.module_utils._repository.xml_guard import XmlGuard
 from ansible_collections.os_image.composer.tests.support.http_server import Fault, FileServer
 from ansible_collections.os_image.composer.tests.support.repository_site import RepositorySite
 from ansible_collections.os_image.composer.tests.support.rpm_repository import BUILT, RpmRepository, run
@@ -535,3 +535,232 @@ def test_a_damaged_state_is_made_anew(site: Site) -> None:
     path.write_text("{")
     assert site.refresh() == first
     assert json.loads(path.read_text())["base_url"] == site.server.url
+
+
+def metalink(site: Site, *bases: str, digests: t.Sequence[str] | None = None, more: str = "") -> str:
+    """Publish a metalink as MirrorManager writes it, and return its URL."""
+    repomd = pathlib.Path(site.repository.path("repomd.xml")).read_bytes()
+    if digests is None:
+        digests = [
+            f'<hash type="md5">{"0" * 32}</hash>',
+            f'<hash type="sha256">{hashlib.sha256(repomd).hexdigest()}</hash>',
+        ]
+    urls = [
+        f'<url protocol="http" type="http" location="DE" preference="{100 - number}">{base}{REPOMD}</url>'
+        for number, base in enumerate(bases)
+    ]
+    text = f"""<?xml version="1.0" encoding="utf-8"?>
+<metalink version="3.0" xmlns="http://www.metalinker.org/" type="dynamic" generator="mirrormanager"
+    xmlns:mm0="http://fedorahosted.org/mirrormanager">
+  <files><file name="repomd.xml">
+    <mm0:timestamp>1</mm0:timestamp><size>{len(repomd)}</size>
+    <verification>{"".join(digests)}</verification>{more}
+    <resources maxconnections="1"><url protocol="rsync" type="rsync">rsync://mirror.example/x{REPOMD}</url>{"".join(urls)}</resources>
+  </file></files>
+</metalink>
+"""
+    pathlib.Path(site.server.root, "metalink").write_text(text)
+    return f"{site.server.url}/metalink?repo=test&arch=x86_64"
+
+
+def mirrorlist(site: Site, *lines: str) -> str:
+    """Publish a list of mirrors, and return its URL."""
+    pathlib.Path(site.server.root, "mirrorlist").write_text("".join(f"{line}\n" for line in lines))
+    return f"{site.server.url}/mirrorlist?repo=test&arch=x86_64"
+
+
+def elsewhere(site: Site, name: str) -> str:
+    """Copy the repository, and return the base URL of the copy."""
+    shutil.copytree(
+        site.server.root,
+        f"{site.server.root}/{name}",
+        ignore=lambda _path, names: [other for other in names if other.startswith("mirror") or other == "metalink"],
+    )
+    return f"{site.server.url}/{name}"
+
+
+def test_the_mirrors_of_a_metalink_are_asked_in_order(site: Site) -> None:
+    first, second = elsewhere(site, "mirror-1"), elsewhere(site, "mirror-2")
+    metadata = site.refresh(url=None, metalink=metalink(site, first, second))
+    assert names_in(metadata) == ["hello"]
+    assert (metadata.base_url, metadata.mirrors) == (first, (second,))
+    assert metadata.signed_by == (site.keys.archive.fingerprint,)
+    primary = os.path.basename(site.repository.data("primary"))
+    assert site.server.paths() == [
+        "/metalink?repo=test&arch=x86_64",
+        f"/mirror-1{REPOMD}",
+        f"/mirror-1{REPOMD}.asc",
+        f"/mirror-1/repodata/{primary}",
+    ]
+    # What the metalink describes is here already; nobody else is asked, nor is the order of the day of any matter.
+    site.server.heal()
+    again = site.refresh(url=None, metalink=metalink(site, second, first))
+    assert (again.base_url, again.mirrors, again.metadata_digest) == (first, (second,), metadata.metadata_digest)
+    assert site.server.paths() == ["/metalink?repo=test&arch=x86_64"]
+    assert site.refresh(url=None, metalink=metalink(site, second, first), offline=True).base_url == first
+
+
+def test_a_mirror_that_is_down_or_behind_or_lies_is_passed_over(site: Site) -> None:
+    behind = elsewhere(site, "mirror-behind")
+    site.repository.add_package("world")
+    site.repository.publish(site.keys.archive, revision=BUILT + 1)
+    portal, good = elsewhere(site, "mirror-portal"), elsewhere(site, "mirror-good")
+    pathlib.Path(f"{site.server.root}/mirror-portal{REPOMD}").write_text("<!DOCTYPE html><title>Log in</title>")
+    down = "http://127.0.0.1:9/nobody"
+    missing = f"{site.server.url}/mirror-missing"
+    metadata = site.refresh(url=None, metalink=metalink(site, down, missing, portal, behind, good))
+    assert set(names_in(metadata)) == {"hello", "world"}
+    assert metadata.base_url == good
+    # Its indexes may still be had from another.
+    shutil.rmtree(site.metadata_dir)
+    pathlib.Path(
+        f"{site.server.root}/mirror-good/repodata/{os.path.basename(site.repository.data('primary'))}"
+    ).unlink()
+    full = elsewhere(site, "mirror-full")
+    assert set(names_in(site.refresh(url=None, metalink=metalink(site, good, full)))) == {"hello", "world"}
+
+
+def test_without_a_mirror_that_has_what_the_metalink_describes(site: Site) -> None:
+    bases = [elsewhere(site, f"mirror-{number}") for number in range(9)]
+    wrong = f'<hash type="sha256">{"a" * 64}</hash>'
+    message = site.refused(url=None, metalink=metalink(site, *bases, digests=[wrong]))
+    assert f"The repomd.xml of the repository 'test' could not be downloaded: {bases[0]}{REPOMD}: it is not" in message
+    assert "it is not what the metalink describes, by its digest" in message
+    assert "5 more places. The mirrors may be in the middle of an update" in message
+
+
+def test_an_older_state_that_the_metalink_allows(site: Site) -> None:
+    old = hashlib.sha256(pathlib.Path(site.repository.path("repomd.xml")).read_bytes()).hexdigest()
+    behind = elsewhere(site, "mirror-behind")
+    site.repository.publish(site.keys.archive, revision=BUILT + 1)
+    more = (
+        "<mm0:alternates><mm0:alternate><mm0:timestamp>0</mm0:timestamp>"
+        f'<verification><hash type="sha256">{old}</hash></verification></mm0:alternate></mm0:alternates>'
+    )
+    assert site.refresh(url=None, metalink=metalink(site, behind, more=more)).base_url == behind
+    # But never one that is older than what was seen.
+    site.refresh(url=None, metalink=metalink(site, elsewhere(site, "mirror-good"), more=more))
+    assert "it is too old" in site.refused(url=None, metalink=metalink(site, behind, more=more))
+
+
+def test_what_was_seen_belongs_to_the_list_and_not_to_the_mirror(site: Site) -> None:
+    behind = elsewhere(site, "mirror-behind")
+    site.repository.publish(site.keys.archive, revision=BUILT + 1)
+    site.refresh(url=None, mirrorlist=mirrorlist(site, elsewhere(site, "mirror-good")))
+    assert "it is too old" in site.refused(url=None, mirrorlist=mirrorlist(site, behind))
+    # Another list of the same server is another place.
+    other = f"{site.server.url}/mirrorlist?repo=other"
+    assert site.refresh(url=None, mirrorlist=other, name="other").base_url == behind
+
+
+def test_the_signature_counts_whatever_the_metalink_says(site: Site) -> None:
+    site.repository.publish(site.keys.stranger)
+    base = elsewhere(site, "mirror-1")
+    assert "is signed with the key" in site.refused(url=None, metalink=metalink(site, base))
+    site.repository.publish(None)
+    assert "is not signed" in site.refused(url=None, metalink=metalink(site, elsewhere(site, "mirror-2")))
+
+
+def test_a_metalink_vouches_for_metadata_without_a_signature(site: Site) -> None:
+    site.repository.publish(None)
+    base = elsewhere(site, "mirror-1")
+    config = {"url": None, "repo_gpgcheck": False}
+    assert names_in(site.refresh(**config, metalink=metalink(site, base))) == ["hello"]
+    weak = [f'<hash type="md5">{"0" * 32}</hash>']
+    message = site.refused(**config, metalink=metalink(site, base, digests=weak))
+    assert "it tells no SHA-256 or SHA-512 digest of the repomd.xml, whose signature is not checked" in message
+
+
+def test_the_digest_is_the_strongest(site: Site) -> None:
+    data = pathlib.Path(site.repository.path("repomd.xml")).read_bytes()
+    base = elsewhere(site, "mirror-1")
+    digests = [
+        f'<hash type="sha256">{"0" * 64}</hash>',
+        f'<hash type="sha-512">{hashlib.sha512(data).hexdigest()}</hash>',
+    ]
+    assert names_in(site.refresh(url=None, metalink=metalink(site, base, digests=digests))) == ["hello"]
+
+
+def test_a_metalink_of_rfc_5854(site: Site) -> None:
+    data = pathlib.Path(site.repository.path("repomd.xml")).read_bytes()
+    first, second = elsewhere(site, "mirror-1"), elsewhere(site, "mirror-2")
+    text = f"""<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="repomd.xml">
+    <hash type="sha-256">{hashlib.sha256(data).hexdigest()}</hash>
+    <url priority="2">{second}{REPOMD}</url><url priority="1">{first}{REPOMD}</url></file></metalink>"""
+    pathlib.Path(site.server.root, "metalink").write_text(text)
+    metadata = site.refresh(url=None, metalink=f"{site.server.url}/metalink")
+    assert (metadata.base_url, metadata.mirrors) == (first, (second,))
+
+
+def test_the_lines_of_a_mirrorlist(site: Site) -> None:
+    first, second = elsewhere(site, "mirror-x86_64"), elsewhere(site, "mirror-2")
+    lines = (
+        "# a comment",
+        "",
+        f"{first.replace('x86_64', '$basearch')}/",
+        f"  {second}{REPOMD}\r",
+        "ftp://x/y",
+        "http://u:p@h/",
+    )
+    metadata = site.refresh(url=None, mirrorlist=mirrorlist(site, *lines))
+    assert (metadata.base_url, metadata.mirrors) == (first, (second,))
+    # The same metadata from the same mirror, however the list is sorted.
+    assert site.refresh(url=None, mirrorlist=mirrorlist(site, *reversed(lines))).base_url == first
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "it names no mirror by http or https or file"),
+        ("# nobody\n", "it names no mirror"),
+        ("rsync://mirror.example/x\n", "it names no mirror"),
+        ("Bad arch - foo\n", "'Bad arch - foo' is no URL"),
+        ("<metalink/>", "it does not list a repomd.xml"),
+        ("<repomd/>", "its root element is 'repomd'"),
+        ("<metalink>", "no element found"),
+        ("<!DOCTYPE x><metalink/>", "it holds <!DOCTYPE"),
+        (
+            '<metalink><file name="repomd.xml"><hash type="sha256">xyz</hash></file></metalink>',
+            "'xyz' is no sha256 digest",
+        ),
+        ("<html><head><title>Not\n found</title></head>", "there is a web page ('Not found') in its place"),
+    ],
+)
+def test_a_list_that_cannot_be_used(site: Site, content: str, words: str) -> None:
+    pathlib.Path(site.server.root, "list").write_text(content)
+    message = site.refused(url=None, mirrorlist=f"{site.server.url}/list")
+    assert words in message
+    assert "list of mirrors of the repository 'test'" in message
+    assert f"{site.server.url}/list" in message
+
+
+def test_unsigned_packages_come_from_mirrors_by_https_only(site: Site) -> None:
+    trusting = {"url": None, "gpgcheck": False, "keys": [], "fingerprints": []}
+    message = site.refused(**trusting, mirrorlist=mirrorlist(site, site.server.url))
+    assert "it names no mirror by https" in message
+
+
+def test_a_mirror_of_the_build_host_comes_before_the_list(site: Site) -> None:
+    (metadata,) = site.refresh_all(
+        {**site.config, "url": None, "metalink": "http://127.0.0.1:9/metalink"}, mirrors={"test": site.server.url}
+    )
+    assert metadata.base_url == site.server.url
+
+
+PAGES = (
+    b"<!DOCTYPE html>\n<html><head><title>Log in &amp; pay</title></head><body></body></html>",
+    b'<?xml version="1.0"?>\n<!-- x -->\n<HTML lang="en"><TITLE lang="en">Log in &amp;\n pay</TITLE></HTML>',
+    b"\xef\xbb\xbf\n <html><title>Log in &#38; pay</title>",
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(("name", "checked"), [("repomd.xml", True), ("repomd.xml", False), ("repomd.xml.asc", True)])
+def test_a_web_page_in_the_place_of_metadata(site: Site, page: bytes, name: str, checked: bool) -> None:
+    pathlib.Path(site.repository.path(name)).write_bytes(page)
+    message = site.refused(**({} if checked else {"gpgcheck": False, "keys": [], "fingerprints": []}))
+    assert message == (
+        f"The {name} of the repository 'test' could not be downloaded from {site.server.url}/repodata/{name}: there is "
+        "a web page ('Log in & pay') in its place. Check the URL of the repository in a browser: it may have moved, or "
+        "a proxy, or the login of a network, answers for the server."
+    )

@@ -187,6 +187,15 @@ def test_a_repository_of_the_provider_can_be_replaced(run: Run, tmp_path: pathli
     assert not any(entry.get("foreign") for entry in repositories)
 
 
+def test_a_repository_with_a_list_of_mirrors(run: Run) -> None:
+    target = {"os": "azure-linux", "dist": "azl3", "arch": "x86_64", "imageType": "raw"}
+    listed = {"codename": "tools", "url": "https://mirrors.example.org/metalink?repo=tools-$releasever&arch=$basearch"}
+    document = document_of(run(target=target, packageRepositories=[{**listed, "gpgcheck": False}]))
+    repository = document.provider.repositories[-1]
+    assert (repository.name, repository.url, repository.mirrorlist) == ("tools", None, None)
+    assert repository.metalink == "https://mirrors.example.org/metalink?repo=tools-3.0&arch=x86_64"
+
+
 @pytest.mark.parametrize(
     ("target", "wanted", "components"),
     [

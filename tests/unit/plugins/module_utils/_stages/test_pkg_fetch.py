@@ -10,6 +10,7 @@ import hashlib
 import os
 import pathlib
 import re
+import shutil
 import time
 import typing as t
 
@@ -73,6 +74,7 @@ class Site:
         self.build = BuildDirectory(str(root / "build"))
         self.cache = root / "cache/pkgCache" / PROVIDER
         self.packages: list[Facts] = []
+        self.repositories: list[Facts] = []
         self.configure()
 
     def configure(self, **system: t.Any) -> None:
@@ -121,6 +123,7 @@ class Site:
 
     def lock(self) -> None:
         document = {"schema_version": 1, "provider_id": PROVIDER, "packages": self.packages}
+        document["repositories"] = self.repositories
         run_stage(Producer(self.build, "pkg_resolve", "packages.lock.json", document))
 
     def fetch(self, *, offline: bool = False, peer_caches: t.Sequence[str] = (), **options: t.Any) -> Facts:
@@ -379,6 +382,27 @@ def test_peers_come_first_and_are_not_trusted(site: Site, tmp_path: pathlib.Path
     assert sorted(site.server.paths()) == ["/pool/alpha_1.0_amd64.deb", "/pool/beta_1.0_amd64.deb"]
     for package in site.packages:
         assert hashlib.sha256((site.cache / package["filename"]).read_bytes()).hexdigest() == package["sha256"]
+
+
+def test_what_a_mirror_lacks_comes_from_the_next_of_its_repository(site: Site, tmp_path: pathlib.Path) -> None:
+    roots = [tmp_path / name for name in ("behind", "full", "other")]
+    for root in roots:
+        shutil.copytree(site.server.root, root)
+    shutil.rmtree(roots[0] / "pool")
+    with FileServer(roots[0]) as behind, FileServer(roots[1]) as full, FileServer(roots[2]) as other:
+        site.repositories = [
+            {"name": "foreign", "url": other.url, "mirrors": [other.url]},
+            {"name": "own", "url": site.server.url, "mirrors": ["http://127.0.0.1:9", behind.url, full.url, other.url]},
+        ]
+        for package in site.packages:
+            package["repository"] = "own"
+        (pathlib.Path(site.server.root) / "pool" / "alpha_1.0_amd64.deb").write_bytes(b"damaged")
+        (pathlib.Path(site.server.root) / "pool" / "beta_1.0_amd64.deb").unlink()
+        site.lock()
+        assert counts(site.fetch())[:2] == (0, 4)
+        assert sorted(full.paths()) == ["/pool/alpha_1.0_amd64.deb", "/pool/beta_1.0_amd64.deb"]
+        assert sorted(behind.paths()) == sorted(full.paths())
+        assert other.paths() == []
 
 
 @pytest.mark.parametrize(
