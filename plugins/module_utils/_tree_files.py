@@ -37,6 +37,7 @@ _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_IN_ROOT = 0x10
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # As many as the kernel follows.
 _MAX_LINKS = 40
 _CHUNK = 1 << 20
@@ -116,6 +117,63 @@ def make_node(directory: int, name: str, mode: int, device: int, *, uid: int, gi
         os.utime(by_descriptor(descriptor), (mtime, mtime))
     finally:
         os.close(descriptor)
+
+
+def remove_tree(path: str, *, ignore_errors: bool = False) -> None:
+    """Remove a directory with everything in it, however deep: a script can make directories in directories for ever.
+
+    No symbolic link is followed, and one directory is open at a time.
+
+    :param ignore_errors: Leave what cannot be removed, as long as it is no programming error.
+    :raises OSError: Something cannot be removed.
+    """
+    try:
+        above = os.open(os.path.dirname(path) or ".", _DIRECTORY & ~os.O_NOFOLLOW)
+        try:
+            _remove_directory(above, os.path.basename(path))
+        finally:
+            os.close(above)
+    except OSError:
+        if not ignore_errors:
+            raise
+
+
+def _remove_directory(above: int, name: str) -> None:
+    """Remove a directory by the descriptor of the one above."""
+    # Of each directory on the way: its name, what it lies in, and the directories in it that are still there.
+    levels: list[tuple[str, os.stat_result, list[str]]] = []
+    current = os.dup(above)
+
+    def go_to(place: str) -> None:
+        nonlocal current
+        current, left = os.open(place, _DIRECTORY, dir_fd=current), current
+        os.close(left)
+
+    try:
+        following: str | None = name
+        while following is not None:
+            outer = os.fstat(current)
+            go_to(following)
+            levels.append((following, outer, _remove_files(current)))
+            while levels and not levels[-1][2]:
+                done, outer, _directories = levels.pop()
+                go_to("..")
+                if not os.path.samestat(os.fstat(current), outer):
+                    raise OSError(errno.ESTALE, "was moved while it was being removed", done)
+                os.rmdir(done, dir_fd=current)
+            following = levels[-1][2].pop() if levels else None
+    finally:
+        os.close(current)
+
+
+def _remove_files(directory: int) -> list[str]:
+    """Remove what is no directory from a directory; returns the names of the others."""
+    with os.scandir(directory) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in found:
+        if not is_directory:
+            os.unlink(name, dir_fd=directory)
+    return [name for name, is_directory in found if is_directory]
 
 
 class TreeFiles:
@@ -513,8 +571,7 @@ class TreeFiles:
                     if not entry.is_dir(follow_symlinks=False):
                         os.unlink(entry.name, dir_fd=descriptor)
                     elif not keep_directories:
-                        # It follows no links itself, and works by descriptors.
-                        shutil.rmtree(by_descriptor(descriptor, entry.name))
+                        _remove_directory(descriptor, entry.name)
         except (FileNotFoundError, NotADirectoryError):
             return
 
@@ -580,4 +637,4 @@ def _require_regular(path: str, status: os.stat_result) -> None:
         )
 
 
-__all__ = ("LARGEST_TEXT", "OpenDirectories", "TreeFiles", "by_descriptor", "make_node", "open_below")
+__all__ = ("LARGEST_TEXT", "OpenDirectories", "TreeFiles", "by_descriptor", "make_node", "open_below", "remove_tree")

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
@@ -64,7 +63,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.keys
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Stage
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
 from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import PERSISTENT, Protection
-from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles, remove_tree
 
 
 class TreeBuilder:
@@ -387,7 +386,7 @@ def _reusing(packages: t.Sequence[LockedPackage]) -> str:
 
 
 def _empty(directory: str) -> None:
-    shutil.rmtree(directory)
+    remove_tree(directory)
     os.mkdir(directory, 0o755)
 
 

@@ -22,7 +22,6 @@ import dataclasses
 import fcntl
 import json
 import os
-import shutil
 import stat
 import tempfile
 import typing as t
@@ -31,13 +30,17 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree imp
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_json
-from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles, remove_tree
 
 #: Raised whenever the same packages or settings give another layer than before.
 LAYER_VERSION = 5
 
 #: How much the layers of a provider may take; beyond it the least recently used are removed.
 SIZE_LIMIT = 24 << 30
+
+#: The bytes that a path in a tree may have. What reads whole trees has limits of its own, and mke2fs writes over memory
+#: that is not its own before it comes to what the kernel takes.
+LONGEST_PATH = 1024
 
 _SCHEMA_VERSION = 1
 _DOCUMENT = "layer.json"
@@ -165,7 +168,7 @@ class LayerStore:
             os.mkdir(draft.root, 0o755)
             os.mkdir(draft.work, 0o700)
             yield draft
-            shutil.rmtree(draft.work)
+            remove_tree(draft.work)
             size = _settle(draft.root, newest)
             files = TreeFiles(draft.root)
             document = {
@@ -182,7 +185,7 @@ class LayerStore:
             raise ChrootError(f"The layer {name} of the root tree cannot be written: {exc}.") from exc
         finally:
             # Gone under this name when it was published.
-            shutil.rmtree(home, ignore_errors=True)
+            remove_tree(home, ignore_errors=True)
             os.close(lock)
 
     def _temporary(self) -> tuple[str, int]:
@@ -211,12 +214,12 @@ class LayerStore:
     def _remove_abandoned(self) -> None:
         for entry in os.scandir(self.directory):
             if entry.name.startswith(_TEMPORARY) and not _is_locked(entry.path):
-                shutil.rmtree(entry.path, ignore_errors=True)
+                remove_tree(entry.path, ignore_errors=True)
 
     def _discard(self, home: str) -> None:
         doomed = tempfile.mkdtemp(dir=self.directory, prefix=_TEMPORARY)
         os.rename(home, os.path.join(doomed, "doomed"))
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove_tree(doomed, ignore_errors=True)
 
     def prune(self, keep: t.Collection[str]) -> list[str]:
         """Remove the least recently used layers until the rest fits the limit; returns their digests.
@@ -267,7 +270,10 @@ def _is_locked(home: str) -> bool:
 
 
 def _settle(root: str, newest: int) -> int:
-    """Cut all modification times to C(newest), and return the bytes that the tree takes."""
+    """Cut all modification times to C(newest), and return the bytes that the tree takes.
+
+    :raises ChrootError: A path is longer than any program expects.
+    """
     size = 0
     limit = newest * 1_000_000_000
     pending = [root]
@@ -275,6 +281,12 @@ def _settle(root: str, newest: int) -> int:
         directory = pending.pop()
         with os.scandir(directory) as entries:
             for entry in entries:
+                if len(os.fsencode(entry.path)) - len(os.fsencode(root)) > LONGEST_PATH:
+                    raise ChrootError(
+                        f"A path in the root tree has more than {LONGEST_PATH} bytes; it begins with "
+                        f"{entry.path[len(root) :][:60]!r}.",
+                        remedy="Look for the package or script that has made it.",
+                    )
                 status = entry.stat(follow_symlinks=False)
                 size += status.st_blocks * 512
                 if stat.S_ISDIR(status.st_mode):
@@ -285,4 +297,4 @@ def _settle(root: str, newest: int) -> int:
     return size
 
 
-__all__ = ("LAYER_VERSION", "SIZE_LIMIT", "Draft", "Layer", "LayerStore")
+__all__ = ("LAYER_VERSION", "LONGEST_PATH", "SIZE_LIMIT", "Draft", "Layer", "LayerStore")

@@ -507,6 +507,10 @@ def _open_inside(directory: str, path: str) -> int:
     raise OSError(errno.EINVAL, "it is not a regular file")
 
 
+# The bytes of a path of 260 characters, more than DOS and Windows take.
+_LONGEST_FAT_PATH = 4 * 260
+
+
 class FatReader(ExtractedReader):
     """FAT, by mtools."""
 
@@ -517,16 +521,27 @@ class FatReader(ExtractedReader):
         return self.place.size
 
     def extract(self, directory: str, runner: ParserSandbox) -> None:
-        FatVolume(self.place.raw, self.place.offset, runner).read_all(directory)
+        try:
+            FatVolume(self.place.raw, self.place.offset, runner).read_all(directory)
+        except CommandError as exc:
+            if os.strerror(errno.ENAMETOOLONG) in str(exc):
+                raise CommandError("its directories lead in a circle.") from exc
+            raise
 
     def _list(self) -> t.Iterable[Entry]:
-        for parent, directories, names in os.walk(self.directory):
-            for name in [*directories, *names]:
-                path = os.path.join(parent, name)
-                status = os.lstat(path)
-                is_directory = stat.S_ISDIR(status.st_mode)
-                kind, size = ("directory", 0) if is_directory else ("file", status.st_size)
-                yield Entry(path[len(self.directory) :], kind, -1, -1, -1, size)
+        waiting = [""]
+        while waiting:
+            parent = waiting.pop()
+            if len(os.fsencode(parent)) > _LONGEST_FAT_PATH:
+                raise CommandError("its directories lead in a circle.")
+            with os.scandir(f"{self.directory}{parent}") as found:
+                for entry in found:
+                    path, status = f"{parent}/{entry.name}", entry.stat(follow_symlinks=False)
+                    is_directory = stat.S_ISDIR(status.st_mode)
+                    if is_directory:
+                        waiting.append(path)
+                    kind, size = ("directory", 0) if is_directory else ("file", status.st_size)
+                    yield Entry(path, kind, -1, -1, -1, size)
 
 
 # A word as xorriso writes it: a quotation mark in it is in a word of its own.

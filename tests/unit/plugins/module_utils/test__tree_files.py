@@ -21,7 +21,7 @@ import typing as t
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils import _tree_files
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
-from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles, remove_tree
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 
@@ -225,6 +225,49 @@ def test_a_link_that_changes_all_the_time_never_leads_out(root: str, outside: pa
         racer.kill()
         racer.wait()
     assert seen <= {"", "the tree's"}
+
+
+def nest(directory: str, depth: int) -> None:
+    """Make directories in directories, with something in each hundredth."""
+    current = os.open(directory, os.O_RDONLY)
+    for number in range(depth):
+        os.mkdir("d", dir_fd=current)
+        inner = os.open("d", os.O_RDONLY, dir_fd=current)
+        os.close(current)
+        current = inner
+        if number % 100 == 0:
+            os.mkdir("beside", dir_fd=current)
+            os.symlink("/etc", "link", dir_fd=current)
+            os.mkfifo("beside/fifo", dir_fd=current)
+    os.close(current)
+
+
+def test_directories_of_any_depth_are_removed(root: str, outside: pathlib.Path) -> None:
+    """Deeper than a path can be long, than Python calls itself, and than a process may open files."""
+    os.mkdir(f"{root}/a")
+    nest(f"{root}/a", 5000)
+    os.symlink(outside, f"{root}/a/link")
+    TreeFiles(root).empty("/a")
+    assert os.listdir(f"{root}/a") == []
+    nest(f"{root}/a", 5000)
+    remove_tree(f"{root}/a")
+    assert not os.path.exists(f"{root}/a")
+    assert outside.exists()
+    with pytest.raises(FileNotFoundError):
+        remove_tree(f"{root}/a")
+    remove_tree(f"{root}/a", ignore_errors=True)
+
+
+@pytest.mark.parametrize("what", ["link", "file"])
+def test_only_a_directory_is_removed_as_one(root: str, outside: pathlib.Path, what: str) -> None:
+    path = pathlib.Path(root, what)
+    if what == "link":
+        path.symlink_to(outside)
+    else:
+        path.touch()
+    with pytest.raises(NotADirectoryError):
+        remove_tree(str(path))
+    assert outside.exists()
 
 
 def test_a_kernel_that_cannot_is_named(root: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,34 @@ def test_a_failed_build_leaves_nothing(store: LayerStore) -> None:
     assert names(store) == []
 
 
+def test_paths_without_an_end_are_refused_and_removed(store: LayerStore) -> None:
+    """A script makes directories in directories; nothing of it is left, and the next build is not stopped by it."""
+
+    def nest(directory: str, name: str, depth: int) -> None:
+        current = os.open(directory, os.O_RDONLY)
+        for _number in range(depth):
+            os.mkdir(name, dir_fd=current)
+            inner = os.open(name, os.O_RDONLY, dir_fd=current)
+            os.close(current)
+            current = inner
+        os.close(current)
+
+    for name, depth in (("d", 3000), ("x" * 250, 5)):
+        with (
+            pytest.raises(
+                ChrootError, match=r"A path in the root tree has more than 1024 bytes; it begins with '/(d/d|x)"
+            ),
+            store.draft("layer", A, newest=EPOCH) as draft,
+        ):
+            nest(draft.root, name, depth)
+        assert names(store) == []
+    make(store, A, **{"__".join(["x" * 250] * 4): "content"})
+    with pytest.raises(RuntimeError), store.draft("layer", B, newest=EPOCH) as draft:
+        nest(draft.root, "d", 3000)
+        raise RuntimeError
+    assert names(store) == [A]
+
+
 def test_a_full_disk_is_a_message(store: LayerStore) -> None:
     message = "The layer layer of the root tree cannot be written: .*No space left"
     with pytest.raises(ChrootError, match=message), store.draft("layer", A, newest=EPOCH):

@@ -258,6 +258,30 @@ def test_directories_of_ext_in_a_circle_are_damage(tmp_path: pathlib.Path) -> No
         reader.entries  # noqa: B018
 
 
+@pytest.mark.parametrize("names", ["OUTER/INNER", "O/I"])
+def test_directories_of_fat_in_a_circle_are_damage(tmp_path: pathlib.Path, names: str) -> None:
+    tree = tmp_path / "tree"
+    (tree / names).mkdir(parents=True)
+    place = _make("vfat", tree, tmp_path)
+    with open(place.raw, "r+b") as stream:
+        stream.seek(OFFSET)
+        content = bytearray(stream.read(place.size))
+        outer, inner = (content.index(name.encode().ljust(11) + b"\x10") for name in names.split("/"))
+        # Where the content of a directory begins, in two halves.
+        for at in (20, 26):
+            content[inner + at : inner + at + 2] = content[outer + at : outer + at + 2]
+        stream.seek(OFFSET)
+        stream.write(content)
+    reader_class = reader_for("vfat")
+    assert reader_class is not None
+    reader = reader_class(place, ParserSandbox())
+    try:
+        with pytest.raises(CommandError, match="its directories lead in a circle"):
+            reader.entries  # noqa: B018
+    finally:
+        reader.close()
+
+
 @pytest.mark.parametrize("kind", ["ext4", "squashfs", "iso9660"])
 def test_no_name_hides_a_file_or_stands_for_another(kind: str, tmp_path: pathlib.Path) -> None:
     """Line breaks, patterns, and what the programs put between names."""
