@@ -17,7 +17,7 @@ MODULE_UTILS = ROOT / "plugins" / "module_utils"
 # in a file of its own.
 LIMITS = {
     "build_host_info": 70,
-    "chroot_configure": 530,
+    "chroot_configure": 535,
     "disk_compose": 665,
     "efi_sign": 120,
     "image_boot_test": 220,
