@@ -21,7 +21,11 @@ import tarfile
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
-from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import CONFIG_FOLDER, TEMPLATE_FOLDER
+from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import (
+    ABSOLUTE_FOLDER,
+    CONFIG_FOLDER,
+    TEMPLATE_FOLDER,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import parse_yaml, read_yaml_bytes
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Origin, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
@@ -183,6 +187,10 @@ def _collect(
     private_keys = set()
     for reference in file_references(template):
         if not reference.is_relative:
+            # Where the build host has no such file, the controller's counts.
+            if reference.is_repository_key and os.path.isfile(reference.name) and os.access(reference.name, os.R_OK):
+                path = os.path.realpath(reference.name)
+                contents.setdefault(f"{ABSOLUTE_FOLDER}{os.path.normpath(reference.name)}", _entry(path, decrypt))
             continue
         try:
             found = find_file(reference.name, directory=base_dir, root=base_dir)

@@ -84,10 +84,13 @@ class Assembly:
 class _Assembler:
     """Collects problems, and goes on with what is left."""
 
-    def __init__(self, template_path: str, config_dir: str, absent_files: t.Mapping[str, str]) -> None:
+    def __init__(
+        self, template_path: str, config_dir: str, absent_files: t.Mapping[str, str], brought: str | None
+    ) -> None:
         self.template_path = os.path.abspath(template_path)
         self.config_dir = os.path.abspath(config_dir)
         self.absent_files = absent_files
+        self.brought = brought
         self.problems: t.List[Problem] = []
         self.tainted: t.Set[str] = set()
         self.files: t.Dict[str, str] = {}
@@ -128,8 +131,12 @@ class _Assembler:
                 self.files[path] = self.absent_files[path]
                 reference.replace(path)
                 continue
+            name = reference.name
+            if self.brought is not None and reference.is_repository_key and not os.path.exists(path):
+                copy = f"{self.brought}{path}"
+                name = copy if os.path.isfile(copy) else name
             try:
-                path = find_file(reference.name, directory=directory, root=root)
+                path = find_file(name, directory=directory, root=root)
                 self.files[path] = sha256_file(path)
             except TemplateError as exc:
                 self.problems.append(Problem(reference.origin, str(exc)))
@@ -158,16 +165,18 @@ def assemble(
     config_dir: str,
     overrides: t.Mapping[str, t.Any] | None = None,
     absent_files: t.Mapping[str, str] | None = None,
+    brought: str | None = None,
 ) -> Assembly:
     """Load a template, merge it, and check everything that can be checked without packages.
 
     :param template_path: Path of the user's template.
     :param config_dir: The configuration directory with the providers.
     :param overrides: Parts of a template that are merged over everything.
+    :param brought: Where keys of repositories lie that this host does not have at their absolute paths.
     :param absent_files: Real paths of files that need not be there, with their SHA-256.
     :raises TemplateError: Something is wrong; the message lists all of it.
     """
-    assembler = _Assembler(template_path, config_dir, absent_files or {})
+    assembler = _Assembler(template_path, config_dir, absent_files or {}, brought)
     user = load_yaml(assembler.template_path, what="The image template")
     upper: LocatedMapping = from_data(overrides or {}, file=OVERRIDES_NAME)
     for written, schema in ((user, USER_TEMPLATE), (upper, OVERRIDES)):
@@ -221,7 +230,7 @@ def assemble(
     if assembler.problems:
         assembler.fail()
     _complete(merged)
-    alone = _Assembler(assembler.template_path, assembler.config_dir, assembler.absent_files)
+    alone = _Assembler(assembler.template_path, assembler.config_dir, assembler.absent_files, brought)
     alone.resolve_files(default)
     # A file that is missing is of no concern when the user's template does without it.
     if not alone.problems:

@@ -81,13 +81,20 @@ class TemplateValidate(Stage):
         """
         if options.check_mode and _is_still_to_come(template, work_dir):
             return cls(BuildDirectory(os.path.join(os.path.dirname(template), "build")), options, document=None)
-        removed = InputStore(work_dir).removed_keys(template)
+        inputs = InputStore(work_dir)
+        removed = inputs.removed_keys(template)
         if removed and not options.check_mode:
             raise TemplateError(
                 f"The private key {min(removed)} was removed when the last build of this template ended.",
                 remedy="Run the module os_image.composer.image_template_copy again, which puts it back.",
             )
-        assembly = assemble(template, config_dir=config_dir, overrides=overrides, absent_files=removed)
+        assembly = assemble(
+            template,
+            config_dir=config_dir,
+            overrides=overrides,
+            absent_files=removed,
+            brought=inputs.absolute_folder(template),
+        )
         document = _document(
             assembly,
             config_dir=os.path.abspath(config_dir),

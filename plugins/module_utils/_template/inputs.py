@@ -29,6 +29,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._ownership impor
 #: The folders of an input: the template with its files, and the configuration.
 TEMPLATE_FOLDER = "template"
 CONFIG_FOLDER = "config"
+#: What the controller has at absolute paths, and the build host need not have.
+ABSOLUTE_FOLDER = "absolute"
 
 # Beside them, when there are any: the names of the private keys among the files, with their SHA-256. It stays when they
 # are removed.
@@ -159,6 +161,14 @@ class InputStore:
         noted = _noted_keys(directory)
         return {os.path.join(directory, name): noted[name] for name in self.missing_keys(digest)}
 
+    def absolute_folder(self, template: str) -> str | None:
+        """Return where the files lie that came with a template and have absolute paths on the controller.
+
+        :param template: Path of the template; it need not be of an input.
+        """
+        digest = os.path.relpath(os.path.realpath(template), os.path.realpath(self.directory)).partition(os.sep)[0]
+        return os.path.join(self.path(digest), ABSOLUTE_FOLDER) if _DIGEST.match(digest) else None
+
     def prune(self, keep: int) -> t.List[str]:
         """Remove old inputs; the last ones used, and all of the last week, stay.
 
@@ -210,4 +220,4 @@ def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, directory: str) -> No
         os.fchmod(target.fileno(), member.mode & 0o755)
 
 
-__all__ = ("CONFIG_FOLDER", "TEMPLATE_FOLDER", "InputStore")
+__all__ = ("ABSOLUTE_FOLDER", "CONFIG_FOLDER", "TEMPLATE_FOLDER", "InputStore")

@@ -89,6 +89,11 @@ class FileReference:
         """Whether the file is a private key."""
         return _field_of(self.path) in SECRET_FILE_FIELDS
 
+    @property
+    def is_repository_key(self) -> bool:
+        """Whether the file is the public key of a repository."""
+        return _field_of(self.path) in _URL_FIELDS
+
     def replace(self, name: str) -> None:
         """Set the field to another path."""
         self.container[t.cast(t.Any, self.key)] = name

@@ -884,7 +884,10 @@ PACKAGE_REPOSITORY = _object(
             examples=["https://mirrors.example.com/mirrorlist?repo=tools-el10&arch=$basearch"],
         ),
         "pkey": _string(
-            "The key that signs it: " + _LOCAL_FORM + "; or its URL, which needs fingerprints.", minLength=1
+            "The key that signs it: "
+            + _LOCAL_FORM
+            + ", else on the controller, also as file:///...; or its URL, which needs fingerprints.",
+            minLength=1,
         ),
         "pkeys": _list("Further such keys.", _string("A key file or its URL.", minLength=1)),
         "fingerprints": _list(

@@ -82,6 +82,44 @@ def test_what_is_collected(template: pathlib.Path) -> None:
     assert "config/osv/debian/keys/bookworm-archive.asc" in found
 
 
+def test_keys_of_repositories_come_from_the_controller(tmp_path: pathlib.Path) -> None:
+    host, controller = tmp_path / "host", tmp_path / "controller"
+    for folder in (host, controller):
+        folder.mkdir()
+    (controller / "a.asc").write_text("controller's")
+    (controller / "b.asc").write_text("of both")
+    repositories = [
+        {"codename": "a", "url": "https://packages.example.org", "pkey": f"file://{controller}/a.asc"},
+        {"codename": "b", "url": "https://packages.example.net", "pkey": f"{controller}/b.asc"},
+        {"codename": "c", "url": "https://packages.example.com", "pkey": f"{controller}/c.asc"},
+    ]
+    content = {
+        "image": {"name": "a", "version": "1"},
+        "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": "raw"},
+        "packageRepositories": repositories,
+        "systemConfig": {"additionalFiles": [{"local": "/etc/hosts", "final": "/x"}]},
+    }
+    bundle = collect_content(content, base_dir=str(tmp_path), config_dir=OWN_CONFIG, decrypt=refuse)
+    found = [name for name in bundle.contents if name.startswith("absolute/")]
+    assert found == [f"absolute{controller}/a.asc", f"absolute{controller}/b.asc"]
+    store = InputStore(str(tmp_path / "work"))
+    with open(tmp_path / "bundle.tar", "wb") as stream:
+        digest = bundle.write(stream)
+    store.add(str(tmp_path / "bundle.tar"), digest)
+    # On the build host one of them is not there, another is another one, and nobody has the third.
+    (controller / "a.asc").unlink()
+    (controller / "b.asc").write_text("the build host's")
+    template = f"{store.path(digest)}/template/a.yml"
+    with pytest.raises(
+        TemplateError, match=r"packageRepositories\[2\]\.pkey: The file .*/c\.asc cannot be read: No such"
+    ):
+        assemble(template, config_dir=OWN_CONFIG, brought=store.absolute_folder(template))
+    (controller / "c.asc").write_text("c")
+    assembly = assemble(template, config_dir=OWN_CONFIG, brought=store.absolute_folder(template))
+    keys = [pathlib.Path(item["pkey"]).read_text() for item in assembly.template["packageRepositories"]]
+    assert keys == ["controller's", "the build host's", "c"]
+
+
 def test_the_archive_depends_on_contents_alone(template: pathlib.Path) -> None:
     one, two = io.BytesIO(), io.BytesIO()
     first = collect_file(str(template), config_dir=OWN_CONFIG, decrypt=refuse).write(one)
