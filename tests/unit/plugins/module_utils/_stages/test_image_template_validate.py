@@ -149,8 +149,12 @@ def test_the_document(run: Run, tmp_path: pathlib.Path) -> None:
         ),
         ("azure-linux/azl3", {"provider": "grub", "signed": True}, ["grub2-efi", "grub2-efi-binary", "shim"]),
         ("debian/debian12", {}, ["systemd-boot-efi"]),
-        ("debian/debian12", {"provider": "grub", "bootType": "hybrid"}, ["grub-efi-amd64-bin", "grub-pc-bin"]),
-        ("debian/debian12", {"bootType": "hybrid"}, ["systemd-boot-efi", "grub-pc-bin"]),
+        (
+            "debian/debian12",
+            {"provider": "grub", "bootType": "hybrid"},
+            ["grub-efi-amd64-bin", "grub2-common", "grub-pc-bin"],
+        ),
+        ("debian/debian12", {"bootType": "hybrid"}, ["systemd-boot-efi", "grub-pc-bin", "grub2-common"]),
         (
             "azure-linux/azl3",
             {"provider": "grub", "bootType": "hybrid"},
