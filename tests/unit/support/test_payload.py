@@ -28,7 +28,7 @@ LIMITS = {
     "image_template_clean": 35,
     "image_template_copy": 40,
     "image_template_validate": 645,
-    "pkg_fetch": 290,
+    "pkg_fetch": 305,
     "pkg_resolve": 635,
 }
 
