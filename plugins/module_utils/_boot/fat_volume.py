@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_directories import refuse_circles
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner, find_tool
 
 
@@ -24,13 +25,18 @@ class FatVolume:
     """
 
     def __init__(self, image: str, offset: int, runner: CommandRunner, *, epoch: int = 0) -> None:
+        self._image, self._offset = image, offset
         self._address = f"{image}@@{offset}"
         self._runner = runner.with_environment(
             {"SOURCE_DATE_EPOCH": str(epoch), "LC_ALL": "C.UTF-8", "MTOOLS_SKIP_CHECK": "1", "MTOOLSRC": os.devnull}
         )
 
     def files(self) -> t.List[str]:
-        """Return the paths of all files, sorted, without a leading slash."""
+        """Return the paths of all files, sorted, without a leading slash.
+
+        :raises CommandError: It is damaged.
+        """
+        refuse_circles(self._image, self._offset)
         done = self._run("mdir", "-/", "-b", "-a", "::/", what="Listing the EFI system partition")
         paths = (line[len("::/") :] for line in done.splitlines() if line.startswith("::/"))
         return sorted(path for path in paths if path and not path.endswith("/"))
@@ -40,7 +46,11 @@ class FatVolume:
         self._run("mcopy", f"::/{path}", destination, what=f"Reading {path} from the EFI system partition")
 
     def read_all(self, directory: str) -> None:
-        """Copy everything out into a directory."""
+        """Copy everything out into a directory.
+
+        :raises CommandError: It is damaged.
+        """
+        refuse_circles(self._image, self._offset)
         self._run("mcopy", "-s", "-n", "-Q", "::/", directory, what="Reading a FAT file system")
 
     def write(self, source: str, path: str) -> None:
