@@ -67,7 +67,7 @@ followed by what yours adds. The role variable `image_build_overrides` is merged
 
 | part | rule |
 |---|---|
-| `disk` | with `partitions`, yours replaces the default's whole; without, field by field |
+| `disk` | with `partitions`, yours replaces the default's whole; without, field by field, `mounts` by their places |
 | `iso` | field by field |
 | `systemConfig.name` | by default `image.name`; the build directory is named after it |
 | `systemConfig.packages` | both lists, each package once |

@@ -28,6 +28,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._bootloader impo
     BOOT_TYPES,
     BOOTLOADERS,
     EFI,
+    LEGACY,
     bootloaders_that,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import version_key
@@ -192,7 +193,7 @@ class Bootloader(abc.ABC):
         traits, boot_type = BOOTLOADERS[self.name], BOOT_TYPES[self.boot_type]
         if context.arch not in boot_type.architectures:
             raise BootError(
-                f"A machine of the architecture {context.arch} has no {boot_type.firmware}.",
+                f"A machine of the architecture {context.arch} has no {BOOT_TYPES[LEGACY].firmware}.",
                 remedy=f"Set bootloader.bootType to {EFI}, and add an EFI system partition.",
             )
         if context.use_uki and not traits.starts_uki:

@@ -100,6 +100,20 @@ def test_disk(upper: dict[str, t.Any], expected: dict[str, t.Any]) -> None:
     assert merged({"disk": DISK}, {"disk": upper})["disk"] == expected
 
 
+def test_mounts_are_merged_by_their_places() -> None:
+    swap = {"fsType": "swap", "source": "/swapfile", "mountPoint": "none", "size": "1GiB"}
+    tmp = {"fsType": "tmpfs", "mountPoint": "/tmp"}
+    lower = {**DISK, "mounts": [tmp, swap, {"fsType": "swap", "source": "LABEL=s"}]}
+    larger, smaller = {**tmp, "mountOptions": "size=1g"}, {**swap, "size": "1MiB"}
+    data = {"fsType": "ext4", "source": "LABEL=data", "mountPoint": "/srv"}
+    upper = {"mounts": [data, smaller, larger]}
+    assert merged({"disk": lower}, {"disk": upper})["disk"] == {
+        **DISK,
+        "mounts": [larger, smaller, {"fsType": "swap", "source": "LABEL=s"}, data],
+    }
+    assert merged({"disk": DISK}, {"disk": upper})["disk"] == {**DISK, **upper}
+
+
 def test_repositories_are_merged_by_name() -> None:
     result = merged(
         {"packageRepositories": [{"codename": "a", "url": "1"}, {"codename": "b", "url": "2"}]},

@@ -13,7 +13,10 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.schema
 from ansible_collections.os_image.composer.tests.unit.plugins.module_utils.conftest import Build
 
 LOWER: dict[str, t.Any] = {
-    "disk": {"partitions": [{"id": "boot"}, {"id": "data"}]},
+    "disk": {
+        "partitions": [{"id": "boot"}, {"id": "data"}],
+        "mounts": [{"fsType": "tmpfs", "mountPoint": "/srv"}, {"fsType": "swap", "source": "/swapfile"}],
+    },
     "systemConfig": {
         "packages": ["vim", "python3-yaml", "python3-gnupg", "curl"],
         "kernel": {"packages": ["linux-image-amd64"]},
@@ -41,6 +44,8 @@ def test_every_kind_of_the_schema_can_be_removed() -> None:
         ("additionalFiles", "/etc/motd", []),
         ("configurations", "ssh-keygen -A", [{"cmd": "true"}]),
         ("partitions", "data", [{"id": "boot"}]),
+        ("mounts", "/srv", [{"fsType": "swap", "source": "/swapfile"}]),
+        ("mounts", "/swapfile", [{"fsType": "tmpfs", "mountPoint": "/srv"}]),
         ("repositories", "tools", [{"codename": "testing"}]),
         ("repositories", "testing", [{"codename": "stable", "name": "tools"}]),
     ],
