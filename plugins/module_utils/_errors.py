@@ -17,6 +17,18 @@ import errno
 import os
 import typing as t
 
+# What a terminal takes for an order (ECMA-48): the C0 and C1 controls and DEL, without tabulators and line breaks.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
+
+
+def printable(text: str) -> str:
+    """Return a text with its control characters written out: who reads it in a terminal reads what programs say.
+
+    >>> printable("\\x1b[2Jgone\\r\\n")
+    '\\\\x1b[2Jgone\\n'
+    """
+    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS)
+
 
 class ComposerError(Exception):
     """Root of all errors of this collection.
@@ -29,7 +41,7 @@ class ComposerError(Exception):
     def __init__(self, message: str, *, remedy: str | None = None, details: dict[str, t.Any] | None = None) -> None:
         self.remedy = remedy
         self.details = details or {}
-        super().__init__(f"{message} {remedy}" if remedy else message)
+        super().__init__(printable(f"{message} {remedy}" if remedy else message))
 
 
 class CommandError(ComposerError):
@@ -130,4 +142,5 @@ __all__ = (
     "SigningError",
     "TemplateError",
     "ToolMissingError",
+    "printable",
 )

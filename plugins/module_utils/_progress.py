@@ -20,6 +20,7 @@ import os
 import time
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._errors import printable
 from ansible_collections.os_image.composer.plugins.module_utils._ownership import open_own_file
 
 LEVELS: t.Mapping[str, int] = {"debug": 10, "info": 20, "warn": 30, "error": 40}
@@ -72,7 +73,8 @@ class Progress:
         if LEVELS[level] < self._threshold:
             return
         prefix = "" if level == "info" else f"{level.upper()}: "
-        line = f"{_now()} {self._stage} [{topic}] {prefix}{message}\n"
+        # Names that somebody has chosen must not begin another line.
+        line = f"{_now()} {self._stage} [{topic}] {prefix}{' '.join(message.splitlines())}\n"
         for path in self._milestone_logs:
             _append(path, line)
         self.write(line)
@@ -94,7 +96,7 @@ class Progress:
             self.write(f"{_now()} {self._stage} DEBUG: {message}\n")
 
     def write(self, text: str) -> None:
-        """Append C(text) to the stage's log as it is."""
+        """Append C(text) to the stage's log, its control characters written out."""
         if self._stage_log:
             _append(self._stage_log, text)
 
@@ -103,7 +105,7 @@ def _append(path: str, text: str) -> None:
     # O_APPEND: stages, and modules of one fleet on one host, may write to the same extra log.
     descriptor = open_own_file(path, os.O_WRONLY | os.O_APPEND, 0o640, what="log")
     try:
-        os.write(descriptor, text.encode("utf-8"))
+        os.write(descriptor, printable(text).encode("utf-8", errors="backslashreplace"))
     finally:
         os.close(descriptor)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.os_image.composer.plugins.module_utils._errors import printable
 from ansible_collections.os_image.composer.plugins.module_utils._module import failing, with_shown_paths
 from ansible_collections.os_image.composer.plugins.module_utils._stage import Stage, StageOptions, run_stage
 
@@ -33,7 +34,7 @@ def run_stage_module(
         result = run_stage(factory(module.params, options))
     for warning in result.pop("warnings", []):
         # The controller puts them into the result's `warnings`, and displays them.
-        module.warn(with_shown_paths(warning, shown_paths or {}))
+        module.warn(printable(with_shown_paths(warning, shown_paths or {})))
     module.exit_json(**result)
 
 

@@ -8,7 +8,7 @@ import errno
 import os
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._errors import HostError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, HostError, printable
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,19 @@ def test_host_error(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user)
     assert str(HostError.of(OSError(code, os.strerror(code), filename))) == message
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("\x1b]0;title\x07\x1b[2Jgone", "\\x1b]0;title\\x07\\x1b[2Jgone"),
+        ("10 %\r20 %\r\nend\n", "10 %\n20 %\nend\n"),
+        ("\x9b31mred\x7f\b", "\\x9b31mred\\x7f\\x08"),
+        ("Größe\t漢字\n", "Größe\t漢字\n"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_written_out(said: str, shown: str) -> None:
+    """A program of a package says what it likes, and its last lines are part of the message."""
+    assert printable(said) == shown
+    assert printable(shown) == shown
+    assert str(CommandError(said, remedy="Look.")) == f"{shown} Look."

@@ -31,6 +31,17 @@ def test_milestone_goes_to_all_logs(tmp_path: pathlib.Path) -> None:
     assert logs[1].read_text().endswith("$ true\n")
 
 
+def test_a_log_gives_no_orders_to_a_terminal(tmp_path: pathlib.Path) -> None:
+    """Neither what programs say nor names that somebody has chosen, which are no other lines either."""
+    build, stage = tmp_path / "build.log", tmp_path / "stage.log"
+    progress = Progress("x", build_log=str(build), stage_log=str(stage))
+    progress.write("\x1b[1A\x1b[2K$ true\r\n\udcff\n")
+    progress.milestone("Disk", "The file \x1b[8m and\n2026-01-01T00:00:00Z y [Disk] lies")
+    assert stage.read_text().startswith("\\x1b[1A\\x1b[2K$ true\n\\udcff\n")
+    assert len(build.read_text().splitlines()) == 1
+    assert "\x1b" not in build.read_text() + stage.read_text()
+
+
 def test_level(tmp_path: pathlib.Path) -> None:
     log = tmp_path / "build.log"
     progress = Progress("x", build_log=str(log), level="warn")
