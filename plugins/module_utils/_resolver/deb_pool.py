@@ -247,7 +247,8 @@ class DebPool(PackagePool):
             version=version,
             arch=arch,
             repository=repository,
-            url=f"{repository.base_url}/{quote_path(place, keep='%')}",
+            # Of a repository without suites it often begins with ./, which not every server takes.
+            url=f"{repository.base_url}/{quote_path(re.sub(r'^(?:[.]/+)+', '', place), keep='%')}",
             filename=_filename(name, version, arch),
             size=size,
             sha256=sha256,

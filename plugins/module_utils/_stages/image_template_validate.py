@@ -20,8 +20,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._build_directory
     Facts,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import Assembly, assemble
-from ansible_collections.os_image.composer.plugins.module_utils._errors import DocumentError, TemplateError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import (
+    DocumentError,
+    TemplateError,
+    ToolMissingError,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes, sha256_file, write_json
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.boot import require_boot_tools
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (
     Decision,
     Outcome,
@@ -142,11 +147,12 @@ class TemplateValidate(Stage):
         """Write the document."""
         path = self.build.join(DOCUMENT)
         write_json(path, self.document.as_data(schema_version=SCHEMA_VERSION), mode=0o600)
-        for warning in self.document.warnings:
+        warnings = [*self.document.warnings, *_missing_tools(self.document)]
+        for warning in warnings:
             self.progress.milestone("Template", warning, level="warn")
         self.progress.milestone("Template", f"Template validated: {self.build}")
         return Outcome(
-            result=self.planned_result(),
+            result={**self.planned_result(), "warnings": warnings},
             outputs={path: None},
             facts=self.plan(),
         )
@@ -189,6 +195,15 @@ class TemplateValidate(Stage):
         changes = list(_changes(before, after, ()))
         shown = ", ".join(changes[:3]) + (f" and {len(changes) - 3} more" if len(changes) > 3 else "")
         return f"template changed: {shown}"
+
+
+def _missing_tools(document: TemplateDocument) -> t.List[str]:
+    """Return what the build host lacks of what makes the image boot; a template is valid without it all the same."""
+    try:
+        require_boot_tools(document)
+    except ToolMissingError as exc:
+        return [f"The image cannot be built on this host: {exc}"]
+    return []
 
 
 def _is_still_to_come(template: str, work_dir: str) -> bool:

@@ -22,7 +22,7 @@ LIMITS = {
     "efi_sign": 130,
     "image_boot_test": 230,
     "image_compare": 285,
-    "image_finalize": 870,
+    "image_finalize": 880,
     "image_info": 262,
     "image_sign": 735,
     "image_template_clean": 35,

@@ -238,6 +238,13 @@ def test_packages_that_a_repository_may_not_bring_are_told(tmp_path: pathlib.Pat
         DebFinder(pool).select([Request("tool", "system")])
 
 
+@pytest.mark.parametrize("place", ["./sub/tool.deb", ".//./sub/tool.deb", "sub/tool.deb"])
+def test_a_package_below_a_repository_without_suites(place: str, tmp_path: pathlib.Path) -> None:
+    pool = pool_of(repository(tmp_path, f"tool\nFilename: {place}", base_url="https://vendor.example.org"))
+    (tool,) = pool.versions("tool")
+    assert pool.package(tool).url == "https://vendor.example.org/sub/tool.deb"
+
+
 def test_all_that_is_missing_is_told_at_once(pool: DebPool) -> None:
     with pytest.raises(ResolveError) as caught:
         DebFinder(pool).select([Request(name, "system") for name in ("opensl", "nothing", "nothing")])

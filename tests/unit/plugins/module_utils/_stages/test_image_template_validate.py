@@ -13,6 +13,7 @@ import typing as t
 
 import pytest
 import yaml
+from ansible_collections.os_image.composer.plugins.module_utils import _command
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import render_sources
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
@@ -178,6 +179,19 @@ def test_an_image_gets_the_packages_of_its_bootloader(
     target_section = {"os": system, "dist": dist, "arch": "x86_64", "imageType": "raw"}
     document = document_of(run(target=target_section, systemConfig={"bootloader": bootloader}, **sections))
     assert document.provider_data["bootloader_packages"] == packages
+
+
+def test_what_the_build_host_lacks_is_told_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_command, "_SEARCH_PATH", "/nowhere")
+    users = [{"name": "a", "password": "x"}]
+    assert not run(systemConfig={"users": users})["warnings"]
+    config = {"bootloader": {"provider": "grub"}, "users": users}
+    (warning,) = run(systemConfig=config)["warnings"]
+    assert warning.startswith(
+        "The image cannot be built on this host: The program 'grub-mkimage' was not found on the build host. Install"
+    )
+    # It is no part of the document, which is the same on every host.
+    assert run(systemConfig=config)["changed"] is False
 
 
 def test_a_repository_of_the_provider_can_be_replaced(run: Run, tmp_path: pathlib.Path) -> None:
