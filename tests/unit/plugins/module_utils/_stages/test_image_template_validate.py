@@ -183,7 +183,7 @@ def test_an_image_gets_the_packages_of_its_bootloader(
 
 def test_what_the_build_host_lacks_is_told_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_command, "_SEARCH_PATH", "/nowhere")
-    users = [{"name": "a", "password": "x"}]
+    users = [{"name": "a", "password": "$6$salt$" + "x" * 86}]
     assert not run(systemConfig={"users": users})["warnings"]
     config = {"bootloader": {"provider": "grub"}, "users": users}
     (warning,) = run(systemConfig=config)["warnings"]
