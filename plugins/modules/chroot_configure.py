@@ -23,13 +23,30 @@ description:
   - C(scripts.preInstall) runs in the chroot environment before the packages of the image are installed, and
     C(scripts.postInstall) after everything else. The initramfs is made once, after that.
   - An image does not keep what belongs to one machine. Its machine ID is empty, and its SSH host keys are generated at
-    the first boot. Package sources are left in the image for repositories that are named by URL, not for mirrors of
-    the build host.
+    the first boot. So are the keys and identities that packages make when they are installed, such as those of
+    C(ssl-cert), C(nvme-cli), C(open-iscsi) and C(dropbear), see RV(machine_secrets). Private keys in the tree that are
+    no file of the template are told in RV(shared_secrets).
+  - Package sources are left in the image for repositories that are named by URL, not for mirrors of the build host.
 extends_documentation_fragment:
   - os_image.composer._attributes.stage
   - os_image.composer._attributes.actiongroup_composer
   - os_image.composer._stage_options
   - os_image.composer._stage_options.build_dir
+options:
+  install_twice:
+    description:
+      - Make each layer of the tree a second time, and tell each file that is another one then in RV(shared_secrets). It
+        may hold a secret that no table knows. This takes as long again as making the tree. What was compared once is
+        not compared again.
+    type: bool
+    default: false
+    version_added: 0.2.0
+  strict:
+    description:
+      - What would be in RV(shared_secrets) is an error. This includes O(install_twice).
+    type: bool
+    default: false
+    version_added: 0.2.0
 notes:
   - The module must run as root.
 seealso:
@@ -82,6 +99,21 @@ layers:
       returned: success
       type: str
       sample: /var/lib/os-image-composer/debian-debian12-x86_64/chrootenv/7c2f09a2b3ad0a1d/root
+machine_secrets:
+  description: The files that were taken out of the tree because each machine makes its own, and who makes them.
+  returned: success
+  type: dict
+  sample:
+    /etc/nvme/hostnqn: machine-secret-nvme.service
+shared_secrets:
+  description:
+    - What all machines that are made from the image would share and should not, or could not make, as sentences. The
+      manifest has them among its warnings.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - All machines that are made from the image share /etc/mandos/seckey.txt, an OpenPGP private key.
 rebuild_reason:
   description: Why the stage did its work, in words. Empty when there was nothing to do.
   returned: success
@@ -108,8 +140,25 @@ from ansible_collections.os_image.composer.plugins.module_utils._stages.chroot_c
 
 def main() -> None:
     """Run the stage as a module."""
-    module = AnsibleModule(argument_spec=stage_argument_spec(BUILD_DIR), supports_check_mode=True)
-    run_stage_module(module, lambda params, options: ChrootConfigure(BuildDirectory(params["build_dir"]), options))
+    module = AnsibleModule(
+        argument_spec=stage_argument_spec(
+            BUILD_DIR,
+            {
+                "install_twice": {"type": "bool", "default": False},
+                "strict": {"type": "bool", "default": False},
+            },
+        ),
+        supports_check_mode=True,
+    )
+    run_stage_module(
+        module,
+        lambda params, options: ChrootConfigure(
+            BuildDirectory(params["build_dir"]),
+            options,
+            strict=params["strict"],
+            install_twice=params["install_twice"],
+        ),
+    )
 
 
 if __name__ == "__main__":

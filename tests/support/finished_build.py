@@ -80,6 +80,8 @@ class FinishedBuild:
         self.image_type = "raw"
         #: What disk_compose has returned beside.
         self.composed: dict[str, t.Any] = {}
+        #: What chroot_configure has returned beside.
+        self.configured: dict[str, t.Any] = {}
         #: What image_sign has returned beside.
         self.signed: dict[str, t.Any] = {}
         self.metadata: dict[str, t.Any] = {}
@@ -179,7 +181,7 @@ class FinishedBuild:
             self._complete(stage, {}, {path: None}, document=document)
         pathlib.Path(build.join("chrootpkgs.dot")).write_text("digraph {}\n")
         layers = [{"name": "packages", "digest": "ef" * 32, "path": str(self.layer)}]
-        self._complete("chroot_configure", {"layers": layers}, {}, layers=["ef" * 32])
+        self._complete("chroot_configure", {"layers": layers, **self.configured}, {}, layers=["ef" * 32])
         self.compose()
 
     def stage_that_writes(self, content: bytes) -> t.Callable[[BuildDirectory, StageOptions], Stage]:

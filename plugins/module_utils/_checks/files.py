@@ -21,6 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._checks.paths im
     is_normal,
     resolved,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._machine_secret import machine_secret
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, Subject, doubles
 
@@ -36,11 +37,6 @@ _EMPTIED = (
     "/var/cache/tdnf",
     "/var/cache/yum",
     "/var/lib/apt/lists",
-)
-
-# What is different on each machine, and is made at its first boot.
-_IDENTITIES = re.compile(
-    r"/(etc/machine-id|var/lib/dbus/machine-id|etc/ssh/ssh_host_[a-z0-9]+_key(\.pub)?|var/lib/systemd/random-seed)\Z"
 )
 
 # Files that the build writes itself, and the part of systemConfig that says what is in them.
@@ -140,7 +136,8 @@ def final_paths_are_sound(template: LocatedMapping) -> t.Iterator[Finding]:
 def files_are_for_all_machines(template: LocatedMapping) -> t.Iterator[Finding]:
     """No file gives all machines one identity."""
     for path, item in _files(template):
-        if _IDENTITIES.match(item["final"]):
+        secret = machine_secret(item["final"])
+        if secret is not None and secret.is_identity:
             yield (
                 (*path, "final"),
                 f"All machines that are made from the image would share {item['final']}, by which each should be "

@@ -54,6 +54,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.live_sys
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.package_sources import fetched_keys
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_scripts
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.shared_secrets import BROUGHT, KEPT, MADE
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
@@ -67,10 +68,16 @@ from ansible_collections.os_image.composer.plugins.module_utils._tree_files impo
 
 
 class TreeBuilder:
-    """Makes the layers of one image, or finds them."""
+    """Makes the layers of one image, or finds them.
 
-    def __init__(self, document: TemplateDocument, lock: Facts, stage: Stage) -> None:
+    :ivar differing: Names of layers -> the files that are others in a second one.
+    :param install_twice: Make each layer a second time, and compare.
+    """
+
+    def __init__(self, document: TemplateDocument, lock: Facts, stage: Stage, *, install_twice: bool = False) -> None:
         self.chrootenv_reused = False
+        self.differing: t.Dict[str, t.List[str]] = {}
+        self._install_twice = install_twice
         self._document = document
         self._system = document.system
         # As it is written: for the digests of layers.
@@ -102,15 +109,26 @@ class TreeBuilder:
         return layers
 
     def _get_or_build(
-        self, name: str, digest: str, build: t.Callable[[Draft], None], *, newest: int, reusing: str
+        self,
+        name: str,
+        digest: str,
+        build: t.Callable[[Draft], None],
+        *,
+        newest: int,
+        reusing: str,
+        from_nothing: t.Callable[[Draft], None] | None = None,
     ) -> tuple[Layer, bool]:
         """Return a layer, and whether it was there.
 
         :param reusing: The milestone when it was.
+        :param from_nothing: Builds it without any copy of it, where that is something else.
         """
         layer, found = self.store.get_or_build(name, digest, build, newest=newest)
         if found:
             self._progress.milestone("Chroot", reusing)
+        if self._install_twice:
+            self._progress.milestone("Chroot", f"Comparing the {name} layer with a second one")
+            self.differing[name] = self.store.compare(layer, from_nothing or build)
         return layer, found
 
     def _sandbox(self, root: str, epoch: int, hostname: str = LOCALHOST) -> Sandbox:
@@ -168,15 +186,20 @@ class TreeBuilder:
         )
         restored = False
 
+        def install(draft: Draft) -> None:
+            self._progress.milestone("Chroot", f"Creating the chroot environment ({len(packages)} packages)")
+            self._install_chroot_environment(draft, packages, epoch)
+
         def build(draft: Draft) -> None:
             nonlocal restored
             restored = self._restore_chroot_environment(draft, digest)
             if not restored:
-                self._progress.milestone("Chroot", f"Creating the chroot environment ({len(packages)} packages)")
-                self._install_chroot_environment(draft, packages, epoch)
+                install(draft)
 
         reusing = f"Reusing the chroot environment ({len(packages)} packages)"
-        layer, found = self._get_or_build("chrootenv", digest, build, newest=epoch, reusing=reusing)
+        layer, found = self._get_or_build(
+            "chrootenv", digest, build, newest=epoch, reusing=reusing, from_nothing=install
+        )
         self.chrootenv_reused = found or restored
         if not self.chrootenv_reused:
             self._tarball.write(layer.root, digest)
@@ -307,7 +330,7 @@ class TreeBuilder:
             self._progress.milestone("Chroot", "Configuring the system")
             tree = RootTree([chrootenv.root, packages.root])
             with tree.mounted(upper=draft.root, work=draft.work) as root:
-                configure(
+                secrets = configure(
                     root,
                     self._sandbox(root, self._epoch, self._system.hostname or LOCALHOST),
                     self._system,
@@ -316,6 +339,7 @@ class TreeBuilder:
                     progress=self._progress,
                     modules=modules,
                 )
+                draft.notes.update({MADE: secrets.made, KEPT: secrets.kept, BROUGHT: sorted(secrets.brought)})
 
         reusing = "Reusing the configured system"
         return self._get_or_build("configuration", digest, build, newest=self._epoch, reusing=reusing)[0]
@@ -371,7 +395,7 @@ class TreeBuilder:
             with tree.mounted(upper=draft.root, work=draft.work) as root:
                 files = TreeFiles(root)
                 make_initramfs(files, self._sandbox(root, epoch), settings)
-                clean_up(files, self._family.leftovers)
+                clean_up(files, self._family.leftovers, brought=configuration.notes.get(BROUGHT, ()))
 
         reusing = "Reusing the initramfs"
         return self._get_or_build("initramfs", digest, build, newest=epoch, reusing=reusing)[0]

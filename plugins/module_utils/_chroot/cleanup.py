@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Leftovers
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
 
@@ -55,10 +57,11 @@ WantedBy=ssh.service ssh.socket sshd.service
 """
 
 
-def clean_up(files: TreeFiles, leftovers: Leftovers) -> None:
+def clean_up(files: TreeFiles, leftovers: Leftovers, *, brought: t.Collection[str] = ()) -> None:
     """Remove what would make two images differ, or two machines alike.
 
     :param leftovers: What the family's package manager leaves.
+    :param brought: Paths of files that the template brings. They stay.
     """
     for directory in _TEMPORARY_DIRECTORIES:
         files.empty(directory)
@@ -66,7 +69,8 @@ def clean_up(files: TreeFiles, leftovers: Leftovers) -> None:
         files.empty(directory, keep_directories=True)
     for directory, pattern in (*_LEFTOVERS, *leftovers.files):
         for path in files.glob(directory, pattern):
-            files.remove(path)
+            if path not in brought:
+                files.remove(path)
     for name in _LOGS:
         path = f"/var/log/{name}"
         if files.is_file(path) and not files.is_link(path):

@@ -26,6 +26,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.hardenin
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.host_name import host_files
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.installer import Installer, Repositories
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.localization import set_locale, set_timezone
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.machine_secrets import MachineSecrets
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.network import configure_network
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.scripts import run_configurations, run_scripts
@@ -58,8 +59,8 @@ def configure(
     family: type[Installer],
     progress: Progress,
     modules: t.Sequence[t.Mapping[str, t.Any]] = (),
-) -> None:
-    """Apply C(systemConfig) to a tree in which all packages are installed.
+) -> MachineSecrets:
+    """Apply C(systemConfig) to a tree in which all packages are installed; returns what has become of its secrets.
 
     :param root: Absolute path of the tree.
     :param repositories: The provider's and the template's, as in C(template.json), with keys that are paths.
@@ -68,6 +69,8 @@ def configure(
     :raises CommandError: A command of the template or of the tree failed.
     """
     files = TreeFiles(root)
+    brought = {files.resolve(entry.final, follow_last=False) for entry in system.additional_files}
+    secrets = MachineSecrets(files, brought)
     with family.forbidden_services(root):
         if system.hostname:
             for path, content in host_files(system.hostname).items():
@@ -81,6 +84,7 @@ def configure(
         family.configure_sources(files, repositories)
         family.enable_modules(files, modules)
         harden(files, system.security.hardening)
+        secrets.make_units()
         install_additional_files(files, system.additional_files)
         generate_host_keys_at_boot(files)
         services = system.services
@@ -92,7 +96,9 @@ def configure(
         set_up_access_control(files, system.security)
         run_configurations(files, sandbox, system.configurations, progress=progress)
         run_scripts(sandbox, system.scripts.post_install, moment="postInstall", progress=progress)
-    clean_up(files, family.leftovers)
+    secrets.remove()
+    clean_up(files, family.leftovers, brought=brought)
+    return secrets
 
 
 __all__ = ("CONFIGURATION_KEYS", "configure")

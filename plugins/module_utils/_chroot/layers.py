@@ -9,6 +9,7 @@
 
     {store}/{digest}/root        the tree, as a layer of an overlay
     {store}/{digest}/layer.json  what it is; its modification time is when the layer was last used
+    {store}/{digest}/comparison.json  which of its files are others when it is made a second time, once somebody asked
     {store}/{digest}/lock        see P(tree.LAYER_LOCK)
     {store}/.tmp-*               layers that are being built, or that a killed build has left
 
@@ -26,7 +27,9 @@ import stat
 import tempfile
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.private_keys import private_key_in
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import LAYER_LOCK
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree_difference import differing_files
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._filelock import file_lock
 from ansible_collections.os_image.composer.plugins.module_utils._io import write_json
@@ -44,6 +47,7 @@ LONGEST_PATH = 1024
 
 _SCHEMA_VERSION = 1
 _DOCUMENT = "layer.json"
+_COMPARISON = "comparison.json"
 _TEMPORARY = ".tmp-"
 _BUILDING = ".building-"
 _STORE_LOCK = ".lock"
@@ -60,12 +64,16 @@ class Layer:
     :ivar name: What it is: V(chrootenv), V(packages), V(configuration), V(initramfs).
     :ivar root: Absolute path of its tree.
     :ivar size: The bytes that it takes.
+    :ivar private_keys: The files in it that hold private keys, by their paths: of what kind, in words.
+    :ivar notes: See :class:`Draft`.
     """
 
     name: str
     digest: str
     root: str
     size: int
+    private_keys: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    notes: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
 
     @property
     def document(self) -> str:
@@ -79,10 +87,12 @@ class Draft:
 
     :ivar root: The directory that becomes the layer's tree.
     :ivar work: An empty directory for overlayfs.
+    :ivar notes: What is known of the layer from having made it, JSON types by name.
     """
 
     root: str
     work: str
+    notes: t.Dict[str, t.Any] = dataclasses.field(default_factory=dict)
 
 
 class LayerStore:
@@ -140,7 +150,7 @@ class LayerStore:
             for path, sha256 in data["witnesses"].items():
                 if files.sha256(path) != sha256:
                     return None
-            return Layer(data["name"], digest, root, data["size"])
+            return Layer(data["name"], digest, root, data["size"], data["private_keys"], data["notes"])
         except (ChrootError, OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -169,13 +179,15 @@ class LayerStore:
             os.mkdir(draft.work, 0o700)
             yield draft
             remove_tree(draft.work)
-            size = _settle(draft.root, newest)
+            size, private_keys = _settle(draft.root, newest)
             files = TreeFiles(draft.root)
             document = {
                 "schema_version": _SCHEMA_VERSION,
                 "name": name,
                 "digest": digest,
                 "size": size,
+                "private_keys": private_keys,
+                "notes": draft.notes,
                 "entries": _entries(draft.root),
                 "witnesses": {path: files.sha256(path) for path in _WITNESSES if files.is_file(path)},
             }
@@ -187,6 +199,30 @@ class LayerStore:
             # Gone under this name when it was published.
             remove_tree(home, ignore_errors=True)
             os.close(lock)
+
+    def compare(self, layer: Layer, build: t.Callable[[Draft], None]) -> list[str]:
+        """Return the paths of a layer that are others when it is made a second time, sorted.
+
+        :param build: Fills the tree of the layer, from nothing.
+        """
+        known = os.path.join(os.path.dirname(layer.root), _COMPARISON)
+        with self._building(layer.digest):
+            with contextlib.suppress(OSError, ValueError), open(known, encoding="utf-8") as stream:
+                return [str(path) for path in json.load(stream)]
+            home, lock = self._temporary()
+            try:
+                again = Draft(os.path.join(home, "root"), os.path.join(home, "work"))
+                os.mkdir(again.root, 0o755)
+                os.mkdir(again.work, 0o700)
+                build(again)
+                found = [_written(path) for path in differing_files(layer.root, again.root)]
+                write_json(known, found)
+            except OSError as exc:
+                raise ChrootError(f"The layer {layer.name} cannot be made a second time: {exc}.") from exc
+            finally:
+                remove_tree(home, ignore_errors=True)
+                os.close(lock)
+        return found
 
     def _temporary(self) -> tuple[str, int]:
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
@@ -252,7 +288,7 @@ class LayerStore:
 
 
 def _entries(root: str) -> list[str]:
-    return sorted(os.listdir(root))
+    return sorted(_written(name) for name in os.listdir(root))
 
 
 def _is_locked(home: str) -> bool:
@@ -269,32 +305,48 @@ def _is_locked(home: str) -> bool:
     return False
 
 
-def _settle(root: str, newest: int) -> int:
-    """Cut all modification times to C(newest), and return the bytes that the tree takes.
+def _written(path: str) -> str:
+    r"""Return a path as documents have it: bytes that are no UTF-8 are written as C(\\xe9)."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
+def _settle(root: str, newest: int) -> tuple[int, dict[str, str]]:
+    """Cut all modification times to C(newest); returns the bytes that the tree takes, and its private keys.
 
     :raises ChrootError: A path is longer than any program expects.
     """
     size = 0
     limit = newest * 1_000_000_000
+    private_keys = {}
     pending = [root]
     while pending:
         directory = pending.pop()
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if len(os.fsencode(entry.path)) - len(os.fsencode(root)) > LONGEST_PATH:
-                    raise ChrootError(
-                        f"A path in the root tree has more than {LONGEST_PATH} bytes; it begins with "
-                        f"{entry.path[len(root) :][:60]!r}.",
-                        remedy="Look for the package or script that has made it.",
-                    )
-                status = entry.stat(follow_symlinks=False)
-                size += status.st_blocks * 512
-                if stat.S_ISDIR(status.st_mode):
-                    pending.append(entry.path)
-                if status.st_mtime_ns > limit:
-                    os.utime(entry.path, ns=(limit, limit), follow_symlinks=False)
+        place = directory[len(root) :]
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    path = f"{place}/{entry.name}"
+                    if len(os.fsencode(path)) > LONGEST_PATH:
+                        raise ChrootError(
+                            f"A path in the root tree has more than {LONGEST_PATH} bytes; it begins with "
+                            f"{path[:60]!r}.",
+                            remedy="Look for the package or script that has made it.",
+                        )
+                    status = entry.stat(follow_symlinks=False)
+                    size += status.st_blocks * 512
+                    if stat.S_ISDIR(status.st_mode):
+                        pending.append(entry.path)
+                    elif stat.S_ISREG(status.st_mode):
+                        kind = private_key_in(descriptor, entry.name, path, status.st_size)
+                        if kind:
+                            private_keys[_written(path)] = kind
+                    if status.st_mtime_ns > limit:
+                        os.utime(entry.path, ns=(limit, limit), follow_symlinks=False)
+        finally:
+            os.close(descriptor)
     os.utime(root, ns=(limit, limit))
-    return size
+    return size, dict(sorted(private_keys.items()))
 
 
 __all__ = ("LAYER_VERSION", "LONGEST_PATH", "SIZE_LIMIT", "Draft", "Layer", "LayerStore")

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
+from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory, Facts
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.configuration import CONFIGURATION_KEYS
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.families import installer_of
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.initramfs import (
@@ -35,16 +35,33 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._emulation import require_emulation
 from ansible_collections.os_image.composer.plugins.module_utils._io import digest_of
 from ansible_collections.os_image.composer.plugins.module_utils._namespace import enter_mount_namespace
-from ansible_collections.os_image.composer.plugins.module_utils._stage import Decision, Outcome, Stage, describe_change
+from ansible_collections.os_image.composer.plugins.module_utils._stage import (
+    Decision,
+    Outcome,
+    Stage,
+    StageOptions,
+    describe_change,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import TemplateDocument
-from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import Protection
+from ansible_collections.os_image.composer.plugins.module_utils._template.immutability import READ_ONLY, Protection
 
 
 class ChrootConfigure(Stage):
-    """Makes the root tree."""
+    """Makes the root tree.
+
+    :param strict: What the machines that are made from the image would share is an error.
+    :param install_twice: Make all layers a second time, and compare.
+    """
 
     name = "chroot_configure"
     topic = "Chroot"
+
+    def __init__(
+        self, build: BuildDirectory, options: StageOptions, *, strict: bool = False, install_twice: bool = False
+    ) -> None:
+        super().__init__(build, options)
+        self._strict = strict
+        self._install_twice = install_twice or strict
 
     def inputs(self) -> Facts:
         document, lock = self._documents()
@@ -74,6 +91,7 @@ class ChrootConfigure(Stage):
             "source date epoch": lock["source_date_epoch"],
             **({"modules": lock["modules"]} if lock.get("modules") else {}),
             "layer version": LAYER_VERSION,
+            **({"checks": {"strict": self._strict, "install_twice": True}} if self._install_twice else {}),
         }
 
     def describe_change(self, name: str, before: t.Any, after: t.Any) -> str:
@@ -90,12 +108,27 @@ class ChrootConfigure(Stage):
     def execute(self, decision: Decision) -> Outcome:
         # A run that has nothing to do starts sooner without it.
         from ansible_collections.os_image.composer.plugins.module_utils._chroot.builder import TreeBuilder
+        from ansible_collections.os_image.composer.plugins.module_utils._chroot.shared_secrets import (
+            MADE,
+            shared_secrets,
+            strict_error,
+        )
 
         document, lock = self._documents()
         require_emulation(document.provider.arch, directory=self.build.path)
         enter_mount_namespace()
-        work = TreeBuilder(document, lock, self)
+        work = TreeBuilder(document, lock, self, install_twice=self._install_twice)
         layers = work.build()
+        shared = shared_secrets(
+            layers,
+            differing=work.differing,
+            has_writable_etc=not _is_read_only(Protection.of(document.system.immutability, document.disk)),
+        )
+        if shared and self._strict:
+            raise strict_error(shared)
+        for problem in shared:
+            self.progress.milestone("Chroot", problem, level="warn")
+        made = {path: who for layer in layers for path, who in layer.notes.get(MADE, {}).items()}
         store = work.store
         for digest in store.prune({layer.digest for layer in layers}):
             self.progress.write(f"Removed the layer {digest}, which was not used for the longest time.\n")
@@ -103,6 +136,8 @@ class ChrootConfigure(Stage):
             result={
                 "installed": len(lock["packages"]),
                 "chrootenv_reused": work.chrootenv_reused,
+                "machine_secrets": dict(sorted(made.items())),
+                "shared_secrets": shared,
                 "layers": [{"name": layer.name, "digest": layer.digest, "path": layer.root} for layer in layers],
             },
             outputs={layer.document: None for layer in layers},
@@ -111,6 +146,10 @@ class ChrootConfigure(Stage):
 
     def _documents(self) -> tuple[TemplateDocument, Facts]:
         return TemplateDocument.read(self.build), self.build.read_document("packages.lock.json")
+
+
+def _is_read_only(protection: Protection | None) -> bool:
+    return protection is not None and protection.etc == READ_ONLY
 
 
 def _key(package: t.Mapping[str, t.Any]) -> str:

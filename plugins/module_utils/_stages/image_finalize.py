@@ -125,6 +125,11 @@ class _Build:
         return {"key": self.signing.key, **more} if more else self.signing.key
 
     @property
+    def shared_secrets(self) -> t.List[str]:
+        """What machines that are made from the image share, as sentences."""
+        return [str(problem) for problem in self.chroot.result.get("shared_secrets") or []]
+
+    @property
     def has_provenance(self) -> bool:
         """Whether the provenance is published."""
         return bool(self.document.system.signing.provenance)
@@ -190,6 +195,7 @@ class ImageFinalize(Stage):
             "template": earlier.template_digest,
             **({"provenance": {"builder_id": self._builder_id}} if earlier.has_provenance else {}),
             "build digest": earlier.document.build_digest(earlier.lock),
+            **({"shared secrets": earlier.shared_secrets} if earlier.shared_secrets else {}),
             "image": {"disk_compose": earlier.disk.fingerprint, "image_sign": earlier.sign.fingerprint},
             "artifacts": {plan.name: plan.described for plan in plans},
             "lock document": earlier.lock_digest,
@@ -413,7 +419,7 @@ class ImageFinalize(Stage):
             if signer is not None:
                 files.append(stage.write(base_name + ENVELOPE, build_envelope(statement, signer)))
         # They were displayed when the boot chain was signed.
-        warnings = [*warnings, *earlier.sign.result.get("warnings", [])]
+        warnings = [*warnings, *earlier.shared_secrets, *earlier.sign.result.get("warnings", [])]
         manifest = build_manifest(
             image={"name": document.image.name, "version": document.image.version},
             description=described(document.section("metadata"), document.system, document.disk),

@@ -17,7 +17,7 @@ MODULE_UTILS = ROOT / "plugins" / "module_utils"
 # in a file of its own.
 LIMITS = {
     "build_host_info": 70,
-    "chroot_configure": 535,
+    "chroot_configure": 585,
     "disk_compose": 665,
     "efi_sign": 130,
     "image_boot_test": 230,
@@ -27,7 +27,7 @@ LIMITS = {
     "image_sign": 735,
     "image_template_clean": 35,
     "image_template_copy": 40,
-    "image_template_validate": 645,
+    "image_template_validate": 665,
     "pkg_fetch": 305,
     "pkg_resolve": 635,
 }

@@ -18,6 +18,7 @@ import typing as t
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Stamp
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.layers import Draft, Layer, LayerStore
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.shared_secrets import shared_secrets
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.tree import RootTree
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError, DocumentError
 from ansible_collections.os_image.composer.tests.support.tiny_debian import EPOCH, PYTHON_ENVIRONMENT, needs_root
@@ -248,3 +249,54 @@ def test_a_draft_starts_empty(store: LayerStore) -> None:
     with store.draft("layer", A, newest=EPOCH) as draft:
         assert isinstance(draft, Draft)
         assert (os.listdir(draft.root), os.listdir(draft.work)) == ([], [])
+
+
+# Private keys and second layers
+
+
+def test_private_keys_of_a_layer_are_known(store: LayerStore) -> None:
+    key = subprocess.run(["openssl", "genpkey", "-algorithm", "ED25519"], check=True, stdout=subprocess.PIPE, text=True)
+    make(store, A, etc__own__key=key.stdout, etc__hostname="x")
+    layer = store.find(A)
+    assert layer is not None
+    assert layer.private_keys == {"/etc/own/key": "a private key (PEM)"}
+
+
+def test_names_that_are_no_utf_8_can_be_written_down(store: LayerStore) -> None:
+    key = subprocess.run(["openssl", "genpkey", "-algorithm", "ED25519"], check=True, stdout=subprocess.PIPE).stdout
+    with store.draft("layer", A, newest=EPOCH) as draft:
+        pathlib.Path(draft.root, os.fsdecode(b"cl\xe9")).write_bytes(key)
+    layer = store.find(A)
+    assert layer is not None
+    assert layer.private_keys == {"/cl\\xe9": "a private key (PEM)"}
+    assert store.compare(layer, lambda draft: None) == ["/cl\\xe9"]
+    assert shared_secrets([layer], differing={}, has_writable_etc=True) == [
+        "All machines that are made from the image share /cl\\xe9, a private key (PEM)."
+    ]
+
+
+def test_notes_of_a_layer_are_kept(store: LayerStore) -> None:
+    with store.draft("layer", A, newest=EPOCH) as draft:
+        draft.notes["made"] = {"/etc/key": "a unit"}
+    layer = store.find(A)
+    assert layer is not None
+    assert layer.notes == {"made": {"/etc/key": "a unit"}}
+
+
+def test_a_second_layer_is_compared_once_and_removed(store: LayerStore) -> None:
+    make(store, A, etc__hostname="x")
+    layer = store.find(A)
+    assert layer is not None
+    before = names(store)
+    times = 0
+
+    def again(draft: Draft) -> None:
+        nonlocal times
+        times += 1
+        pathlib.Path(draft.root, "bulk").write_bytes(b"x" * 100_000)
+        pathlib.Path(draft.root, "etc").mkdir()
+        pathlib.Path(draft.root, "etc/hostname").write_text("y")
+
+    assert store.compare(layer, again) == ["/etc/hostname"]
+    assert store.compare(layer, again) == ["/etc/hostname"]
+    assert (times, names(store)) == (1, before)

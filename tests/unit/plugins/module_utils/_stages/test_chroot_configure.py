@@ -42,6 +42,12 @@ KERNEL = Deb(
 )
 SLOW = Deb("slow", control={"postinst": "#!/bin/sh\ntouch /etc/started\nsleep 600\n"})
 
+PEM = (
+    "-----BEGIN PRIVATE KEY-----\n"
+    + "MC4CAQAwBQYDK2VwBCIEIB5nQ0Yh9cYDk0aG3wq8b4pV1m8cJ6lY5nT7pQ2r"
+    + "\n-----END PRIVATE KEY-----\n"
+)
+
 NAMES = ["chrootenv", "packages", "configuration", "initramfs"]
 
 
@@ -90,10 +96,11 @@ class Image:
         lock: Facts = {"provider_id": "x", "packages": self.packages, "source_date_epoch": EPOCH + 86400}
         leave(self.build, "pkg_resolve", document=("packages.lock.json", lock))
 
-    def run(self, **options: t.Any) -> Facts:
+    def run(self, *, strict: bool = False, install_twice: bool = False, **options: t.Any) -> Facts:
         """Run the stage."""
         self.prepare()
-        return run_stage(ChrootConfigure(self.build, StageOptions(**options)))
+        stage = ChrootConfigure(self.build, StageOptions(**options), strict=strict, install_twice=install_twice)
+        return run_stage(stage)
 
     @property
     def store(self) -> pathlib.Path:
@@ -349,6 +356,117 @@ def test_scripts_run_at_their_moments(image: Image) -> None:
         assert "vmlinuz" not in (root / "etc/early").read_text()
         assert (root / "etc/early").read_text().endswith("first\n")
         assert (root / "etc/late").read_text() == "first\nvmlinuz-6.1\n"
+
+
+KEYS = Deb(
+    "keys",
+    files={"/usr/lib/systemd/systemd": "", "/usr/share/keys/example.pem": PEM},
+    control={
+        "postinst": "#!/bin/sh -e\nmkdir -p /etc/munge /etc/own\n"
+        "cat /proc/sys/kernel/random/uuid > /etc/munge/munge.key\n"
+        "cat /proc/sys/kernel/random/uuid > /etc/own/id\n"
+        "cp /usr/share/keys/example.pem /etc/own/key.pem\n"
+    },
+)
+SHARE = "All machines that are made from the image share"
+SHARED_KEYS = [
+    f"{SHARE} /etc/own/key.pem, a private key (PEM).",
+    f"{SHARE} /usr/share/keys/example.pem, a private key (PEM).",
+]
+SHARED_ID = (
+    f"{SHARE} /etc/own/id, which is another one each time that the packages layer is made: it may hold a secret, or "
+    "what machines are told apart by."
+)
+
+
+def test_what_machines_would_share_is_taken_out_or_told(image: Image) -> None:
+    image.add(KEYS)
+    result = image.run()
+    assert result["machine_secrets"] == {"/etc/munge/munge.key": "machine-secret-munge.service"}
+    assert result["shared_secrets"] == SHARED_KEYS
+    log = pathlib.Path(image.build.build_log).read_text()
+    assert all(problem in log for problem in SHARED_KEYS)
+    with image.tree() as root:
+        assert os.listdir(root / "etc/munge") == []
+        unit = root / "etc/systemd/system/sysinit.target.wants/machine-secret-munge.service"
+        assert os.readlink(unit) == "/usr/lib/systemd/system/machine-secret-munge.service"
+    # It is known of layers that are there, too.
+    image.config["hostname"] = "second"
+    second = image.run()
+    assert remade(result, second) == ["configuration"]
+    assert second["shared_secrets"] == SHARED_KEYS
+
+
+def test_a_second_installation_shows_what_no_table_knows(image: Image) -> None:
+    image.add(KEYS)
+    first = image.run()
+    second = image.run(install_twice=True)
+    assert second["rebuild_reason"] == "checks changed"
+    assert remade(first, second) == []
+    assert second["shared_secrets"] == [SHARED_ID, *SHARED_KEYS]
+    # What was compared once is not made again.
+    image.config["hostname"] = "second"
+    assert image.run(install_twice=True)["shared_secrets"] == [SHARED_ID, *SHARED_KEYS]
+    log = pathlib.Path(image.build.stage_log("chroot_configure")).read_text()
+    assert log.count("Setting up keys") == 2
+
+
+def test_a_script_that_makes_a_secret_is_found(image: Image) -> None:
+    script = "mkdir -p /srv/own && cat /proc/sys/kernel/random/uuid > /srv/own/token"
+    image.config["scripts"] = {"preInstall": [], "postInstall": [{"name": "token", "inline": script}]}
+    assert image.run()["shared_secrets"] == []
+    (problem,) = image.run(install_twice=True)["shared_secrets"]
+    assert problem.startswith(f"{SHARE} /srv/own/token, which is another one each time that the configuration layer")
+
+
+def test_strict_refuses_what_would_be_shared(image: Image) -> None:
+    image.add(KEYS)
+    with pytest.raises(ChrootError, match=r"image_build_strict .* is set: .*/etc/own/id.*/etc/own/key\.pem") as raised:
+        image.run(strict=True)
+    assert raised.value.details["machine_secrets"] == [SHARED_ID, *SHARED_KEYS]
+    # It does not count as built.
+    with pytest.raises(ChrootError, match="/etc/own/key"):
+        image.run(strict=True)
+    removes = "rm -r /etc/own /usr/share/keys"
+    image.config["scripts"] = {"preInstall": [], "postInstall": [{"name": "remove", "inline": removes}]}
+    result = image.run(strict=True)
+    assert result["shared_secrets"] == []
+    assert not image.run(strict=True)["changed"]
+
+
+def test_a_key_that_the_template_brings_is_no_surprise(image: Image) -> None:
+    image.add_file("/etc/own/key.pem", PEM)
+    result = image.run(strict=True)
+    assert result["shared_secrets"] == []
+    with image.tree() as root:
+        assert (root / "etc/own/key.pem").read_text() == PEM
+
+
+def test_a_known_secret_that_the_template_brings_stays(image: Image) -> None:
+    image.add(KEYS)
+    image.add_file("/etc/munge/munge.key", "the cluster's")
+    assert image.run()["machine_secrets"] == {}
+    with image.tree() as root:
+        assert (root / "etc/munge/munge.key").read_text() == "the cluster's"
+        assert not (root / "usr/lib/systemd/system/machine-secret-munge.service").exists()
+
+
+def test_host_keys_that_the_template_brings_stay(image: Image) -> None:
+    image.add_file("/etc/ssh/ssh_host_rsa_key", PEM)
+    image.run()
+    with image.tree() as root:
+        assert (root / "etc/ssh/ssh_host_rsa_key").read_text() == PEM
+
+
+def test_a_machine_that_cannot_write_to_etc_is_told(image: Image) -> None:
+    image.add(KEYS)
+    image.config["immutability"] = {"enabled": True, "etc": "readonly"}
+    image.packages = [package for package in image.packages if package["name"] != "kernel"]
+    assert image.run()["shared_secrets"] == [
+        "No machine gets /etc/munge/munge.key, which machine-secret-munge.service would make: "
+        "systemConfig.immutability.etc is readonly.",
+        *SHARED_KEYS,
+    ]
 
 
 def test_packages_that_touch_each_other_are_left_to_dpkg(image: Image) -> None:

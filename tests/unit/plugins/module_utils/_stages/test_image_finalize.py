@@ -293,6 +293,17 @@ def test_manifest(finished_build: FinishedBuild) -> None:
         assert word not in text
 
 
+def test_what_machines_would_share_is_told(finished_build: FinishedBuild) -> None:
+    problem = "All machines that are made from the image share /etc/own/key, a private key (PEM)."
+    _run(finished_build)
+    finished_build.configured = {"shared_secrets": [problem]}
+    finished_build.write_documents()
+    # The image is the same, and what is known of it is not.
+    result = _run(finished_build)
+    assert result["rebuild_reason"] == "shared secrets changed"
+    assert problem in json.loads(pathlib.Path(result["manifest"]).read_text())["warnings"]
+
+
 def test_packages_that_are_not_free_are_told(finished_build: FinishedBuild) -> None:
     for package, component in zip(finished_build.packages, ("non-free-firmware", "universe", "non-free-firmware")):
         package["component"] = component
