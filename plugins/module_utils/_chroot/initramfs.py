@@ -85,6 +85,13 @@ xargs -r modinfo -k "$version" -F firmware < /run/composer.modules | sort -u | w
 done
 """
 
+# Settings of the packages that have the microcode of processors: all of it goes into the initramfs. By themselves they
+# take what the processor of the build host needs, and nothing where that is of another maker.
+_MICROCODE: t.Mapping[str, str] = {
+    "/etc/default/amd64-microcode": "AMD64UCODE_INITRAMFS=early\n",
+    "/etc/default/intel-microcode": "IUCODE_TOOL_INITRAMFS=early\nIUCODE_TOOL_SCANCPUS=no\n",
+}
+
 _DEFAULT_FILE_SYSTEM = "ext4"
 
 #: Where configuration, and whatever else of the tree gets into an initramfs, is looked for in a layer. A change in
@@ -94,7 +101,9 @@ RELEVANT_PATHS = (
     "etc/console-setup",
     "etc/crypttab",
     "etc/cryptsetup-initramfs",
+    "etc/default/amd64-microcode",
     "etc/default/console-setup",
+    "etc/default/intel-microcode",
     "etc/default/keyboard",
     "etc/dracut.conf",
     "etc/dracut.conf.d",
@@ -228,6 +237,7 @@ class InitramfsTools(Generator):
     package = "initramfs-tools"
     opener = "/usr/sbin/veritysetup"
     opener_packages = ("cryptsetup-bin",)
+    revision = 1
 
     _CONFIGURATION = "/run/initramfs-tools"
 
@@ -254,8 +264,14 @@ class InitramfsTools(Generator):
         }
         text = "".join(f"{name}={value}\n" for name, value in settings.items())
         protection = self._protection_files()
+        # What the template says in these files comes later, and counts. In the image they stay as they are: there it is
+        # the machine's own processor that is looked at.
+        changed = [
+            (path, f"/run/composer.{os.path.basename(path)}") for path in _MICROCODE if self._files.is_file(path)
+        ]
         script = [
             "set -e",
+            *(f"cp -a {path} {kept}.kept && cat {kept} {kept}.kept > {path}" for path, kept in changed),
             f"mkdir {self._CONFIGURATION}",
             f"cp -a /etc/initramfs-tools/. {self._CONFIGURATION}/",
             f"mkdir -p {self._CONFIGURATION}/conf.d {self._CONFIGURATION}/hooks",
@@ -263,12 +279,14 @@ class InitramfsTools(Generator):
             f"cp /run/composer.hook {self._CONFIGURATION}/hooks/os-image-composer",
             *(f"mkdir -p {self._CONFIGURATION}/{os.path.dirname(name)}" for name in protection),
             *(f"cp /run/composer.{number} {self._CONFIGURATION}/{name}" for number, name in enumerate(protection)),
-            f"exec mkinitramfs -d {self._CONFIGURATION} -o {path} {kernel}",
+            f"mkinitramfs -d {self._CONFIGURATION} -o {path} {kernel}",
+            *(f"cp -a {kept}.kept {path}" for path, kept in changed),
         ]
         self._sandbox.run(
             ["/bin/sh", "-c", "\n".join(script)],
             files={
                 "/run/composer.conf": text,
+                **{kept: _MICROCODE[path] for path, kept in changed},
                 "/run/composer.hook": _HOOK.format(modules=" ".join(self._settings.modules())),
                 **{f"/run/composer.{number}": text for number, text in enumerate(protection.values())},
             },

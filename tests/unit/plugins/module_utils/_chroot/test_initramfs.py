@@ -122,6 +122,30 @@ def test_mkinitramfs_gets_a_configuration_of_its_own(files: TreeFiles, sandbox: 
     assert files.glob("/etc/initramfs-tools/conf.d", "*") == ["/etc/initramfs-tools/conf.d/user"]
 
 
+def test_microcode_is_that_of_all_processors(files: TreeFiles, sandbox: Sandbox) -> None:
+    own = "#IUCODE_TOOL_INITRAMFS=auto\nIUCODE_TOOL_EXTRA_OPTIONS=-x\n"
+    files.write("/etc/default/intel-microcode", own, mode=0o640)
+    # What the template says holds.
+    files.write("/etc/default/amd64-microcode", "AMD64UCODE_INITRAMFS=no\n")
+    files.make_directory("/etc/initramfs-tools")
+    # As the packages' hooks do it.
+    script = """#!/bin/sh -e
+IUCODE_TOOL_INITRAMFS=auto IUCODE_TOOL_SCANCPUS=yes AMD64UCODE_INITRAMFS=auto
+. /etc/default/intel-microcode
+. /etc/default/amd64-microcode
+echo $IUCODE_TOOL_INITRAMFS $IUCODE_TOOL_SCANCPUS $IUCODE_TOOL_EXTRA_OPTIONS $AMD64UCODE_INITRAMFS > $4
+"""
+    files.write("/usr/sbin/mkinitramfs", script, mode=0o755)
+    files.write("/boot/vmlinuz-6.1", "")
+    files.write("/boot/vmlinuz-6.12", "")
+    made = make_initramfs(files, sandbox, InitramfsSettings("initramfs-tools", "ext4", ()))
+    assert [files.read(path) for path in made] == ["early no -x no\n"] * 2
+    # The machine goes by its own processor.
+    assert files.read("/etc/default/intel-microcode") == own
+    assert files.read("/etc/default/amd64-microcode") == "AMD64UCODE_INITRAMFS=no\n"
+    assert os.stat(files.host_path("/etc/default/intel-microcode")).st_mode & 0o777 == 0o640
+
+
 def test_a_kernel_among_its_modules_gets_its_place_in_boot(files: TreeFiles, sandbox: Sandbox) -> None:
     files.write("/usr/lib/modules/6.12-1.el10/vmlinuz", "kernel", mode=0o755)
     files.write("/usr/bin/dracut", '#!/bin/sh\nfor path; do :; done\necho "$@" > $path\n', mode=0o755)
