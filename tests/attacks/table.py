@@ -220,6 +220,13 @@ def _circles(host: BuildHost) -> str:
     return host.refused()
 
 
+@_attack("malicious mirrors", "a mirror that redirects to a file of the build host", "not a URL that can be fetched")
+def _to_a_file(host: BuildHost) -> str:
+    place = f"file://{host.archive.file(host.archive.document)}"
+    host.server.fail(host.archive.document, Fault(status=302, headers={"Location": place}, times=None))
+    return host.refused()
+
+
 @_attack("malicious mirrors", "a mirror that withholds a package", "The repository has replaced this version since")
 def _withheld(host: BuildHost) -> str:
     pathlib.Path(host.archive.file(host.archive.package("lib"))).unlink()

@@ -32,7 +32,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._download.proble
     chain_of,
     explain,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._download.url import server_of
+from ansible_collections.os_image.composer.plugins.module_utils._download.url import redact, server_of
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 
 _USER_AGENT = "os-image-composer"
@@ -77,6 +77,7 @@ class Connections:
             session = requests.Session()
             session.headers.update({"User-Agent": _USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"})
             session.verify = next((path for path in _CA_BUNDLES if os.path.exists(path)), True)
+            session.get_redirect_target = _target_of_redirect(session)
             for scheme in ("http://", "https://"):
                 session.mount(scheme, _watched_adapter(self._attach))
             self._local.session = session
@@ -201,6 +202,25 @@ class Answer:
             raise self._transfer.problem
         self._transfer.came(len(data))
         return data
+
+
+def _target_of_redirect(session: t.Any) -> t.Callable[[t.Any], str | None]:
+    """Return what finds out where an answer sends a session of requests to, and refuses to leave TLS."""
+    original = session.get_redirect_target
+
+    def target(response: t.Any) -> str | None:
+        found: str | None = original(response)
+        before, after = (urllib.parse.urlsplit(url or "").scheme.lower() for url in (response.url, found))
+        if found and (before, after) == ("https", "http"):
+            # Whoever is in between could answer from there on.
+            raise Refused(
+                f"{server_of(response.url)} redirects to {redact(found)}, which is not protected by TLS",
+                "Use another mirror, or an http URL where that is good enough.",
+                fatal=True,
+            )
+        return found
+
+    return target
 
 
 def _watched_adapter(attach: t.Callable[[socket.socket], None]) -> t.Any:

@@ -228,6 +228,7 @@ class ImageSign(Stage):
             for variable, pair in keys.pairs.items()
         }
         made = {program["path"]: program["sha256"] for program in composed["efi_programs"]}
+        _require_no_keys(volume, wanted)
         programs = programs_to_sign(volume, scratch, made=made, named=(wanted and wanted.programs) or ())
         self.progress.milestone("Signing", f"Signing the boot chain as {certificates['db'].subject}")
         certificate = keys.db.certificate
@@ -317,20 +318,29 @@ def _efi_partitions(composed: t.Mapping[str, t.Any]) -> t.List[t.Mapping[str, t.
     return [part for part in composed["partitions"] if part["type"] in (ESP, f"0x{MBR_ESP:02x}")]
 
 
+def _require_no_keys(volume: FatVolume, wanted: SecureBootSigning | None) -> None:
+    """Check that systemd-boot finds no keys to enrol; see C(secure-boot-enroll) in loader.conf(5).
+
+    Without being asked, it enrols those for all machines in virtual ones.
+
+    :raises SigningError: Somebody else's keys are there.
+    """
+    enrols = wanted is not None and wanted.enrol is not None
+    place = os.path.dirname(_ENROLMENT) if enrols else _ENROLMENT
+    for path in volume.files():
+        if path.lower().startswith(f"{place}/"):
+            at_once = path.lower().startswith(f"{_ENROLMENT}/")
+            raise SigningError(
+                f"On the EFI system partition is {path}, which the build did not make, and machines would enrol it.",
+                remedy="Remove it from the image"
+                + ("." if at_once else ", or leave out systemConfig.signing.secureBoot.enrol."),
+            )
+
+
 def _add_enrolment(
     volume: FatVolume, wanted: SecureBootSigning, enrolment: t.Mapping[str, bytes], scratch: str
 ) -> None:
-    """Have systemd-boot enrol the keys; see C(secure-boot-enroll) in loader.conf(5).
-
-    :raises SigningError: Somebody else's keys are there, and would be enrolled, too.
-    """
-    present = {path.lower(): path for path in volume.files()}
-    others = [path for name, path in present.items() if name.startswith("loader/keys/")]
-    if others:
-        raise SigningError(
-            f"On the EFI system partition is {others[0]}, which the build did not make, and machines would enrol it.",
-            remedy="Remove it from the image, or leave out systemConfig.signing.secureBoot.enrol.",
-        )
+    """Have systemd-boot enrol the keys; see C(secure-boot-enroll) in loader.conf(5)."""
     temporary = os.path.join(scratch, "enrolment")
     volume.make_directories(os.path.dirname(_ENROLMENT), _ENROLMENT)
     for variable in VARIABLES:

@@ -658,6 +658,56 @@ def test_the_credentials_of_apt_are_used(server: FileServer, target: pathlib.Pat
     assert [request.headers.get("Authorization") for request in server.requests] == ["Basic dXNlcjpzZWNyZXQ=", None]
 
 
+def test_a_redirect_does_not_leave_tls(
+    server: FileServer,
+    downloader: Downloader,
+    target: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = publish(server)
+    (tmp_path / "elsewhere").mkdir()
+    certificate = make_certificate(tmp_path / "tls.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", f"{certificate}.c")
+    with FileServer(tmp_path / "elsewhere", certificate=certificate) as protected:
+        url = publish(protected)
+        for location in (place, place.replace("http", "HtTp"), place.replace("http", "ht\ttp")):
+            protected.fail("/file.deb", Fault(status=302, headers={"Location": location}))
+            with pytest.raises(RepositoryError, match="redirects to .*/file.deb, which is not protected by TLS"):
+                downloader.fetch_all([wish(target, url)])
+        assert server.requests == []
+        assert_nothing_final(target)
+        protected.fail("/file.deb", Fault(status=302, headers={"Location": f"{protected.url}/other"}))
+        publish(protected, "other")
+        downloader.fetch_all([wish(target, url)])
+    assert target.read_bytes() == DATA
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x"])
+def test_a_redirect_leads_to_a_server(
+    server: FileServer, downloader: Downloader, target: pathlib.Path, location: str
+) -> None:
+    url = publish(server)
+    server.fail("/file.deb", Fault(status=302, headers={"Location": location}, times=None))
+    with pytest.raises(RepositoryError, match="could not be downloaded"):
+        downloader.fetch_all([wish(target, url)])
+    assert_nothing_final(target)
+
+
+def test_credentials_are_for_one_server(server: FileServer, target: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Not for the one that it redirects to."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "auth.conf").write_text(f"machine {server.url} login user password secret\n")
+    with (
+        FileServer(tmp_path / "elsewhere") as other,
+        Downloader(credentials=AptCredentials(str(tmp_path))) as downloader,
+    ):
+        server.fail("/file.deb", Fault(status=302, headers={"Location": publish(other)}))
+        downloader.fetch_all([wish(target, publish(server))])
+        assert "Authorization" in server.requests[0].headers
+        assert "Authorization" not in other.requests[0].headers
+
+
 def test_credentials_stay_out_of_messages(server: FileServer, downloader: Downloader, target: pathlib.Path) -> None:
     url = server.url.replace("//", "//user:secret@") + "/none.deb"
     with pytest.raises(RepositoryError) as caught:

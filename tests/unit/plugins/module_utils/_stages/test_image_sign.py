@@ -11,6 +11,7 @@ import copy
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import typing as t
@@ -337,15 +338,28 @@ def test_generated_keys_sign_and_are_enrolled(signing: Signing) -> None:
     assert again["certificates"][0]["sha256"] != result["certificates"][0]["sha256"]
 
 
-def test_what_machines_would_enrol_is_only_ours(signing: Signing) -> None:
-    signing.template["systemConfig"]["signing"] = {"secureBoot": {"generate": True, "enrol": "manual"}}
+@pytest.mark.parametrize(
+    ("enrol", "directory", "remedy"),
+    [
+        ({"enrol": "manual"}, "evil", "Remove it from the image, or leave out systemConfig.signing.secureBoot.enrol."),
+        ({"enrol": "force"}, "AUTO", "Remove it from the image."),
+        # systemd-boot enrols these in virtual machines without being asked.
+        ({}, "Auto", "Remove it from the image."),
+    ],
+)
+def test_what_machines_would_enrol_is_only_ours(
+    signing: Signing, enrol: dict[str, str], directory: str, remedy: str
+) -> None:
+    signing.template["systemConfig"]["signing"] = {"secureBoot": {"generate": True, **enrol}}
     signing.write()
     signing.compose()
     volume = ["-i", f"{signing.build.join('disk', 'image.raw')}@@1M"]
-    subprocess.run(["mmd", *volume, "::/LOADER/Keys", "::/LOADER/Keys/evil"], check=True)
-    subprocess.run(["mcopy", *volume, str(signing.pki / "db.cer"), "::/LOADER/Keys/evil/db.auth"], check=True)
-    with pytest.raises(SigningError, match=r"evil/db\.auth, which the build did not make, and machines would enrol it"):
+    subprocess.run(["mmd", *volume, "::/LOADER/Keys", f"::/LOADER/Keys/{directory}"], check=True)
+    subprocess.run(["mcopy", *volume, str(signing.pki / "db.cer"), f"::/LOADER/Keys/{directory}/db.auth"], check=True)
+    with pytest.raises(SigningError) as caught:
         signing.sign()
+    assert re.search(r"(evil|auto)/db\.auth, which the build did not make, and machines would", str(caught.value), re.I)
+    assert str(caught.value).endswith(f"would enrol it. {remedy}")
 
 
 def test_a_passphrase_is_in_no_document(signing: Signing) -> None:
