@@ -300,6 +300,12 @@ printf '<?php\\n$cfg["blowfish_secret"] = "%s";\\n' "$secret" > "$file\"""",
     # Signatures
     MachineSecret("dkms", "dkms", ("/var/lib/dkms/mok.key", "/var/lib/dkms/mok.pub"), maker="dkms"),
     MachineSecret(
+        "shim-signed",
+        "shim-signed",
+        ("/var/lib/shim-signed/mok/MOK.priv", "/var/lib/shim-signed/mok/MOK.der"),
+        maker="update-secureboot-policy",
+    ),
+    MachineSecret(
         "akmods",
         "akmods",
         ("/etc/pki/akmods/private/*", "/etc/pki/akmods/certs/*"),

@@ -96,8 +96,9 @@ def configure(
         set_up_access_control(files, system.security)
         run_configurations(files, sandbox, system.configurations, progress=progress)
         run_scripts(sandbox, system.scripts.post_install, moment="postInstall", progress=progress)
-    secrets.remove()
+    # First, as it knows more of the machine's ID than to remove it.
     clean_up(files, family.leftovers, brought=brought)
+    secrets.remove()
     return secrets
 
 

@@ -451,6 +451,16 @@ def test_a_known_secret_that_the_template_brings_stays(image: Image) -> None:
         assert not (root / "usr/lib/systemd/system/machine-secret-munge.service").exists()
 
 
+def test_a_script_that_gives_the_tree_an_identity_gives_none_to_machines(image: Image) -> None:
+    script = "mkdir -p /var/lib/dbus; for file in /etc/machine-id /var/lib/dbus/machine-id; do echo 0123 > $file; done"
+    image.add(KEYS)
+    image.config["scripts"] = {"preInstall": [], "postInstall": [{"name": "identity", "inline": script}]}
+    image.run()
+    with image.tree() as root:
+        assert (root / "etc/machine-id").read_text() == ""
+        assert os.readlink(root / "var/lib/dbus/machine-id") == "/etc/machine-id"
+
+
 def test_host_keys_that_the_template_brings_stay(image: Image) -> None:
     image.add_file("/etc/ssh/ssh_host_rsa_key", PEM)
     image.run()
