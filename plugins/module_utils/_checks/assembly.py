@@ -52,6 +52,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.schema
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.spelling import normalise, translate
 from ansible_collections.os_image.composer.plugins.module_utils._template.validation import (
+    drop_empty,
     fill_defaults,
     nearest,
     validate,
@@ -96,7 +97,8 @@ class _Assembler:
         self.files: t.Dict[str, str] = {}
 
     def form(self, data: LocatedMapping, schema: t.Dict[str, t.Any]) -> None:
-        """Hold a template against its schema; parts with errors are taken out of it."""
+        """Hold a template against its schema; parts with errors are taken out of it, and texts that say nothing."""
+        drop_empty(data, schema)
         for problem in validate(data, schema):
             self.problems.append(problem)
             steps = [str(step) for step in problem.origin.path[:2]]

@@ -119,8 +119,57 @@ def kernel_command_line_can_be_read(template: LocatedMapping) -> t.Iterator[Find
         yield _CMDLINE, "A quotation mark of the kernel command line is not closed. Add the second one."
 
 
+def names_own_root(template: LocatedMapping, word: str) -> bool:
+    """Tell whether a word of the kernel command line names the root partition of the template, or its file system."""
+    name, _equals, value = word.replace('"', "").partition("=")
+    for _path, partition in partitions(template):
+        if partition["mountPoint"] != "/":
+            continue
+        label, part_label = partition["fsLabel"], partition["name"] or partition["id"]
+        labels = (f"LABEL={label}", f"/dev/disk/by-label/{label}") if label else ()
+        part_labels = (f"PARTLABEL={part_label}", f"/dev/disk/by-partlabel/{part_label}")
+        if name == "root":
+            # A table of the kind MBR has no names.
+            return value in labels or (value in part_labels and not is_mbr(template))
+        return name == "rootfstype" and value == partition["fsType"]
+    return False
+
+
+def command_line_without_root(template: LocatedMapping) -> str:
+    """Return the kernel command line of a valid template without words that only say where the root is anyway."""
+    cmdline: str = template["systemConfig"]["kernel"]["cmdline"]
+    words = words_of(cmdline)
+    kept = [word for word in words if not names_own_root(template, word)]
+    return cmdline if len(kept) == len(words) else " ".join(kept)
+
+
+@SUBJECT.advice(
+    "systemConfig.kernel",
+    "disk",
+    example="""
+    disk:
+      size: 3GiB
+      partitions:
+        - {id: esp, type: esp, fsType: fat32, end: 513MiB, mountPoint: /boot/efi}
+        - {id: rootfs, fsType: ext4, fsLabel: system, end: "0", mountPoint: /}
+    systemConfig:
+      kernel:
+        cmdline: root=LABEL=system ro
+    """,
+)
+def kernel_command_line_need_not_name_the_root(template: LocatedMapping) -> t.Iterator[Finding]:
+    """The kernel command line says nothing of the root partition, which the build knows better."""
+    for word in kernel_words(template):
+        if names_own_root(template, word):
+            yield (
+                _CMDLINE,
+                f"{word} says what the build says itself, by the PARTUUID of the root partition. The word is left out.",
+            )
+
+
 @SUBJECT.rule(
     "systemConfig.kernel",
+    "disk",
     example="""
     systemConfig:
       kernel:
@@ -132,6 +181,8 @@ def kernel_command_line_leaves_the_root_to_the_build(template: LocatedMapping) -
     for word in kernel_words(template):
         # The kernel takes the quotation marks away.
         name = word.partition("=")[0].strip('"')
+        if names_own_root(template, word):
+            continue
         if name in _BUILD_WORDS or name.startswith(_BUILD_PREFIXES):
             yield _CMDLINE, f"{name}= is set by the build itself. Remove {word!r}."
 

@@ -20,6 +20,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._build_directory
     Facts,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import Assembly, assemble
+from ansible_collections.os_image.composer.plugins.module_utils._checks.boot import command_line_without_root
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     DocumentError,
     TemplateError,
@@ -225,6 +226,7 @@ def _levels_in_words(levels: t.Sequence[str], directory: str) -> str:
 def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: str) -> TemplateDocument:
     hash_passwords(assembly.template)
     template = _plain(assembly.template)
+    template["systemConfig"]["kernel"]["cmdline"] = command_line_without_root(assembly.template)
     provider = dict(assembly.provider.data)
     bootloader = Bootloader.from_data(template["systemConfig"]["bootloader"])
     packages = assembly.provider.packages_for(bootloader)

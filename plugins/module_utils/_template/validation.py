@@ -152,6 +152,30 @@ def validate(data: LocatedMapping, schema: Schema) -> t.List[Problem]:
     return problems
 
 
+# An empty password is one, and not what anybody wants.
+_NEVER_EMPTY = ("password",)
+
+
+def drop_empty(value: t.Any, schema: Schema) -> None:
+    """Take out, in place, the empty texts of keys that need not be there: they say nothing.
+
+    Where an empty text means something it stays, and so it does where a text is demanded.
+    """
+    if isinstance(value, LocatedList):
+        for item in value:
+            drop_empty(item, schema.get("items", {}))
+    if not isinstance(value, LocatedMapping):
+        return
+    for key, kind in schema.get("properties", {}).items():
+        if key not in value:
+            continue
+        is_text = kind.get("type") == "string" and kind.get("default") != ""
+        if value[key] == "" and is_text and key not in schema.get("required", ()) and key not in _NEVER_EMPTY:
+            value.drop(key)
+        else:
+            drop_empty(value[key], kind)
+
+
 def fill_defaults(value: t.Any, schema: Schema) -> None:
     """Set, in place, what is missing and has a default in the schema."""
     if isinstance(value, LocatedMapping):
@@ -167,4 +191,4 @@ def fill_defaults(value: t.Any, schema: Schema) -> None:
             fill_defaults(item, schema.get("items", {}))
 
 
-__all__ = ("MAX_ERRORS", "describe", "fill_defaults", "nearest", "shown", "validate")
+__all__ = ("MAX_ERRORS", "describe", "drop_empty", "fill_defaults", "nearest", "shown", "validate")

@@ -24,7 +24,7 @@ LIMITS = {
     "image_compare": 285,
     "image_finalize": 880,
     "image_info": 262,
-    "image_sign": 735,
+    "image_sign": 740,
     "image_template_clean": 35,
     "image_template_copy": 40,
     "image_template_validate": 665,

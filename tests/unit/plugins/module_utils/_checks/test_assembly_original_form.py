@@ -10,6 +10,7 @@ import pathlib
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import assemble
+from ansible_collections.os_image.composer.plugins.module_utils._checks.boot import command_line_without_root
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.tests.unit.plugins.module_utils.conftest import CONFIG
 
@@ -69,6 +70,37 @@ disk:
     - {id: boot, type: esp, flags: [esp, boot], start: 1MiB, end: 513MiB, fsType: fat32, mountPoint: /boot/efi}
     - {id: rootfs, type: linux-root-amd64, start: 513MiB, end: "0", fsType: ext4, mountPoint: /}
 systemConfig: {name: iso, bootloader: {bootType: efi, provider: grub}}
+""",
+    ),
+    "an ISO whose disk nobody names": (
+        "{os: debian, dist: debian13, arch: x86_64, imageType: iso}",
+        """\
+disk: {name: Minimal_ISO, path: "", partitionTableType: ""}
+systemConfig: {name: iso, hostname: "", bootloader: {bootType: efi, provider: ""}}
+""",
+    ),
+    "a disk image without a disk of the machine": (
+        "{os: debian, dist: debian13, arch: x86_64, imageType: raw}",
+        """\
+disk: {name: Minimal, path: "", size: ""}
+systemConfig:
+  description: ""
+  users: [{name: user, password: "!", shell: "", home: "", hash_algo: ""}]
+  additionalFiles: [{local: key.asc, final: /etc/x, mode: "", owner: ""}]
+packageRepositories: [{name: "", codename: x, url: "https://x.example.com", path: "", pkey: key.asc, component: ""}]
+""",
+    ),
+    "a cloud image whose root is found by its label": (
+        "{os: ubuntu, dist: ubuntu24, arch: x86_64, imageType: raw}",
+        """\
+disk:
+  size: 4GiB
+  partitionTableType: gpt
+  partitions:
+    - {id: boot, type: esp, flags: [esp, boot], start: 1MiB, end: 513MiB, fsType: fat32, mountPoint: /boot/efi}
+    - {id: rootfs, name: cloudimg-rootfs, fsLabel: cloudimg-rootfs, fsType: ext4, start: 513MiB, end: "0",
+       mountPoint: /}
+systemConfig: {kernel: {cmdline: "root=LABEL=cloudimg-rootfs console=ttyS0 rootfstype=ext4"}}
 """,
     ),
     "a user configuration without a name": (
@@ -137,3 +169,54 @@ def test_it_is_refused_for_a_reason(name: str, tmp_path: pathlib.Path) -> None:
         item for item in caught.value.details["errors"] if f"{item['path']}: {item['message']}".startswith(message)
     ]
     assert error["line"] == 3
+
+
+def test_an_empty_password_is_none_of_the_texts_that_say_nothing(tmp_path: pathlib.Path) -> None:
+    target = "{os: debian, dist: debian12, arch: x86_64, imageType: raw}"
+    path = write(tmp_path, target, 'systemConfig: {users: [{name: user, password: ""}]}\n')
+    with pytest.raises(TemplateError, match=r"users\[0\]\.password"):
+        assemble(path, config_dir=str(CONFIG))
+
+
+ROOTS = {
+    "root=LABEL=system": True,
+    'root="LABEL=system"': True,
+    "root=/dev/disk/by-label/system": True,
+    "root=PARTLABEL=rootfs": True,
+    "root=/dev/disk/by-partlabel/rootfs": True,
+    "rootfstype=ext4": True,
+    "root=LABEL=data": False,
+    "root=PARTLABEL=system": False,
+    "root=LABEL=": False,
+    "root=/dev/vda2": False,
+    "root=PARTUUID=0815": False,
+    "root=UUID=0815": False,
+    "root=": False,
+    "rootfstype=xfs": False,
+}
+
+
+@pytest.mark.parametrize("word", ROOTS)
+@pytest.mark.parametrize("table", ["gpt", "mbr"])
+def test_words_that_name_the_own_root_are_left_out(tmp_path: pathlib.Path, word: str, table: str) -> None:
+    text = f"""\
+disk:
+  size: 4GiB
+  partitionTableType: {table}
+  partitions:
+    - {{id: boot, type: esp, flags: [esp, boot], start: 1MiB, end: 513MiB, fsType: fat32, mountPoint: /boot/efi}}
+    - {{id: data, fsLabel: data, fsType: xfs, size: 600MiB, mountPoint: /srv}}
+    - {{id: rootfs, fsLabel: system, fsType: ext4, end: "0", mountPoint: /}}
+systemConfig:
+  immutability: {{enabled: false}}
+  kernel: {{cmdline: 'quiet {word} console=ttyS0'}}
+"""
+    path = write(tmp_path, "{os: debian, dist: debian12, arch: x86_64, imageType: raw}", text)
+    if not ROOTS[word] or (table == "mbr" and "part" in word.lower()):
+        with pytest.raises(TemplateError, match="is set by the build itself. Remove"):
+            assemble(path, config_dir=str(CONFIG))
+        return
+    assembly = assemble(path, config_dir=str(CONFIG))
+    assert command_line_without_root(assembly.template).split() == ["quiet", "console=ttyS0"]
+    (warning,) = [text for text in assembly.warnings if "PARTUUID" in text]
+    assert f"systemConfig.kernel.cmdline: {word} says what the build says itself, by the PARTUUID" in warning

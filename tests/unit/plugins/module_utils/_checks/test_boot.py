@@ -96,6 +96,7 @@ RIGHT: Right = {
     "kernel_is_named": [NO_KERNEL | target(imageType="initrd"), config(kernel={"packages": ["kernel"]})],
     "kernel_command_line_can_be_read": [cmdline('a="b c" quiet')],
     "kernel_command_line_leaves_the_root_to_the_build": [cmdline("rootwait rootflags=noatime x.root=1")],
+    "kernel_command_line_need_not_name_the_root": [cmdline("rootwait rootflags=noatime x.root=1")],
     "consoles_have_their_form": [
         cmdline(f"console={name}")
         for name in ("tty0", "ttyS0,115200n8", "ttyAMA0", "hvc0", "uart8250,io,0x3f8,9600n8", "null", "ttynull", "tty1")

@@ -205,6 +205,21 @@ def test_a_repository_of_the_provider_can_be_replaced(run: Run, tmp_path: pathli
     assert not any(entry.get("foreign") for entry in repositories)
 
 
+def test_a_command_line_that_names_the_own_root(run: Run) -> None:
+    disk = {
+        "size": "3GiB",
+        "partitions": [
+            {"id": "esp", "type": "esp", "fsType": "fat32", "end": "513MiB", "mountPoint": "/boot/efi"},
+            {"id": "rootfs", "fsType": "ext4", "fsLabel": "system", "end": "0", "mountPoint": "/"},
+        ],
+    }
+    result = run(disk=disk, systemConfig={"kernel": {"cmdline": "root=LABEL=system  quiet"}})
+    assert document_of(result).system.kernel.cmdline == "quiet"
+    assert any("root=LABEL=system says what the build says itself" in warning for warning in result["warnings"])
+    other = run(disk=disk, systemConfig={"kernel": {"cmdline": "quiet  splash"}})
+    assert document_of(other).system.kernel.cmdline == "quiet  splash"
+
+
 def test_a_repository_with_a_list_of_mirrors(run: Run) -> None:
     target = {"os": "azure-linux", "dist": "azl3", "arch": "x86_64", "imageType": "raw"}
     listed = {"codename": "tools", "url": "https://mirrors.example.org/metalink?repo=tools-$releasever&arch=$basearch"}
