@@ -252,8 +252,10 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
             entry["foreign"] = True
         repositories.append(entry)
     provider["repositories"] = [_expanded(entry, provider) for entry in repositories]
-    if optional:
-        provider["optional_repositories"] = [_expanded(entry, provider) for entry in optional.values()]
+    used = {entry["name"] for entry in repositories}
+    left = [_expanded(entry, provider) for name, entry in optional.items() if name not in used]
+    if left:
+        provider["optional_repositories"] = left
     return TemplateDocument(
         provider_id=assembly.provider.target.provider_id,
         provider_data=provider,

@@ -267,6 +267,9 @@ def test_repositories_that_the_provider_knows(run: Run) -> None:
     assert (entry.priority, entry.allow_packages, entry.foreign) == (600, ("nginx*",), False)
     assert entry.components == ("main", "non-free-firmware")
     assert (entry.keys, entry.fingerprints) == (first.keys, first.fingerprints)
+    # Nor is it known twice when the template says itself where it is.
+    own = {"codename": "bookworm-backports", "mirror": "debian", "gpgcheck": False}
+    assert "optional_repositories" not in document_of(run(packageRepositories=[own])).provider_data
     target = {"os": "redhat-compatible-distro", "dist": "el10", "arch": "x86_64", "imageType": "raw"}
     crb = document_of(run(target=target, packageRepositories=[{"codename": "crb"}])).provider.repositories[-1]
     assert crb.url == "https://mirror.stream.centos.org/10-stream/CRB/x86_64/os"
