@@ -109,6 +109,12 @@ def repository_urls_are_sound(template: LocatedMapping) -> t.Iterator[Finding]:
         words = [word for word in re.findall(r"\{[^{}]*\}|\$\{?\w+\}?", url) if word not in _URL_WORDS]
         if url.startswith("<"):
             yield (*path, key), f"{url} is a placeholder. Give the URL of the repository, or remove the entry."
+        elif url.lower().startswith("file:"):
+            yield (
+                (*path, key),
+                f"{url!r} is a place on the build host. Name a directory of loose packages there by path in the place "
+                f"of {key}, or serve the repository by HTTP.",
+            )
         elif match is None:
             yield (
                 (*path, key),

@@ -18,6 +18,10 @@ URL = "https://packages.example.com/debian"
 
 WRONG: list[tuple[Part, str]] = [
     (repository(url="ftp://x/y", pkey="k"), "'ftp://x/y' is no URL of a repository."),
+    (
+        repository(url="file:///srv/debs", pkey="k"),
+        "'file:///srv/debs' is a place on the build host. Name a directory of",
+    ),
     (repository(url="<URL>", pkey="k"), "<URL> is a placeholder."),
     (repository(url="https://me:secret@x/y", pkey="k"), "The URL holds a user name or password"),
     (repository(url="https://x/$arch", pkey="k"), "Nothing is known that could be filled in for $arch."),
