@@ -9,7 +9,9 @@ It is a template that is shipped, with the disk of the default template.
 
 from __future__ import annotations
 
+import base64
 import functools
+import json
 import os
 import pathlib
 import typing as t
@@ -35,6 +37,8 @@ pytestmark = pytest.mark.case("secure-boot")
 _EMPTY_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 _REFUSAL_SECONDS = 180.0
 _BOOT_SECONDS = 600.0
+# Of the partition with the signature of the root hash, all that is not zero.
+_SIGNATURE_BYTES = 16384
 
 
 @pytest.fixture(scope="module")
@@ -161,24 +165,17 @@ def test_firmware_enrols_the_keys_and_boots(image: BuiltImage, workspace: Worksp
         assert "root_hash_sig_key_desc" in guest.say("dmsetup table root")
 
 
-def test_the_kernel_demands_the_signature_of_the_root_hash(image: BuiltImage, tmp_path: pathlib.Path) -> None:
-    """Without the certificate in its variables firmware that enforces nothing starts the kernel."""
-    spec = MachineSpec(image.raw)
-    seen = (LOGIN_PROMPT, r"or that is not signed by a certificate that the kernel knows")
-    with (
-        (tmp_path / "console.log").open("w", encoding="utf-8") as log,
-        booted_machine(spec, *seen, timeout=_BOOT_SECONDS, runner=CommandRunner(), log=log) as booted,
-    ):
-        assert booted.found and booted.found[0] == 1, booted.machine.console.tail()
+# That the kernel runs, or that the firmware has refused a program.
+_STARTED = (r"Linux version \S+", r"(?:failed to load|Error loading) .*: (?:Access Denied|Security Violation)")
 
 
-def _console(disk: str, variables: str, log: pathlib.Path) -> str:
-    """Return what was to be seen first: that the kernel runs, or that the firmware has refused a program."""
+def _console(disk: str, variables: str, log: pathlib.Path, *patterns: str, timeout: float = _REFUSAL_SECONDS) -> str:
+    """Return what was to be seen first, of some patterns: without any, that the kernel runs, or was refused."""
     spec = MachineSpec(disk, secure_boot_variables=variables)
-    seen = (r"Linux version \S+", r"(?:failed to load|Error loading) .*: (?:Access Denied|Security Violation)")
+    seen = patterns or _STARTED
     with (
         log.open("w", encoding="utf-8") as stream,
-        booted_machine(spec, *seen, timeout=_REFUSAL_SECONDS, runner=CommandRunner(), log=stream) as booted,
+        booted_machine(spec, *seen, timeout=timeout, runner=CommandRunner(), log=stream) as booted,
     ):
         assert booted.found, f"{disk} said nothing of either:\n{booted.machine.console.tail()}"
         return booted.found[1].group()
@@ -194,13 +191,19 @@ def _without_signature(path: str) -> None:
     call("sbattach", "--remove", path)
 
 
-def _with_the_signature_of_somebody(path: str) -> None:
-    _without_signature(path)
+def _pair_of_somebody(path: str) -> tuple[str, str]:
+    """Make a key and its certificate beside a path."""
     key, certificate = f"{path}.key", f"{path}.crt"
     call(
         *("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-new", "-x509", "-sha256", "-days", "2"),
         *("-subj", "/CN=somebody/", "-keyout", key, "-out", certificate),
     )
+    return key, certificate
+
+
+def _with_the_signature_of_somebody(path: str) -> None:
+    _without_signature(path)
+    key, certificate = _pair_of_somebody(path)
     call("sbsign", "--key", key, "--cert", certificate, "--output", path, path)
 
 
@@ -214,6 +217,35 @@ def _with_a_change_in(section: str, path: str, *, behind: bytes) -> None:
     place = content.index(behind, offset, offset + size) + len(behind)
     content[place] ^= 1
     pathlib.Path(path).write_bytes(content)
+
+
+def test_the_kernel_refuses_the_signature_of_somebody(
+    image: BuiltImage, esp: Esp, variables: str, tmp_path: pathlib.Path
+) -> None:
+    """Nothing of what the firmware verifies has changed, nor anything of the root file system or its hashes."""
+    place = image.partitions["roothashsig"]
+    with open(esp.disk, "r+b") as disk:
+        disk.seek(place["start"] * 512)
+        kept = disk.read(_SIGNATURE_BYTES)
+        document = json.loads(kept.rstrip(b"\0"))
+        key, certificate = _pair_of_somebody(str(tmp_path / "somebody"))
+        command = ("openssl", "cms", "-sign", "-binary", "-noattr", "-md", "sha256", "-outform", "DER")
+        signed = tmp_path / "p7s"
+        call(
+            *(*command, "-signer", certificate, "-inkey", key, "-out", str(signed)),
+            data=document["rootHash"].encode("ascii"),
+        )
+        document["signature"] = base64.b64encode(signed.read_bytes()).decode("ascii")
+        disk.seek(place["start"] * 512)
+        disk.write((json.dumps(document, separators=(",", ":")) + "\n").encode("ascii").ljust(_SIGNATURE_BYTES, b"\0"))
+    try:
+        seen = (LOGIN_PROMPT, "or that is not signed by a certificate that the kernel knows")
+        said = _console(esp.disk, variables, tmp_path / "console.log", *seen, timeout=_BOOT_SECONDS)
+    finally:
+        with open(esp.disk, "r+b") as disk:
+            disk.seek(place["start"] * 512)
+            disk.write(kept)
+    assert said == seen[1]
 
 
 _TAMPERED: t.Mapping[str, t.Callable[[str], None]] = {
