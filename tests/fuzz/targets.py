@@ -18,6 +18,7 @@ import lzma
 import os
 import pathlib
 import random
+import re
 import stat
 import struct
 import subprocess
@@ -31,6 +32,7 @@ import yaml
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.license import declared_license
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.publish import publish, staging
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.rpm_license import tagged_license
+from ansible_collections.os_image.composer.plugins.module_utils._boot.fat_directories import refuse_circles
 from ansible_collections.os_image.composer.plugins.module_utils._boot.uki import read_sections
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import BuildDirectory
 from ansible_collections.os_image.composer.plugins.module_utils._chroot import rpm_header
@@ -50,6 +52,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._image.root_hash
 from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox
 from ansible_collections.os_image.composer.plugins.module_utils._image.table import TablePartition
 from ansible_collections.os_image.composer.plugins.module_utils._image.verity import read_superblock
+from ansible_collections.os_image.composer.plugins.module_utils._repository import key_bindings
 from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import DebRepository
 from ansible_collections.os_image.composer.plugins.module_utils._repository.indexes import fetch_indexes
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
@@ -71,10 +74,14 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.sign
     verify_clearsigned,
     verify_detached,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.apart import run_apart
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.deb_pool import DebPool
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.families import RESOLVERS
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.lock import read_lock
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.modulemd import read_modules
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.modules import Modules
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.pool import At
+from ansible_collections.os_image.composer.plugins.module_utils._resolver.request import Request
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.rpm_pool import RpmPool
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions
 from ansible_collections.os_image.composer.plugins.module_utils._stages.image_template_validate import TemplateValidate
@@ -280,6 +287,71 @@ _RPMS = """
 """
 
 
+def _resolved_debs(_place: pathlib.Path) -> t.Sequence[bytes]:
+    return [package_index.index_text(_STANZAS + "\nfoo").encode()]
+
+
+def _resolved_rpms(_place: pathlib.Path) -> t.Sequence[bytes]:
+    packages = _RPMS.replace("bash 5.2", "bash 1:5.2").replace("/bash /usr/lib/helper", "/bash /usr/bin/helper")
+    return [rpm_index.index_texts(packages.replace("/usr/lib/", "/usr/bin/") + "\n    shadow")["primary"].encode()]
+
+
+def _mutate_relations(rng: random.Random, corpus: t.Sequence[bytes]) -> bytes:
+    """Make dependencies large and deep, and what a package says of itself odd."""
+    data = bytearray(mutation.text(rng, corpus) if rng.random() < 0.5 else rng.choice(corpus))
+    places = [match.start(2) for match in _RELATION_TEXT.finditer(data)]
+    for _number in range(rng.choice((1, 1, 2))):
+        if places:
+            place = rng.choice(places)
+            data[place:place] = _relation(rng)
+    return bytes(data)
+
+
+_RELATION_TEXT = re.compile(rb"((?:Depends|Provides|Conflicts|Version|Package|Filename|Size): |=\")(.)")
+
+
+def _relation(rng: random.Random) -> bytes:
+    number = rng.choice((1, 2, 5, 40, 1500, 30_000))
+    words = rng.choice((b"b", b"hello", b"libc6", b"x" * 300, b"<NULL>", b"a/b", b"../..", b"\x7f", b"-1", b"9" * 25))
+    operator = rng.choice((b" or ", b" and ", b" if ", b" unless ", b" with ", b" else "))
+    return rng.choice(
+        (
+            b" | ".join((words,) * number) + b", ",
+            b", ".join((words,) * number) + b", ",
+            b"(" * number + words + (operator + b"c)") * number,
+            b"(" + operator.join((words,) * (number + 1)) + b")",
+            b"(" + b" or ".join((b"(a and " + words + b")",) * min(number, 40)) + b")",
+            b"(" * number,
+            b"&#40;" * number + words,
+            words * min(number, 1500),
+        )
+    )
+
+
+def _resolve(family: str) -> t.Callable[[bytes, pathlib.Path], None]:
+    """Resolve in the process apart, as the stage does: no end of it is anything but an error of ours."""
+
+    def parse(data: bytes, place: pathlib.Path) -> None:
+        index = _metadata(place / "index", data, component="main", arch="amd64" if family == "deb" else "")
+        known = package_index.repository(place, "x") if family == "deb" else rpm_index.rpm_repository(place, "x")
+        resolver = RESOLVERS[family]()(arch="amd64" if family == "deb" else "x86_64", cache_dir=str(place))
+
+        def work(at: At) -> t.Dict[str, t.Any]:
+            resolver.pool.at = at
+            resolver.pool.load([_with_indexes(known, index)])
+            at("solving")
+            selection = resolver.select([Request("hello", "system")])
+            return {"packages": [resolver.pool.package(number).url for number in resolver.solve(selection)]}
+
+        run_apart(work, memory=400 << 20, seconds=8, log=_unexpected)
+
+    return parse
+
+
+def _unexpected(text: str) -> t.NoReturn:
+    raise AssertionError(text)
+
+
 _MODULES = """---
 document: modulemd
 version: 2
@@ -405,6 +477,11 @@ def _keys(_place: pathlib.Path) -> t.Sequence[bytes]:
 
 def _parse_armor(data: bytes, _place: pathlib.Path) -> None:
     dearmor(data, path="key.asc", what="the repository")
+
+
+def _parse_bindings(data: bytes, _place: pathlib.Path) -> None:
+    list(key_bindings._packets(data))  # noqa: SLF001
+    key_bindings._written(data)  # noqa: SLF001
 
 
 def _parse_keys(data: bytes, _place: pathlib.Path) -> None:
@@ -927,6 +1004,12 @@ def _parse_status(data: bytes, place: pathlib.Path) -> None:
     read_packages(files, temp_dir=str(place), runner=ParserSandbox())
 
 
+def _parse_directories(data: bytes, place: pathlib.Path) -> None:
+    path = place / "volume"
+    path.write_bytes(data)
+    refuse_circles(str(path), 0)
+
+
 def _file_systems() -> t.Iterator[Target]:
     for kind in ("ext4", "ext2", "squashfs", "vfat", "erofs", "iso9660"):
         mutate = mutation.head(4096, every=1024) if kind in ("ext4", "ext2", "vfat", "iso9660") else mutation.binary
@@ -949,6 +1032,8 @@ TARGETS: t.Sequence[Target] = (
     Target("inrelease", _signed("clear"), mutation.binary, _parse_signed("clear"), weight=8),
     Target("release-gpg", _signed("detached"), mutation.binary, _parse_signed("detached"), weight=8),
     Target("packages", lambda _place: [package_index.index_text(_STANZAS).encode()], mutation.text, _parse_packages),
+    Target("resolve-deb", _resolved_debs, _mutate_relations, _resolve("deb"), weight=100),
+    Target("resolve-rpm", _resolved_rpms, _mutate_relations, _resolve("rpm"), weight=100),
     Target("repomd", _texts(_REPOMD), mutation.text, _parse_repomd),
     Target("primary", _rpm_indexes("primary"), mutation.text, _parse_rpm_index("primary"), weight=500),
     Target("filelists", _rpm_indexes("filelists"), mutation.text, _parse_rpm_index("filelists"), weight=500),
@@ -956,6 +1041,7 @@ TARGETS: t.Sequence[Target] = (
     Target("compressed-index", _compressed_indexes, mutation.binary, _parse_compressed, weight=100),
     Target("key-armor", _keys, mutation.text, _parse_armor),
     Target("key", _keys, mutation.binary, _parse_keys, weight=8),
+    Target("key-bindings", _keys, mutation.binary, _parse_bindings),
     Target("deb", _debs, _mutate_deb, _parse_deb),
     Target("control", lambda _place: [_CONTROL], mutation.text, _parse_control),
     Target("rpm", _rpms, mutation.binary, _parse_rpm),
@@ -982,6 +1068,7 @@ TARGETS: t.Sequence[Target] = (
     Target("dpkg-status", _texts(_STATUS), mutation.text, _parse_status),
     Target("raw", _disks, _mutate_disk, _inspect, weight=4),
     Target("compressed-image", _wrapped, mutation.binary, _inspect, weight=4),
+    Target("fat-directories", _file_system("vfat"), mutation.head(8192, every=512), _parse_directories, weight=100),
     *_formats(),
     *_file_systems(),
 )

@@ -88,18 +88,10 @@ def _packets(data: bytes) -> t.Iterator[t.Tuple[int, bytes]]:
             return
         if head & 0x40:
             tag = head & 0x3F
-            first = data[position]
-            width, base = (1, 0) if first < 192 else (2, 192) if first < 224 else (5, 0)
-            field = data[position : position + width]
-            if width == 2:
-                size = int.from_bytes(field, "big") - (192 << 8) + base
-            elif width == 5:
-                # Keys have no partial lengths.
-                if first != 255:
-                    return
-                size = int.from_bytes(field[1:], "big")
-            else:
-                size = first
+            # Keys have no partial lengths.
+            if 224 <= data[position] < 255:
+                return
+            width, size = _length(data[position : position + 5])
         else:
             tag = head >> 2 & 0x0F
             width = (1, 2, 4, 0)[head & 3]
@@ -107,6 +99,16 @@ def _packets(data: bytes) -> t.Iterator[t.Tuple[int, bytes]]:
         position += width
         yield tag, data[position : position + size]
         position += size
+
+
+def _length(field: bytes) -> t.Tuple[int, int]:
+    """Read a length of the new form (RFC 9580, 4.2.1 and 5.2.3.7); return how long it is itself, and its value."""
+    field = field.ljust(5, b"\0")
+    if field[0] < 192:
+        return 1, field[0]
+    if field[0] < 255:
+        return 2, (field[0] - 192 << 8) + field[1] + 192
+    return 5, int.from_bytes(field[1:5], "big")
 
 
 def _fingerprint(body: bytes) -> str:
@@ -137,15 +139,7 @@ def _signature(body: bytes) -> t.Tuple[int, str, t.Set[str]]:
 def _subpackets(area: bytes) -> t.Iterator[t.Tuple[int, bytes]]:
     position = 0
     while position < len(area):
-        first = area[position]
-        width = 1 if first < 192 else 2 if first < 255 else 5
-        field = area[position : position + width]
-        if width == 1:
-            size = first
-        elif width == 2:
-            size = int.from_bytes(field, "big") - (192 << 8) + 192
-        else:
-            size = int.from_bytes(field[1:], "big")
+        width, size = _length(area[position : position + 5])
         position += width
         if not size:
             return

@@ -173,17 +173,9 @@ class RpmPool(PackagePool):
     def _restore_file_provides(self, repo: t.Any, name: str) -> set[str]:
         """Add what an earlier run has found, and return the files that it looked for."""
         path, data = self._cache.path(f"{name}.provides"), repo.first_repodata()
-        if path is None or data is None:
+        kept = None if path is None or data is None else _kept(path)
+        if kept is None:
             return set()
-        try:
-            with open(path, encoding="utf-8") as stream:
-                checksum, text = stream.readline().strip(), stream.read()
-            if checksum != sha256_bytes(text.encode("utf-8")):
-                return set()
-            kept = json.loads(text)
-        except (OSError, ValueError):
-            return set()
-        os.utime(path)
         first = next((solvable.id for solvable in repo.solvables_iter()), 0)
         for file, positions in kept["owners"].items():
             dep = self.pool.Dep(file)
@@ -203,10 +195,7 @@ class RpmPool(PackagePool):
         for position, solvable in enumerate(repo.solvables_iter()):
             for dep in solvable.lookup_deparray(self.solv.SOLVABLE_PROVIDES, 1):
                 owners.setdefault(dep.str(), []).append(position)
-        text = json.dumps({"files": sorted(files), "owners": owners})
-        # A cache that cannot be written costs time, not correctness.
-        with contextlib.suppress(OSError), atomic_file(path) as target:
-            target.write(f"{sha256_bytes(text.encode('utf-8'))}\n{text}".encode())
+        _keep(path, {"files": sorted(files), "owners": owners})
 
     def _replaced_by(self, solvable: int) -> list[int]:
         """Return what has the same name, what the package obsoletes, and what it claims to be by its provides."""
@@ -348,16 +337,12 @@ class RpmPool(PackagePool):
     def _owners(self, index: PackageIndex, wanted: t.Collection[str]) -> list[tuple[str, str]]:
         """Return the packages, by their checksums, that have some files, each with the file."""
         kept = self._cache.path(f"{index.sha256}.{digest_of(sorted(wanted))[:16]}.files")
-        if kept is not None:
-            with contextlib.suppress(OSError, ValueError), open(kept, encoding="utf-8") as stream:
-                owners = [(str(checksum), str(path)) for checksum, path in json.load(stream)]
-                os.utime(kept)
-                return owners
+        known = None if kept is None else _kept(kept)
+        if known is not None:
+            return [(checksum, path) for checksum, path in known["owners"]]
         owners = list(_owners_in(index.path, wanted))
         if kept is not None:
-            # A cache that cannot be written costs time, not correctness.
-            with contextlib.suppress(OSError), atomic_file(kept) as target:
-                target.write(json.dumps(owners).encode("ascii"))
+            _keep(kept, {"owners": owners})
         return owners
 
     def unknown_files(self) -> set[str]:
@@ -510,6 +495,27 @@ class RpmPool(PackagePool):
     def names(self) -> set[str]:
         """Return the names of all packages that may be chosen."""
         return {solvable.name for solvable in self.pool.solvables_iter() if self._may_choose(solvable)}
+
+
+def _kept(path: str) -> dict[str, t.Any] | None:
+    """Read what :func:`_keep` has kept; V(None) when it is not there, or damaged."""
+    try:
+        with open(path, "rb") as stream:
+            checksum, text = stream.readline().strip(), stream.read()
+        if checksum != sha256_bytes(text).encode("ascii"):
+            return None
+        os.utime(path)
+        return t.cast("dict[str, t.Any]", json.loads(text))
+    except (OSError, ValueError):
+        return None
+
+
+def _keep(path: str, value: t.Mapping[str, t.Any]) -> None:
+    """Keep an object for the next run."""
+    text = json.dumps(value).encode("ascii")
+    # A cache that cannot be written costs time, not correctness.
+    with contextlib.suppress(OSError), atomic_file(path) as target:
+        target.write(sha256_bytes(text).encode("ascii") + b"\n" + text)
 
 
 def is_primary_file(path: str) -> bool:

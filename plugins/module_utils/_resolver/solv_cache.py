@@ -64,15 +64,12 @@ class SolvCache:
             with open(f"{path}.index", "rb") as stream:
                 line = stream.readline()
                 body = stream.read()
+            if line[:9] != _checksum(line[9:]):
+                return None
             header = json.loads(line[9:])
             with open(f"{path}.solv", "rb") as stream:
                 checksum = zlib.crc32(stream.read())
-            if (
-                line[:9] != _checksum(line[9:])
-                or header["version"] != _CACHE_VERSION
-                or header["solv"] != checksum
-                or header["body"] != zlib.crc32(body)
-            ):
+            if header["version"] != _CACHE_VERSION or header["solv"] != checksum or header["body"] != zlib.crc32(body):
                 return None
             stream = import_library("solv").xfopen(f"{path}.solv")
             try:

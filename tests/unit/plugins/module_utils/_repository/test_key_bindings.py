@@ -112,7 +112,19 @@ def test_the_bindings_are_those_that_gnupg_sees() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\x99", b"\xc6\xff", b"\xc6\xe0x", b"\x9b" + b"x" * 30, b"\xc2\x03\4\x13\1", b"x" * 100]
+    "data",
+    [
+        b"",
+        b"\x99",
+        b"\xc6\xff",
+        b"\xc6\xe0x",
+        b"\xc6\xc0",
+        b"\xc2\xdf",
+        b"\xc6\xff\xff\xff",
+        b"\x9b" + b"x" * 30,
+        b"\xc2\x03\4\x13\1",
+        b"x" * 100,
+    ],
 )
 def test_what_is_no_key_has_no_bindings(data: bytes) -> None:
     assert weak_bindings(data) == {}

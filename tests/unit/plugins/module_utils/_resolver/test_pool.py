@@ -146,7 +146,7 @@ def test_only_allowed_packages_come_from_a_repository(
 
 
 @pytest.mark.parametrize("suffix", ["index", "solv"])
-@pytest.mark.parametrize("damage", [b"", b"\x00" * 64, None])
+@pytest.mark.parametrize("damage", [b"", b"\x00" * 64, b"[" * 100_000, b"5\n", None])
 def test_a_damaged_cache_is_made_anew(tmp_path: pathlib.Path, suffix: str, damage: bytes | None) -> None:
     release = repository(tmp_path, INDEX)
     cache = tmp_path / "cache"

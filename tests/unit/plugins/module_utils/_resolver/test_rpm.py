@@ -528,13 +528,26 @@ def test_an_index_that_is_no_xml(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["index", "solv", "files", "provides"])
-def test_a_damaged_cache_is_made_anew(tmp_path: pathlib.Path, suffix: str) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda good: b"",
+        lambda good: b"\0" * len(good),
+        lambda good: good[: len(good) // 2],
+        lambda good: good + b"x",
+        lambda good: good[: len(good) // 2] + bytes((good[len(good) // 2] ^ 1,)) + good[len(good) // 2 + 1 :],
+        lambda good: b"5",
+        lambda good: b"[" * 100_000,
+        lambda good: b'[["a", "/opt/x", 1]]',
+    ],
+)
+def test_a_damaged_cache_is_made_anew(tmp_path: pathlib.Path, suffix: str, damage: t.Callable[[bytes], bytes]) -> None:
     repository = rpm_repository(tmp_path, "app\nRequires: /opt/x\n\nowner\nFiles: /opt/x")
     cache = tmp_path / "cache"
     assert names(resolver_of(repository, cache_dir=cache), "app") == ["app", "owner"]
     (path,) = cache.glob(f"*.{suffix}")
     good = path.read_bytes()
-    path.write_bytes(b"\0" * len(good))
+    path.write_bytes(damage(good))
     assert names(resolver_of(repository, cache_dir=cache), "app") == ["app", "owner"]
     assert path.read_bytes() == good
 
