@@ -30,7 +30,7 @@ _INSTALL_DIRECTORY = "/etc/kernel/install.d"
 _WATCH = "os-image-kernels"
 _HOOK = "zz-os-image"
 _UNIT_DIRECTORY = "/etc/systemd/system"
-_REFUSE_CHANGES = "/usr/lib/os-image/refuse-changes"
+_REFUSE_CHANGES = "/usr/libexec/os-image/refuse-changes"
 
 _ADD = f'{_SHELL}exec {update_programs.BOOT_ENTRY} add "$1" "${{2:-/boot/vmlinuz-$1}}"\n'
 # The script runs for an upgrade of the same package too, after which the kernel is still there.
@@ -61,7 +61,7 @@ _REFUSE_ARCHIVES = f"""\
     {update_programs.BOOT_ENTRY} add "$version"
 done
 """
-_APT_ARCHIVES = "/usr/lib/os-image/refuse-kernels"
+_APT_ARCHIVES = "/usr/libexec/os-image/refuse-kernels"
 
 _IMMUTABLE = (
     "This system is immutable: its packages lie on a root file system that is read-only, and it is updated as a whole. "
@@ -165,24 +165,17 @@ def grub_files(files: TreeFiles, *, family: str, menu: GrubMenu) -> UpdateFiles:
     present = files.read("/etc/default/grub") or ""
     made = {"/etc/default/grub": UpdateFile(f"{present}{_grub_defaults(menu)}")}
     places = [f"/usr/{place}/{name}" for name in ("grub2-mkconfig", "grub-mkconfig") for place in ("sbin", "bin")]
-    mkconfig = next((place for place in places if files.exists(place)), None)
-    settings = {"menu": menu.path}
-    if mkconfig is not None:
-        settings["mkconfig"] = mkconfig
-        functions = update_programs.GRUB + update_programs.MAKE_MENU
-    else:
-        for name in ("header", "title", "partition", "prefix", "cmdline", "pinned"):
-            settings[name] = getattr(menu, name)
-        functions = update_programs.GRUB + update_programs.WRITE_MENU
-    program = _program(family, settings, functions)
+    settings = {"menu": menu.path, "mkconfig": next((place for place in places if files.exists(place)), "")}
+    for name in ("header", "title", "partition", "prefix", "cmdline", "pinned"):
+        settings[name] = getattr(menu, name)
+    made.update(_program(family, settings, update_programs.GRUB))
     if family != _DEB:
-        made.update(program)
         made.update(_watch())
         made["/etc/kernel/install.conf"] = UpdateFile(f"{_BY}\nlayout=other\n")
         made[f"{_INSTALL_DIRECTORY}/95-os-image-grub.install"] = UpdateFile(_PLUGIN, 0o755)
-    elif not files.exists("/etc/kernel/postinst.d/zz-update-grub"):
-        made.update(program)
-        made.update(_kernel_hooks(of_initrd=False))
+    else:
+        # Behind the distribution's own, where it has some: they do what these have not done.
+        made.update(_kernel_hooks(f"z{_HOOK}", of_initrd=False))
     return made
 
 
@@ -223,12 +216,12 @@ def _program(family: str, settings: t.Mapping[str, str], functions: str) -> Upda
     return {update_programs.BOOT_ENTRY: UpdateFile(text, 0o755)}
 
 
-def _kernel_hooks(*, of_initrd: bool = True) -> UpdateFiles:
+def _kernel_hooks(name: str = _HOOK, *, of_initrd: bool = True) -> UpdateFiles:
     """Return hooks for packages of Debian's kernels; see chapter 4 of the Debian kernel handbook."""
     made = {
         # Behind those that make an initramfs.
-        f"/etc/kernel/postinst.d/{_HOOK}": UpdateFile(_ADD, 0o755),
-        f"/etc/kernel/postrm.d/{_HOOK}": UpdateFile(_REMOVE, 0o755),
+        f"/etc/kernel/postinst.d/{name}": UpdateFile(_ADD, 0o755),
+        f"/etc/kernel/postrm.d/{name}": UpdateFile(_REMOVE, 0o755),
     }
     if of_initrd:
         made["/etc/initramfs/post-update.d/os-image"] = UpdateFile(_INITRD_MADE, 0o755)

@@ -13,7 +13,7 @@ They use the shell, coreutils, grep and sed, which every image has, and are put 
 from __future__ import annotations
 
 #: Where the program lies in the image.
-BOOT_ENTRY = "/usr/lib/os-image/boot-entry"
+BOOT_ENTRY = "/usr/libexec/os-image/boot-entry"
 
 #: What the program begins with; settings and the functions C(check), C(entries), C(put) and C(drop) follow.
 HEAD = """\
@@ -81,7 +81,7 @@ entries() {
         echo "$entry"
     done
 }
-put() {
+store() {
     needed=$(($(stat -L -c %s "$2") + $(stat -L -c %s "$3")))
     # Files of an entry are replaced one by one; a unified kernel image is there until the new one is whole.
     for present in "$esp/$token/$1"/*; do
@@ -94,13 +94,26 @@ put() {
     kernel-install add "$1" "$2" "$3"
     sync -f "$esp"
 }
+put() {
+    case $(od -An -tx1 -N2 "$2" | tr -d ' ') in
+        1f8b)
+            # Firmware for Arm starts no packed kernel.
+            plain=$(mktemp -d)
+            gzip -dc "$2" >"$plain/linux"
+            store "$1" "$plain/linux" "$3"
+            rm -r "$plain"
+            ;;
+        *) store "$@" ;;
+    esac
+}
 drop() {
     kernel-install remove "$1"
     sync -f "$esp"
 }
 """
 
-#: What GRUB's menu has in common, however it is made. Settings: menu.
+#: For GRUB's menu: by the distribution's own program, and where there is none, or it finds no kernel, in the form of
+#: the menu that the build made. Settings: menu, mkconfig, header, title, partition, prefix, cmdline, pinned.
 GRUB = """\
 check() {
     [ -d "${menu%/*}" ] || fail "There is no ${menu%/*}, so that the kernel $1 does not get into GRUB's menu." \\
@@ -109,26 +122,28 @@ check() {
 entries() {
     sed -n 's,.*/vmlinuz-\\([^ ]*\\) .*,\\1,p' "$menu" | sort -u
 }
+has_entry() {
+    grep -q "/vmlinuz-$1 " "$menu"
+}
 put() {
     # As kernel-install does, where packages leave it to that.
     [ "$2" = "/boot/vmlinuz-$1" ] || cp "$2" "/boot/vmlinuz-$1"
-    write_menu
+    # The hook of the distribution may have been here.
+    if ! has_entry "$1" || ! grep -q "/${3##*/}\\>" "$menu"; then
+        make_menu "/vmlinuz-$1 "
+    fi
 }
 drop() {
-    write_menu
+    if has_entry "$1" || ! grep -q /vmlinuz- "$menu"; then
+        make_menu /vmlinuz-
+    fi
 }
-"""
-
-#: By the distribution's own program. Settings: mkconfig.
-MAKE_MENU = """\
-write_menu() {
-    "$mkconfig" -o "$menu"
+make_menu() {
+    # It finds no kernel in a root file system on a loop device.
+    if [ -z "$mkconfig" ] || ! "$mkconfig" -o "$menu" || ! grep -q "$1" "$menu"; then
+        write_menu
+    fi
 }
-"""
-
-#: Where there is none: in the form of the menu that the build made. Settings: header, title, partition, prefix,
-#: cmdline, pinned.
-WRITE_MENU = """\
 write_menu() {
     images=$(printf '%s\\n' /boot/vmlinuz-* | sort -rV)
     if [ -n "$pinned" ] && [ -f "/boot/vmlinuz-$pinned" ]; then
@@ -272,7 +287,7 @@ done
 cmdline=$(grep -v '^[[:space:]]*#' "$cmdline" | tr '\\n' ' ')
 printf '%s\\0' "${cmdline% }" >"$work/.cmdline"
 printf '%s' "$version" >"$work/.uname"
-# For Arm it may be packed.
+# For Arm it may be packed, where a package calls kernel-install itself.
 case $(od -An -tx1 -N2 "$kernel" | tr -d ' ') in
     1f8b) gzip -dc "$kernel" >"$work/.linux" ;;
     *) cat "$kernel" >"$work/.linux" ;;
@@ -366,10 +381,8 @@ __all__ = (
     "GRUB",
     "HEAD",
     "KERNEL_INSTALL",
-    "MAKE_MENU",
     "REFUSE",
     "RPM",
     "TAIL",
     "UKI_PLUGIN",
-    "WRITE_MENU",
 )
