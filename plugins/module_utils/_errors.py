@@ -122,6 +122,17 @@ class HostError(ComposerError):
                 f"There is no space left on the build host{f', when writing{where}' if where else ''}.",
                 remedy="Free some, or put work_dir, cache_dir and the output directory where there is more.",
             )
+        if exc.errno == errno.EFBIG:
+            return cls(
+                f"A file would become larger than the build host lets it{f':{where}' if where else ''}.",
+                remedy="Put work_dir, cache_dir and the output directory on a file system that holds larger files, "
+                "such as XFS, or raise the limit of the user who builds (ulimit -f).",
+            )
+        if exc.errno == errno.ENAMETOOLONG:
+            return cls(
+                f"A name or a path is longer than the build host lets it{f':{where}' if where else ''}.",
+                remedy="Shorten image.name and systemConfig.name, or the paths of work_dir and the output directory.",
+            )
         return cls(f"The build host refuses to go on{f' at{where}' if where else ''}: {exc.strerror or exc}.")
 
 

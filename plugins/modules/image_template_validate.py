@@ -59,6 +59,12 @@ options:
     type: dict
     default: {}
     version_added: 0.2.0
+  output_dir:
+    description:
+      - The directory on the build host in which os_image.composer.image_finalize will publish the image. When it is
+        named, files that its file system cannot hold are told at once.
+    type: path
+    version_added: 0.2.0
   show:
     description:
       - Display the merged template as YAML, and in diff mode what it changes in the default template. Passwords are
@@ -180,6 +186,7 @@ def main() -> None:
                 "cache_dir": {"type": "path", "required": True},
                 "overrides": {"type": "dict", "default": {}},
                 "shown_paths": {"type": "dict", "default": {}},
+                "output_dir": {"type": "path"},
                 # The action plugin displays the result; nothing about it depends on this.
                 "show": {"type": "bool", "default": False},
             },
@@ -199,6 +206,7 @@ def main() -> None:
             work_dir=params["work_dir"],
             cache_dir=params["cache_dir"],
             overrides=overrides,
+            output_dir=params["output_dir"],
             options=options,
         )
 

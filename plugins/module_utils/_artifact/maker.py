@@ -25,6 +25,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan i
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.publish import Staging
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS
+from ansible_collections.os_image.composer.plugins.module_utils._disk.space import file_name_problem, require_file_size
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
@@ -88,6 +89,15 @@ class ArtifactMaker:
         return {artifact.name: artifact for artifact in made}
 
     def _check_space(self, plans: t.Sequence[ArtifactPlan]) -> None:
+        directory = self._stage.output_dir
+        for plan in plans:
+            option = "output_dir"
+            if not plan.is_converted and not plan.compression:
+                size = os.path.getsize(self._sources[plan.source])
+                require_file_size(directory, size, what=f"The artifact {plan.name}", option=option)
+            problem = file_name_problem(directory, plan.name, what=f"The name {plan.name}", option=option)
+            if problem:
+                raise ArtifactError(problem)
         stored = allocated(self._image)
         needed = 0
         for plan in plans:
@@ -201,7 +211,12 @@ def _uses_all_processors(plan: ArtifactPlan) -> bool:
 
 def write_error(exc: OSError, path: str) -> ArtifactError:
     """Return what went wrong when a path was written, in words."""
-    remedy = "Free some space, or give another output_dir." if exc.errno == errno.ENOSPC else None
+    remedy = {
+        errno.ENOSPC: "Free some space, or give another output_dir.",
+        errno.EDQUOT: "Free some space, or give another output_dir.",
+        errno.EFBIG: "Give an output_dir on a file system that holds larger files, such as XFS.",
+        errno.ENAMETOOLONG: "Give an output_dir on a file system that has longer names, or shorten image.name.",
+    }.get(exc.errno or 0)
     return ArtifactError(
         f"Writing {path} failed: {exc.strerror or exc}. What was published before is unchanged.", remedy=remedy
     )

@@ -43,7 +43,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.fstab impo
 from ansible_collections.os_image.composer.plugins.module_utils._disk.growth import growth_files
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
-from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
+from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_file_size, require_space
 from ansible_collections.os_image.composer.plugins.module_utils._disk.swap_file import swap_file_units
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
 from ansible_collections.os_image.composer.plugins.module_utils._disk.verity import (
@@ -235,6 +235,7 @@ class DiskComposer:
             self.layout = self.layout.with_content(self._content_sizes(usages))
             self._mark_protected()
         sources = self._sources(tree, files.esp.files, usages)
+        require_file_size(os.path.dirname(image), self.layout.size, what="The image", option="work_dir")
         self._check_space(os.path.dirname(image), sources)
         temporary = os.path.join(self.scratch, "image")
         with open(temporary, "xb") as stream:

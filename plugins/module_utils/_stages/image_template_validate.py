@@ -14,6 +14,7 @@ import os
 import typing as t
 import urllib.parse
 
+from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import RAW
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import (
     SCHEMA_VERSION,
     BuildDirectory,
@@ -21,6 +22,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._build_directory
 )
 from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import Assembly, assemble
 from ansible_collections.os_image.composer.plugins.module_utils._checks.boot import command_line_without_root
+from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import image_traits, planned_layout
+from ansible_collections.os_image.composer.plugins.module_utils._disk.space import file_name_problem, file_size_problem
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     DocumentError,
     TemplateError,
@@ -37,8 +40,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import DOCUMENT, TemplateDocument
 from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import InputStore
-from ansible_collections.os_image.composer.plugins.module_utils._template.located import show_path
+from ansible_collections.os_image.composer.plugins.module_utils._template.located import origin_of, show_path
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Bootloader, PackageRepository
+from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider import expand_url
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import DEFAULT_PRIORITY
 from ansible_collections.os_image.composer.plugins.module_utils._template.rendering import as_yaml, diff_result
@@ -80,6 +84,7 @@ class TemplateValidate(Stage):
         cache_dir: str,
         overrides: t.Mapping[str, t.Any] | None,
         options: StageOptions,
+        output_dir: str | None = None,
     ) -> TemplateValidate:
         """Read and check a template, which tells where its build directory is.
 
@@ -101,6 +106,9 @@ class TemplateValidate(Stage):
             absent_files=removed,
             brought=inputs.absolute_folder(template),
         )
+        problems = list(_limits(assembly, work_dir=work_dir, output_dir=output_dir))
+        if problems:
+            raise template_error(f"The image template {os.path.abspath(template)}", problems)
         document = _document(
             assembly,
             config_dir=os.path.abspath(config_dir),
@@ -196,6 +204,31 @@ class TemplateValidate(Stage):
         changes = list(_changes(before, after, ()))
         shown = ", ".join(changes[:3]) + (f" and {len(changes) - 3} more" if len(changes) > 3 else "")
         return f"template changed: {shown}"
+
+
+def _limits(assembly: Assembly, *, work_dir: str, output_dir: str | None) -> t.Iterator[Problem]:
+    """Yield what the file systems of the build host cannot hold."""
+    template = assembly.template
+    disk = template["disk"]
+    layout = planned_layout(template) if image_traits(template).is_disk else None
+    # What is as large as its content is known when that is.
+    size = 0 if layout is None or layout.needs_content else layout.size
+    places = [(work_dir, "work_dir")]
+    if output_dir and any(item["type"] == RAW and not item.get("compression") for item in disk["artifacts"]):
+        places.append((output_dir, "the output directory"))
+    for directory, option in places:
+        problem = file_size_problem(directory, size, what="The image", option=option)
+        if problem:
+            yield Problem(origin_of(template, ("disk", "size") if "size" in disk else ("disk",)), problem)
+            break
+    image = template["image"]
+    base_name = f"{image['name']}-{image['version']}"
+    if output_dir:
+        problem = file_name_problem(
+            output_dir, base_name, what="The name with the version", option="the output directory"
+        )
+        if problem:
+            yield Problem(origin_of(template, ("image", "name")), problem)
 
 
 def _missing_tools(document: TemplateDocument) -> t.List[str]:

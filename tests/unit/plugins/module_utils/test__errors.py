@@ -43,6 +43,21 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import C
             "There is no space left on the build host. "
             "Free some, or put work_dir, cache_dir and the output directory where there is more.",
         ),
+        (
+            0,
+            errno.EFBIG,
+            "/srv/a",
+            "A file would become larger than the build host lets it: /srv/a. Put work_dir, cache_dir and the output "
+            "directory on a file system that holds larger files, such as XFS, or raise the limit of the user who "
+            "builds (ulimit -f).",
+        ),
+        (
+            0,
+            errno.ENAMETOOLONG,
+            "/srv/a",
+            "A name or a path is longer than the build host lets it: /srv/a. Shorten image.name and systemConfig.name, "
+            "or the paths of work_dir and the output directory.",
+        ),
         (0, errno.EIO, "/dev/x", "The build host refuses to go on at /dev/x: Input/output error."),
     ],
 )

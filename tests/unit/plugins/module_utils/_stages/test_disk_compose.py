@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import hashlib
 import json
 import os
@@ -293,6 +294,23 @@ def test_a_full_disk_is_noticed_before_anything_is_written(
     with pytest.raises(
         DiskError, match=r"The image needs about 2\d\d\.\d MiB in .*, but only 100 MiB are free there\."
     ):
+        run(build)
+    assert left_in(build) == []
+
+
+def test_an_image_that_is_too_large_for_a_file_is_noticed_before_anything_is_written(
+    build: BuildDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lseek(_descriptor: int, position: int, _whence: int) -> int:
+        if position > 1 << 20:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return position
+
+    monkeypatch.setattr(os, "lseek", lseek)
+    expected = (
+        r"The image has .* holds no file of more than 1 MiB\. Let work_dir lie on another file system, such as XFS"
+    )
+    with pytest.raises(DiskError, match=expected):
         run(build)
     assert left_in(build) == []
 

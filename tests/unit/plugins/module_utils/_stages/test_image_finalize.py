@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -34,6 +35,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     ArtifactError,
     CancelledError,
+    DiskError,
     DocumentError,
     SigningError,
 )
@@ -725,6 +727,39 @@ def test_too_little_space_is_told_before(finished_build: FinishedBuild, monkeypa
 
     monkeypatch.setattr(maker_module.os, "statvfs", lambda path: Full if "output" in str(path) else real(path))
     with pytest.raises(ArtifactError, match=r"need at least \d+ MiB in .*/output, but only 1 MiB are free"):
+        _run(finished_build)
+    assert os.listdir(finished_build.output_dir) == []
+
+
+def test_a_file_that_the_output_directory_cannot_hold_is_told_before(
+    finished_build: FinishedBuild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished_build.artifacts = [{"type": "raw"}, {"type": "vdi"}]
+    finished_build.write_documents()
+    real = os.lseek
+
+    def lseek(descriptor: int, position: int, whence: int) -> int:
+        if position > 100_000 and "/output/" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return real(descriptor, position, whence)
+
+    monkeypatch.setattr(os, "lseek", lseek)
+    expected = (
+        r"The artifact .*\.raw has .*, but the file system of .*/output on the build host holds no file of more than"
+    )
+    with pytest.raises(DiskError, match=expected):
+        _run(finished_build)
+    assert os.listdir(finished_build.output_dir) == []
+
+
+def test_a_name_that_the_output_directory_cannot_have_is_told_before(
+    finished_build: FinishedBuild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.pathconf
+    monkeypatch.setattr(os, "pathconf", lambda path, name: 30 if "output" in str(path) else real(path, name))
+    with pytest.raises(
+        ArtifactError, match=r"has names of no more than 30\. Let output_dir lie on another file system"
+    ):
         _run(finished_build)
     assert os.listdir(finished_build.output_dir) == []
 

@@ -31,7 +31,9 @@ Run = t.Callable[..., dict[str, t.Any]]
 def run(tmp_path: pathlib.Path) -> Run:
     """Run the stage for a template of some sections."""
 
-    def run_it(*, check: bool = False, folder: str = "in", **sections: t.Any) -> dict[str, t.Any]:
+    def run_it(
+        *, check: bool = False, folder: str = "in", output_dir: str | None = None, **sections: t.Any
+    ) -> dict[str, t.Any]:
         directory = tmp_path / folder
         directory.mkdir(exist_ok=True)
         (directory / "web.yml").write_text(yaml.safe_dump({**basic(), **sections}, sort_keys=False))
@@ -42,6 +44,7 @@ def run(tmp_path: pathlib.Path) -> Run:
             cache_dir=str(tmp_path / "cache"),
             overrides={},
             options=StageOptions(check_mode=check),
+            output_dir=output_dir,
         )
         return run_stage(stage)
 
@@ -203,6 +206,57 @@ def test_a_repository_of_the_provider_can_be_replaced(run: Run, tmp_path: pathli
     assert repositories[2]["url"] == "https://mirror.example.org/debian"
     # It has the rights of the one that it replaces.
     assert not any(entry.get("foreign") for entry in repositories)
+
+
+def test_what_the_file_systems_of_the_host_cannot_hold(
+    run: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seek = os.lseek
+
+    def lseek(descriptor: int, position: int, whence: int) -> int:
+        is_fat = os.readlink(f"/proc/self/fd/{descriptor}").startswith(f"{tmp_path}/stick")
+        if position > ((4 << 30) - 1 if is_fat else 16 << 40):
+            raise OSError(22, "Invalid argument")
+        return seek(descriptor, 0, whence)
+
+    monkeypatch.setattr(os, "lseek", lseek)
+    (tmp_path / "stick").mkdir()
+    with pytest.raises(TemplateError) as caught:
+        run(disk={"size": "17TiB"})
+    (error,) = caught.value.details["errors"]
+    assert (error["path"], error["message"]) == (
+        "disk.size",
+        f"The image has 17408 GiB, but the file system of {tmp_path} on the build host holds no file of more than "
+        "16384 GiB. "
+        "Let work_dir lie on another file system, such as XFS, or make the image smaller.",
+    )
+    output_dir = str(tmp_path / "stick" / "images")
+    with pytest.raises(TemplateError) as caught:
+        run(disk={"size": "5GiB"}, output_dir=output_dir)
+    (error,) = caught.value.details["errors"]
+    assert error["message"].startswith(
+        f"The image has 5 GiB, but the file system of {tmp_path}/stick on the build host"
+    )
+    assert "Let the output directory lie on another file system" in error["message"]
+    # Nobody knows what remains of it when it is compressed or has another format; or how much will be in it.
+    artifacts = [{"type": "raw", "compression": "gz"}, {"type": "qcow2"}]
+    run(disk={"size": "5GiB", "artifacts": artifacts}, output_dir=output_dir)
+    partitions = [
+        {"id": "esp", "type": "esp", "fsType": "fat32", "size": "512MiB", "mountPoint": "/boot/efi"},
+        {"id": "root", "fsType": "ext4", "size": "content", "mountPoint": "/"},
+    ]
+    run(disk={"size": "content", "partitions": partitions}, output_dir=output_dir)
+    run(disk={"size": "3GiB"}, output_dir=output_dir)
+
+
+def test_a_name_that_is_too_long_for_the_output_directory(
+    run: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = {"name": "n" * 100, "version": "1.0"}
+    run(image=image, output_dir=str(tmp_path))
+    monkeypatch.setattr(os, "pathconf", lambda _path, _name: 143)
+    with pytest.raises(TemplateError, match=r"image\.name: The name with the version has 104 characters, .* than 143"):
+        run(image=image, output_dir=str(tmp_path))
 
 
 def test_a_command_line_that_names_the_own_root(run: Run) -> None:
