@@ -95,8 +95,8 @@ def _has(files: TreeFiles, path: str, *, unless_known: bool) -> bool:
 def strict_error(problems: t.Sequence[str]) -> ChrootError:
     """Return the error that refuses such an image."""
     return ChrootError(
-        "The image would not be the same on all machines in what it must, and image_build_strict (the option strict) "
-        "is set: " + " ".join(problems),
+        "The image is not fit for more than one machine, and image_build_strict (the option strict) is set: "
+        + " ".join(problems),
         remedy="Have each machine make it: remove the file in systemConfig.scripts.postInstall and enable a unit of "
         "systemConfig.additionalFiles that makes it. What all machines shall have in common belongs into "
         "systemConfig.additionalFiles. See docs/tasks/per-machine-secrets.md.",
