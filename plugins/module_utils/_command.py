@@ -13,10 +13,12 @@ import contextlib
 import dataclasses
 import os
 import re
+import selectors
 import shlex
 import shutil
 import signal
 import subprocess
+import time
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, ToolMissingError
@@ -24,6 +26,9 @@ from ansible_collections.os_image.composer.plugins.module_utils._host_tools.tabl
 
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES = 20
+_PIECE = 65536
+#: What a program may say that is run to its end: it is kept in memory, and a script could go on for ever.
+MOST_OUTPUT = 128 << 20
 # Where a program that refuses its arguments goes on to explain all that there are.
 # As in "mke2fs 1.47.0 (5-Feb-2023)".
 _VERSION = re.compile(r"\d\.\d")
@@ -144,6 +149,84 @@ def killed_on_error(process: subprocess.Popen[bytes]) -> t.Iterator[None]:
         raise
 
 
+class _Endless(Exception):
+    """A program goes on for too long, or says too much."""
+
+    def __init__(self, *, late: bool) -> None:
+        super().__init__()
+        self.late = late
+
+
+class _Conversation:
+    """What a program is told by its pipes, and what it says, of which no more is kept than :data:`MOST_OUTPUT`."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._said = {stream: bytearray() for stream in (process.stdout, process.stderr) if stream is not None}
+
+    @property
+    def said(self) -> t.Tuple[bytes, bytes]:
+        """Standard output and standard error."""
+        streams = (self._process.stdout, self._process.stderr)
+        stdout, stderr = (bytes(self._said[stream]) if stream is not None else b"" for stream in streams)
+        return stdout, stderr
+
+    def close(self) -> None:
+        """Close the pipes."""
+        for stream in (self._process.stdin, *self._said):
+            if stream is not None:
+                # What is not written yet nobody reads any more.
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+    def hold(self, data: bytes, *, end: float) -> None:
+        """Write, and read until the program has ended.
+
+        :param end: When it has to have ended, by C(time.monotonic()).
+        :raises _Endless: It has not, or has said too much.
+        """
+        rest = memoryview(data)
+        with selectors.DefaultSelector() as selector:
+            for stream in self._said:
+                selector.register(stream, selectors.EVENT_READ)
+            stdin = self._process.stdin
+            if stdin is not None:
+                os.set_blocking(stdin.fileno(), False)
+                selector.register(stdin, selectors.EVENT_WRITE)
+            while selector.get_map():
+                ready = selector.select(max(0.0, end - time.monotonic()))
+                if not ready and time.monotonic() >= end:
+                    raise _Endless(late=True)
+                for key, _events in ready:
+                    if key.fileobj is stdin:
+                        rest = self._write(key.fd, rest)
+                        is_over = not rest
+                    else:
+                        is_over = not self._read(t.cast(t.IO[bytes], key.fileobj))
+                    if is_over:
+                        selector.unregister(key.fileobj)
+                        t.cast(t.IO[bytes], key.fileobj).close()
+        try:
+            self._process.wait(max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired as exc:
+            raise _Endless(late=True) from exc
+
+    @staticmethod
+    def _write(descriptor: int, rest: memoryview) -> memoryview:
+        """Write some bytes; returns what is left, nothing when the program reads no more."""
+        try:
+            return rest[os.write(descriptor, rest[:_PIECE]) :]
+        except BrokenPipeError:
+            return rest[:0]
+
+    def _read(self, stream: t.IO[bytes]) -> bytes:
+        piece = os.read(stream.fileno(), _PIECE)
+        self._said[stream] += piece
+        if sum(map(len, self._said.values())) > MOST_OUTPUT:
+            raise _Endless(late=False)
+        return piece
+
+
 class CommandRunner:
     """Runs programs: argument lists only, C locale, standard input closed, own session, ended with the module.
 
@@ -204,7 +287,8 @@ class CommandRunner:
         :param merge_output: Put standard error between the lines of standard output.
         :param log_output: Write its output to the log; the command line itself is always written.
         :param what: What was being done, as the subject of the error message ("Formatting partition 'rootfs'").
-        :raises CommandError: It failed, was killed, or could not be started. The message holds its last lines.
+        :raises CommandError: It failed, was killed, said too much, or could not be started. The message holds its last
+            lines.
         """
         argv = tuple(argv)
         self._write_log(f"$ {shlex.join(argv)}\n")
@@ -222,21 +306,26 @@ class CommandRunner:
             )
         except OSError as exc:
             raise CommandError(f"{subject} could not be started: {exc}.", details={"cmd": list(argv)}) from exc
+        talk = _Conversation(process)
         try:
-            stdout, stderr = process.communicate(data, timeout=timeout)
-        except subprocess.TimeoutExpired as exc:
+            talk.hold(data or b"", end=time.monotonic() + timeout)
+        except _Endless as exc:
             os.killpg(process.pid, signal.SIGKILL)
-            stdout, stderr = process.communicate()
-            self._write_log(_decode(stdout) + _decode(stderr or b""))
+            process.wait()
+            stdout, stderr = talk.said
+            self._write_log(_decode(stdout) + _decode(stderr))
+            problem = f"did not end within {timeout:g} s" if exc.late else f"said more than {MOST_OUTPUT >> 20} MiB"
             raise CommandError(
-                self._explain(f"{subject} did not end within {timeout:g} s.", stdout + (stderr or b"")),
-                details={"cmd": list(argv)},
+                self._explain(f"{subject} {problem}.", stdout + stderr), details={"cmd": list(argv)}
             ) from exc
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
-        completed = CompletedCommand(argv, process.returncode, stdout, stderr or b"")
+        finally:
+            talk.close()
+        stdout, stderr = talk.said
+        completed = CompletedCommand(argv, process.returncode, stdout, stderr)
         if log_output:
             self._write_log(_decode(completed.stdout) + _decode(completed.stderr))
         if check:

@@ -104,6 +104,30 @@ def test_time_limit_ends_the_whole_group() -> None:
     assert time.monotonic() - start < 10
 
 
+def test_what_a_program_says_is_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that says something for ever must not take the build host's memory."""
+    monkeypatch.setattr(_command, "MOST_OUTPUT", 1 << 20)
+    start = time.monotonic()
+    for arguments in ({}, {"merge_output": True}):
+        with pytest.raises(CommandError, match=r"^Saying it said more than 1 MiB\. Its last lines:\n(y\n)+y$"):
+            CommandRunner().run(["sh", "-c", "yes & yes >&2"], what="Saying it", **arguments)
+    assert time.monotonic() - start < 10
+    assert len(CommandRunner().run(["head", "-c", str(1 << 20), "/dev/zero"]).stdout) == 1 << 20
+
+
+def test_much_is_said_and_told_at_the_same_time() -> None:
+    data = bytes(range(256)) * 40_000
+    assert CommandRunner().run(["tee", "/dev/stderr"], data=data).stdout == data
+    done = CommandRunner().run(["cat"], data=data, merge_output=True)
+    assert (done.stdout, done.stderr) == (data, b"")
+    # One that does not listen, and one that closes its output long before its end.
+    assert CommandRunner().run(["true"], data=data).rc == 0
+    with pytest.raises(CommandError, match=r"^Waiting did not end within 0\.5 s"):
+        CommandRunner().run(["sh", "-c", "exec >&- 2>&-; sleep 30"], timeout=0.5, what="Waiting")
+    with pytest.raises(CommandError, match=r"^Waiting did not end within 0\.5 s\. Its last lines:\nso far"):
+        CommandRunner().run(["sh", "-c", "echo so far; sleep 30"], timeout=0.5, what="Waiting")
+
+
 def test_program_dies_with_us(tmp_path: pathlib.Path) -> None:
     pid_file = tmp_path / "pid"
     code = (
