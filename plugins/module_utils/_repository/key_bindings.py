@@ -162,7 +162,7 @@ def _checked(keyring: bytes) -> _Bindings:
             timeout=_SECONDS,
         )
     primary = current = ""
-    for line in done.stdout.decode("utf-8", errors="replace").splitlines():
+    for line in done.stdout.decode("utf-8", errors="replace").split("\n"):
         fields = line.split(":")
         if fields[0] in ("pub", "sub"):
             current = ""

@@ -136,7 +136,8 @@ def _run_gpg(
 def _parse_status(text: str) -> list[_Signature]:
     """Read the status lines; several signatures are told apart by their NEWSIG lines."""
     signatures: list[_Signature] = []
-    for line in text.splitlines():
+    # Names of keys are among them, and may have what Python takes for line breaks, too.
+    for line in text.split("\n"):
         if not line.startswith("[GNUPG:] "):
             continue
         word, *values = line[len("[GNUPG:] ") :].split()

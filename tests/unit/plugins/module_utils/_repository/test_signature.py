@@ -60,6 +60,20 @@ def test_a_pinned_fingerprint(keys: Keys) -> None:
     )
 
 
+@pytest.mark.parametrize("line_break", ["\u2028", "\x85", "\u2029"])
+def test_the_name_of_a_key_is_no_word_of_gnupg(keys: Keys, line_break: str) -> None:
+    """A key that may not sign here says in its user ID that another one has."""
+    allowed = keys.archive.fingerprint
+    valid = f"VALIDSIG {allowed} 2026-01-01 1700000000 0 4 0 22 10 00 {allowed}"
+    words = ("NEWSIG", f"GOODSIG {allowed[24:]} x", valid)
+    name = line_break.join(["Liar", *(f"[GNUPG:] {line}" for line in words), "[GNUPG:] NEWSIG"])
+    with KeyRing() as ring:
+        liar = ring.make_key(name)
+        document = liar.clearsign(TEXT)
+        with pytest.raises(SignatureError, match=rf"it is signed with the key {liar.fingerprint}, but the only"):
+            check(document, keys.archive, liar, pinned=(allowed,))
+
+
 def test_one_of_several_signatures_suffices(keys: Keys) -> None:
     document = keys.ring.sign([keys.stranger, keys.archive], TEXT, "--clearsign")
     assert check(document, keys.archive).signed_by == (keys.archive.fingerprint,)
