@@ -25,8 +25,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.plan i
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.publish import Staging
 from ansible_collections.os_image.composer.plugins.module_utils._command import CommandRunner
 from ansible_collections.os_image.composer.plugins.module_utils._compression import COMPRESSIONS
-from ansible_collections.os_image.composer.plugins.module_utils._disk.space import file_name_problem, require_file_size
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError
+from ansible_collections.os_image.composer.plugins.module_utils._file_limits import file_name_problem, require_file_size
 from ansible_collections.os_image.composer.plugins.module_utils._parallel import run_parallel
 from ansible_collections.os_image.composer.plugins.module_utils._progress import Progress
 from ansible_collections.os_image.composer.plugins.module_utils._sparse import (

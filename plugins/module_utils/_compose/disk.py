@@ -43,7 +43,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.fstab impo
 from ansible_collections.os_image.composer.plugins.module_utils._disk.growth import growth_files
 from ansible_collections.os_image.composer.plugins.module_utils._disk.layout import DiskLayout, Partition
 from ansible_collections.os_image.composer.plugins.module_utils._disk.selinux import FileContexts, set_labels
-from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_file_size, require_space
+from ansible_collections.os_image.composer.plugins.module_utils._disk.space import require_space
 from ansible_collections.os_image.composer.plugins.module_utils._disk.swap_file import swap_file_units
 from ansible_collections.os_image.composer.plugins.module_utils._disk.table import table_script, write_table
 from ansible_collections.os_image.composer.plugins.module_utils._disk.verity import (
@@ -57,6 +57,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._disk.verity imp
     signature_partition,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._errors import CommandError, DiskError
+from ansible_collections.os_image.composer.plugins.module_utils._file_limits import require_file_size
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.kinds import file_system
 from ansible_collections.os_image.composer.plugins.module_utils._filesystem.usage import Usage
 from ansible_collections.os_image.composer.plugins.module_utils._identity import derive_hex, derive_uuid

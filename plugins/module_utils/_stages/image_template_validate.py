@@ -23,12 +23,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._build_directory
 from ansible_collections.os_image.composer.plugins.module_utils._checks.assembly import Assembly, assemble
 from ansible_collections.os_image.composer.plugins.module_utils._checks.boot import command_line_without_root
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import image_traits, planned_layout
-from ansible_collections.os_image.composer.plugins.module_utils._disk.space import file_name_problem, file_size_problem
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     DocumentError,
     TemplateError,
     ToolMissingError,
 )
+from ansible_collections.os_image.composer.plugins.module_utils._file_limits import file_name_problem, file_size_problem
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_bytes, sha256_file, write_json
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.boot import require_boot_tools
 from ansible_collections.os_image.composer.plugins.module_utils._stage import (

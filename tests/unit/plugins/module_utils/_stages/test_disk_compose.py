@@ -23,6 +23,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._build_directory
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     DiskError,
     DocumentError,
+    HostError,
     ToolMissingError,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
@@ -310,7 +311,7 @@ def test_an_image_that_is_too_large_for_a_file_is_noticed_before_anything_is_wri
     expected = (
         r"The image has .* holds no file of more than 1 MiB\. Let work_dir lie on another file system, such as XFS"
     )
-    with pytest.raises(DiskError, match=expected):
+    with pytest.raises(HostError, match=expected):
         run(build)
     assert left_in(build) == []
 

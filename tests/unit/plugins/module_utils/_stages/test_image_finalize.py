@@ -35,8 +35,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._command import 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     ArtifactError,
     CancelledError,
-    DiskError,
     DocumentError,
+    HostError,
     SigningError,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
@@ -747,7 +747,7 @@ def test_a_file_that_the_output_directory_cannot_hold_is_told_before(
     expected = (
         r"The artifact .*\.raw has .*, but the file system of .*/output on the build host holds no file of more than"
     )
-    with pytest.raises(DiskError, match=expected):
+    with pytest.raises(HostError, match=expected):
         _run(finished_build)
     assert os.listdir(finished_build.output_dir) == []
 

@@ -13,12 +13,12 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.os_image.composer.plugins.module_utils._disk.space import (
+from ansible_collections.os_image.composer.plugins.module_utils._errors import HostError
+from ansible_collections.os_image.composer.plugins.module_utils._file_limits import (
     file_name_problem,
     file_size_problem,
     require_file_size,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._errors import DiskError
 from ansible_collections.os_image.composer.plugins.module_utils._size import show_size
 
 
@@ -57,7 +57,7 @@ def test_a_file_that_is_larger_than_the_file_system_holds(
         f"The image has 5 GiB, but the file system of {tmp_path} on the build host holds no file of more than "
         f"{show_size(largest)}. Let work_dir lie on another file system, such as XFS, or make the image smaller."
     )
-    with pytest.raises(DiskError, match="holds no file of more than"):
+    with pytest.raises(HostError, match="holds no file of more than"):
         require_file_size(directory, 5 << 30, what="The image", option="work_dir")
     assert list(tmp_path.iterdir()) == []
 
