@@ -24,7 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._tree_files impo
 # Not in /etc, where nobody could mask them.
 _UNITS = "/usr/lib/systemd/system"
 _OWN_UNITS = "/etc/systemd/system"
-_SCRIPTS = "/usr/lib/os-image-composer"
+_SCRIPTS = "/usr/libexec/os-image"
 _SYSTEMD = "/usr/lib/systemd/systemd"
 _PROGRAMS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _WILDCARD = re.compile(r"[*?\[]")

@@ -39,7 +39,7 @@ def _taken_out(files: TreeFiles, *brought: str) -> MachineSecrets:
 
 def _made(files: TreeFiles, name: str, *programs: tuple[str, str]) -> subprocess.CompletedProcess[str]:
     """Run the script of a unit, in the tree's place on this host; programs are name and text."""
-    script = files.read(f"/usr/lib/os-image-composer/machine-secret-{name}")
+    script = files.read(f"/usr/libexec/os-image/machine-secret-{name}")
     directory = pathlib.Path(files.root, "programs")
     directory.mkdir(exist_ok=True)
     for program, text in programs:
