@@ -27,12 +27,17 @@ from ansible_collections.os_image.composer.plugins.module_utils._size import SEC
 # Longer ones are no names of files.
 _LONGEST_NAME = 1 << 15
 _DESCRIPTION = b"# Disk DescriptorFile"
-_EXTENT = re.compile(r'^\s*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(?P<type>\w+)(?:\s+"(?P<name>[^"]*)")?', re.MULTILINE)
-_PARENT = re.compile(r'^\s*parentFileNameHint\s*=\s*"?(?P<name>[^"\r\n]*)', re.MULTILINE)
-_PARENT_ID = re.compile(r"^\s*parentCID\s*=\s*(?P<id>[0-9a-fA-F]+)", re.MULTILINE)
+# QEMU reads line by line. A blank that may be a line break as well would be looked for from each of a million again.
+_EXTENT = re.compile(
+    r'^[^\S\n]*(?:RW|RDONLY|NOACCESS)[^\S\n]+\d+[^\S\n]+(?P<type>\w+)(?:[^\S\n]+"(?P<name>[^"\n]*)")?', re.MULTILINE
+)
+_PARENT = re.compile(r'^[^\S\n]*parentFileNameHint[^\S\n]*=[^\S\n]*"?(?P<name>[^"\r\n]*)', re.MULTILINE)
+_PARENT_ID = re.compile(r"^[^\S\n]*parentCID[^\S\n]*=[^\S\n]*(?P<id>[0-9a-fA-F]+)", re.MULTILINE)
 _NO_PARENT = 0xFFFFFFFF
 
 _QCOW_DATA_FILE = 1 << 2
+# Extensions of the header lie in the first cluster.
+_QCOW_LARGEST_CLUSTER = 2 << 20
 _QCOW_DATA_FILE_NAME = 0x44415441
 
 _VHD_DIFFERENCING = 4
@@ -76,13 +81,14 @@ def _of_qcow(stream: t.BinaryIO) -> str | None:
     if version < 3 or not struct.unpack_from(">Q", header, 72)[0] & _QCOW_DATA_FILE:
         return None
     position = struct.unpack_from(">I", header, 100)[0]
-    while True:
+    while position < _QCOW_LARGEST_CLUSTER:
         kind, size = struct.unpack(">II", _read(stream, position, 8))
         if kind == _QCOW_DATA_FILE_NAME:
             return _name(_read(stream, position + 8, min(size, _LONGEST_NAME)))
         if not kind:
             return ""
         position += 8 + -(-size // 8) * 8
+    return ""
 
 
 def _of_vmdk(stream: t.BinaryIO) -> str | None:

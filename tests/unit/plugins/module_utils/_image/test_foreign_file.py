@@ -155,3 +155,24 @@ def test_what_the_composer_makes_is_whole(
     digest = "ab" * 32
     convert(str(sparse_image), path, name, runner=runner, build_digest=digest, epoch=0, compact=True, subformat=variant)
     assert foreign_file(path) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        description("").ljust(1 << 20, b"\n"),
+        b"# Disk DescriptorFile\nparentCID" + b"\n" * (1 << 20),
+        b"# Disk DescriptorFile\nRW" + b"\n" * (1 << 20),
+        b"# Disk DescriptorFile\n" + b"\t" * (1 << 20),
+        b"# Disk DescriptorFile\n" + b"parentFileNameHint\n" * 50_000,
+        # Extensions of a header that have nothing in them.
+        qcow2_with_data_file(b"")[:104] + b"\0\0\0\1\0\0\0\0" * (4 << 20),
+    ],
+    ids=["blank lines", "no parent", "no extent", "blanks", "no names", "extensions"],
+)
+def test_much_of_nothing_is_read_at_once(content: bytes, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(content)
+    start = time.process_time()
+    foreign_file(str(path))
+    assert time.process_time() - start < 5
