@@ -88,6 +88,8 @@ _EXCEPTIONS: t.Mapping[str, str] = {
     "libtool exception": "Libtool-exception",
 }
 
+# Longer than any on the list.
+_LONGEST_NAME = 200
 _FORMAT = re.compile(rb"\AFormat(-Specification)?:\s*\S*(copyright-format|dep5|DEP-?5)", re.IGNORECASE)
 _FIELD = re.compile(r"(?P<name>[!-,./-9;-~][!-9;-~]*):[ \t]*(?P<value>.*)")
 
@@ -158,7 +160,8 @@ class _Translation:
         return _join(translated, [word.upper() for word in clauses[1::2]])
 
     def _clause(self, clause: str) -> str:
-        parts = re.split(r"\s+(and/or|and|or)\s+", clause.strip(), flags=re.IGNORECASE)
+        # From the first blank of several on, so that there is no need to look from each.
+        parts = re.split(r"(?<!\s)\s+(and/or|and|or)\s+", clause.strip(), flags=re.IGNORECASE)
         names = [self._license(name.strip(" ,")) for name in parts[::2]]
         return _join(names, ["AND" if word.lower() == "and" else "OR" for word in parts[1::2]])
 
@@ -188,6 +191,8 @@ class _Translation:
 
 def known_license(name: str) -> str | None:
     """Return the entry of the SPDX licence list that a package means by a name; V(None) when there is none."""
+    if len(name) > _LONGEST_NAME:
+        return None
     key = name.lower()
     # Debian leaves out ".0", SPDX does not; packages write both.
     plain = re.sub(r"(\d)(?:\.0)+(\+?)$", r"\1\2", key)

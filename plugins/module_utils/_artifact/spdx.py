@@ -28,7 +28,6 @@ _DOCUMENT_ID = "SPDXRef-DOCUMENT"
 
 # What Debian calls a maintainer does not say whether it is a person; these words do.
 _ORGANISATION = re.compile(r"\b(team|group|maintainers?|developers?|project|debian|list|packagers)\b", re.IGNORECASE)
-_MAINTAINER = re.compile(r"\s*(?P<name>.*?)\s*<(?P<email>[^<>\s]+@[^<>\s]+)>\s*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,18 +92,27 @@ def _supplier(description: PackageDescription) -> str:
     vendor = " ".join(re.sub(r"[()]", " ", description.vendor).split())
     if vendor:
         return f"Organization: {vendor}"
-    match = _MAINTAINER.fullmatch(description.maintainer)
-    if not match or not match["name"]:
+    name, address = _name_and_address(description.maintainer)
+    if not name:
         return "NOASSERTION"
-    kind = "Organization" if _ORGANISATION.search(match["name"]) or "@lists." in match["email"] else "Person"
-    name = re.sub(r"[()]", "", match["name"]).strip(' "')
-    return f"{kind}: {name} ({match['email']})"
+    kind = "Organization" if _ORGANISATION.search(name) or "@lists." in address else "Person"
+    name = re.sub(r"[()]", "", name).strip(' "')
+    return f"{kind}: {name} ({address})"
+
+
+def _name_and_address(maintainer: str) -> t.Tuple[str, str]:
+    """Take C(Name <address>) apart; two empty texts when it has not that form."""
+    name, mark, rest = maintainer.strip().rpartition("<")
+    address = rest[:-1]
+    local, _at, domain = address.rpartition("@")
+    if not (mark and local and domain and rest.endswith(">")) or "\n" in name or re.search(r"[<>\s]", address):
+        return "", ""
+    return name.strip(), address
 
 
 def maintainer_name(maintainer: str) -> str:
     """Return the name of C(Name <address>); empty when it has not that form."""
-    match = _MAINTAINER.fullmatch(maintainer)
-    return match["name"].strip(' "') if match else ""
+    return _name_and_address(maintainer)[0].strip(' "')
 
 
 def public_url(url: str) -> str | None:

@@ -91,7 +91,7 @@ _LUA_FAILED = re.compile(
 )
 _UNKNOWN_OWNER = re.compile(r"warning: (?P<kind>user|group) (?P<name>\S+) does not exist - using root")
 # rpm rounds up, to powers of 1024.
-_NO_SPACE = re.compile(r"^\s*installing package \S+ needs (\d+)([KM])B more space on the ", re.MULTILINE)
+_NO_SPACE = re.compile(r"^[ \t]*installing package \S+ needs (\d+)([KM])B more space on the ", re.MULTILINE)
 _OWNERS = r"[%{FILEUSERNAME}\t%{FILEGROUPNAME}\t%{FILEMODES:octal}\t%{FILENAMES}\n]"
 _CAPABILITY = "security.capability"
 _NODE_FAILED = re.compile(

@@ -17,8 +17,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._bootloader impo
 from ansible_collections.os_image.composer.plugins.module_utils._image.efi import EfiProgram
 
 _GRUB_ENTRY = re.compile(r"""^\s*menuentry\s+(?P<quote>["'])(?P<title>.*?)(?P=quote)""")
-_GRUB_LINUX = re.compile(r"^\s*linux(?:efi|16)?\s+(?P<linux>\S+)\s*(?P<cmdline>.*?)\s*$")
-_GRUB_INITRD = re.compile(r"^\s*initrd(?:efi|16)?\s+(?P<initrd>.+?)\s*$")
+_GRUB_LINUX = re.compile(r"^\s*linux(?:efi|16)?\s+(?P<linux>\S+)(?P<cmdline>.*)")
+_GRUB_INITRD = re.compile(r"^\s*initrd(?:efi|16)?\s+(?P<initrd>\S.*)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ def grub_entries(text: str, path: str, partition: int | None) -> t.List[BootEntr
             # A command outside of a menu is what GRUB does by itself.
             if not entries or entries[-1].linux:
                 entries.append(BootEntry(GRUB, path, partition))
-            entries[-1] = dataclasses.replace(entries[-1], linux=linux["linux"], cmdline=linux["cmdline"])
+            entries[-1] = dataclasses.replace(entries[-1], linux=linux["linux"], cmdline=linux["cmdline"].strip())
         elif initrd and entries:
             entries[-1] = dataclasses.replace(entries[-1], initrd=tuple(initrd["initrd"].split()))
     return entries

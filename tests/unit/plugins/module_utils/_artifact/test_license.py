@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._artifact.license import declared_license
 
@@ -74,3 +76,14 @@ def test_nothing_is_asserted_about_free_text(text: str) -> None:
 def test_bytes_that_are_not_utf8_do_no_harm() -> None:
     data = HEADER.encode() + b"Files: *\nCopyright: J\xf6rg\nLicense: Expat\n"
     assert declared_license("thing", data).expression == "MIT"
+
+
+@pytest.mark.parametrize(
+    "synopsis",
+    ["GPL-2" + " " * 200_000 + "x", "GPL-2," + " " * 200_000 + "x", "a " * 50_000 + "or", "0.0" * 200_000 + "x"],
+)
+def test_blanks_without_an_end(synopsis: str) -> None:
+    """A package says what it likes; that is read in linear time."""
+    start = time.process_time()
+    declared_license("thing", f"{HEADER}Files: *\nLicense: {synopsis}\n".encode())
+    assert time.process_time() - start < 5

@@ -24,6 +24,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._artifact.spdx i
     ImageIdentity,
     PackageDescription,
     build_sbom,
+    maintainer_name,
     package_url,
 )
 
@@ -232,3 +233,22 @@ def test_two_hundred_packages_take_little_time() -> None:
     started = time.process_time()
     build_sbom(IMAGE, packages, {})
     assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    ("maintainer", "name"),
+    [
+        ('"J. Doe" <j@example.org>', "J. Doe"),
+        (" A <b> <a@example.org> ", "A <b>"),
+        ("<a@example.org>", ""),
+        ("A <a@example.org", ""),
+        ("A <a b@example.org>", ""),
+        ("A\nB <a@example.org>", ""),
+        ("A" + " " * 500_000 + "x", ""),
+        ("A <" + "@" * 500_000 + " >", ""),
+    ],
+)
+def test_the_name_of_a_maintainer(maintainer: str, name: str) -> None:
+    start = time.process_time()
+    assert maintainer_name(maintainer) == name
+    assert time.process_time() - start < 5

@@ -13,6 +13,7 @@ import pathlib
 import shutil
 import struct
 import subprocess
+import time
 import typing as t
 import uuid
 
@@ -393,6 +394,14 @@ def test_rpm_packages(tmp_path: pathlib.Path, temp_dir: str) -> None:
     assert packages == []
     assert note is not None
     assert "the RPM database cannot be read" in note
+
+
+@pytest.mark.parametrize("command", ["linux /k", "initrd ", "menuentry "])
+def test_a_line_of_grub_without_an_end(command: str) -> None:
+    """It is read in linear time."""
+    start = time.process_time()
+    grub_entries(f"menuentry 'x' {{\n{command}{' ' * 200_000}x\n{command}{' x' * 100_000} \n", "/p", 1)
+    assert time.process_time() - start < 5
 
 
 def test_entries_of_other_tools() -> None:
