@@ -376,9 +376,4 @@ def machine_secret(path: str) -> MachineSecret | None:
     return next((secret for secret in MACHINE_SECRETS if secret.names(path)), None)
 
 
-#: Patterns of the paths of all of them, but for the files that are a machine's in one line alone.
-PATTERNS: t.Tuple[str, ...] = tuple(
-    sorted({pattern for secret in MACHINE_SECRETS if not secret.lines for pattern in secret.files})
-)
-
-__all__ = ("MACHINE_SECRETS", "PATTERNS", "MachineSecret", "machine_secret")
+__all__ = ("MACHINE_SECRETS", "MachineSecret", "machine_secret")

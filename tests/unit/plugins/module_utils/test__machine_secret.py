@@ -11,7 +11,6 @@ import subprocess
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._machine_secret import (
     MACHINE_SECRETS,
-    PATTERNS,
     MachineSecret,
     machine_secret,
 )
@@ -54,11 +53,6 @@ def test_commands_are_a_shells(secret: MachineSecret) -> None:
 def test_a_path_is_found(path: str, name: str | None) -> None:
     found = machine_secret(path)
     assert (found.name if found else None) == name
-
-
-def test_a_file_that_belongs_to_a_machine_in_one_line_is_not_among_the_patterns() -> None:
-    assert "/etc/popularity-contest.conf" not in PATTERNS
-    assert "/etc/machine-id" in PATTERNS
 
 
 def test_the_documentation_lists_all() -> None:
