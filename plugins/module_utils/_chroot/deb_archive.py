@@ -223,17 +223,17 @@ def parse_control(text: str) -> dict[str, str]:
 
     :raises DebFormatError: It is none.
     """
-    fields: dict[str, str] = {}
+    fields: dict[str, list[str]] = {}
     name = ""
     for line in text.split("\n"):
         if line[:1] in (" ", "\t"):
             if not name:
                 raise DebFormatError("A paragraph of control data begins with a line that continues nothing.")
-            fields[name] += "\n" + line
+            fields[name].append(line)
         elif ":" in line:
             name, value = line.split(":", 1)
-            fields[name] = value.strip()
-    return fields
+            fields[name] = [value.strip()]
+    return {name: "\n".join(lines) for name, lines in fields.items()}
 
 
 class DebArchive:

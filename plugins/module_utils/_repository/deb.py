@@ -54,10 +54,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.provid
 
 # The largest Release files of today have 0.3 MB; more than this is an attack or an error.
 _RELEASE_LIMIT = 16 << 20
-_CLEARSIGNED = re.compile(
-    rb"^-----BEGIN PGP SIGNED MESSAGE-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n(?P<text>.*?)^-----BEGIN PGP SIGNATURE-----",
-    re.MULTILINE | re.DOTALL,
-)
+_CLEARSIGNED = re.compile(rb"^-----BEGIN PGP SIGNED MESSAGE-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n", re.MULTILINE)
+_SIGNATURE = b"\n-----BEGIN PGP SIGNATURE-----"
 # It is read into memory first; who has more publishes a Release.
 _LONE_INDEX_LIMIT = 64 << 20
 # The priorities of suites whose packages are not installed unasked, and of those that are upgraded nevertheless.
@@ -249,7 +247,10 @@ class DebRepository(Repository[DebRelease]):
         if data is None:
             return documents.content["Release"]
         match = _CLEARSIGNED.search(data)
-        return re.sub(rb"^- ", b"", match["text"], flags=re.MULTILINE) if match else data
+        end = -1 if match is None else data.find(_SIGNATURE, match.end() - 1)
+        if match is None or end < 0:
+            return data
+        return re.sub(rb"^- ", b"", data[match.end() : end + 1], flags=re.MULTILINE)
 
     def parse(self, content: bytes, *, where: str) -> DebRelease:
         try:

@@ -103,18 +103,19 @@ def canonical(chunks: t.Iterable[bytes]) -> t.Iterator[bytes]:
 
 def read_paragraph(data: bytes) -> t.Dict[str, str]:
     """Read the fields of the only paragraph of a document; lines of a value are joined by a newline."""
-    fields: t.Dict[str, str] = {}
+    # Adding to one string line by line would take hours for what somebody has made for that.
+    fields: t.Dict[str, t.List[str]] = {}
     name = ""
     for line in _canonical(data).decode("utf-8").split("\n"):
         if line[:1] in (" ", "\t"):
-            fields[name] = f"{fields.get(name, '')}\n{line.strip()}"
+            fields.setdefault(name, [""]).append(line.strip())
             continue
         name, colon, value = line.partition(":")
         if line and not colon:
             raise ValueError(f"bad line {line[:80]!r}")
-        fields[name] = value.strip()
+        fields[name] = [value.strip()]
     fields.pop("", None)
-    return fields
+    return {name: "\n".join(lines) for name, lines in fields.items()}
 
 
 def control_text(data: bytes) -> str:

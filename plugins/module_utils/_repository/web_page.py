@@ -14,11 +14,10 @@ import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._download.problem import Refused
 
-# Comments, and what XML begins with, may stand before it.
-_PAGE = re.compile(
-    rb"\s*(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*\?>\s*|<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.I | re.S
-)
-_TITLE = re.compile(rb"<title[^>]*>(.{0,2000}?)</title", re.IGNORECASE | re.DOTALL)
+_PAGE = re.compile(rb"<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+# What XML begins with, and comments, may stand before it.
+_BEFORE = re.compile(rb"<\?xml[^<>]*\?>|<!--")
+_TITLE = re.compile(rb"<title[^<>]*>([^<]{0,2000})</title", re.IGNORECASE)
 _SHOWN = 80
 
 
@@ -40,12 +39,24 @@ def refuse_page(data: bytes) -> None:
 
 def page_title(data: bytes) -> t.Optional[str]:
     """Return the title of a web page, which may be empty; V(None) for everything else."""
-    if _PAGE.match(data[:4096]) is None:
+    if _PAGE.match(_without_prologue(data[:4096])) is None:
         return None
     match = _TITLE.search(data[:65536])
     words = html.unescape(match[1].decode("utf-8", errors="replace")).split() if match else []
     title = "".join(char for char in " ".join(words) if char.isprintable())
     return title if len(title) <= _SHOWN else f"{title[:_SHOWN]}..."
+
+
+def _without_prologue(data: bytes) -> bytes:
+    data = data.lstrip().removeprefix(b"\xef\xbb\xbf").lstrip()
+    while True:
+        match = _BEFORE.match(data)
+        if match is None:
+            return data
+        end = match.end() if match[0] != b"<!--" else data.find(b"-->", match.end()) + 3
+        if end < match.end():
+            return b""
+        data = data[end:].lstrip()
 
 
 __all__ = ("page_title", "refuse_page")

@@ -427,16 +427,16 @@ def _stanza_offsets(data: mmap.mmap) -> t.Iterator[int]:
 
 def parse_stanza(data: bytes) -> Stanza:
     """Read one stanza of deb822; continuation lines are joined to their field by a newline."""
-    stanza: Stanza = {}
+    fields: dict[str, list[str]] = {}
     field = ""
-    for line in data.decode("utf-8", errors="replace").split("\n"):
+    for line in data.decode("utf-8", errors="replace").splitlines():
         if line[:1] in (" ", "\t"):
             if field:
-                stanza[field] += "\n" + line.strip()
+                fields[field].append(line.strip())
         elif ":" in line:
             field, _colon, value = line.partition(":")
-            stanza[field] = value.strip()
-    return stanza
+            fields[field] = [value.strip()]
+    return {name: "\n".join(lines) for name, lines in fields.items()}
 
 
 def normal_relation(text: str) -> str:

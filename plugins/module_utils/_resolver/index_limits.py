@@ -34,6 +34,8 @@ WORD = 4_096
 NESTED = 32
 #: Of the normal form of a rich dependency.
 CLAUSES = 10_000
+#: Bytes of an XML tag with its attributes, and of what follows it.
+PIECE = 1 << 20
 #: Bytes of what an index says about one package.
 DESCRIPTION = 16 << 20
 
@@ -187,6 +189,15 @@ def _check_package(package: bytes) -> None:
     if any(beginning in package for beginning in _RICH_BEGINNINGS):
         for match in _ATTRIBUTE.finditer(package):
             check_rich(html.unescape((match[1] or match[2]).decode("utf-8", errors="replace")))
+    if len(package) > PIECE:
+        _check_pieces(package)
+
+
+def _check_pieces(package: bytes) -> None:
+    """Refuse a tag so long that older versions of the XML parser would read it thousands of times."""
+    largest = max(map(len, package.split(b"<")))
+    if largest > PIECE:
+        raise LimitError(f"has a tag or a text of {largest} bytes, and more than {PIECE} are not read")
 
 
 def check_rich(text: str) -> None:
@@ -290,6 +301,7 @@ __all__ = (
     "NEEDED",
     "NESTED",
     "PACKAGES",
+    "PIECE",
     "PROVIDED",
     "WORD",
     "LimitError",

@@ -39,7 +39,7 @@ _LINES = re.compile(rb"^(?:" + b"|".join(_FIELDS) + rb"): .*\n(?:[ \t].*\n)*", r
 # A name with an architecture is a name of its own.
 _NAME = re.compile(rb"(?<![a-zA-Z0-9.+:-])[a-z0-9][a-z0-9.+-]*(?![a-zA-Z0-9.+:-])")
 # Nothing in parentheses is a name.
-_PARENTHESES = re.compile(rb"\([^)]*\)")
+_PARENTHESES = re.compile(rb"\([^()]*\)")
 _CHECKSUM_DIGITS = 8
 # Bytes of lines that are looked at together.
 _PORTION = 1 << 20

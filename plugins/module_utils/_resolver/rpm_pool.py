@@ -28,6 +28,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._repository.mode
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import quote_path
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.index_limits import (
+    DESCRIPTION,
     LimitError,
     check_primary,
     check_rich,
@@ -52,7 +53,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.provid
 _PRIMARY_FILE = re.compile(r"/etc/|(?=.*bin/)|/usr/lib/sendmail$")
 # A path in a dependency, rich ones included.
 _PATH = re.compile(r"(?:^|(?<=[ (]))/[^ )]+")
-_FILE_LIST_ENTRY = re.compile(rb"<package\s([^>]*)>|<file(?:\s[^>]*)?>([^<]*)</file>")
+_FILE_LIST_ENTRY = re.compile(rb"<package\s([^<>]*)>|<file(?:\s[^<>]*)?>([^<]*)</file>")
+_FILE_LIST_ENDS = (b"</file>", b"</package>", b"\n")
 _PACKAGE_ID = re.compile(rb"pkgid=[\"']([0-9a-f]+)[\"']")
 # POOL_FLAG_WHATPROVIDESWITHDISABLED of libsolv's pool.h, which has no name in Python.
 _WHATPROVIDES_WITH_DISABLED = 12
@@ -545,7 +547,11 @@ def _entries(path: str) -> t.Iterator[tuple[bytes, bytes]]:
             if not chunk:
                 break
             rest += chunk
-            end = rest.rfind(b"\n") + 1
+            # No element is cut in two, however it is written; and what never ends is none.
+            end = max(rest.rfind(mark) + len(mark) if mark in rest else 0 for mark in _FILE_LIST_ENDS)
+            if not end and len(rest) > DESCRIPTION:
+                rest = b""
+                continue
             for match in _FILE_LIST_ENTRY.finditer(rest, 0, end):
                 yield match[1] or b"", match[2] or b""
             rest = rest[end:]

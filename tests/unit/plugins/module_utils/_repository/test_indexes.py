@@ -14,16 +14,24 @@ import pathlib
 import resource
 import struct
 import subprocess
+import time
 import typing as t
 import zlib
 
 import pytest
+from ansible_collections.os_image.composer.plugins.module_utils._chroot.deb_archive import parse_control
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.deb import DebRepository
+from ansible_collections.os_image.composer.plugins.module_utils._repository.deb822 import read_paragraph
 from ansible_collections.os_image.composer.plugins.module_utils._repository.indexes import describe_index, fetch_indexes
 from ansible_collections.os_image.composer.plugins.module_utils._repository.mirrors import Mirrors
-from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import Listed, WantedIndex
+from ansible_collections.os_image.composer.plugins.module_utils._repository.repository import (
+    Documents,
+    Listed,
+    WantedIndex,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._repository.rpm import RpmRepository
+from ansible_collections.os_image.composer.plugins.module_utils._repository.web_page import page_title
 from ansible_collections.os_image.composer.tests.support.template_data import repositories
 
 _TEXT = b"Package: hello\nDescription: " + b"x" * 100_000 + b"\n\n"
@@ -174,3 +182,35 @@ def test_file_lists_may_be_larger(tmp_path: pathlib.Path) -> None:
 def test_blanks_without_end_take_no_time(tmp_path: pathlib.Path, line: bytes) -> None:
     """A regular expression that looks at each of them again would take hours."""
     assert _unpack(tmp_path, "", b"Package: a\n" + line + b"\nversion: 1\n").endswith(b"\nVersion: 1\n")
+
+
+def test_documents_that_are_made_to_take_long(tmp_path: pathlib.Path) -> None:
+    """What a signature covers, lines that go on, and comments before what is no web page: each is looked at once."""
+    (config,) = repositories({"name": "vendor", "url": "http://x", "suite": "stable", "components": ["main"]})
+    repository = DebRepository(config, metadata_dir=str(tmp_path), mirrors=Mirrors())
+    started = time.monotonic()
+    begin = b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n"
+    data = begin * 100_000
+    assert repository.unsigned(Documents("http://x", {"InRelease": data}, {}, fresh=True)) == data
+    assert read_paragraph(b"SHA256:" + b"\n x" * 1_000_000)["SHA256"].count("x") == 1_000_000
+    assert parse_control("Description:" + "\n x" * 1_000_000)["Description"].count("x") == 1_000_000
+    assert page_title(b"<?xml version='1.0'?>" + b"<!-- -->" * 500 + b"<repomd>") is None
+    assert page_title(b"<!-- a --> <!-- b --><!DOCTYPE html><title>Login</title>") == "Login"
+    assert page_title(b"<!-- never closed <html>") is None
+    assert page_title(b"<html>" + b"<title " * 10_000) == ""
+    assert time.monotonic() - started < 20
+
+
+def test_the_text_of_a_signed_document_is_taken_without_its_signature(tmp_path: pathlib.Path) -> None:
+    (config,) = repositories({"name": "vendor", "url": "http://x", "suite": "stable", "components": ["main"]})
+    repository = DebRepository(config, metadata_dir=str(tmp_path), mirrors=Mirrors())
+    for data, text in (
+        (
+            b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: X\n\na: b\n- -c: d\n-----BEGIN PGP SIGNATURE-----\nx",
+            b"a: b\n-c: d\n",
+        ),
+        (b"-----BEGIN PGP SIGNED MESSAGE-----\r\n\r\na: b\r\n-----BEGIN PGP SIGNATURE-----\r\nx", b"a: b\r\n"),
+        (b"-----BEGIN PGP SIGNED MESSAGE-----\n\n-----BEGIN PGP SIGNATURE-----\nx", b""),
+        (b"a: b\n", b"a: b\n"),
+    ):
+        assert repository.unsigned(Documents("http://x", {"InRelease": data}, {}, fresh=True)) == text

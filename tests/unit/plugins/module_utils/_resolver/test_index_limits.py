@@ -9,10 +9,11 @@ from __future__ import annotations
 import pathlib
 import subprocess
 import sys
+import time
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
-from ansible_collections.os_image.composer.plugins.module_utils._resolver import index_limits
+from ansible_collections.os_image.composer.plugins.module_utils._resolver import index_limits, rpm_pool
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.index_limits import LimitError, check_rich
 from ansible_collections.os_image.composer.tests.support import package_index, rpm_index
 
@@ -138,6 +139,54 @@ def test_an_rpm_package_that_provides_many_names(tmp_path: pathlib.Path) -> None
     """As kernels do."""
     metadata = rpm_index.rpm_repository(tmp_path, f"kernel\nProvides: {_names('ksym-', 50_000, ', ')}")
     assert rpm_index.resolver_of(metadata).pool.providers("ksym-49999")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<name>hostile", f'<name x="{"y" * (1 << 21)}">hostile'),
+        ("<name>hostile", f'<name x=">{"y" * (1 << 21)}">hostile'),
+        ("<summary>", "<summary>" + "y" * (1 << 21)),
+    ],
+)
+def test_a_tag_or_a_text_without_end(tmp_path: pathlib.Path, old: str, new: str) -> None:
+    primary = rpm_index.index_texts("hostile")["primary"].replace(old, new)
+    message = _rpm_refusal(tmp_path, primary)
+    assert " has a tag or a text of 20971" in message
+    assert "and more than 1048576 are not read" in message
+
+
+def test_what_is_made_to_take_long(tmp_path: pathlib.Path) -> None:
+    """Parentheses, lines and tags without end: each of them is looked at once."""
+    started = time.monotonic()
+    for number, text in enumerate(
+        (
+            "hello\nDepends: " + "(" * 4000,
+            "hello\nSection: x" + "\n y" * 1_000_000,
+            "hello\nDescription: x" + "\n" + " (" * 1_000_000,
+        )
+    ):
+        place = tmp_path / str(number)
+        place.mkdir()
+        data = f"Package: {text}\nVersion: 1\nArchitecture: amd64\n\nPackage: last\nVersion: 1\n".encode()
+        pool = package_index.pool_of(package_index.repository_of(place, data, name="vendor"))
+        assert pool.is_named_first("hello", "last")
+        assert pool.stanza(next(pool.pool.solvables_iter()).id)["Version"] == "1"
+    file_lists = tmp_path / "filelists"
+    sound = '<package pkgid="ab" name="x"><file>/opt/x</file></package>'
+    for text in ("<package " * 500_000, "<file " * 500_000, "x" * (40 << 20), "<file>" * 500_000):
+        file_lists.write_text(sound + text + sound)
+        assert ("ab", "/opt/x") in list(rpm_pool._owners_in(str(file_lists), ["/opt/x"]))  # noqa: SLF001
+    assert time.monotonic() - started < 30
+
+
+def test_file_lists_without_line_breaks(tmp_path: pathlib.Path) -> None:
+    entries = "".join(f"<file>/opt/{number}</file>" for number in range(400_000))
+    path = tmp_path / "filelists"
+    path.write_text("".join(f'<package pkgid="{package}">{entries}</package>' for package in ("aa", "bb")))
+    wanted = ["/opt/0", "/opt/399999", "/opt/none"]
+    expected = [(package, name) for package in ("aa", "bb") for name in wanted[:2]]
+    assert list(rpm_pool._owners_in(str(path), wanted)) == expected  # noqa: SLF001
 
 
 @pytest.mark.parametrize("end", ["", "</package >"])
