@@ -40,6 +40,7 @@ class ActionModule(ActionBase):
                 "content": {"type": "raw"},
                 "base_dir": {"type": "path"},
                 "config_dir": {"type": "path"},
+                "asset_roots": {"type": "list", "elements": "path", "default": []},
                 "work_dir": {"type": "str", "required": True},
                 "keep": {"type": "int", "default": 5},
             },
@@ -65,12 +66,14 @@ class ActionModule(ActionBase):
         if result.get("changed") and self._task.check_mode:
             result["msg"] = "The template would be copied."
             if self._connection.transport == "local" and template is not None and not is_encrypted(template):
-                result.update(template=template, config_dir=config_dir)
+                roots = [self._find(root) for root in options["asset_roots"]]
+                result.update(template=template, config_dir=config_dir, asset_roots=roots)
         return result
 
     def _collect(self, template: str | None, options: Result, config_dir: str) -> Bundle:
+        roots = [self._find(root) for root in options["asset_roots"]]
         if template is not None:
-            return collect_file(template, config_dir=config_dir, decrypt=self._decrypt)
+            return collect_file(template, config_dir=config_dir, decrypt=self._decrypt, asset_roots=roots)
         content = options["content"]
         if not isinstance(content, (dict, str)):
             raise AnsibleActionFail(f"content is a {type(content).__name__}, but must be a mapping or YAML text.")
@@ -79,6 +82,7 @@ class ActionModule(ActionBase):
             base_dir=options["base_dir"] or self._loader.get_basedir(),
             config_dir=config_dir,
             decrypt=self._decrypt,
+            asset_roots=roots,
         )
 
     def _shown_paths(self, result: Result, template: str | None, options: Result, config_dir: str) -> dict[str, str]:

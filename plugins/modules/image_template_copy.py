@@ -62,6 +62,15 @@ options:
       - The directory on the controller that has the providers, as C(osv/{os}/{dist}/config.yml). By default that of the
         collection.
     type: path
+  asset_roots:
+    description:
+      - Directories on the controller that several templates share. A relative path in a template that names no file
+        beside the template, or leaves its directory, may lead into them, or begin at one of them; the first one that
+        has the file counts. They come along.
+    type: list
+    elements: path
+    default: []
+    version_added: 0.2.0
   work_dir:
     description:
       - The work directory on the build host, as O(os_image.composer.image_template_validate#module:work_dir).
@@ -181,6 +190,7 @@ def main() -> None:
             "content": {"type": "raw"},
             "base_dir": {"type": "path"},
             "config_dir": {"type": "path"},
+            "asset_roots": {"type": "list", "elements": "path", "default": []},
             "work_dir": {"type": "path", "required": True},
             "keep": {"type": "int", "default": 5},
             "digest": {"type": "str"},

@@ -59,6 +59,15 @@ options:
     type: dict
     default: {}
     version_added: 0.2.0
+  asset_roots:
+    description:
+      - Directories on the build host that several templates share. A relative path in a template that names no file
+        beside the template, or leaves its directory, may lead into them, or begin at one of them; the first one that
+        has the file counts. The directory of the default template always is such a one.
+    type: list
+    elements: path
+    default: []
+    version_added: 0.2.0
   output_dir:
     description:
       - The directory on the build host in which os_image.composer.image_finalize will publish the image. When it is
@@ -186,6 +195,7 @@ def main() -> None:
                 "cache_dir": {"type": "path", "required": True},
                 "overrides": {"type": "dict", "default": {}},
                 "shown_paths": {"type": "dict", "default": {}},
+                "asset_roots": {"type": "list", "elements": "path", "default": []},
                 "output_dir": {"type": "path"},
                 # The action plugin displays the result; nothing about it depends on this.
                 "show": {"type": "bool", "default": False},
@@ -207,6 +217,7 @@ def main() -> None:
             cache_dir=params["cache_dir"],
             overrides=overrides,
             output_dir=params["output_dir"],
+            asset_roots=params["asset_roots"],
             options=options,
         )
 

@@ -20,22 +20,27 @@ import stat
 import tarfile
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError, TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import (
     ABSOLUTE_FOLDER,
+    ASSET_FOLDER,
     CONFIG_FOLDER,
     TEMPLATE_FOLDER,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import parse_yaml, read_yaml_bytes
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Origin, Path
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import Target
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider import (
     known_systems,
+    load_provider,
     system_directories,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._template.references import (
     SECRET_FILE_FIELDS,
+    asset_name,
     file_references,
+    find_asset,
     find_file,
 )
 
@@ -106,9 +111,10 @@ def is_encrypted(path: str) -> bool:
         return stream.read(len(_VAULT_HEADER)) == _VAULT_HEADER
 
 
-def collect_file(path: str, *, config_dir: str, decrypt: Decrypt) -> Bundle:
+def collect_file(path: str, *, config_dir: str, decrypt: Decrypt, asset_roots: t.Sequence[str] = ()) -> Bundle:
     """Collect a template that is a file.
 
+    :param asset_roots: Directories that templates share.
     :raises TemplateError: It is not valid YAML, or names files that are not there; the message lists all of them.
     """
     path = os.path.abspath(path)
@@ -124,15 +130,22 @@ def collect_file(path: str, *, config_dir: str, decrypt: Decrypt) -> Bundle:
         base_dir=os.path.dirname(path),
         config_dir=config_dir,
         decrypt=decrypt,
+        asset_roots=asset_roots,
     )
 
 
 def collect_content(
-    content: t.Mapping[str, t.Any] | str, *, base_dir: str, config_dir: str, decrypt: Decrypt
+    content: t.Mapping[str, t.Any] | str,
+    *,
+    base_dir: str,
+    config_dir: str,
+    decrypt: Decrypt,
+    asset_roots: t.Sequence[str] = (),
 ) -> Bundle:
     """Collect a template that is given as data, or as YAML text. It is named after its image.
 
     :param base_dir: The directory that relative paths in it begin at.
+    :param asset_roots: Directories that templates share.
     :raises TemplateError: It is not valid YAML, names files that are not there, or holds encrypted values that would
         not be kept secret; the message lists all of them.
     """
@@ -155,6 +168,7 @@ def collect_content(
         base_dir=os.path.abspath(base_dir),
         config_dir=config_dir,
         decrypt=decrypt,
+        asset_roots=asset_roots,
     )
 
 
@@ -180,7 +194,14 @@ def _secrets(value: t.Any, path: Path) -> t.Iterator[Path]:
 
 
 def _collect(
-    template: LocatedMapping, data: bytes, *, name: str, base_dir: str, config_dir: str, decrypt: Decrypt
+    template: LocatedMapping,
+    data: bytes,
+    *,
+    name: str,
+    base_dir: str,
+    config_dir: str,
+    decrypt: Decrypt,
+    asset_roots: t.Sequence[str],
 ) -> Bundle:
     contents: dict[str, tuple[bytes | str, int]] = {f"{TEMPLATE_FOLDER}/{name}": (data, 0o600)}
     problems = []
@@ -194,10 +215,21 @@ def _collect(
             continue
         try:
             found = find_file(reference.name, directory=base_dir, root=base_dir)
+            name_in_folder = os.path.normpath(reference.name)
+            inside = f"{TEMPLATE_FOLDER}/{name_in_folder}"
+            if name_in_folder.startswith(".."):
+                # Out of the template's directory and into it again, by a name that it has on the controller alone.
+                inside = f"{ASSET_FOLDER}/{asset_name(reference.name)}"
         except TemplateError as exc:
-            problems.append(Problem(reference.origin, str(exc)))
-            continue
-        inside = f"{TEMPLATE_FOLDER}/{os.path.normpath(reference.name)}"
+            asset = find_asset(reference.name, directory=base_dir, roots=asset_roots)
+            if asset is None and _is_of_default(reference.name, template, config_dir):
+                # It comes with the configuration.
+                continue
+            if asset is None:
+                problems.append(Problem(reference.origin, str(exc)))
+                continue
+            found = asset
+            inside = f"{ASSET_FOLDER}/{asset_name(reference.name)}"
         contents.setdefault(inside, _entry(found, decrypt))
         if reference.is_secret:
             private_keys.add(inside)
@@ -209,6 +241,17 @@ def _collect(
         keys = _keys_of_default(content, path)
         private_keys.update(f"{CONFIG_FOLDER}/{os.path.relpath(key, config_dir)}" for key in keys)
     return Bundle(name, contents, sorted(private_keys.intersection(contents)))
+
+
+def _is_of_default(name: str, template: LocatedMapping, config_dir: str) -> bool:
+    """Tell whether a relative path means a file of the configuration, from the default template of a target on."""
+    try:
+        target = Target.from_data(template.get("target", {}))
+        folder = os.path.dirname(load_provider(config_dir, template, target).default_template_path)
+    except (ComposerError, AttributeError):
+        # What is wrong with it is told where the template is checked.
+        return False
+    return find_asset(name, directory=folder, roots=(config_dir,)) is not None
 
 
 def _keys_of_default(content: str, path: str) -> t.Iterator[str]:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import stat
@@ -39,7 +40,13 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.provid
     ProviderConfig,
     load_provider,
 )
-from ansible_collections.os_image.composer.plugins.module_utils._template.references import file_references, find_file
+from ansible_collections.os_image.composer.plugins.module_utils._template.references import (
+    FileReference,
+    asset_name,
+    file_references,
+    find_asset,
+    find_file,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._template.removal import take_out
 from ansible_collections.os_image.composer.plugins.module_utils._template.rule import Finding, doubles, findings
 from ansible_collections.os_image.composer.plugins.module_utils._template.schema import (
@@ -92,6 +99,11 @@ class _Assembler:
         self.config_dir = os.path.abspath(config_dir)
         self.absent_files = absent_files
         self.brought = brought
+        #: Directories that templates share, and where such files lie that came with the template.
+        self.asset_roots: t.Sequence[str] = ()
+        self.assets: str | None = None
+        #: Where the default template of the target lies.
+        self.default_folder: str | None = None
         self.problems: t.List[Problem] = []
         self.tainted: t.Set[str] = set()
         self.files: t.Dict[str, str] = {}
@@ -133,6 +145,8 @@ class _Assembler:
                 self.files[path] = self.absent_files[path]
                 reference.replace(path)
                 continue
+            if not is_default and reference.is_relative and self._take_asset(reference, directory):
+                continue
             name = reference.name
             if self.brought is not None and reference.is_repository_key and not os.path.exists(path):
                 copy = f"{self.brought}{path}"
@@ -147,6 +161,30 @@ class _Assembler:
                 self.problems.append(Problem(reference.origin, message))
             else:
                 reference.replace(path)
+
+    def _take_asset(self, reference: FileReference, directory: str) -> bool:
+        """Take a file that is not beside the template from a directory that templates share, if one has it."""
+        with contextlib.suppress(TemplateError):
+            find_file(reference.name, directory=directory, root=directory)
+            return False
+        if self.assets is not None:
+            path = os.path.join(self.assets, asset_name(reference.name))
+            if path in self.absent_files:
+                self.files[path] = self.absent_files[path]
+                reference.replace(path)
+                return True
+        found = None
+        if self.assets is not None:
+            found = find_asset(asset_name(reference.name), directory=self.assets, roots=(self.assets,))
+        found = found or find_asset(reference.name, directory=directory, roots=self.asset_roots)
+        if found is None and self.default_folder is not None:
+            # As in the original tool, whose default templates and templates name the same files by the same paths.
+            found = find_asset(reference.name, directory=self.default_folder, roots=(self.config_dir,))
+        if found is None or not os.access(found, os.R_OK):
+            return False
+        self.files[found] = sha256_file(found)
+        reference.replace(found)
+        return True
 
     def target(self, *templates: LocatedMapping) -> Target | None:
         """Return the target that the uppermost template with one names."""
@@ -168,6 +206,8 @@ def assemble(
     overrides: t.Mapping[str, t.Any] | None = None,
     absent_files: t.Mapping[str, str] | None = None,
     brought: str | None = None,
+    asset_roots: t.Sequence[str] = (),
+    assets: str | None = None,
 ) -> Assembly:
     """Load a template, merge it, and check everything that can be checked without packages.
 
@@ -175,10 +215,13 @@ def assemble(
     :param config_dir: The configuration directory with the providers.
     :param overrides: Parts of a template that are merged over everything.
     :param brought: Where keys of repositories lie that this host does not have at their absolute paths.
+    :param asset_roots: Directories that templates share, for the files that they name by relative paths.
+    :param assets: Where the files lie that came from such directories of the controller.
     :param absent_files: Real paths of files that need not be there, with their SHA-256.
     :raises TemplateError: Something is wrong; the message lists all of it.
     """
     assembler = _Assembler(template_path, config_dir, absent_files or {}, brought)
+    assembler.asset_roots, assembler.assets = asset_roots, assets
     user = load_yaml(assembler.template_path, what="The image template")
     upper: LocatedMapping = from_data(overrides or {}, file=OVERRIDES_NAME)
     for written, schema in ((user, USER_TEMPLATE), (upper, OVERRIDES)):
@@ -189,6 +232,7 @@ def assemble(
         assembler.fail()
     try:
         provider = load_provider(assembler.config_dir, merge_templates(user, upper), target)
+        assembler.default_folder = os.path.dirname(provider.default_template_path)
         default, levels = _load_default(provider)
     except TemplateError as exc:
         if not assembler.problems:

@@ -85,6 +85,7 @@ class TemplateValidate(Stage):
         overrides: t.Mapping[str, t.Any] | None,
         options: StageOptions,
         output_dir: str | None = None,
+        asset_roots: t.Sequence[str] = (),
     ) -> TemplateValidate:
         """Read and check a template, which tells where its build directory is.
 
@@ -105,6 +106,8 @@ class TemplateValidate(Stage):
             overrides=overrides,
             absent_files=removed,
             brought=inputs.absolute_folder(template),
+            asset_roots=tuple(asset_roots),
+            assets=inputs.asset_folder(template),
         )
         problems = list(_limits(assembly, work_dir=work_dir, output_dir=output_dir))
         if problems:

@@ -31,6 +31,8 @@ TEMPLATE_FOLDER = "template"
 CONFIG_FOLDER = "config"
 #: What the controller has at absolute paths, and the build host need not have.
 ABSOLUTE_FOLDER = "absolute"
+#: What it has of directories that templates share.
+ASSET_FOLDER = "assets"
 
 # Beside them, when there are any: the names of the private keys among the files, with their SHA-256. It stays when they
 # are removed.
@@ -166,8 +168,18 @@ class InputStore:
 
         :param template: Path of the template; it need not be of an input.
         """
+        return self._folder(template, ABSOLUTE_FOLDER)
+
+    def asset_folder(self, template: str) -> str | None:
+        """Return where the files lie that came with a template from directories that templates share.
+
+        :param template: Path of the template; it need not be of an input.
+        """
+        return self._folder(template, ASSET_FOLDER)
+
+    def _folder(self, template: str, name: str) -> str | None:
         digest = os.path.relpath(os.path.realpath(template), os.path.realpath(self.directory)).partition(os.sep)[0]
-        return os.path.join(self.path(digest), ABSOLUTE_FOLDER) if _DIGEST.match(digest) else None
+        return os.path.join(os.path.realpath(self.path(digest)), name) if _DIGEST.match(digest) else None
 
     def prune(self, keep: int) -> t.List[str]:
         """Remove old inputs; the last ones used, and all of the last week, stay.

@@ -178,7 +178,10 @@ def find_file(name: str, *, directory: str, root: str) -> str:
     path = os.path.normpath(os.path.join(directory, name))
     resolved = os.path.realpath(path)
     if not os.path.isabs(name):
-        remedy = "Put the file beside the template, or give its absolute path on the build host."
+        remedy = (
+            "Put the file beside the template, give its absolute path on the build host, or name the directory that it "
+            "lies in among the asset roots (image_build_asset_roots)."
+        )
         if not lies_in(path, root):
             raise TemplateError(f"The path {name!r} leaves the directory {root}.", remedy=remedy)
         if not lies_in(resolved, os.path.realpath(root)):
@@ -198,11 +201,40 @@ def find_file(name: str, *, directory: str, root: str) -> str:
     return resolved
 
 
+def find_asset(name: str, *, directory: str, roots: t.Iterable[str]) -> str | None:
+    """Return the file that a relative path of a template means in a directory that templates share.
+
+    That may be said by the way that leads there from the template, or from the shared directory itself. The first of
+    the directories counts that has it.
+
+    :param directory: Where the template lies.
+    :param roots: Absolute paths of the shared directories. No symbolic link leads out of them.
+    """
+    if "\0" in name or "://" in name or os.path.isabs(name):
+        return None
+    for root in map(os.path.realpath, roots):
+        for start in (os.path.realpath(directory), root):
+            path = os.path.normpath(os.path.join(start, name))
+            resolved = os.path.realpath(path)
+            if lies_in(path, root) and lies_in(resolved, root) and os.path.isfile(resolved):
+                return resolved
+    return None
+
+
+def asset_name(name: str) -> str:
+    """Return where the file of a relative path lies among the shared files of an input, also of one that leads up."""
+    steps = os.path.normpath(name).split(os.sep)
+    up = sum(step == ".." for step in steps)
+    return "/".join([f"up-{up}", *steps[up:]])
+
+
 __all__ = (
     "LOCAL_FILE_FIELDS",
     "SECRET_FILE_FIELDS",
     "FileReference",
+    "asset_name",
     "file_references",
+    "find_asset",
     "find_file",
     "is_token_key",
     "lies_in",

@@ -287,3 +287,117 @@ def test_encrypted_values_of_a_template_as_data() -> None:
 def test_a_directory_without_providers(template: pathlib.Path, tmp_path: pathlib.Path) -> None:
     with pytest.raises(TemplateError, match="holds no providers. Let config_dir name a directory with osv/"):
         collect_file(str(template), config_dir=str(tmp_path), decrypt=refuse)
+
+
+def catalogue(tmp_path: pathlib.Path, *names: str) -> tuple[str, list[pathlib.Path]]:
+    """Make a catalogue of templates with shared files, and a template in it that names some files."""
+    root = tmp_path / "catalogue"
+    folder = root / "debian12"
+    (folder / "files").mkdir(parents=True)
+    (root / "shared" / "files").mkdir(parents=True)
+    (root / "shared" / "files" / "a").write_text("shared a")
+    (root / "shared" / "top").write_text("shared top")
+    (root / "shared" / "key").write_text("secret key")
+    (folder / "files" / "own").write_text("own")
+    (tmp_path / "outside").write_text("outside")
+    (root / "shared" / "link").symlink_to("../../outside")
+    entries = [{"local": name, "final": f"/x{number}"} for number, name in enumerate(names)]
+    content = {
+        "image": {"name": "a", "version": "1"},
+        "target": {"os": "debian", "dist": "debian12", "arch": "x86_64", "imageType": "raw"},
+        "systemConfig": {"additionalFiles": entries},
+    }
+    (folder / "t.yml").write_text(json.dumps(content))
+    return str(folder / "t.yml"), [root, root / "shared"]
+
+
+def contents_on_host(bundle: Bundle, tmp_path: pathlib.Path) -> list[str]:
+    """Bring a bundle to a build host, and return what the files hold that the template names."""
+    store = InputStore(str(tmp_path / "work"))
+    with open(tmp_path / "bundle.tar", "wb") as stream:
+        digest = bundle.write(stream)
+    store.add(str(tmp_path / "bundle.tar"), digest)
+    template = f"{store.path(digest)}/template/{bundle.name}"
+    assembly = assemble(template, config_dir=f"{store.path(digest)}/config", assets=store.asset_folder(template))
+    places = [
+        item["local"] for item in assembly.template["systemConfig"]["additionalFiles"] if item["final"][:2] == "/x"
+    ]
+    assert all(place in assembly.files for place in places)
+    return [pathlib.Path(place).read_text() for place in places]
+
+
+def test_files_that_templates_share(tmp_path: pathlib.Path) -> None:
+    names = ("files/own", "../shared/top", "files/a", "top", "../debian12/files/own")
+    expected = ["own", "shared top", "shared a", "shared top", "own"]
+    path, roots = catalogue(tmp_path, *names)
+    with pytest.raises(TemplateError) as caught:
+        collect_file(path, config_dir=OWN_CONFIG, decrypt=refuse)
+    assert {error["path"] for error in caught.value.details["errors"]} == {
+        f"systemConfig.additionalFiles[{number}].local" for number in (1, 2, 3)
+    }
+    assert "lies in among the asset roots (image_build_asset_roots)" in str(caught.value)
+    bundle = collect_file(path, config_dir=OWN_CONFIG, decrypt=refuse, asset_roots=[str(root) for root in roots])
+    assert {name for name in bundle.contents if name.startswith("assets/")} == {
+        "assets/up-0/files/a",
+        "assets/up-0/top",
+        "assets/up-1/debian12/files/own",
+        "assets/up-1/shared/top",
+    }
+    # Nothing of the controller is there any more.
+    written = members(bundle)
+    assert contents_on_host(bundle, tmp_path) == expected
+    assert written["assets/up-0/top"][0] == b"shared top"
+    # On the build host itself, they are where they are.
+    assembly = assemble(path, config_dir=OWN_CONFIG, asset_roots=[str(root) for root in roots])
+    places = [item["local"] for item in assembly.template["systemConfig"]["additionalFiles"]]
+    assert [pathlib.Path(place).read_text() for place in places[-5:]] == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["../../outside", "link", "../shared/link", "../shared", "missing", "../shared/missing"]
+)
+def test_nothing_outside_of_shared_directories_is_collected(tmp_path: pathlib.Path, name: str) -> None:
+    path, roots = catalogue(tmp_path, name)
+    with pytest.raises(TemplateError, match=r"additionalFiles\[0\]\.local"):
+        collect_file(path, config_dir=OWN_CONFIG, decrypt=refuse, asset_roots=[str(root) for root in roots])
+    with pytest.raises(TemplateError, match=r"additionalFiles\[\d\]\.local"):
+        assemble(path, config_dir=OWN_CONFIG, asset_roots=[str(root) for root in roots])
+
+
+def test_files_beside_the_default_template(tmp_path: pathlib.Path) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(OWN_CONFIG, config)
+    folder = config / "osv/debian/debian12/imageconfigs"
+    (folder / "additionalfiles").mkdir()
+    (folder / "additionalfiles" / "dhcp.network").write_text("dhcp")
+    path, _roots = catalogue(tmp_path, "../additionalfiles/dhcp.network", "files/own")
+    bundle = collect_file(path, config_dir=str(config), decrypt=refuse)
+    assert not [name for name in bundle.contents if name.startswith("assets/")]
+    assert contents_on_host(bundle, tmp_path) == ["dhcp", "own"]
+    above, _roots = catalogue(tmp_path / "more", "../../../../../../outside")
+    with pytest.raises(TemplateError, match="leaves the directory"):
+        collect_file(above, config_dir=str(config), decrypt=refuse)
+
+
+def test_private_keys_that_templates_share(tmp_path: pathlib.Path) -> None:
+    path, roots = catalogue(tmp_path)
+    content = json.loads(pathlib.Path(path).read_text())
+    content["systemConfig"] = {"signing": {"checksums": {"key": "../shared/key"}}}
+    pathlib.Path(path).write_text(json.dumps(content))
+    bundle = collect_file(path, config_dir=OWN_CONFIG, decrypt=refuse, asset_roots=[str(roots[0])])
+    assert bundle.private_keys == ["assets/up-1/shared/key"]
+    store = InputStore(str(tmp_path / "work"))
+    with open(tmp_path / "bundle.tar", "wb") as stream:
+        digest = bundle.write(stream)
+    store.add(str(tmp_path / "bundle.tar"), digest, bundle.private_keys)
+    template = f"{store.path(digest)}/template/t.yml"
+    store.remove_keys(digest)
+    assembly = assemble(
+        template,
+        config_dir=OWN_CONFIG,
+        absent_files=store.removed_keys(template),
+        assets=store.asset_folder(template),
+    )
+    assert assembly.template["systemConfig"]["signing"]["checksums"]["key"] == (
+        f"{store.path(digest)}/assets/up-1/shared/key"
+    )
