@@ -166,7 +166,7 @@ def test_firmware_enrols_the_keys_and_boots(image: BuiltImage, workspace: Worksp
 
 
 # That the kernel runs, or that the firmware has refused a program.
-_STARTED = (r"Linux version \S+", r"(?:failed to load|Error loading) .*: (?:Access Denied|Security Violation)")
+_STARTED = (r"Linux version \S+", r"(?:failed to load|Error loading) .*: (?i:Access Denied|Security Violation)")
 
 
 def _console(disk: str, variables: str, log: pathlib.Path, *patterns: str, timeout: float = _REFUSAL_SECONDS) -> str:

@@ -43,7 +43,8 @@ from ansible_collections.os_image.composer.plugins.module_utils._image.source im
 _DEAD_ENDS: t.Mapping[str, str] = {
     r"Kernel panic - not syncing:? *(.*)": "its kernel panicked",
     r"failed to load Boot\d+.*: (Access Denied|Security Violation)": "Secure Boot refused its boot loader",
-    r"Error loading .*: (Access Denied|Security Violation)": "Secure Boot refused its kernel",
+    # Newer versions of systemd-boot have the small letter.
+    r"Error loading .*: ((?i:Access Denied|Security Violation))": "Secure Boot refused its kernel",
     r"No bootable (?:option or )?device|UEFI Interactive Shell": "the firmware found nothing to boot on it",
     r"^grub(?: rescue)?> *\Z": "GRUB found no configuration or no file to boot",
     r"^\(initramfs\) *\Z|ALERT! .* does not exist": "its initramfs did not find the root file system",

@@ -127,6 +127,10 @@ def test_image_that_boots(boot_test: t.Callable[..., BootTest], tmp_path: pathli
             "Error loading \\EFI\\Linux\\a.efi: Access Denied\n",
             r"Secure Boot refused its kernel \(Access Denied\)",
         ),
+        (
+            "../src/boot/boot.c:2576@image_start: Error loading \\EFI\\Linux\\a.efi: Access denied\n",
+            r"Secure Boot refused its kernel \(Access denied\)",
+        ),
         ("You are in emergency mode. After logging in\n", "a unit that it needs failed, so it is in emergency mode"),
         ("grub> ", "GRUB found no configuration or no file to boot"),
         ("Linux\nEXIT\n", "the machine ended before that, and QEMU said: the disk is on fire"),
