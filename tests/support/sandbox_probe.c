@@ -238,6 +238,15 @@ static void status_of_this_process(void)
             demand("an open descriptor of the host", 0);
 }
 
+/* 1 stands for nothing at all; with 0 the host's handler still gets what crashes. */
+static void crashes(void)
+{
+    struct rlimit most;
+    demand("a core for the host's handler", getrlimit(RLIMIT_CORE, &most) == 0 && most.rlim_max == 1);
+    most.rlim_cur = most.rlim_max = RLIM_INFINITY;
+    judge("setrlimit RLIMIT_CORE", setrlimit(RLIMIT_CORE, &most));
+}
+
 static void sockets(void)
 {
     judge("socket AF_PACKET", socket(AF_PACKET, SOCK_RAW, 0));
@@ -470,6 +479,7 @@ int main(int count, char **arguments)
     open_by_handle();
     devices();
     kernel_interfaces();
+    crashes();
     sockets();
     files();
     shared_inodes();

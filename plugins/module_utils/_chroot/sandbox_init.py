@@ -392,6 +392,13 @@ def run(argv: list[str], spec: dict[str, t.Any]) -> int:
             return exit_code(status)
 
 
+def leave_no_core() -> None:
+    """Let no crash leave a core, nor be handed to the host's handler of crashes: that is what 1 stands for, and not 0."""
+    # Who is not root cannot take 0 back.
+    with contextlib.suppress(ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+
+
 def limit_resource(number: int, most: int) -> None:
     """Set a limit that nobody can raise again; one that is lower already stays."""
     hard = resource.getrlimit(number)[1]
@@ -504,6 +511,7 @@ def main() -> t.NoReturn:
         spec = json.load(stream)
     argv = sys.argv[3:]
     os.umask(0o022)
+    leave_no_core()
     keep_to_itself()
     network = Network(spec["network"]) if spec["network"] else None
     try:

@@ -150,7 +150,6 @@ class ParserSandbox(CommandRunner):
                 "user": user,
                 "limits": {
                     "RLIMIT_AS": _ADDRESS_SPACE,
-                    "RLIMIT_CORE": 0,
                     "RLIMIT_FSIZE": self._view.most or MOST_OUTPUT,
                 },
                 "keep_free": dict.fromkeys(self._view.keep_free, KEPT_FREE),
