@@ -393,8 +393,8 @@ def run(argv: list[str], spec: dict[str, t.Any]) -> int:
 
 
 def leave_no_core() -> None:
-    """Let no crash leave a core, nor be handed to the host's handler of crashes: that is what 1 stands for, and not 0."""
-    # Who is not root cannot take 0 back.
+    """Let no crash leave a core, nor be handed to the host's handler: that is what 1 stands for, and not 0."""
+    # 0 can only be taken back with CAP_SYS_RESOURCE.
     with contextlib.suppress(ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
 
