@@ -104,7 +104,7 @@ def test_an_rpm_package_that_cannot_be_had(tmp_path: pathlib.Path, old: str, new
 @pytest.mark.parametrize(
     ("make", "old", "new", "url"),
     [
-        (_deb, "Filename: pool", "Filename: ./pool", "http://mirror.example.org/debian/./pool/hello_1.0-1.deb"),
+        (_deb, "Filename: pool", "Filename: ./pool", "http://mirror.example.org/debian/pool/hello_1.0-1.deb"),
         (_deb, "Filename: pool", "Filename: po ol", "http://mirror.example.org/debian/po%20ol/hello_1.0-1.deb"),
         (_deb, "Filename: pool", "Filename: a%3ab", "http://mirror.example.org/debian/a%3ab/hello_1.0-1.deb"),
         (_rpm, "href=", 'xml:base="https://h:8443/x/" href=', "https://h:8443/x/Packages/hello-1.0-1.noarch.rpm"),
