@@ -12,6 +12,7 @@ C(filelists), and of C(modules) -> the digest of each package. Comps and updatei
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gzip
 import os
@@ -57,6 +58,8 @@ _SIGNATURE_LIMIT = 1 << 20
 # The largest file lists of today have 800 MB.
 _LIST_LIMIT = 2 << 30
 _NAMESPACE = "{http://linux.duke.edu/metadata/repo}"
+# The indexes that are read; groups of packages, advisories and databases are not.
+_USED = ("primary", "filelists", "modules")
 _PLAIN = (".xml", ".yaml")
 _COMPRESSIONS = (*_PLAIN, ".gz", ".xz", ".zst", ".bz2")
 #: Hashes that do not protect against collisions any more, and what createrepo_c calls them.
@@ -273,8 +276,13 @@ class RpmRepository(Repository[Repomd]):
             dates = []
             for element in root.findall(f"{_NAMESPACE}data"):
                 kind = element.get("type", "")
-                dates.append(_number(element, "timestamp") or 0)
-                data[kind] = _data(element)
+                if kind in _USED:
+                    dates.append(_number(element, "timestamp") or 0)
+                    data[kind] = _data(element)
+                else:
+                    # Whatever is wrong with what nobody reads does no harm.
+                    with contextlib.suppress(ValueError):
+                        dates.append(_number(element, "timestamp") or 0)
             tags = _tags(root)
             text = root.findtext(f"{_NAMESPACE}revision", "").strip()
             revision = int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0

@@ -764,3 +764,21 @@ def test_a_web_page_in_the_place_of_metadata(site: Site, page: bytes, name: str,
         "a web page ('Log in & pay') in its place. Check the URL of the repository in a browser: it may have moved, or "
         "a proxy, or the login of a network, answers for the server."
     )
+
+
+@pytest.mark.parametrize("kind", ["group", "updateinfo", "primary_db", "prestodelta", ""])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "<timestamp>-1</timestamp><size>-5</size>",
+        '<location href="http://[::1"/><checksum type="md5">x</checksum>',
+        '<location href="../../etc/passwd"/><open-size>99999999999999999999999</open-size>',
+    ],
+)
+def test_what_is_wrong_with_indexes_that_nobody_reads_does_no_harm(site: Site, kind: str, content: str) -> None:
+    text = site.repository.read_repomd()
+    site.repository.write_repomd(
+        text.replace("</repomd>", f'<data type="{kind}">{content}</data></repomd>'), site.keys.archive
+    )
+    assert names_in(site.refresh()) == ["hello"]
