@@ -12,6 +12,7 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ComposerError
+from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import ABSOLUTE_FOLDER, CONFIG_FOLDER
 from ansible_collections.os_image.composer.plugins.plugin_utils._controller_version import require_version
 from ansible_collections.os_image.composer.plugins.plugin_utils._template_bundle import (
     OWN_CONFIG,
@@ -89,6 +90,9 @@ class ActionModule(ActionBase):
         """Return what the user knows the files on the build host as."""
         copy = str(result["template"])
         shown = {str(result["config_dir"]): config_dir}
+        if os.path.basename(str(result["config_dir"])) == CONFIG_FOLDER:
+            # What has an absolute path on the controller has it behind that of its copy.
+            shown[os.path.join(os.path.dirname(str(result["config_dir"])), ABSOLUTE_FOLDER, "")] = "/"
         if template is not None:
             shown[os.path.dirname(copy)] = os.path.dirname(os.path.abspath(template))
         else:

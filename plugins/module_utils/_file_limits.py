@@ -19,6 +19,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._size import sho
 
 # Of files whose names begin with that of an image: ".provenance.dsse.json.p7s", and what temporary ones have beside.
 _LONGEST_SUFFIX = 40
+_TIB = 1 << 40
 
 
 def file_size_problem(directory: str, size: int, *, what: str, option: str) -> str:
@@ -32,7 +33,7 @@ def file_size_problem(directory: str, size: int, *, what: str, option: str) -> s
     soft, _hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     if soft not in (resource.RLIM_INFINITY, -1) and size > soft:
         return (
-            f"{what} has {show_size(size)}, but the user who builds may write no file of more than {show_size(soft)} "
+            f"{what} has {_shown(size)}, but the user who builds may write no file of more than {_shown(soft)} "
             "(ulimit -f). Raise that limit on the build host, or make the image smaller."
         )
     place = _nearest(directory)
@@ -45,8 +46,8 @@ def file_size_problem(directory: str, size: int, *, what: str, option: str) -> s
         # Whether anything can be written there is another question, which is asked when it is.
         return ""
     return (
-        f"{what} has {show_size(size)}, but the file system of {place} on the build host holds no file of more than "
-        f"{show_size(largest)}. Let {option} lie on another file system, such as XFS, or make the image smaller."
+        f"{what} has {_shown(size)}, but the file system of {place} on the build host holds no file of more than "
+        f"{_shown(largest)}. Let {option} lie on another file system, such as XFS, or make the image smaller."
     )
 
 
@@ -79,6 +80,11 @@ def require_file_size(directory: str, size: int, *, what: str, option: str) -> N
     problem = file_size_problem(directory, size, what=what, option=option)
     if problem:
         raise HostError(problem)
+
+
+def _shown(size: int) -> str:
+    # Those who reach such limits count in TiB.
+    return f"{size / _TIB:.4g} TiB" if size >= _TIB else show_size(size)
 
 
 def _nearest(directory: str) -> str:

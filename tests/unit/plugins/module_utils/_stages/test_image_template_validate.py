@@ -226,8 +226,8 @@ def test_what_the_file_systems_of_the_host_cannot_hold(
     (error,) = caught.value.details["errors"]
     assert (error["path"], error["message"]) == (
         "disk.size",
-        f"The image has 17408 GiB, but the file system of {tmp_path} on the build host holds no file of more than "
-        "16384 GiB. "
+        f"The image has 17 TiB, but the file system of {tmp_path} on the build host holds no file of more than "
+        "16 TiB. "
         "Let work_dir lie on another file system, such as XFS, or make the image smaller.",
     )
     output_dir = str(tmp_path / "stick" / "images")
