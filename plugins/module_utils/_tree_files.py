@@ -23,6 +23,7 @@ import fnmatch
 import hashlib
 import os
 import posixpath
+import re
 import shutil
 import stat
 import typing as t
@@ -418,11 +419,17 @@ class TreeFiles:
 
         :param database: V(passwd) or V(group).
         """
-        for line in self.read(f"/etc/{database}").splitlines():
+        return next((int(fields[2]) for fields in self.accounts(database) if fields[0] == name), None)
+
+    def accounts(self, database: str) -> t.Iterator[list[str]]:
+        """Give the fields of each user or group of the tree that has a number; lines for NIS (C(+::::::)) have none.
+
+        :param database: V(passwd) or V(group).
+        """
+        for line in self.read(f"/etc/{database}").split("\n"):
             fields = line.split(":")
-            if len(fields) > 2 and fields[0] == name:
-                return int(fields[2])
-        return None
+            if len(fields) > 2 and is_account_id(fields[2]):
+                yield fields
 
     # Writing
 
@@ -576,6 +583,11 @@ class TreeFiles:
             return
 
 
+def is_account_id(text: str) -> bool:
+    """Whether a text is the number of a user or group; the largest number stands for nobody in system calls."""
+    return re.fullmatch("[0-9]{1,10}", text) is not None and int(text) < 0xFFFFFFFF
+
+
 class OpenDirectories:
     """Directories of a tree that are opened one after another, and again and again; not for several threads.
 
@@ -637,4 +649,13 @@ def _require_regular(path: str, status: os.stat_result) -> None:
         )
 
 
-__all__ = ("LARGEST_TEXT", "OpenDirectories", "TreeFiles", "by_descriptor", "make_node", "open_below", "remove_tree")
+__all__ = (
+    "LARGEST_TEXT",
+    "OpenDirectories",
+    "TreeFiles",
+    "by_descriptor",
+    "is_account_id",
+    "make_node",
+    "open_below",
+    "remove_tree",
+)

@@ -13,7 +13,7 @@ import dataclasses
 import posixpath
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles, is_account_id
 
 # Programs refuse what others may look into.
 _PRIVATE = (".gnupg", ".ssh")
@@ -37,9 +37,8 @@ def homes(files: TreeFiles) -> t.List[Home]:
     That leaves out those of root and of accounts that only have the name of a directory: C(/), C(/usr/sbin).
     """
     found = []
-    for line in files.read("/etc/passwd").splitlines():
-        fields = line.split(":")
-        if len(fields) < 7 or not fields[2].isdigit() or not fields[3].isdigit() or not fields[5].startswith("/"):
+    for fields in files.accounts("passwd"):
+        if len(fields) < 7 or not is_account_id(fields[3]) or not fields[5].startswith("/"):
             continue
         uid, place = int(fields[2]), files.resolve(fields[5])
         status = files.status(place, follow_last=False)

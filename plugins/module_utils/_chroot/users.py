@@ -21,7 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._chroot.expectat
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.sandbox import Sandbox
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ChrootError
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import User
-from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles, is_account_id
 
 # The groups whose members may use sudo, by distribution: Debian's first, then that of Fedora and SUSE.
 _SUDO_GROUPS = ("sudo", "wheel")
@@ -182,16 +182,14 @@ def _allow_sudo(files: TreeFiles, user: User, *, in_group: bool) -> None:
 
 
 def _identity(files: TreeFiles, name: str) -> tuple[int, int, str]:
-    for line in files.read("/etc/passwd").splitlines():
-        fields = line.split(":")
-        if fields[0] == name:
+    for fields in files.accounts("passwd"):
+        if fields[0] == name and len(fields) > 5 and is_account_id(fields[3]):
             return int(fields[2]), int(fields[3]), fields[5]
     raise ChrootError(f"The user {name} does not exist in the image.")
 
 
 def _accounts(files: TreeFiles, database: str) -> dict[str, int]:
-    lines = (line.split(":") for line in files.read(f"/etc/{database}").splitlines())
-    return {fields[0]: int(fields[2]) for fields in lines if len(fields) > 2}
+    return {fields[0]: int(fields[2]) for fields in files.accounts(database)}
 
 
 __all__ = ("account_commands", "check_shells", "create_users")

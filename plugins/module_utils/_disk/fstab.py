@@ -36,7 +36,7 @@ _UNCONFIGURED = re.compile(r"#\s*UNCONFIGURED FSTAB\b")
 
 _BLANKS = re.compile(r"[ \t]+")
 _ESCAPED = re.compile(r"\\([0-7]{3})")
-_NUMBER = re.compile(r"[0-9]+\Z")
+_NUMBER = re.compile(r"[0-9]{1,9}\Z")
 
 SWAP = "swap"
 #: The words for swap space: that of fstab, and that of partitions.

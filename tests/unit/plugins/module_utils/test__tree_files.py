@@ -227,6 +227,28 @@ def test_a_link_that_changes_all_the_time_never_leads_out(root: str, outside: pa
     assert seen <= {"", "the tree's"}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "+::::::",
+        "+@staff",
+        "app:x:²:7::/:/bin/sh",
+        "app:x:-1:7::/:/bin/sh",
+        f"app:x:{'9' * 5000}:7::/:/bin/sh",
+        "app:x:4294967295:7::/:/bin/sh",
+        "app:x:0x10:7::/:/bin/sh",
+        "other:x:8:8:\x85app:x:0:0::/:/bin/sh",
+    ],
+)
+def test_an_account_has_a_number(root: str, line: str) -> None:
+    """Lines for NIS have none, and scripts may write anything."""
+    files = TreeFiles(root)
+    files.write("/etc/passwd", f"root:x:0:0:root:/root:/bin/sh\n{line}\n")
+    assert files.account_id("passwd", "app") is None
+    files.append("/etc/passwd", "app:x:7:7::/:/bin/sh\n")
+    assert files.account_id("passwd", "app") == 7
+
+
 def nest(directory: str, depth: int) -> None:
     """Make directories in directories, with something in each hundredth."""
     current = os.open(directory, os.O_RDONLY)
