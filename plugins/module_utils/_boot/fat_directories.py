@@ -47,8 +47,8 @@ class _Fat:
         if not size or not per_cluster or not fat_size or not copies:
             raise ValueError("its boot sector is none")
         self._fat = reserved * size
-        self._root = (reserved + copies * fat_size) * size
-        self._data = self._root + self._entries * _ENTRY
+        self._table = (reserved + copies * fat_size) * size
+        self._data = self._table + self._entries * _ENTRY
         self.cluster_size = size * per_cluster
         self._clusters = max(0, (total or total_32) * size - self._data) // self.cluster_size
         self._bits = 12 if self._clusters < 4085 else 16 if self._clusters < 65525 else 32
@@ -62,7 +62,7 @@ class _Fat:
 
     def root(self) -> bytes:
         """Return the root directory of FAT12 and FAT16."""
-        return self._read(self._root, self._entries * _ENTRY)
+        return self._read(self._table, self._entries * _ENTRY)
 
     def cluster(self, number: int) -> bytes:
         """Return the content of a cluster."""
