@@ -266,7 +266,7 @@ class _Run:
         self.summary = Summary(target.name)
         self._target = target
         self._seed = seed
-        self._next = first
+        self._first = self._next = first
         self._stop = first + inputs
         self._seconds = seconds
         self._directory = pathlib.Path(directory)
@@ -278,7 +278,7 @@ class _Run:
         """Look after the process; tell whether there is more to do."""
         late = time.monotonic() - self._started >= self._seconds
         if self._worker is None:
-            if late or self._next >= self._stop:
+            if (late and self._next > self._first) or self._next >= self._stop:
                 self.summary.seconds = time.monotonic() - self._started
                 return False
             self._worker = _Worker(self._target, self._corpus, self._seed, self._next, self._stop, self._directory)
@@ -291,8 +291,8 @@ class _Run:
             if time.monotonic() - since > TIME_LIMIT + _GRACE:
                 self._fail(number, f"hang: it was killed after {TIME_LIMIT + _GRACE} s")
                 self._end(worker, number + 1)
-            elif late and time.monotonic() - since < TIME_LIMIT:
-                # What it is at is not finished: it does not count.
+            elif late and number > self._first and time.monotonic() - since < TIME_LIMIT:
+                # What it is at is not finished: it does not count. The first one is, however busy the host.
                 self._end(worker, number)
                 self._stop = number
             return True

@@ -270,7 +270,7 @@ def _parse_repomd(data: bytes, place: pathlib.Path) -> None:
     documents = Documents("http://mirror.example.org", {}, {}, fresh=True)
     candidate = Candidate(repository, documents, SignedContent(data, ()), release)
     repository.wanted(candidate, "x86_64")
-    repository.optional(candidate)
+    repository.optional(candidate, "x86_64")
 
 
 _RPMS = """
