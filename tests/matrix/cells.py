@@ -457,6 +457,7 @@ WHOLE: t.Sequence[Whole] = (
     Whole("shipped debian12-immutable, initramfs-tools", "verity", turn=1),
     Whole("RPM packages, protected erofs root with changes on /var, dracut", "verity", turn=2),
     Whole("shipped debian13-immutable, dracut", "verity", turn=3),
+    Whole("two copies of an image, each booted twice", "machine-secrets", turn=2),
     Whole("RPM packages, live ISO, CD on a BIOS", "rpm-live-iso", turn=2),
     Whole("RPM packages, live ISO, CD on UEFI", "rpm-live-iso", turn=1),
     Whole("RPM packages, installer ISO, CD on UEFI", "rpm-installer-iso", turn=3),
