@@ -509,6 +509,7 @@ def _open_inside(directory: str, path: str) -> int:
 
 # The bytes of a path of 260 characters, more than DOS and Windows take.
 _LONGEST_FAT_PATH = 4 * 260
+_TOO_DEEP = f"it has paths of more than {_LONGEST_FAT_PATH} bytes."
 
 
 class FatReader(ExtractedReader):
@@ -525,7 +526,7 @@ class FatReader(ExtractedReader):
             FatVolume(self.place.raw, self.place.offset, runner).read_all(directory)
         except CommandError as exc:
             if os.strerror(errno.ENAMETOOLONG) in str(exc):
-                raise CommandError("its directories lead in a circle.") from exc
+                raise CommandError(_TOO_DEEP) from exc
             raise
 
     def _list(self) -> t.Iterable[Entry]:
@@ -533,7 +534,7 @@ class FatReader(ExtractedReader):
         while waiting:
             parent = waiting.pop()
             if len(os.fsencode(parent)) > _LONGEST_FAT_PATH:
-                raise CommandError("its directories lead in a circle.")
+                raise CommandError(_TOO_DEEP)
             with os.scandir(f"{self.directory}{parent}") as found:
                 for entry in found:
                     path, status = f"{parent}/{entry.name}", entry.stat(follow_symlinks=False)

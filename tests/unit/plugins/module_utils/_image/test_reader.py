@@ -258,25 +258,21 @@ def test_directories_of_ext_in_a_circle_are_damage(tmp_path: pathlib.Path) -> No
         reader.entries  # noqa: B018
 
 
-@pytest.mark.parametrize("names", ["OUTER/INNER", "O/I"])
-def test_directories_of_fat_in_a_circle_are_damage(tmp_path: pathlib.Path, names: str) -> None:
+@pytest.mark.parametrize(("name", "depth"), [("D", 1200), ("DIRECTORY" * 10, 45)])
+def test_directories_of_fat_that_are_nested_for_ever_are_damage(tmp_path: pathlib.Path, name: str, depth: int) -> None:
+    """Deeper than Python calls itself, and longer than a path of the host may be."""
     tree = tmp_path / "tree"
-    (tree / names).mkdir(parents=True)
-    place = _make("vfat", tree, tmp_path)
-    with open(place.raw, "r+b") as stream:
-        stream.seek(OFFSET)
-        content = bytearray(stream.read(place.size))
-        outer, inner = (content.index(name.encode().ljust(11) + b"\x10") for name in names.split("/"))
-        # Where the content of a directory begins, in two halves.
-        for at in (20, 26):
-            content[inner + at : inner + at + 2] = content[outer + at : outer + at + 2]
-        stream.seek(OFFSET)
-        stream.write(content)
-    reader_class = reader_for("vfat")
-    assert reader_class is not None
-    reader = reader_class(place, ParserSandbox())
+    tree.mkdir()
+    descriptor = os.open(tree, os.O_RDONLY)
+    for _number in range(depth):
+        os.mkdir(name, dir_fd=descriptor)
+        inner = os.open(name, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+    reader = _open("vfat", tree, tmp_path)
     try:
-        with pytest.raises(CommandError, match="its directories lead in a circle"):
+        with pytest.raises(CommandError, match="it has paths of more than 1040 bytes"):
             reader.entries  # noqa: B018
     finally:
         reader.close()
