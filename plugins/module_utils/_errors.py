@@ -76,6 +76,10 @@ class RepositoryError(ComposerError):
     """A repository, its metadata, or one of its packages cannot be had."""
 
 
+class MetadataError(RepositoryError):
+    """The metadata of a repository is there, and says what it must not; fetching it again does not help."""
+
+
 class SignatureError(RepositoryError):
     """Metadata or a package is not signed as the provider or the template demands."""
 
@@ -147,6 +151,7 @@ __all__ = (
     "DocumentError",
     "HostError",
     "LockedError",
+    "MetadataError",
     "RepositoryError",
     "ResolveError",
     "SignatureError",

@@ -24,7 +24,7 @@ import re
 import tempfile
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import MetadataError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
     PackageIndex,
     RepositoryMetadata,
@@ -130,7 +130,7 @@ class DebPool(PackagePool):
             repo.empty()
             offsets, marks = self._parse(repo, repository, index)
             if repo.nsolvables != len(offsets) - 1:
-                raise RepositoryError(
+                raise MetadataError(
                     f"The package index {index.path} of the repository {repository.name!r} has {len(offsets) - 1} "
                     f"stanzas, but only {repo.nsolvables} of them describe packages.",
                     remedy="The repository is damaged; tell its maintainers.",
@@ -173,7 +173,7 @@ class DebPool(PackagePool):
                 finally:
                     stream.close()
             if not parsed:
-                raise RepositoryError(f"The package index {index.path} cannot be read: {self.pool.errstr}.")
+                raise MetadataError(f"The package index {index.path} cannot be read: {self.pool.errstr}.")
             marks: dict[str, list[int]] = {}
             for bounds in _portions(offsets):
                 for match in _MARKED_FIELDS.finditer(data[bounds[0] : bounds[-1]]):
@@ -187,7 +187,7 @@ class DebPool(PackagePool):
     def stanza(self, solvable: int) -> Stanza:
         """Read what the repository's index says about a package.
 
-        :raises RepositoryError: The index and the cache do not belong together.
+        :raises MetadataError: The index and the cache do not belong together.
         """
         number = self._position(solvable)
         stanzas = self._stanzas[number]
@@ -195,7 +195,7 @@ class DebPool(PackagePool):
         start, end = stanzas.offsets[position], stanzas.offsets[position + 1]
         stanza = parse_stanza(stanzas.data[start:end])
         if not self._same_package(solvable, stanza):
-            raise RepositoryError(
+            raise MetadataError(
                 f"The package index {stanzas.path} is not the one that its cache was made from.",
                 remedy=f"Remove the directory {self._cache.directory}; it is made anew.",
             )
@@ -358,7 +358,7 @@ def _reduced(data: bytes, index: PackageIndex) -> bytes:
         fields.decode("utf-8")
     except UnicodeDecodeError as exc:
         start = int(exc.start)
-        raise RepositoryError(
+        raise MetadataError(
             f"The package index {index.path} is not UTF-8: {fields[start : start + 20]!r}.",
             remedy="The repository is damaged; tell its maintainers.",
         ) from exc

@@ -17,7 +17,7 @@ import html
 import re
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import MetadataError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import PackageIndex
 from ansible_collections.os_image.composer.plugins.module_utils._resolver.package_form import shortened
 
@@ -65,13 +65,13 @@ class LimitError(Exception):
     """A package is beyond a limit; the text is the end of a sentence that begins with its name."""
 
 
-def refuse(problem: object, *, index: PackageIndex, repository: str, package: str = "") -> RepositoryError:
+def refuse(problem: object, *, index: PackageIndex, repository: str, package: str = "") -> MetadataError:
     """Return the error about an index that must not be read.
 
     :param problem: The end of a sentence, about the package if there is one.
     """
     subject = f"the package '{shortened(package)}'" if package else "it"
-    return RepositoryError(
+    return MetadataError(
         f"The package index {index.path} of the repository {repository!r} is not read: {subject} {problem}.",
         remedy=_REMEDY,
     )
@@ -90,7 +90,7 @@ def check_stanzas(data: bytes, bounds: t.Sequence[int], *, index: PackageIndex, 
     """Look at some stanzas of a C(Packages) file.
 
     :param bounds: The offsets of the stanzas, closed by the end of the last one.
-    :raises RepositoryError: One is beyond a limit.
+    :raises MetadataError: One is beyond a limit.
     """
     if b"\0" in data:
         position = data.index(b"\0")
@@ -142,7 +142,7 @@ def _check_word(length: int, field: str) -> None:
 def check_primary(index: PackageIndex, *, repository: str) -> None:
     """Look at a C(primary) index.
 
-    :raises RepositoryError: Something is beyond a limit.
+    :raises MetadataError: Something is beyond a limit.
     """
     for number, package in enumerate(_packages(index.path)):
         try:

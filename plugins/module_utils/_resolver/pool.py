@@ -22,7 +22,7 @@ import functools
 import re
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import MetadataError
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
     PackageIndex,
@@ -141,13 +141,13 @@ class PackagePool(abc.ABC):
     def _fill(self, repo: t.Any, repository: RepositoryMetadata, index: PackageIndex) -> None:
         """Read an index into a libsolv repository, from the cache where that has it.
 
-        :raises RepositoryError: It is not what libsolv can read.
+        :raises MetadataError: It is not what libsolv can read.
         """
 
     def package(self, solvable: int) -> Package:
         """Return all that the repository says about a package.
 
-        :raises RepositoryError: It does not say enough, so that nobody can verify the package; or something that no
+        :raises MetadataError: It does not say enough, so that nobody can verify the package; or something that no
             package can have.
         """
         package = self._package(solvable)
@@ -167,13 +167,13 @@ class PackagePool(abc.ABC):
             raise self._unusable(solvable, problem)
         return package
 
-    def _unusable(self, solvable: int, problem: str) -> RepositoryError:
+    def _unusable(self, solvable: int, problem: str) -> MetadataError:
         """Return the error about a package that cannot be had.
 
         :param problem: The end of a sentence.
         """
         name = self.repository(solvable).name
-        return RepositoryError(
+        return MetadataError(
             f"The repository {name!r} describes the package {self.label(solvable)} {problem}.",
             remedy="Take the package from another repository, and tell the maintainers of this one.",
         )
@@ -182,7 +182,7 @@ class PackagePool(abc.ABC):
     def _package(self, solvable: int) -> Package:
         """Read what the repository says about a package.
 
-        :raises RepositoryError: It does not say enough.
+        :raises MetadataError: It does not say enough.
         """
 
     @abc.abstractmethod
@@ -210,7 +210,7 @@ class PackagePool(abc.ABC):
     def load(self, repositories: t.Sequence[RepositoryMetadata]) -> None:
         """Take in all repositories, in the order of their preference where priorities are equal.
 
-        :raises RepositoryError: An index is not what libsolv can read.
+        :raises MetadataError: An index is not what libsolv can read.
         """
         self.elsewhere = Elsewhere(repositories, at=lambda step: self.at(step, limited=False))
         for repository in repositories:

@@ -20,7 +20,7 @@ import re
 import tempfile
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._errors import RepositoryError
+from ansible_collections.os_image.composer.plugins.module_utils._errors import MetadataError
 from ansible_collections.os_image.composer.plugins.module_utils._io import atomic_file, digest_of, sha256_bytes
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import (
     PackageIndex,
@@ -144,7 +144,7 @@ class RpmPool(PackagePool):
         finally:
             stream.close()
         if not success:
-            raise RepositoryError(
+            raise MetadataError(
                 f"The package index {index.path} of the repository {repository.name!r} cannot be read: {pool.errstr}.",
                 remedy="The repository is damaged; tell its maintainers.",
             )

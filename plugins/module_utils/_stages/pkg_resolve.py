@@ -20,6 +20,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._download.model 
 from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     ComposerError,
     DocumentError,
+    MetadataError,
     RepositoryError,
     ResolveError,
 )
@@ -203,6 +204,9 @@ class PackageResolve(Stage):
         try:
             self._planned = self._resolve()
             return _facts(self._planned)
+        except MetadataError:
+            # It will not be another by being fetched again.
+            raise
         except RepositoryError as exc:
             # A check goes by what is there, and an index that only these packages need may not be.
             if self.offline:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
 import hashlib
 import json
 import pathlib
@@ -20,6 +21,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._errors import (
     ResolveError,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._repository.model import RepositoryMetadata
+from ansible_collections.os_image.composer.plugins.module_utils._resolver import index_limits, solution
 from ansible_collections.os_image.composer.plugins.module_utils._stage import StageOptions, run_stage
 from ansible_collections.os_image.composer.plugins.module_utils._stages import pkg_resolve
 from ansible_collections.os_image.composer.plugins.module_utils._stages.pkg_resolve import PackageResolve
@@ -345,3 +347,57 @@ def test_without_a_template_there_is_nothing_to_resolve(tmp_path: pathlib.Path) 
     (tmp_path / "build").mkdir()
     with pytest.raises(DocumentError, match="The stage image_template_validate has not been completed"):
         run_stage(PackageResolve(BuildDirectory(str(tmp_path / "build")), StageOptions()))
+
+
+def _with_alternatives(build: Build, number: int) -> str:
+    """Add a repository with a dependency of many alternatives; return the path of its index."""
+    stanza = "hostile\nDepends: " + " | ".join(f"a{index}" for index in range(number))
+    build.repositories.append(repository(build.directory, stanza, name="vendor", foreign=True))
+    return build.repositories[-1].indexes[0].path
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_an_index_beyond_a_limit_is_refused_by_name(build: Build, check: bool) -> None:
+    path = _with_alternatives(build, 100_000)
+    with pytest.raises(RepositoryError) as caught:
+        build.run(check=check)
+    assert (
+        f"The package index {path} of the repository 'vendor' is not read: the package 'hostile' has a dependency with "
+        "100000 alternatives (Depends), and more than 1000 are not read." in str(caught.value)
+    )
+    assert not (build.directory / "build" / "packages.lock.json").exists()
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_what_crashes_libsolv_is_an_error_in_words(
+    build: Build, check: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As if there were no limit, or none for what somebody finds next."""
+    monkeypatch.setattr(index_limits, "ALTERNATIVES", 10**9)
+    path = _with_alternatives(build, 200_000)
+    faulthandler.disable()
+    try:
+        with pytest.raises(ResolveError) as caught:
+            build.run(check=check)
+    finally:
+        faulthandler.enable()
+    assert str(caught.value).startswith(
+        f"libsolv has crashed with the signal SIGSEGV when reading the package index {path} of the repository "
+        "'vendor'. The metadata of a repository is damaged, or made to do this: take the repository out of the template"
+    )
+    assert capfd.readouterr() == ("", "")
+    # What is sound goes on.
+    build.repositories.pop()
+    assert build.run()["packages"] == 7
+
+
+def test_an_error_that_nobody_expected_is_in_the_log(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_options: object) -> t.NoReturn:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(solution, "make_lock", fail)
+    with pytest.raises(ResolveError, match="An unknown error came up when looking for packages that fit together in"):
+        build.run()
+    log = (build.directory / "build" / "log" / "pkg_resolve.log").read_text()
+    assert "Traceback" in log
+    assert "KeyError: 'surprise'" in log
