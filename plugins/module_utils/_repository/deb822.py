@@ -32,12 +32,14 @@ _RELATIONS = (
     "Replaces",
     "Provides",
 )
+_TEXTS = ("Maintainer", "Description", "Homepage")
 _FLAGS = ("Essential", "Important", "Protected")
 _SPELLINGS: t.Mapping[bytes, bytes] = {
     name.lower().encode("ascii"): name.encode("ascii")
     for name in (
         *_RELATIONS,
         *_FLAGS,
+        *_TEXTS,
         "Package",
         "Version",
         "Architecture",
@@ -45,9 +47,6 @@ _SPELLINGS: t.Mapping[bytes, bytes] = {
         "Priority",
         "Section",
         "Source",
-        "Maintainer",
-        "Description",
-        "Homepage",
         "Installed-Size",
         "Filename",
         "Size",
@@ -73,12 +72,13 @@ _SPELLINGS: t.Mapping[bytes, bytes] = {
 _TRUE = (b"1", b"yes", b"true", b"with", b"on", b"enable")
 _BLANKS = b" \t\v\f\r"
 
-# What cannot be in a line that is as it should be; finding more than there is does no harm.
+# What cannot be in a line that is as it should be; finding more than there is does no harm. They begin with a line
+# break, which is found far sooner than the beginning of a line.
 _ODD = re.compile(
-    rb"^(?!(?:[A-Z][a-z0-9]+(?:-[A-Z0-9][A-Za-z0-9]*)*|SHA(?:1|256|512)|MD5[Ss]um|Description-md5): [^ \t\v\f]|[ \t\n])"
-    rb"|^(?:Essential|Important|Protected): (?!yes$|no$)",
-    re.MULTILINE,
+    rb"\n(?![ \t\n]|\Z|[A-Z][a-z0-9]+: [^ \t\v\f]"
+    rb"|(?:[A-Z][a-z0-9]*(?:-[A-Z0-9][A-Za-z0-9]*)+|SHA(?:1|256|512)|MD5[Ss]um|Description-md5): [^ \t\v\f])"
 )
+_ODD_FLAG = re.compile(rb"\n(?:Essential|Important|Protected): (?!yes\n|no\n)")
 _FIELD = re.compile(rb"^(?P<name>[^\s:#][^:\n]*):(?P<value>.*(?:\n[ \t].*)*)$", re.MULTILINE)
 _WIDE_BLANKS = re.compile(rb"[\t\v\f]+")
 
@@ -131,7 +131,8 @@ def is_true(value: str) -> bool:
 
 
 def _canonical(data: bytes) -> bytes:
-    if b"\r" in data or b" \n" in data or b"\t\n" in data or _ODD.search(data) is not None:
+    lines = b"\n" + data
+    if b"\r" in data or b" \n" in data or b"\t\n" in data or _ODD.search(lines) or _ODD_FLAG.search(lines):
         data = _FIELD.sub(_field, b"\n".join(line.rstrip(b"\r") for line in data.split(b"\n")))
     return data if _is_utf8(data) else b"\n".join(map(_utf8, data.split(b"\n")))
 
@@ -142,10 +143,11 @@ def _field(match: t.Match[bytes]) -> bytes:
         return match[0]
     value = match["value"]
     text = name.decode("ascii")
-    if text in _RELATIONS:
+    if text in _RELATIONS and (_WIDE_BLANKS.search(value) or not value.partition(b"\n")[0].strip(_BLANKS)):
         value = _WIDE_BLANKS.sub(b" ", b" ".join(line.strip(_BLANKS) for line in value.split(b"\n")))
     first, newline, more = value.partition(b"\n")
-    first = first.strip(_BLANKS)
+    # Blanks at the end of a text mean nothing.
+    first = first.lstrip(_BLANKS) if text in _TEXTS else first.strip(_BLANKS)
     if text in _FLAGS and first.lower() in _TRUE:
         first = b"yes"
     return name + b":" + (b" " + first if first else b"") + newline + more
