@@ -107,6 +107,10 @@ def each_user_has_its_uid(template: LocatedMapping) -> t.Iterator[Finding]:
             )
 
 
+# The package, and those that need it; if they should not any more, that is told when the users are made.
+_BRING_SUDO = ("sudo", "ubuntu-minimal")
+
+
 @SUBJECT.rule(
     "systemConfig.users",
     "systemConfig.packages",
@@ -125,7 +129,7 @@ def user_settings_have_effect(template: LocatedMapping) -> t.Iterator[Finding]:
         for key in ("home", "shell", "startupScript"):
             if key in user and (not is_normal(user[key]) or ":" in user[key]):
                 yield (*path, key), f"The path {user[key]!r} must be written without //, ., .. and : in it."
-        if user["sudo"] and user["name"] != "root" and not has_package(template, "sudo"):
+        if user["sudo"] and user["name"] != "root" and not has_package(template, *_BRING_SUDO):
             yield (*path, "sudo"), "sudo needs the package sudo. Add it to systemConfig.packages."
         virtual = enclosing(user.get("home", ""), VIRTUAL)
         if virtual and user["sshKeys"]:

@@ -86,6 +86,7 @@ RIGHT: Right = {
     ],
     "user_settings_have_effect": [
         config(packages=["sudo"], users=[{"name": "a", "sudo": True}]),
+        config(packages=["ubuntu-minimal"], users=[{"name": "a", "sudo": True}]),
         config(users=[{"name": "root", "sudo": True}]),
         user(home="/run/service", shell="/usr/sbin/nologin"),
     ],
