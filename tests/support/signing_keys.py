@@ -108,6 +108,30 @@ class KeyRing:
         self.gpg(*_WEAK, "--cert-digest-algo", digest, *loopback, "--quick-add-key", key.fingerprint, algorithm, "sign")
         return self.renew(key)[-1]
 
+    def adopt(self, key: SigningKey, other: SigningKey, *, when: int) -> SigningKey:
+        """Make a key of somebody else a subkey of a key, with the fingerprint that it has; export the key again.
+
+        :param when: Seconds since 1970 of the creation of both.
+        """
+        listing = self.gpg("--with-colons", "--with-keygrip", "--list-keys", other.fingerprint).decode()
+        behind = listing.partition(f":{other.fingerprint}:")[2]
+        grip = next(line.split(":")[9] for line in behind.splitlines() if line.startswith("grp:"))
+        loopback = (
+            "--pinentry-mode",
+            "loopback",
+            "--passphrase",
+            "",
+            "--expert",
+            "--command-fd",
+            "0",
+            "--status-fd",
+            "2",
+        )
+        # An existing key, with the usage that it has, which does not expire.
+        answers = f"13\n{grip}\nQ\n0\n".encode()
+        self.gpg(*loopback, "--edit-key", key.fingerprint, "addkey", "save", data=answers, when=when)
+        return self._export(key.fingerprint, os.path.basename(key.public))
+
     def renew(self, key: SigningKey, *, digest: str | None = None) -> list[str]:
         """Export a key again; return the fingerprints of it and its subkeys.
 

@@ -150,19 +150,44 @@ def select_keys(keyring: bytes, fingerprints: t.Collection[str], *, now: int | N
     :param now: Seconds since 1970 to check expiry dates against, instead of the clock.
     """
     with private_gpg(now=now) as gpg:
+        disputed = _disputed(gpg, keyring)
         gpg.import_keys(keyring)
         usable: set[str] = set()
         wanted = []
         found = []
         for key in gpg.list_keys():
             found.append(key["fingerprint"])
-            own = {key["fingerprint"], *(subkey[2] for subkey in key["subkeys"])}.intersection(fingerprints)
+            every = _fingerprints(key)
+            own = every.intersection(fingerprints)
+            if own and every & disputed:
+                continue
             if own:
                 wanted.append(key["fingerprint"])
             if key["trust"] not in ("e", "r"):
                 usable |= own
         armored = gpg.export_keys(wanted) if wanted else ""
     return SelectedKeys(armored.encode("ascii"), frozenset(usable), tuple(found))
+
+
+def _fingerprints(entry: t.Mapping[str, t.Any]) -> set[str]:
+    """Return those of a key and its subkeys."""
+    return {entry["fingerprint"], *(subkey[2] for subkey in entry["subkeys"])}
+
+
+def _disputed(gpg: t.Any, keyring: bytes) -> set[str]:
+    """Return the fingerprints that more than one key of a keyring has.
+
+    Everybody can take a key of somebody else for a subkey of his own, which has the same fingerprint then. GnuPG finds
+    the one or the other, and exports both.
+    """
+    path = os.path.join(gpg.gnupghome, "keys.gpg")
+    with open(path, "wb") as stream:
+        stream.write(keyring)
+    owners: dict[str, set[str]] = {}
+    for entry in gpg.scan_keys(path):
+        for fingerprint in _fingerprints(entry):
+            owners.setdefault(fingerprint, set()).add(entry["fingerprint"])
+    return {fingerprint for fingerprint, primaries in owners.items() if len(primaries) > 1}
 
 
 def read_public_keys(keyring: bytes, *, now: int | None = None) -> list[PublicKey]:

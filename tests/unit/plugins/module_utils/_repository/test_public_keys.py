@@ -14,9 +14,10 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import SignatureError
 from ansible_collections.os_image.composer.plugins.module_utils._repository.public_keys import (
     read_keyring,
+    read_public_keys,
     select_keys,
 )
-from ansible_collections.os_image.composer.tests.support.signing_keys import Keys
+from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, Keys, SigningKey
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,29 @@ def test_armor_as_people_leave_it(tmp_path: pathlib.Path, keys: Keys, form: str)
     binary = [subprocess.run(["gpg", "--dearmor"], input=key, capture_output=True, check=True).stdout for key in plain]
     assert keyring == b"".join(binary)
     assert select_keys(keyring, [keys.archive.fingerprint]).usable == {keys.archive.fingerprint}
+
+
+def test_who_takes_a_key_for_a_subkey_is_not_taken_for_it(tmp_path: pathlib.Path) -> None:
+    """It has the same fingerprint then, and what is kept goes into the image."""
+    when = 1_700_000_000
+    with KeyRing() as ring:
+        own, other = ring.make_key("own", when=when), ring.make_key("other", when=when)
+        liar, second = (ring.adopt(ring.make_key(name, when=when), own, when=when) for name in ("liar", "second"))
+        subkey = ring.add_subkey(other)
+
+        def select(fingerprint: str, *keys: SigningKey) -> tuple[frozenset[str], list[str]]:
+            keyring = read_keyring([key.public for key in keys], what="the repository")
+            found = select_keys(keyring, [fingerprint])
+            path = tmp_path / "selected.asc"
+            path.write_bytes(found.armored)
+            kept = read_public_keys(read_keyring([str(path)], what="x")) if found.armored else []
+            return found.usable, [key.fingerprint for key in kept]
+
+        assert select(own.fingerprint, own, other) == ({own.fingerprint}, [own.fingerprint])
+        for keys in ((liar, own), (own, liar, second), (own, liar, other), (liar, second)):
+            assert select(own.fingerprint, *keys) == (frozenset(), [])
+        # Of others there is no doubt.
+        assert select(subkey, liar, other, own) == ({subkey}, [other.fingerprint])
 
 
 def test_a_byte_order_mark(tmp_path: pathlib.Path, keys: Keys) -> None:
