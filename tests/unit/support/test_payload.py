@@ -22,7 +22,7 @@ LIMITS = {
     "efi_sign": 135,
     "image_boot_test": 230,
     "image_compare": 288,
-    "image_finalize": 885,
+    "image_finalize": 890,
     "image_info": 270,
     "image_sign": 750,
     "image_template_clean": 35,
