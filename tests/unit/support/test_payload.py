@@ -17,7 +17,7 @@ MODULE_UTILS = ROOT / "plugins" / "module_utils"
 # in a file of its own.
 LIMITS = {
     "build_host_info": 70,
-    "chroot_configure": 585,
+    "chroot_configure": 590,
     "disk_compose": 665,
     "efi_sign": 135,
     "image_boot_test": 230,
@@ -28,7 +28,7 @@ LIMITS = {
     "image_template_clean": 35,
     "image_template_copy": 40,
     "image_template_validate": 680,
-    "pkg_fetch": 305,
+    "pkg_fetch": 310,
     "pkg_resolve": 635,
 }
 
