@@ -177,3 +177,19 @@ __all__ = (
     "test_sudo",
     "test_users",
 )
+
+
+def test_kernels_that_come_and_go_do_so_in_the_boot_menu(guest: Guest) -> None:
+    """The packages of these kernels call nothing, so that systemd has to see them."""
+    entry = "/boot/efi/loader/entries/composer-linux-9.9.9.conf"
+    kept = guest.say("ls /boot/efi/loader/entries")
+    parts = "/usr/lib/modules/9.9.9/kernel /boot/vmlinuz-9.9.9 /boot/initramfs-9.9.9.img"
+    guest.say(
+        f"mkdir -p /usr/lib/modules/9.9.9/kernel && echo initrd > {parts.split()[2]} && echo > {parts.split()[1]}"
+    )
+    guest.say(f"timeout 120 sh -c 'until [ -e {entry} ]; do sleep 1; done'")
+    assert "options    root=PARTUUID=" in guest.say(f"cat {entry}")
+    guest.say(f"rm -r /usr/lib/modules/9.9.9 {' '.join(parts.split()[1:])}")
+    guest.say(f"timeout 120 sh -c 'while [ -e {entry} ]; do sleep 1; done'")
+    assert guest.say("ls /boot/efi/loader/entries") == kept
+    assert guest.say("systemctl is-failed os-image-kernels.service || true") != "failed"

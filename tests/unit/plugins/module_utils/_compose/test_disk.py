@@ -363,3 +363,18 @@ def test_the_content_may_just_fit(tree: pathlib.Path, tmp_path: pathlib.Path) ->
     free = re.search(r"Free blocks:\s+(\d+)", composed.debugfs("rootfs", "show_super_stats -h"))
     assert free is not None
     assert int(free.group(1)) * 4096 < 3 << 20
+
+
+def test_what_brings_kernels_to_the_bootloader_is_in_the_tree(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    own = tmp_path / "tree"
+    subprocess.run(["cp", "-a", str(tree), str(own)], check=True)
+    (own / "etc/kernel").mkdir()
+    (own / "etc/kernel/cmdline").write_text("of the template\n")
+    composed = compose(own, tmp_path / "out", own_files=["/etc/kernel/cmdline"])
+    assert composed.debugfs("rootfs", "cat /etc/kernel/cmdline") == "of the template\n"
+    assert composed.debugfs("rootfs", "cat /etc/kernel/entry-token") == "debian\n"
+    for path, mode in (("/usr/libexec/os-image/boot-entry", "0755"), ("/etc/kernel/install.conf", "0644")):
+        assert f"Mode:  {mode}" in composed.debugfs("rootfs", f"stat {path}")
+    composed = compose(own, tmp_path / "again", is_signed=True, use_uki=True)
+    assert composed.debugfs("rootfs", "cat /etc/kernel/cmdline") == f"{composed.boot.cmdline}\n"
+    assert "signed for Secure Boot" in composed.debugfs("rootfs", "cat /usr/libexec/os-image/boot-entry")
