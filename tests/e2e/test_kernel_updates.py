@@ -32,9 +32,10 @@ _META = "linux-image-amd64"
 _NEWER = "linux-image-cloud-amd64"
 # Making an initramfs with every driver would take an emulated processor minutes.
 _INITRAMFS: t.Sequence[tuple[str, str]] = (
-    ("/etc/initramfs-tools/conf.d/small", "MODULES=list\nCOMPRESS=zstd\nCOMPRESSLEVEL=1\n"),
+    ("/etc/initramfs-tools/conf.d/small", "MODULES=list\nCOMPRESS=zstd\nCOMPRESSLEVEL=1\nRESUME=none\n"),
     ("/etc/initramfs-tools/modules", "virtio_pci\nvirtio_blk\next4\n"),
 )
+_UPGRADE_SECONDS = 1200.0
 _ROOM = "mkdir -p /mnt/repository && mount /dev/disk/by-label/kernels /mnt/repository"
 _APT = (
     "apt-get -o Dir::Etc::sourcelist=/mnt/repository/sources.list -o Dir::Etc::sourceparts=- "
@@ -154,7 +155,8 @@ def test_a_machine_starts_the_kernel_that_apt_has_installed(
         old = guest.say("uname -r")
         assert _in_menu(guest, updated, old)
         guest.say(f"{_ROOM} && {_APT} update")
-        guest.say(f"{_APT} --with-new-pkgs upgrade")
+        done = guest.console.run(f"{_APT} --with-new-pkgs upgrade", timeout=_UPGRADE_SECONDS)
+        assert done.rc == 0, done.output
         new = guest.say("ls /usr/lib/modules | grep cloud")
         assert _in_menu(guest, updated, new)
         assert _in_menu(guest, updated, old)
@@ -167,7 +169,10 @@ def test_a_machine_starts_the_kernel_that_apt_has_installed(
         assert guest.say(updated.default[0]) == updated.default[1]
         assert _in_menu(guest, updated, old)
         assert guest.lines("systemctl --failed --plain --no-legend") == []
-        guest.say(f"DEBIAN_FRONTEND=noninteractive apt-get -y purge linux-image-{old}")
+        done = guest.console.run(
+            f"DEBIAN_FRONTEND=noninteractive apt-get -y purge linux-image-{old}", timeout=_UPGRADE_SECONDS
+        )
+        assert done.rc == 0, done.output
         assert not _in_menu(guest, updated, old)
         assert _in_menu(guest, updated, new)
     # GRUB says so when its menu asks for a module that is not there.

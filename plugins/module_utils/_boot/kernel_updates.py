@@ -243,7 +243,7 @@ def _watch() -> UpdateFiles:
     """Return the units that look for kernels whose packages say nothing, and once at each start."""
     service = (
         f"{_BY}\n[Unit]\nDescription=Bring the installed kernels to the bootloader\n"
-        "RequiresMountsFor=/boot /boot/efi\n"
+        "RequiresMountsFor=/boot /boot/efi\nStartLimitIntervalSec=0\n"
         f"\n[Service]\nType=oneshot\nExecStart={update_programs.BOOT_ENTRY} sync\n"
     )
     path = (
