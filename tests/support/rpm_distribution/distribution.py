@@ -56,7 +56,7 @@ _TEMPLATE: t.Mapping[str, t.Any] = {
     "image": {"name": "rpm-distribution", "version": "1"},
     "target": {"os": "debian", "dist": "debian13", "arch": "x86_64", "imageType": "raw"},
     # The kernel of clouds is smaller, and another daemon may have the time.
-    "remove": {"packages": ["linux-*", "systemd-timesyncd"]},
+    "remove": {"packages": ["linux-*", "systemd-timesyncd"], "services": ["systemd-timesyncd.service"]},
 }
 _WORKERS = 2
 
