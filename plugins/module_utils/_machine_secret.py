@@ -108,6 +108,7 @@ MACHINE_SECRETS: t.Tuple[MachineSecret, ...] = (
         maker="NetworkManager.service",
     ),
     MachineSecret("dhcpcd", "dhcpcd", ("/etc/dhcpcd.duid", "/var/lib/dhcpcd/duid"), maker="dhcpcd"),
+    MachineSecret("openssl", "openssl, by the scripts that run it", ("/root/.rnd",), maker="openssl"),
     # Storage
     MachineSecret(
         "nvme",

@@ -36,7 +36,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._io import write
 from ansible_collections.os_image.composer.plugins.module_utils._tree_files import TreeFiles, remove_tree
 
 #: Raised whenever the same packages or settings give another layer than before.
-LAYER_VERSION = 8
+LAYER_VERSION = 9
 
 #: How much the layers of a provider may take; beyond it the least recently used are removed.
 SIZE_LIMIT = 24 << 30
