@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._errors import ArtifactError, CommandError
 from ansible_collections.os_image.composer.plugins.module_utils._image.reader import FileReader, Place, reader_for
 from ansible_collections.os_image.composer.plugins.module_utils._image.sandbox import ParserSandbox, output_directory
+from ansible_collections.os_image.composer.plugins.module_utils._tree_files import remove_tree
 from ansible_collections.os_image.composer.tests.support.tiny_debian import needs_root
 
 OFFSET = 1 << 20
@@ -271,6 +272,8 @@ def test_directories_of_fat_that_are_nested_for_ever_are_damage(tmp_path: pathli
         descriptor = inner
     os.close(descriptor)
     reader = _open("vfat", tree, tmp_path)
+    # pytest could not.
+    remove_tree(str(tree))
     try:
         with pytest.raises(CommandError, match="it has paths of more than 1040 bytes"):
             reader.entries  # noqa: B018
