@@ -60,12 +60,14 @@ options:
     description:
       - What the build host is for. The packages that this collection needs for that should be installed, beside
         O(packages); the module knows what the host's distribution calls them.
-      - V(build) is to build images, V(boot_test) to boot them in virtual machines.
+      - V(build) is to build images, V(boot_test) to boot them in virtual machines, V(picture) to draw dependency
+        graphs.
     type: list
     elements: str
     choices:
       - build
       - boot_test
+      - picture
     default: []
     version_added: 0.2.0
   extra_packages:

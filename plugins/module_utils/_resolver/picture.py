@@ -149,14 +149,17 @@ def _chains(packages: Packages, wanted: str) -> t.Tuple[t.List[str], t.List[t.Tu
             if target in users:
                 users[target].append(name)
     towards: t.Dict[str, str] = {wanted: ""}
-    queue = [wanted]
-    for name in queue:
-        for user in users[name]:
-            if user not in towards:
-                towards[user] = name
-                queue.append(user)
+    level = [wanted]
+    while level:
+        above = []
+        for name in level:
+            for user in users[name]:
+                if user not in towards:
+                    towards[user] = name
+                    above.append(user)
+        level = above
     nodes: t.Set[str] = {wanted}
-    for name in queue:
+    for name in list(towards):
         if packages[name]["reason"] != "dependency":
             while name:
                 nodes.add(name)

@@ -341,7 +341,7 @@ class RpmPool(PackagePool):
         kept = self._cache.path(f"{index.sha256}.{digest_of(sorted(wanted))[:16]}.files")
         known = None if kept is None else _kept(kept)
         if known is not None:
-            return [(checksum, path) for checksum, path in known["owners"]]
+            return list(map(tuple, known["owners"]))
         owners = list(_owners_in(index.path, wanted))
         if kept is not None:
             _keep(kept, {"owners": owners})

@@ -271,10 +271,11 @@ def boot_disk(path: str, log_path: str, **machine_options: t.Any) -> t.Iterator[
     spec = MachineSpec(None if machine_options.get("kernel") else path, "qcow2" if path.endswith(".qcow2") else "raw")
     spec = dataclasses.replace(spec, **machine_options)
     patterns = (LOGIN_PROMPT, r"Kernel panic|emergency mode")
-    with (
-        open(log_path, "w", encoding="utf-8") as log,
-        booted_machine(spec, *patterns, timeout=_BOOT_SECONDS, runner=CommandRunner(), log=log) as booted,
-    ):
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(open(log_path, "w", encoding="utf-8"))
+        booted = stack.enter_context(
+            booted_machine(spec, *patterns, timeout=_BOOT_SECONDS, runner=CommandRunner(), log=log)
+        )
         console = booted.machine.console
         assert booted.found and booted.found[0] == 0, f"{path} did not boot, see {log_path}:\n{console.tail()}"
         console.log_in("root", PASSWORD, timeout=_COMMAND_SECONDS)
