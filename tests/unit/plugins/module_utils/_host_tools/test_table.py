@@ -75,15 +75,15 @@ def test_what_is_in_the_table_is_used() -> None:
 
 
 def test_the_tools_that_classes_name_are_in_the_table() -> None:
-    named = {
-        constant.value
-        for node in nodes()
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None
-        if node.target.id in ("tools", "shaping_tools")
-        for constant in ast.walk(node.value)
-        if isinstance(constant, ast.Constant)
-    }
-    assert "mkfs.btrfs" in named
+    values: list[ast.expr | None] = []
+    for node in nodes():
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            values += [node.value] if node.target.id in ("tools", "shaping_tools") else []
+        elif isinstance(node, ast.keyword):
+            values += [node.value] if node.arg == "boot_tools" else []
+    tuples = [value for value in values if isinstance(value, ast.Tuple)]
+    named = {item.value for value in tuples for item in value.elts if isinstance(item, ast.Constant)}
+    assert {"mkfs.btrfs", "mmd"} <= named
     assert sorted(named - {*HOST_TOOLS}) == []
 
 

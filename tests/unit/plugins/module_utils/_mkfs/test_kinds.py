@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import subprocess
 import typing as t
 
@@ -93,7 +94,9 @@ def test_the_kernel_reads_what_the_tree_has(composed: Composed, files: pathlib.P
         return found
 
     made = {"etc/fstab", "boot/efi"}
-    assert {entry for entry in listed(files) if entry[0] not in made} == {
+    # What brings kernels to the bootloader later, or refuses them.
+    hooks = re.compile("etc/(kernel|dpkg)(/|$)|usr/libexec")
+    assert {entry for entry in listed(files) if entry[0] not in made and not hooks.match(entry[0])} == {
         entry for entry in listed(tree) if entry[0] not in made
     }
     assert os.lstat(files / "var/log/first").st_ino == os.lstat(files / "var/log/second").st_ino
@@ -249,9 +252,9 @@ def test_compression_of_the_mount_options_holds_while_btrfs_is_filled(
     tree: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     def used(name: str, options: str) -> int:
-        composed = compose(
-            tree, tmp_path / name, disk("400MiB", fsType="btrfs", mountOptions=options, mkfsOptions=["-m", "single"])
-        )
+        section = disk("400MiB", fsType="btrfs", mountOptions=options, mkfsOptions=["-m", "single"])
+        # Another worker may have mounted one; with a UUID of its own it is in nobody's way.
+        composed = compose(tree, tmp_path / name, section, build_digest=sha256_bytes(name.encode()))
         return os.stat(composed.image).st_blocks
 
     assert used("plain", "noatime") - used("packed", "noatime,compress-force=zstd:3") > (2 << 20) // 512
