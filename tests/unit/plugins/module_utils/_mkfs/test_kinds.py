@@ -95,7 +95,7 @@ def test_the_kernel_reads_what_the_tree_has(composed: Composed, files: pathlib.P
 
     made = {"etc/fstab", "boot/efi"}
     # What brings kernels to the bootloader later, or refuses them.
-    hooks = re.compile("etc/(kernel|dpkg)(/|$)|usr/libexec")
+    hooks = re.compile("etc/(kernel|initramfs|dpkg)(/|$)|usr/libexec")
     assert {entry for entry in listed(files) if entry[0] not in made and not hooks.match(entry[0])} == {
         entry for entry in listed(tree) if entry[0] not in made
     }
