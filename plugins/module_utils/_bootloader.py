@@ -87,6 +87,10 @@ BOOTLOADERS: t.Mapping[str, BootloaderTraits] = {
     ),
 }
 
+#: GRUB behind a shim, both signed by the build: all that it does is to start unified kernel images of the build.
+SHIM_GRUB = BootloaderTraits(
+    "GRUB behind a shim", (EFI,), starts_uki=True, is_whole_on_esp=True, host_tools=BOOTLOADERS[GRUB].host_tools
+)
 
 #: The bootloader that a BIOS starts, whichever UEFI does.
 BIOS_BOOTLOADER = GRUB
@@ -96,6 +100,16 @@ def bootloaders_of(boot_type: str, provider: str) -> t.Tuple[str, ...]:
     """Return the bootloaders of an image, that of the template first: a BIOS cannot start every one."""
     needs_another = BOOT_TYPES[boot_type].needs_bios and BOOT_TYPES[boot_type].needs_esp and provider != BIOS_BOOTLOADER
     return (provider, BIOS_BOOTLOADER) if needs_another else (provider,)
+
+
+def is_shim_grub(boot_type: str, provider: str, *, use_uki: bool, use_signed: bool, is_signed: bool) -> bool:
+    """Whether a template's choices are those of GRUB behind a shim.
+
+    :param use_uki: Whether unified kernel images are wanted.
+    :param use_signed: Whether the distribution's signed programs are wanted.
+    :param is_signed: Whether the build signs what the firmware starts.
+    """
+    return (boot_type, provider) == (EFI, GRUB) and use_uki and is_signed and not use_signed
 
 
 def bootloaders_that(can: t.Callable[[BootloaderTraits], bool]) -> str:
@@ -111,9 +125,11 @@ __all__ = (
     "GRUB",
     "HYBRID",
     "LEGACY",
+    "SHIM_GRUB",
     "SYSTEMD_BOOT",
     "BootType",
     "BootloaderTraits",
     "bootloaders_of",
     "bootloaders_that",
+    "is_shim_grub",
 )

@@ -15,7 +15,6 @@ import json
 import os
 import pathlib
 import typing as t
-import uuid
 
 import pytest
 from ansible_collections.os_image.composer.plugins.module_utils._boot_test.boot import booted_machine
@@ -29,12 +28,16 @@ from ansible_collections.os_image.composer.tests.e2e.support.image import (
     call,
     run_playbook,
 )
+from ansible_collections.os_image.composer.tests.e2e.support.secure_boot import (
+    EMPTY_VARIABLES,
+    Esp,
+    enrolled_variables,
+)
 from ansible_collections.os_image.composer.tests.e2e.support.template import ShippedTemplate, overrides_for_boots
 from ansible_collections.os_image.composer.tests.support.signing_keys import KeyRing, SigningKey
 
 pytestmark = pytest.mark.case("secure-boot")
 
-_EMPTY_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 _REFUSAL_SECONDS = 180.0
 _BOOT_SECONDS = 600.0
 # Of the partition with the signature of the root hash, all that is not zero.
@@ -64,46 +67,7 @@ def image(workspace: Workspace, checksums_key: SigningKey, tmp_path_factory: pyt
 @pytest.fixture(scope="module")
 def variables(image: BuiltImage, workspace: Workspace) -> str:
     """The variables of firmware in which the published certificates are enrolled."""
-    target, owner = workspace.path("secure-boot-vars.fd"), str(uuid.uuid4())
-    options = [("--set-pk", "PK"), ("--add-kek", "KEK"), ("--add-db", "db")]
-    enrolled = [word for option, name in options for word in (option, owner, image.path(f".{name}.cer"))]
-    call(
-        *("virt-fw-vars", "--input", _EMPTY_VARIABLES, "--output", target),
-        *(*enrolled, "--secure-boot"),
-    )
-    return target
-
-
-class Esp:
-    """The EFI system partition of a copy of the image."""
-
-    def __init__(self, image: BuiltImage, directory: pathlib.Path) -> None:
-        self.disk, self._work = str(directory / "copy.raw"), directory
-        call("cp", "--sparse=always", "--reflink=auto", image.raw, self.disk)
-        self._offset = image.partitions["boot"]["start"] * 512
-
-    def _run(self, tool: str, *arguments: str) -> str:
-        return call(tool, "-i", f"{self.disk}@@{self._offset}", *arguments)
-
-    def programs(self) -> list[str]:
-        """Return the paths of all EFI programs."""
-        listed = self._run("mdir", "-/", "-b", "::").splitlines()
-        return [line.removeprefix("::").strip() for line in listed if line.strip().lower().endswith(".efi")]
-
-    def read(self, path: str) -> str:
-        """Copy a file out and return the copy's path."""
-        target = str(self._work / os.path.basename(path))
-        self._run("mcopy", "-n", "-o", f"::{path}", target)
-        return target
-
-    def write(self, source: str, path: str) -> None:
-        """Put a file in the place of another one."""
-        self._run("mcopy", "-o", source, f"::{path}")
-
-    @functools.cached_property
-    def uki(self) -> str:
-        """The path of the unified kernel image."""
-        return next(path for path in self.programs() if path.startswith("/EFI/Linux/"))
+    return enrolled_variables(image, workspace.path("secure-boot-vars.fd"))
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +115,7 @@ def test_nothing_changes_when_it_is_built_again(image: BuiltImage) -> None:
 
 @pytest.mark.cells("Debian 13, signed UKI with a protected root", steps=("booted",))
 def test_firmware_enrols_the_keys_and_boots(image: BuiltImage, workspace: Workspace) -> None:
-    options = {"secure_boot_variables": _EMPTY_VARIABLES}
+    options = {"secure_boot_variables": EMPTY_VARIABLES}
     with boot(image, workspace.path("boot-test"), **options) as guest:
         # The first four bytes are attributes.
         for name, value in (("SecureBoot", "1"), ("SetupMode", "0")):

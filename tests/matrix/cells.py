@@ -454,6 +454,7 @@ WHOLE: t.Sequence[Whole] = (
     Whole("protected disk that the installer has written", "installer-iso", turn=2),
     Whole("initrd, with its kernel", "initrd", turn=1),
     Whole("Debian 13, signed UKI with a protected root", "secure-boot", turn=None),
+    Whole("Debian 13, signed shim and GRUB with a UKI", "signed-grub", turn=1),
     Whole("shipped debian12-immutable, initramfs-tools", "verity", turn=1),
     Whole("RPM packages, protected erofs root with changes on /var, dracut", "verity", turn=2),
     Whole("shipped debian13-immutable, dracut", "verity", turn=3),

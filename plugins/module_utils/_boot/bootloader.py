@@ -29,6 +29,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._bootloader impo
     BOOTLOADERS,
     EFI,
     LEGACY,
+    BootloaderTraits,
     bootloaders_that,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._chroot.kernels import version_key
@@ -166,6 +167,11 @@ class Bootloader(abc.ABC):
     #: Those of them whose versions shape the image.
     shaping_tools: t.ClassVar[t.Tuple[str, ...]] = ()
 
+    @property
+    def traits(self) -> BootloaderTraits:
+        """What is known of it without an image."""
+        return BOOTLOADERS[self.name]
+
     def stage(self, context: BootContext) -> BootFiles:
         """Make everything that the image needs to boot.
 
@@ -190,7 +196,7 @@ class Bootloader(abc.ABC):
 
     def _check(self, context: BootContext) -> None:
         """Check that the bootloader can do what is asked for."""
-        traits, boot_type = BOOTLOADERS[self.name], BOOT_TYPES[self.boot_type]
+        traits, boot_type = self.traits, BOOT_TYPES[self.boot_type]
         if context.arch not in boot_type.architectures:
             raise BootError(
                 f"A machine of the architecture {context.arch} has no {BOOT_TYPES[LEGACY].firmware}.",

@@ -14,7 +14,9 @@ import typing as t
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import Bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._boot.grub import GrubBios, GrubEfi
 from ansible_collections.os_image.composer.plugins.module_utils._boot.hybrid import HybridGrub, HybridSystemdBoot
+from ansible_collections.os_image.composer.plugins.module_utils._boot.shim_grub import ShimGrub
 from ansible_collections.os_image.composer.plugins.module_utils._boot.systemd_boot import SystemdBoot
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import is_shim_grub
 from ansible_collections.os_image.composer.plugins.module_utils._errors import BootError
 
 _CLASSES: t.Tuple[t.Type[Bootloader], ...] = (
@@ -31,11 +33,16 @@ BOOTLOADER_CLASSES: t.Mapping[t.Tuple[str, str], t.Type[Bootloader]] = {
 }
 
 
-def bootloader(boot_type: str, provider: str) -> Bootloader:
+def bootloader(
+    boot_type: str, provider: str, *, use_uki: bool = False, use_signed: bool = False, is_signed: bool = False
+) -> Bootloader:
     """Return the bootloader for the template's C(bootloader.bootType) and C(bootloader.provider).
 
+    :param use_uki: See :func:`is_shim_grub`, also for the others.
     :raises BootError: There is none.
     """
+    if is_shim_grub(boot_type, provider, use_uki=use_uki, use_signed=use_signed, is_signed=is_signed):
+        return ShimGrub()
     if (boot_type, provider) not in BOOTLOADER_CLASSES:
         known = ", ".join(sorted(f"{name} ({kind})" for kind, name in BOOTLOADER_CLASSES))
         raise BootError(

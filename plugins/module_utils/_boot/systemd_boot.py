@@ -57,14 +57,13 @@ class SystemdBoot(Bootloader):
         files.esp.add(f"EFI/systemd/systemd-boot{arch}.efi", loader)
         release = os_release(context.tree)
         token = _token(release)
-        for kernel in context.kernels:
-            if context.use_uki:
-                entry = f"{token}-{kernel.version}{_suffix(context)}"
-                self._add_uki(files, context, kernel, f"EFI/Linux/{entry}", arch)
-            else:
+        if context.use_uki:
+            self.add_ukis(context, files)
+        else:
+            for kernel in context.kernels:
                 entry = f"{token}-{kernel.version}{_suffix(context)}"
                 self._add_entry(files, context, kernel, f"loader/entries/{entry}", token, release)
-            files.entries.append(entry)
+                files.entries.append(entry)
         # With a command line of their own anybody at the console would be root.
         lines = [
             f"default {_default(context, token)}",
@@ -73,6 +72,16 @@ class SystemdBoot(Bootloader):
             "editor no",
         ]
         files.esp.add_text("loader/loader.conf", "".join(f"{line}\n" for line in lines))
+
+    def add_ukis(self, context: BootContext, files: BootFiles) -> t.List[str]:
+        """Add a unified kernel image of each kernel, and return their paths on the EFI system partition."""
+        token, paths = _token(os_release(context.tree)), []
+        for kernel in context.kernels:
+            entry = f"{token}-{kernel.version}{_suffix(context)}"
+            paths.append(f"EFI/Linux/{entry}")
+            self._add_uki(files, context, kernel, paths[-1], efi_name(context.arch))
+            files.entries.append(entry)
+        return paths
 
     def update_files(self, context: BootContext) -> UpdateFiles:
         esp = context.layout.esp

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import struct
 import typing as t
@@ -26,6 +27,7 @@ _SECTION_HEADER = struct.Struct("<8sIIIIIIHHI")
 # Initialized data, readable.
 _CHARACTERISTICS = 0x40000040
 _PAGE = 4096
+_LONGEST_NAME = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,16 +144,35 @@ def read_sections(path: str) -> t.Dict[str, t.Tuple[int, int]]:
         count, optional = struct.unpack_from("<H", coff, 6)[0], struct.unpack_from("<H", coff, 20)[0]
         stream.seek(header + 24 + optional)
         table = stream.read(_SECTION_HEADER.size * count)
+        names = [
+            entry[0].rstrip(b"\0")
+            for entry in _SECTION_HEADER.iter_unpack(table[: len(table) - len(table) % _SECTION_HEADER.size])
+        ]
+        symbols, number = struct.unpack_from("<II", coff, 12)
+        names = [_long_name(stream, symbols + 18 * number, name) for name in names]
     if len(table) < _SECTION_HEADER.size * count:
         raise BootError(f"The EFI program {path} is damaged: its table of sections ends early.")
     sections = {}
-    for name, virtual, _address, raw_size, raw, *_rest in _SECTION_HEADER.iter_unpack(table):
+    for name, (_name, virtual, _address, raw_size, raw, *_rest) in zip(names, _SECTION_HEADER.iter_unpack(table)):
         # What is smaller in the file than in memory is filled up with zeros; what is larger was padded.
         length = min(virtual, raw_size) if virtual else raw_size
         if raw + length > size:
             raise BootError(f"The EFI program {path} is damaged: it ends before its sections do.")
-        sections[name.rstrip(b"\0").decode("ascii", errors="replace")] = (raw, length)
+        sections[name.decode("ascii", errors="replace")] = (raw, length)
     return sections
+
+
+def _long_name(stream: t.BinaryIO, strings: int, name: bytes) -> bytes:
+    """Return the name of a section: one of more than eight characters stands in the table of strings.
+
+    :param strings: Where that table is, behind the symbols.
+    :param name: What the table of sections has: the name, or a slash and its place.
+    """
+    if not re.match(rb"/[0-9]{1,7}\Z", name):
+        return name
+    stream.seek(strings + int(name[1:]))
+    found, end, _rest = stream.read(_LONGEST_NAME + 1).partition(b"\0")
+    return found if end and found else name
 
 
 def _round_up(value: int, alignment: int) -> int:

@@ -16,6 +16,8 @@ import stat
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._artifact_format import RAW
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import SYSTEMD_BOOT
+from ansible_collections.os_image.composer.plugins.module_utils._checks.boot import starts_by_shim_grub
 from ansible_collections.os_image.composer.plugins.module_utils._checks.catalogue import ADVICE, RULES
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import image_traits
 from ansible_collections.os_image.composer.plugins.module_utils._checks.mounts import own_table_problems
@@ -257,7 +259,11 @@ def assemble(
     assembler.files.update(provider.files)
     assembler.resolve_files(merged)
     skipped = assembler.skipped()
-    found = [*findings(merged, RULES, without=skipped), *_kernel_verifies(merged, provider, skipped)]
+    found = [
+        *findings(merged, RULES, without=skipped),
+        *_kernel_verifies(merged, provider, skipped),
+        *_has_shim(merged, provider, skipped),
+    ]
     if not assembler.problems and not found:
         found += own_table_problems(merged)
     for path, message in found:
@@ -323,6 +329,20 @@ def _kernel_verifies(
             ("systemConfig", "immutability", "rootHashSignature"),
             f"The kernel of {target.os}/{target.dist} for {target.arch} is not known to verify a signature of the root "
             "hash by the certificates of the firmware, so that the system might never start. Use kept.",
+        )
+
+
+def _has_shim(template: LocatedMapping, provider: ProviderConfig, skipped: t.Collection[str]) -> t.Iterator[Finding]:
+    """Yield a problem when there are no packages of what stands before GRUB that the build signs."""
+    sections = {f"systemConfig.{name}" for name in ("bootloader", "kernel", "signing", "immutability")}
+    if sections.intersection(skipped) or provider.shim_bootloader_packages:
+        return
+    if starts_by_shim_grub(template):
+        target = provider.target
+        yield (
+            ("systemConfig", "bootloader", "provider"),
+            f"GRUB that the build signs for Secure Boot stands behind a shim, and for {target.os}/{target.dist} on "
+            f"{target.arch} no package with an unsigned one is known. Use provider: {SYSTEMD_BOOT}.",
         )
 
 

@@ -19,9 +19,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._bootloader impo
     EFI,
     HYBRID,
     LEGACY,
+    SHIM_GRUB,
+    SYSTEMD_BOOT,
     BootloaderTraits,
     bootloaders_of,
     bootloaders_that,
+    is_shim_grub,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._checks.disk import (
     image_traits,
@@ -69,11 +72,26 @@ def kernel_words(template: LocatedMapping) -> t.List[str]:
 
 def bootloader_traits(template: LocatedMapping) -> BootloaderTraits:
     """Return what the template's bootloader can do and needs."""
-    return BOOTLOADERS[template["systemConfig"]["bootloader"]["provider"]]
+    return all_bootloaders(template)[0]
+
+
+def starts_by_shim_grub(template: LocatedMapping) -> bool:
+    """Tell whether the bootloader is GRUB behind a shim, which the build signs."""
+    system = template["systemConfig"]
+    loader = system["bootloader"]
+    return is_shim_grub(
+        loader["bootType"],
+        loader["provider"],
+        use_uki=system["kernel"]["uki"],
+        use_signed=loader["signed"],
+        is_signed="secureBoot" in system["signing"],
+    )
 
 
 def all_bootloaders(template: LocatedMapping) -> t.List[BootloaderTraits]:
     """Return what is known of the bootloaders of the image, the template's own first."""
+    if starts_by_shim_grub(template):
+        return [SHIM_GRUB]
     loader = template["systemConfig"]["bootloader"]
     return [BOOTLOADERS[name] for name in bootloaders_of(loader["bootType"], loader["provider"])]
 
@@ -232,6 +250,8 @@ def kernel_command_line_says_everything_once(template: LocatedMapping) -> t.Iter
 @SUBJECT.rule(
     "systemConfig.kernel",
     "systemConfig.bootloader",
+    "systemConfig.signing",
+    "systemConfig.immutability",
     example="""
     systemConfig:
       bootloader:
@@ -241,18 +261,50 @@ def kernel_command_line_says_everything_once(template: LocatedMapping) -> t.Iter
     """,
 )
 def unified_kernel_images_have_their_bootloader(template: LocatedMapping) -> t.Iterator[Finding]:
-    """A unified kernel image is started by systemd-boot."""
-    if template["systemConfig"]["kernel"]["uki"] and not bootloader_traits(template).starts_uki:
+    """A unified kernel image is started by systemd-boot, or by GRUB where the build signs both."""
+    system = template["systemConfig"]
+    # With keys there is more to be said, by the rules about these.
+    if system["kernel"]["uki"] and not bootloader_traits(template).starts_uki and "secureBoot" not in system["signing"]:
         starters = bootloaders_that(lambda other: other.starts_uki)
         yield (
             ("systemConfig", "kernel", "uki"),
-            f"A unified kernel image is started by {starters}. Use bootloader.provider: {starters}, or uki: false.",
+            f"A unified kernel image is started by {starters}, or by GRUB with signing.secureBoot. Use "
+            f"bootloader.provider: {starters}, or uki: false.",
+        )
+
+
+@SUBJECT.rule(
+    "systemConfig.bootloader",
+    "systemConfig.kernel",
+    "systemConfig.signing",
+    "systemConfig.immutability",
+    example="""
+    systemConfig:
+      bootloader:
+        provider: grub
+        timeout: 5
+      kernel:
+        uki: true
+      signing:
+        secureBoot: {key: keys/db.key, certificate: keys/db.crt}
+    """,
+)
+def signed_grub_has_no_menu(template: LocatedMapping) -> t.Iterator[Finding]:
+    """GRUB that the build signs starts the default kernel, and shows no menu, which could be changed."""
+    if starts_by_shim_grub(template) and template["systemConfig"]["bootloader"].get("timeout"):
+        yield (
+            ("systemConfig", "bootloader", "timeout"),
+            "GRUB that the build signs for Secure Boot has no menu that could be shown. Remove timeout, or use "
+            f"provider: {SYSTEMD_BOOT}.",
         )
 
 
 @SUBJECT.rule(
     "systemConfig.bootloader",
     "target",
+    "systemConfig.kernel",
+    "systemConfig.signing",
+    "systemConfig.immutability",
     example="""
     systemConfig:
       bootloader:
@@ -283,6 +335,9 @@ def bootloader_fits_the_firmware(template: LocatedMapping) -> t.Iterator[Finding
 
 @SUBJECT.rule(
     "systemConfig.bootloader",
+    "systemConfig.kernel",
+    "systemConfig.signing",
+    "systemConfig.immutability",
     example="""
     systemConfig:
       bootloader:
@@ -307,6 +362,9 @@ def signed_programs_exist(template: LocatedMapping) -> t.Iterator[Finding]:
     "disk",
     "target",
     "systemConfig.bootloader",
+    "systemConfig.kernel",
+    "systemConfig.signing",
+    "systemConfig.immutability",
     example="""
     disk:
       size: 2GiB
@@ -335,6 +393,9 @@ def grub_can_read_its_partition(template: LocatedMapping) -> t.Iterator[Finding]
     "disk",
     "target",
     "systemConfig.bootloader",
+    "systemConfig.kernel",
+    "systemConfig.signing",
+    "systemConfig.immutability",
     example="""
     disk:
       size: 2GiB
@@ -367,6 +428,9 @@ def legacy_boot_has_its_partition(template: LocatedMapping) -> t.Iterator[Findin
     "disk",
     "target",
     "systemConfig.bootloader",
+    "systemConfig.kernel",
+    "systemConfig.signing",
+    "systemConfig.immutability",
     example="""
     disk:
       size: 2GiB
@@ -438,4 +502,4 @@ def installer_belongs_to_an_iso(template: LocatedMapping) -> t.Iterator[Finding]
         )
 
 
-__all__ = ("SUBJECT", "all_bootloaders", "bootloader_traits", "kernel_words")
+__all__ = ("SUBJECT", "all_bootloaders", "bootloader_traits", "kernel_words", "starts_by_shim_grub")

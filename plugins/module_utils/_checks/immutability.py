@@ -184,12 +184,14 @@ def protected_root_is_read_only(template: LocatedMapping) -> t.Iterator[Finding]
 @SUBJECT.rule(
     "systemConfig.immutability",
     "systemConfig.bootloader",
+    "systemConfig.kernel",
+    "systemConfig.signing",
     example=_LAYOUT.format(root="", size="16MiB", hashes="", fs="ext4")
     .replace("kernel:", "bootloader:")
     .replace("uki: true", "provider: grub"),
 )
 def verity_has_its_bootloader(template: LocatedMapping) -> t.Iterator[Finding]:
-    """The root hash reaches the kernel by systemd-boot, which reads it from the ESP."""
+    """The root hash reaches the kernel by systemd-boot, or by GRUB that the build signs, which read it from the ESP."""
     traits, loader = bootloader_traits(template), template["systemConfig"]["bootloader"]
     others = [other for other in all_bootloaders(template) if not other.is_whole_on_esp]
     if _is_enabled(template) and traits.is_whole_on_esp and others:
@@ -408,6 +410,7 @@ def changes_have_labels(template: LocatedMapping) -> t.Iterator[Finding]:
     "systemConfig.immutability",
     "systemConfig.kernel",
     "systemConfig.bootloader",
+    "systemConfig.signing",
     example=_LAYOUT.format(root="", size="16MiB", hashes="", fs="ext4").replace("uki: true", "uki: false"),
 )
 def root_hash_is_part_of_the_kernel_image(template: LocatedMapping) -> t.Iterator[Finding]:

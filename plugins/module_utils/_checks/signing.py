@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import SYSTEMD_BOOT
+from ansible_collections.os_image.composer.plugins.module_utils._checks.boot import starts_by_shim_grub
 from ansible_collections.os_image.composer.plugins.module_utils._signing.boot_chain import template_problem
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, Path
 from ansible_collections.os_image.composer.plugins.module_utils._template.model import Bootloader, Kernel, Signing
@@ -94,6 +96,31 @@ def keys_are_whole(template: LocatedMapping) -> t.Iterator[Finding]:
             (*_SECURE_BOOT, "enrol"),
             "What firmware enrols is signed with the key, which another host has. Remove enrol, and enrol the "
             "published certificate by hand, or give key.",
+        )
+
+
+@SUBJECT.rule(
+    "systemConfig.immutability",
+    "systemConfig.signing",
+    "systemConfig.kernel",
+    "systemConfig.bootloader",
+    example="""
+    systemConfig:
+      bootloader:
+        provider: grub
+      kernel:
+        uki: true
+      signing:
+        secureBoot: {key: keys/db.key, certificate: keys/db.crt, enrol: force}
+    """,
+)
+def keys_are_enrolled_by_systemd_boot(template: LocatedMapping) -> t.Iterator[Finding]:
+    """GRUB enrols no keys."""
+    if starts_by_shim_grub(template) and "enrol" in template["systemConfig"]["signing"]["secureBoot"]:
+        yield (
+            (*_SECURE_BOOT, "enrol"),
+            f"GRUB enrols no keys. Remove enrol, and enrol the published files by hand, or use bootloader.provider: "
+            f"{SYSTEMD_BOOT}.",
         )
 
 

@@ -25,6 +25,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._boot.bios impor
 from ansible_collections.os_image.composer.plugins.module_utils._boot.bootloader import (
     BootContext,
     BootFiles,
+    Bootloader,
 )
 from ansible_collections.os_image.composer.plugins.module_utils._boot.cmdline import (
     kernel_command_line,
@@ -153,6 +154,16 @@ class BootOptions:
     is_signed: bool
     own_files: t.Collection[str] = ()
     protection: Protection | None = None
+
+    def bootloader(self) -> Bootloader:
+        """Return the bootloader that they ask for."""
+        return bootloader(
+            self.boot_type,
+            self.provider,
+            use_uki=self.use_uki,
+            use_signed=self.use_signed,
+            is_signed=self.is_signed,
+        )
 
     @classmethod
     def of(cls, document: TemplateDocument) -> BootOptions:
@@ -399,7 +410,7 @@ class DiskComposer:
         further = [*self._root_words(root), *self.boot.security_words]
         root_uuid = None if self.boot.protection is not None else self.identity.partitions[root.id]
         cmdline = kernel_command_line(root_uuid, self.boot.cmdline, further)
-        loader = bootloader(self.boot.boot_type, self.boot.provider)
+        loader = self.boot.bootloader()
         files = loader.stage(
             BootContext(
                 tree=tree,

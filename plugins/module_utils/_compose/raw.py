@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._boot.kinds import bootloader
 from ansible_collections.os_image.composer.plugins.module_utils._build_directory import Facts
 from ansible_collections.os_image.composer.plugins.module_utils._compose.disk import (
     BootOptions,
@@ -66,7 +65,7 @@ class RawImage(ImageType):
         parts: t.List[Part] = [self, *(file_system(name) for name in formats)]
         if boot.protection is not None:
             parts.append(HashTree())
-        return [*parts, bootloader(boot.boot_type, boot.provider)]
+        return [*parts, boot.bootloader()]
 
     def facts(self) -> Facts:
         layout = disk_layout(self.disk)

@@ -41,7 +41,7 @@ from ansible_collections.os_image.composer.plugins.module_utils._stage import (
 from ansible_collections.os_image.composer.plugins.module_utils._template.document import DOCUMENT, TemplateDocument
 from ansible_collections.os_image.composer.plugins.module_utils._template.inputs import InputStore
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import origin_of, show_path
-from ansible_collections.os_image.composer.plugins.module_utils._template.model import Bootloader, PackageRepository
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import PackageRepository, SystemConfig
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider import expand_url
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import DEFAULT_PRIORITY
@@ -264,8 +264,7 @@ def _document(assembly: Assembly, *, config_dir: str, work_dir: str, cache_dir: 
     template = _plain(assembly.template)
     template["systemConfig"]["kernel"]["cmdline"] = command_line_without_root(assembly.template)
     provider = dict(assembly.provider.data)
-    bootloader = Bootloader.from_data(template["systemConfig"]["bootloader"])
-    packages = assembly.provider.packages_for(bootloader)
+    packages = assembly.provider.packages_for(SystemConfig.from_data(template["systemConfig"]))
     if template["systemConfig"]["immutability"]["enabled"]:
         # What opens the root file system is part of the boot chain.
         packages += assembly.provider.verity_packages

@@ -18,12 +18,16 @@ import dataclasses
 import os
 import typing as t
 
-from ansible_collections.os_image.composer.plugins.module_utils._bootloader import BIOS_BOOTLOADER, BOOT_TYPES
+from ansible_collections.os_image.composer.plugins.module_utils._bootloader import (
+    BIOS_BOOTLOADER,
+    BOOT_TYPES,
+    is_shim_grub,
+)
 from ansible_collections.os_image.composer.plugins.module_utils._errors import TemplateError
 from ansible_collections.os_image.composer.plugins.module_utils._io import sha256_file
 from ansible_collections.os_image.composer.plugins.module_utils._template.loader import load_yaml
 from ansible_collections.os_image.composer.plugins.module_utils._template.located import LocatedMapping, origin_of
-from ansible_collections.os_image.composer.plugins.module_utils._template.model import Bootloader, Target
+from ansible_collections.os_image.composer.plugins.module_utils._template.model import SystemConfig, Target
 from ansible_collections.os_image.composer.plugins.module_utils._template.problems import Problem, template_error
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_model import DEFAULT_PRIORITY
 from ansible_collections.os_image.composer.plugins.module_utils._template.provider_schema import (
@@ -59,6 +63,7 @@ class ProviderConfig:
     :ivar bootloader_packages: The packages that each bootloader needs.
     :ivar bios_bootloader_packages: Those that it needs in their place where a BIOS starts it.
     :ivar signed_bootloader_packages: Those that it needs beside them where the distribution's signed one is wanted.
+    :ivar shim_bootloader_packages: Those of GRUB behind a shim, which the build signs; empty when it can have none.
     :ivar verity_packages: The packages that open a root file system that dm-verity protects.
     :ivar verifies_root_hash: Whether its kernels take a signature of the root hash by a certificate of the firmware.
     :ivar default_template_path: The default template of the target's image type.
@@ -74,6 +79,7 @@ class ProviderConfig:
     bootloader_packages: t.Mapping[str, t.Sequence[str]]
     bios_bootloader_packages: t.Mapping[str, t.Sequence[str]]
     signed_bootloader_packages: t.Mapping[str, t.Sequence[str]]
+    shim_bootloader_packages: t.Sequence[str]
     verity_packages: t.Sequence[str]
     verifies_root_hash: bool
     default_template_path: str
@@ -92,8 +98,17 @@ class ProviderConfig:
             for entry in repositories
         ]
 
-    def packages_for(self, bootloader: Bootloader) -> t.List[str]:
+    def packages_for(self, system: SystemConfig) -> t.List[str]:
         """Return the packages that an image needs for its bootloader."""
+        bootloader = system.bootloader
+        if is_shim_grub(
+            bootloader.boot_type,
+            bootloader.provider,
+            use_uki=system.kernel.uki,
+            use_signed=bootloader.signed,
+            is_signed=system.signing.secure_boot is not None,
+        ):
+            return list(self.shim_bootloader_packages)
         name, boot_type = bootloader.provider, BOOT_TYPES[bootloader.boot_type]
         packages: t.List[str] = []
         if boot_type.needs_esp:
@@ -223,6 +238,7 @@ def load_provider(config_dir: str, template: LocatedMapping, target: Target) -> 
         bootloader_packages=dict(settings["bootloaderPackages"]),
         bios_bootloader_packages=dict(settings["biosBootloaderPackages"]),
         signed_bootloader_packages=dict(settings["signedBootloaderPackages"]),
+        shim_bootloader_packages=tuple(settings["shimBootloaderPackages"]),
         verity_packages=tuple(settings["verityPackages"]),
         verifies_root_hash=settings["kernelVerifiesRootHash"],
         default_template_path=_default_template(directory, template, target),

@@ -55,6 +55,8 @@ _ARCHITECTURE = _closed(
         "biosBootloaderPackages": _closed({name: _PACKAGES for name in BOOTLOADERS}, default={}),
         # What it needs beside them where the distribution's signed one is wanted.
         "signedBootloaderPackages": _closed({name: _TEXTS for name in BOOTLOADERS}, default={}),
+        # What GRUB behind a shim needs, which the build signs: the shim, GRUB's modules, and systemd's stub.
+        "shimBootloaderPackages": _TEXTS,
         "initramfs": _INITRAMFS,
         # Packages that an image needs whose root file system dm-verity protects: what opens that.
         "verityPackages": _TEXTS,

@@ -185,15 +185,16 @@ class ShippedTemplate(TestTemplate):
     path: str = ""
 
     @classmethod
-    def of(cls, file: str) -> ShippedTemplate:
+    def of(cls, file: str, *, name: str = "") -> ShippedTemplate:
         """Read one.
 
         :param file: Its name.
+        :param name: The name of the image, where an override says another one.
         """
         path = os.path.join(ROOT, "image-templates", file)
         with open(path, encoding="utf-8") as stream:
             content = yaml.safe_load(stream)
-        return cls(content["image"]["name"], content["target"]["dist"], content, path)
+        return cls(name or content["image"]["name"], content["target"]["dist"], content, path)
 
     @property
     def content(self) -> Template:

@@ -26,6 +26,12 @@ BIOS = {"id": "bios", "type": "bios", "size": "1MiB"}
 ANY_ROOT = {"id": "root", "fsType": "ext4", "end": "0", "mountPoint": "/"}
 NO_KERNEL: Part = {"remove": {"packages": ["linux-*"]}}
 
+SIGNED_GRUB = config(
+    bootloader={"provider": "grub"},
+    kernel={"uki": True},
+    signing={"secureBoot": {"key": "db.key", "certificate": "db.crt"}},
+)
+
 WRONG: list[tuple[Part, str]] = [
     (NO_KERNEL, "systemConfig.kernel: No kernel package is named."),
     (NO_KERNEL | target(imageType="iso"), "No kernel package is named."),
@@ -41,7 +47,16 @@ WRONG: list[tuple[Part, str]] = [
     (cmdline("rw ro"), "ro and rw on the kernel command line contradict each other."),
     (
         config(kernel={"uki": True}, bootloader={"provider": "grub"}),
-        "unified kernel image is started by systemd-boot.",
+        "unified kernel image is started by systemd-boot, or by GRUB with signing.secureBoot. Use",
+    ),
+    (
+        config(**{**SIGNED_GRUB["systemConfig"], "bootloader": {"provider": "grub", "timeout": 5}}),
+        "systemConfig.bootloader.timeout: GRUB that the build signs for Secure Boot has no menu that could be shown.",
+    ),
+    (
+        target(arch="aarch64") | SIGNED_GRUB,
+        "systemConfig.bootloader.provider: GRUB that the build signs for Secure Boot stands behind a shim, and for "
+        "debian/debian12 on aarch64 no package with an unsigned one is known. Use provider: systemd-boot.",
     ),
     (config(bootloader={"bootType": "legacy"}), "bootloader.provider: systemd-boot is a program for UEFI"),
     (target(arch="aarch64") | config(bootloader=LEGACY), "Machines of the architecture aarch64 have no BIOS"),
@@ -106,7 +121,11 @@ RIGHT: Right = {
         cmdline("quiet splash console=ttyS0,115200 console=tty0 loglevel=7"),
         cmdline("rw console=tty0 selinux=0 module_blacklist=a module_blacklist=b"),
     ],
-    "unified_kernel_images_have_their_bootloader": [config(kernel={"uki": True})],
+    "unified_kernel_images_have_their_bootloader": [config(kernel={"uki": True}), SIGNED_GRUB],
+    "signed_grub_has_no_menu": [
+        config(**{**SIGNED_GRUB["systemConfig"], "bootloader": {"provider": "grub", "timeout": 0}}),
+        config(bootloader={"provider": "grub", "timeout": 5}),
+    ],
     "bootloader_fits_the_firmware": [
         target(arch="aarch64"),
         config(bootloader={"provider": "grub"}),
@@ -117,6 +136,7 @@ RIGHT: Right = {
         config(bootloader={"provider": "grub2", "signed": True}),
     ],
     "grub_can_read_its_partition": [
+        disk(ESP, {**ROOT, "fsType": "erofs"}) | SIGNED_GRUB,
         disk(ESP, {**ROOT, "fsType": "squashfs"}),
         disk(ESP, {**ROOT, "fsType": "xfs"}) | config(bootloader={"provider": "grub"}),
         disk(

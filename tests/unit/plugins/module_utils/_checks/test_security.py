@@ -78,6 +78,19 @@ WRONG: list[tuple[Part, str]] = [
         "but the bootloader grub reads the kernel command line and the initrd from files that nobody signs.",
     ),
     (
+        config(**SIGNED, bootloader={"provider": "grub", "signed": True}),
+        "from files that nobody signs. Set bootloader.signed: false, for GRUB without a menu",
+    ),
+    (
+        config(
+            kernel={"uki": True},
+            signing={"secureBoot": {**KEYS, "enrol": "manual"}},
+            bootloader={"provider": "grub"},
+        ),
+        "systemConfig.signing.secureBoot.enrol: GRUB enrols no keys. Remove enrol, and enrol the published files by "
+        "hand, or use bootloader.provider: systemd-boot.",
+    ),
+    (
         config(kernel={"uki": True}, signing={"secureBoot": {**KEYS, "generate": True}}),
         "systemConfig.signing.secureBoot.key: generate makes keys for tests, but key names one. Remove one of the two.",
     ),
@@ -166,7 +179,11 @@ RIGHT: Right = {
         config(security={"hardening": ["ssh"]}, packages=["openssh-server"], users=[{"name": "a", "sshKeys": [KEY]}]),
         config(packages=["openssh-server"], users=[{"name": "a", "password": "x"}]),
     ],
-    "keys_protect_the_boot_chain": [config(**SIGNED)],
+    "keys_protect_the_boot_chain": [config(**SIGNED), config(**SIGNED, bootloader={"provider": "grub"})],
+    "keys_are_enrolled_by_systemd_boot": [
+        config(**SIGNED, bootloader={"provider": "grub"}),
+        config(kernel={"uki": True}, signing={"secureBoot": {**KEYS, "enrol": "force"}}),
+    ],
     "keys_are_whole": [
         config(**SIGNED),
         config(kernel={"uki": True}, signing={"secureBoot": {"certificate": "db.crt"}}),

@@ -25,6 +25,7 @@ from ansible_collections.os_image.composer.tests.support.disk_tree import (
     compose,
     make_tree,
 )
+from ansible_collections.os_image.composer.tests.support.shim_program import make_shim
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
@@ -44,13 +45,17 @@ def fitted(fs_type: str) -> t.Dict[str, t.Any]:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    return make_tree(tmp_path_factory.mktemp("protected") / "tree")
+    made = make_tree(tmp_path_factory.mktemp("protected") / "tree")
+    make_shim(made / "usr/lib/shim/shimx64.efi")
+    return made
 
 
-@pytest.fixture(scope="module", params=["ext4", "squashfs", "erofs"])
+@pytest.fixture(scope="module", params=["ext4", "squashfs", "erofs", "erofs, GRUB behind a shim"])
 def protected(request: pytest.FixtureRequest, tree: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Composed:
-    directory = tmp_path_factory.mktemp(request.param)
-    return compose(tree, directory, fitted(request.param), use_uki=True, protection=VOLATILE)
+    directory = tmp_path_factory.mktemp("composed")
+    fs_type, _comma, grub = request.param.partition(", ")
+    loader: t.Dict[str, t.Any] = {"provider": "grub", "is_signed": True} if grub else {}
+    return compose(tree, directory, fitted(fs_type), use_uki=True, protection=VOLATILE, **loader)
 
 
 def cut_out(image: Composed, name: str, directory: pathlib.Path) -> pathlib.Path:
@@ -112,7 +117,8 @@ def test_a_machine_that_finds_damage_starts_again(protected: Composed) -> None:
 def test_the_same_disk_twice(protected: Composed, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
     root = protected.layout.root
     assert root is not None
-    again = compose(tree, tmp_path / "again", fitted(root.fs_type), use_uki=True, protection=VOLATILE)
+    loader: t.Dict[str, t.Any] = {"provider": "grub", "is_signed": True} if protected.boot.loader == "grub" else {}
+    again = compose(tree, tmp_path / "again", fitted(root.fs_type), use_uki=True, protection=VOLATILE, **loader)
     assert sha256_file(again.image) == sha256_file(protected.image)
     other = compose(
         tree, tmp_path / "other", fitted(root.fs_type), use_uki=True, protection=VOLATILE, build_digest="ab" * 32

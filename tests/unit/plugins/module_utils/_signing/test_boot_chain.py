@@ -14,9 +14,12 @@ from ansible_collections.os_image.composer.plugins.module_utils._template.model 
 from ansible_collections.os_image.composer.tests.support.template_data import whole_part
 
 
-def system(keys: bool = True, provider: str = "systemd-boot", uki: bool = True) -> SystemConfig:
+def system(
+    keys: bool = True, provider: str = "systemd-boot", uki: bool = True, boot_type: str = "efi", signed: bool = False
+) -> SystemConfig:
     signing = {"secureBoot": {"key": "/k", "certificate": "/c"}} if keys else {}
-    return whole_part(SystemConfig, {"signing": signing, "bootloader": {"provider": provider}, "kernel": {"uki": uki}})
+    loader = {"provider": provider, "bootType": boot_type, "signed": signed}
+    return whole_part(SystemConfig, {"signing": signing, "bootloader": loader, "kernel": {"uki": uki}})
 
 
 @pytest.mark.parametrize(
@@ -29,7 +32,19 @@ def system(keys: bool = True, provider: str = "systemd-boot", uki: bool = True) 
             "there are Type 1 entries, in which neither the initrd nor the kernel command line would be protected. "
             "Set kernel.uki: true.",
         ),
-        ({"provider": "grub", "uki": False}, "Set bootloader.provider: systemd-boot and kernel.uki: true."),
+        ({"provider": "grub"}, None),
+        (
+            {"provider": "grub", "uki": False},
+            "the bootloader grub reads the kernel command line and the initrd from files that nobody signs. Set "
+            "kernel.uki: true, for GRUB without a menu, or use bootloader.provider: systemd-boot with kernel.uki: "
+            "true.",
+        ),
+        ({"provider": "grub", "signed": True}, "Set bootloader.signed: false, for GRUB without a menu"),
+        ({"provider": "grub", "boot_type": "hybrid"}, "Set bootloader.bootType: efi, for GRUB without a menu"),
+        (
+            {"provider": "grub", "boot_type": "legacy", "signed": True, "uki": False},
+            "Set bootloader.bootType: efi and bootloader.signed: false and kernel.uki: true, for GRUB",
+        ),
     ],
 )
 def test_keys_need_a_boot_chain_that_they_protect(arguments: t.Mapping[str, t.Any], message: str | None) -> None:

@@ -184,6 +184,37 @@ def test_an_image_gets_the_packages_of_its_bootloader(
     assert document.provider_data["bootloader_packages"] == packages
 
 
+@pytest.mark.parametrize("dist", ["debian12", "debian13"])
+def test_grub_that_the_build_signs_has_packages_of_its_own(run: Run, dist: str) -> None:
+    result = run(
+        target={"os": "debian", "dist": dist, "arch": "x86_64", "imageType": "raw"},
+        systemConfig={
+            "bootloader": {"provider": "grub"},
+            "kernel": {"uki": True},
+            "signing": {"secureBoot": {"generate": True}},
+        },
+    )
+    assert document_of(result).provider_data["bootloader_packages"] == [
+        "shim-unsigned",
+        "grub-efi-amd64-bin",
+        "systemd-boot-efi",
+    ]
+
+
+@pytest.mark.parametrize("target", ["ubuntu/ubuntu24", "wind-river-elxr/elxr12", "azure-linux/azl3"])
+def test_grub_is_not_signed_where_no_shim_is_known(run: Run, target: str) -> None:
+    system, dist = target.split("/")
+    with pytest.raises(TemplateError, match=f"for {target} on x86_64 no package with an unsigned one is known"):
+        run(
+            target={"os": system, "dist": dist, "arch": "x86_64", "imageType": "raw"},
+            systemConfig={
+                "bootloader": {"provider": "grub"},
+                "kernel": {"uki": True},
+                "signing": {"secureBoot": {"generate": True}},
+            },
+        )
+
+
 def test_what_the_build_host_lacks_is_told_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_command, "_SEARCH_PATH", "/nowhere")
     users = [{"name": "a", "password": "$6$salt$" + "x" * 86}]
