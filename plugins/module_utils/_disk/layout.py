@@ -525,7 +525,9 @@ class _Planner:
             self._problem((*path, "mountPoint"), f"The mount point {mount_point!r} is not an absolute path.")
         if not entry.fs_type:
             self._problem(
-                (*path, "fsType"), f"The partition {entry.id!r} is mounted at {mount_point}, but has no fsType."
+                (*path, "fsType"),
+                f"The partition {entry.id!r} is mounted at {mount_point}, but has no fsType. Give it one, or remove "
+                "mountPoint.",
             )
         return posixpath.normpath(mount_point)
 

@@ -287,6 +287,18 @@ def read_yaml_bytes(path: str, *, what: str) -> bytes:
     return data
 
 
+def _remedy(line: t.Sequence[str], reason: str) -> str:
+    """Return what to do about the two commonest slips in YAML, behind a blank.
+
+    :param line: The line of the slip, where it is known.
+    """
+    if any("\t" in text[: len(text) - len(text.lstrip())] for text in line):
+        return " Indent with blanks, not with tabs."
+    if "mapping values are not allowed" in reason:
+        return " Check the indentation, and put a text that has a colon and a blank into quotes."
+    return ""
+
+
 def parse_yaml(data: bytes, *, path: str, what: str, keys: str = "image and target") -> LocatedMapping:
     """Parse the content of a YAML file whose top level is a mapping.
 
@@ -319,7 +331,8 @@ def parse_yaml(data: bytes, *, path: str, what: str, keys: str = "image and targ
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         reason = ", ".join(part for part in (exc.context, exc.problem) if part)
-        refused(mark.line + 1 if mark else 0, f"This is not valid YAML: {reason}.")
+        remedy = _remedy(text.splitlines()[mark.line : mark.line + 1] if mark else [], reason)
+        refused(mark.line + 1 if mark else 0, f"This is not valid YAML: {reason}.{remedy}")
     except yaml.YAMLError as exc:
         refused(0, f"This is not valid YAML: {exc}.")
     finally:

@@ -13,6 +13,7 @@ import copy
 import difflib
 import functools
 import itertools
+import re
 import typing as t
 
 from ansible_collections.os_image.composer.plugins.module_utils._libraries import import_library
@@ -74,17 +75,37 @@ def _wrong_type(error: t.Any, origin: Origin) -> str:
         return f"The value is empty, but must be {expected}. Give one, or remove the key."
     if "password" in error.absolute_path:
         return f"The value must be {expected}. Write it in quotes."
-    message = f"The value is {describe(error.instance)}, but must be {expected}."
+    message = f"The value is {describe(error.instance)}, but must be"
+    if "enum" in error.schema:
+        return f"{message} one of: {', '.join(error.schema['enum'])}."
     if error.validator_value == "string" and isinstance(error.instance, (bool, int, float)):
-        return f'{message} Write it in quotes: "{origin.source if origin.source is not None else error.instance}".'
-    return message
+        quoted = str(origin.source if origin.source is not None else error.instance)
+        # In quotes it would be the next error.
+        if not re.search(error.schema.get("pattern", ""), quoted):
+            return f"{message} {error.schema.get('patternErrorMessage', expected)}."
+        return f'{message} {expected}. Write it in quotes: "{quoted}".'
+    if error.validator_value == "array":
+        return f"{message} {expected}. Begin each item with a hyphen and a blank."
+    return f"{message} {expected}."
 
 
-def _unknown_keys(error: t.Any) -> t.Iterator[t.Tuple[t.Tuple[t.Union[str, int], ...], str]]:
+def _place(key: str, root: Schema) -> str:
+    """Return the remedy for a key that is known elsewhere: at the top level, or in one section alone."""
+    sections = root.get("properties", {})
+    if key in sections:
+        return "Move it to the top level."
+    # What is named below remove is named elsewhere as well.
+    places = [name for name, section in sections.items() if key in section.get("properties", {}) and name != "remove"]
+    return f"Move it below {places[0]}." if len(places) == 1 else ""
+
+
+def _unknown_keys(error: t.Any, root: Schema) -> t.Iterator[t.Tuple[t.Tuple[t.Union[str, int], ...], str]]:
     known = error.schema.get("properties", {})
     for key in error.instance:
         if key not in known:
-            yield (key,), f"Unknown key {shown(key)}. {nearest(key, known)}"
+            # Further down, keys such as type and target mean something else.
+            place = _place(key, root) if len(error.absolute_path) < 2 else ""
+            yield (key,), f"Unknown key {shown(key)}. {place or nearest(key, known)}"
 
 
 def _alternatives(error: t.Any) -> str:
@@ -96,11 +117,13 @@ def _alternatives(error: t.Any) -> str:
     return f"One of the keys {wanted} is needed. Add one of them."
 
 
-def _explain(error: t.Any, root: LocatedMapping) -> t.Iterator[t.Tuple[t.Tuple[t.Union[str, int], ...], str]]:
+def _explain(
+    error: t.Any, root: LocatedMapping, schema: Schema
+) -> t.Iterator[t.Tuple[t.Tuple[t.Union[str, int], ...], str]]:
     """Yield (steps from the failing value to the culprit, message) for one error of the validator."""
     kind, demand, value = error.validator, error.validator_value, error.instance
     if kind == "additionalProperties":
-        yield from _unknown_keys(error)
+        yield from _unknown_keys(error, schema)
     elif kind == "required":
         # One error per missing key; only the text tells which.
         missing = next((name for name in demand if name not in value and repr(name) in error.message), demand[0])
@@ -115,8 +138,9 @@ def _explain(error: t.Any, root: LocatedMapping) -> t.Iterator[t.Tuple[t.Tuple[t
     elif kind == "type":
         yield (), _wrong_type(error, origin_of(root, error.absolute_path))
     elif kind == "enum":
-        remedy = nearest(value, demand) if isinstance(value, str) else f"Known are: {', '.join(demand)}."
-        yield (), f"{shown(value)} is not known here. {remedy}"
+        # What is no text has the wrong type as well, and that error names the values.
+        if isinstance(value, str):
+            yield (), f"{shown(value)} is not known here. {nearest(value, demand)}"
     elif kind == "pattern":
         form = error.schema.get("patternErrorMessage", f"text of the form {demand}")
         yield (), f"{shown(value)} has not the right form: it must be {form}."
@@ -146,7 +170,7 @@ def validate(data: LocatedMapping, schema: Schema) -> t.List[Problem]:
     validator = _validator_class()(schema)
     problems = []
     for error in itertools.islice(validator.iter_errors(data), MAX_ERRORS):
-        for steps, message in _explain(error, data):
+        for steps, message in _explain(error, data, schema):
             origin = origin_of(data, (*error.absolute_path, *steps))
             problems.append(Problem(origin, message))
     return problems

@@ -50,7 +50,11 @@ packageRepositories:
         (10, "disk.size", size),
         (12, "systemConfig.hostnam", "Unknown key 'hostnam'. Did you mean 'hostname'?"),
         (13, "systemConfig.hostname", "'-web' is no host name."),
-        (14, "systemConfig.packages", "The value is the text 'curl', but must be a list."),
+        (
+            14,
+            "systemConfig.packages",
+            "The value is the text 'curl', but must be a list. Begin each item with a hyphen and a blank.",
+        ),
         (16, "systemConfig.users[0].name", "'ad:min' has not the right form: it must be at most 32 letters"),
         (17, "systemConfig.users[0].sudo", "The value is the text 'maybe', but must be true or false."),
         (20, "systemConfig.additionalFiles[0].final", "'etc/x' has not the right form: it must be an absolute path."),
@@ -234,6 +238,51 @@ def test_the_key_of_a_repository_may_be_a_url_of_this_host(build: Build, tmp_pat
 )
 def test_unknown_targets(key: str, value: str, expected: str, errors: t.Callable[..., list[str]]) -> None:
     assert expected in errors(target={**basic()["target"], key: value})
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"users": []}, "users: Unknown key 'users'. Move it below systemConfig."),
+        ({"mounts": []}, "mounts: Unknown key 'mounts'. Move it below disk."),
+        ({"systemConfig": {"mounts": []}}, "systemConfig.mounts: Unknown key 'mounts'. Move it below disk."),
+        ({"disk": {"remove": {}}}, "disk.remove: Unknown key 'remove'. Move it to the top level."),
+        # These mean something else further up.
+        ({"disk": {"mounts": [{"fsType": "tmpfs", "target": "/srv"}]}}, "Known are: source, fsType, mountPoint,"),
+        ({"disk": {"mounts": [{"fsType": "tmpfs", "type": "nfs"}]}}, "Unknown key 'type'. Did you mean 'fsType'?"),
+    ],
+)
+def test_a_key_in_the_wrong_place(part: dict[str, t.Any], expected: str, errors: t.Callable[..., list[str]]) -> None:
+    assert expected in "\n".join(errors(**part))
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        # One error, not a second one that says that True is not known.
+        (
+            {"systemConfig": {"immutability": {"enabled": True, "rootHashSignature": True}}},
+            "rootHashSignature: The value is the boolean true, but must be one of: kept, demanded.",
+        ),
+        (
+            {"systemConfig": {"immutability": {"etc": ["volatile"]}}},
+            "etc: The value is a list, but must be one of: readonly, volatile, persistent.",
+        ),
+        # In quotes it would have no unit.
+        ({"disk": {"size": 4}}, "disk.size: The value is the number 4, but must be content, or a whole number with"),
+        (
+            {"systemConfig": {"kernel": {"version": 6.1}}},
+            'version: The value is the number 6.1, but must be a text. Write it in quotes: "6.1".',
+        ),
+        (
+            {"disk": {"mounts": {"fsType": "tmpfs"}}},
+            "disk.mounts: The value is a mapping, but must be a list. Begin each item with a hyphen and a blank.",
+        ),
+    ],
+)
+def test_a_value_of_the_wrong_type(part: dict[str, t.Any], expected: str, errors: t.Callable[..., list[str]]) -> None:
+    (error,) = errors(**part)
+    assert expected in error
 
 
 def test_an_architecture_that_the_provider_has_not(tmp_path: pathlib.Path, build: Build) -> None:

@@ -205,7 +205,7 @@ PART = {"start": "1MiB", "end": "2MiB"}
         (
             disk({**PART, "mountPoint": "/srv"}),
             "disk.partitions[0].fsType",
-            "The partition 'p1' is mounted at /srv, but has no fsType.",
+            "The partition 'p1' is mounted at /srv, but has no fsType. Give it one, or remove mountPoint.",
         ),
         (disk({**PART, "name": "n" * 37}), "disk.partitions[0].name", "is longer than 36 characters"),
         (disk(PART, {"id": "p1", "size": "1MiB"}), "disk.partitions[1].id", "Two partitions have the id 'p1'."),
