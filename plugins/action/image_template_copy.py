@@ -104,7 +104,10 @@ class ActionModule(ActionBase):
         try:
             return str(self._loader.get_real_file(path))
         except AnsibleError as exc:
-            raise AnsibleActionFail(f"The file {path} cannot be decrypted: {exc}") from exc
+            # Ansible itself puts the reason behind it.
+            raise AnsibleActionFail(
+                f"The file {path} cannot be decrypted. Give the password of its vault, for example by --ask-vault-pass."
+            ) from exc
 
     def _find(self, name: str) -> str:
         """Return the absolute path of the template on the controller."""

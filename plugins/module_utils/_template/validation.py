@@ -86,6 +86,9 @@ def _wrong_type(error: t.Any, origin: Origin) -> str:
         return f'{message} {expected}. Write it in quotes: "{quoted}".'
     if error.validator_value == "array":
         return f"{message} {expected}. Begin each item with a hyphen and a blank."
+    if error.validator_value == "object":
+        keys = list(error.schema.get("required", ())) or list(error.schema.get("properties", ()))
+        return f"{message} {expected}" + (f" with keys such as {' and '.join(keys[:2])}." if keys else ".")
     return f"{message} {expected}."
 
 
@@ -134,7 +137,9 @@ def _explain(
                 if name in value and other not in value:
                     yield (name,), f"The key {name!r} needs the key {other!r} beside it. Add it, or remove {name!r}."
     elif kind == "oneOf":
-        yield (), _alternatives(error)
+        # What is no mapping has the wrong type, which is an error of its own.
+        if isinstance(value, LocatedMapping):
+            yield (), _alternatives(error)
     elif kind == "type":
         yield (), _wrong_type(error, origin_of(root, error.absolute_path))
     elif kind == "enum":

@@ -9,6 +9,7 @@ import typing as t
 from unittest import mock
 
 import pytest
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible_collections.os_image.composer.plugins.action.image_template_copy import ActionModule
 from ansible_collections.os_image.composer.plugins.plugin_utils._template_bundle import Bundle
 
@@ -39,3 +40,15 @@ def test_what_is_transferred(answer: dict[str, t.Any], check: bool, transfers: i
     calls = [call.args[0] for call in action._module.call_args_list]
     assert ["archive" in args for args in calls] == [False, True][: transfers + 1]
     assert all(args["private_keys"] == ["template/db.key"] for args in calls)
+
+
+def test_a_file_that_cannot_be_decrypted_is_named_once() -> None:
+    action: t.Any = ActionModule.__new__(ActionModule)
+    action._loader = mock.Mock()
+    action._loader.get_real_file.side_effect = AnsibleError("There is no secret for /s/api.token")
+    with pytest.raises(AnsibleActionFail) as caught:
+        action._decrypt("/s/api.token")
+    assert str(caught.value) == (
+        "The file /s/api.token cannot be decrypted. Give the password of its vault, for example by --ask-vault-pass: "
+        "There is no secret for /s/api.token"
+    )

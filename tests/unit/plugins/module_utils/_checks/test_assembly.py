@@ -278,6 +278,19 @@ def test_a_key_in_the_wrong_place(part: dict[str, t.Any], expected: str, errors:
             {"disk": {"mounts": {"fsType": "tmpfs"}}},
             "disk.mounts: The value is a mapping, but must be a list. Begin each item with a hyphen and a blank.",
         ),
+        (
+            {"systemConfig": {"configurations": ["true"]}},
+            "configurations[0]: The value is the text 'true', but must be a mapping with keys such as cmd.",
+        ),
+        (
+            {"systemConfig": {"kernel": "linux-image-cloud-amd64"}},
+            "'linux-image-cloud-amd64', but must be a mapping with keys such as name and version.",
+        ),
+        # Not that one of the keys file and inline is needed.
+        (
+            {"systemConfig": {"scripts": {"postInstall": ["rm /etc/issue"]}}},
+            "postInstall[0]: The value is the text 'rm /etc/issue', but must be a mapping with keys such as",
+        ),
     ],
 )
 def test_a_value_of_the_wrong_type(part: dict[str, t.Any], expected: str, errors: t.Callable[..., list[str]]) -> None:
