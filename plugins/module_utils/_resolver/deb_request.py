@@ -54,6 +54,8 @@ class DebFinder(Finder):
 
     def _literal(self, text: str) -> list[int]:
         """Read C(name), C(name:arch), C(name/repository) and C(name=version)."""
+        if text.startswith("@"):
+            raise Refused(f"{text!r} is a stream of a module, and only RPM repositories have modules.")
         name, _equals, version = text.partition("=")
         name, _slash, origin = name.partition("/")
         name, _colon, arch = name.partition(":")

@@ -142,6 +142,7 @@ def test_a_package_may_be_asked_for_in_many_forms(pool: DebPool, text: str, expe
             "'mail-agent' is a virtual package, provided by exim, postfix; ask for the one that is wanted.",
         ),
         ("two words", "There is no package 'two words'."),
+        ("@nodejs:20", "'@nodejs:20' is a stream of a module, and only RPM repositories have modules."),
     ],
 )
 def test_what_cannot_be_had_is_explained(pool: DebPool, text: str, message: str) -> None:
