@@ -27,7 +27,7 @@ from ansible_collections.os_image.composer.tests.e2e.support.image import (
     call,
     host_state,
 )
-from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate
+from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate, raw_template
 from ansible_collections.os_image.composer.tests.support.stage_driver import (
     STAGES,
     Pipeline,
@@ -59,7 +59,7 @@ _QUICK = ("image_template_validate", "pkg_resolve", "image_sign")
 @pytest.fixture(scope="module")
 def image(build: t.Callable[[TestTemplate], BuiltImage]) -> BuiltImage:
     """The image that was built without any fault."""
-    return build(TestTemplate("e2e-debian12", "debian12"))
+    return build(raw_template("debian12"))
 
 
 @pytest.fixture(scope="module")

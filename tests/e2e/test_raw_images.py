@@ -22,37 +22,12 @@ from ansible_collections.os_image.composer.tests.e2e.support.image import (
     host_state,
     run_playbook,
 )
-from ansible_collections.os_image.composer.tests.e2e.support.template import PASSWORD, SSH_KEY, TestTemplate
-
-# What is mounted beside the partitions, by the template and by a command, which also makes a swap file; and a file in a
-# home directory.
-_MORE = {
-    "disk": {
-        "mounts": [
-            {"fsType": "tmpfs", "mountPoint": "/mnt/my scratch", "mountOptions": "size=16m"},
-            {"fsType": "bind", "source": "/srv/keys", "mountPoint": "/opt/keys", "mountOptions": "ro"},
-            {"fsType": "swap", "source": "/srv/swap file", "size": "16MiB"},
-        ]
-    },
-    "systemConfig": {
-        "additionalFiles": [
-            {"local": "files/motd", "final": "/etc/motd"},
-            {"local": "files/secret", "final": "/srv/keys/secret", "mode": "0640", "owner": "root", "group": "adm"},
-            {"local": "files/motd", "final": "/home/operator/.config/tool/greeting", "owner": "operator"},
-        ],
-        "configurations": [
-            {"cmd": "mkdir -p /var/lib/e2e && echo one > /var/lib/e2e/order"},
-            {"cmd": "echo two >> /var/lib/e2e/order"},
-            {"cmd": "echo 'tmpfs /mnt/scratch tmpfs size=32m 0 0' >> /etc/fstab"},
-            {"cmd": "dd if=/dev/zero of=/swapfile bs=1M count=8 && echo '/swapfile none swap sw 0 0' >> /etc/fstab"},
-        ],
-    },
-}
+from ansible_collections.os_image.composer.tests.e2e.support.template import PASSWORD, SSH_KEY, raw_template
 
 pytestmark = pytest.mark.parametrize(
     "image",
     [
-        pytest.param(TestTemplate(f"e2e-{dist}", dist, _MORE), id=dist, marks=pytest.mark.case(f"{dist}-raw"))
+        pytest.param(raw_template(dist), id=dist, marks=pytest.mark.case(f"{dist}-raw"))
         for dist in ("debian12", "debian13")
     ],
     indirect=True,

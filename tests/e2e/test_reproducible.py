@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.tests.e2e.support.image import BuiltImage, Workspace
-from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate
+from ansible_collections.os_image.composer.tests.e2e.support.template import TestTemplate, raw_template
 from ansible_collections.os_image.composer.tests.support.stage_driver import STAGES, Pipeline
 
 pytestmark = pytest.mark.case("reproducible")
@@ -25,7 +25,7 @@ def _sums(directory: str) -> dict[str, str]:
 
 
 def test_second_build_elsewhere(build: t.Callable[[TestTemplate], BuiltImage], workspace: Workspace) -> None:
-    image = build(TestTemplate("e2e-debian12", "debian12"))
+    image = build(raw_template("debian12"))
     directory = workspace.path("elsewhere", "with-another-name")
     shutil.rmtree(workspace.path("elsewhere"), ignore_errors=True)
     pipeline = workspace.pipeline(image.template, directory=directory)

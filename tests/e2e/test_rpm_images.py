@@ -15,7 +15,7 @@ import typing as t
 
 import pytest
 from ansible_collections.os_image.composer.tests.e2e.support.image import BuiltImage, Guest, Workspace, call
-from ansible_collections.os_image.composer.tests.e2e.support.template import SSH_KEY, TestTemplate
+from ansible_collections.os_image.composer.tests.e2e.support.template import RAW_IMAGE, SSH_KEY, TestTemplate, merged
 from ansible_collections.os_image.composer.tests.e2e.test_raw_images import (
     test_boot_loader_and_command_line,
     test_check_mode_changes_nothing,
@@ -44,14 +44,17 @@ pytestmark = pytest.mark.case("rpm-raw")
 TEMPLATE = TestTemplate(
     "e2e-rpm",
     DIST,
-    {
-        "target": {"os": OS},
-        "systemConfig": {
-            "locale": "C.UTF-8",
-            "packages": ["core-packages-base-image", "dnf", "dracut", "openssh-server", "sudo"],
-            "services": {"enable": ["sshd"]},
+    merged(
+        RAW_IMAGE,
+        {
+            "target": {"os": OS},
+            "systemConfig": {
+                "locale": "C.UTF-8",
+                "packages": ["core-packages-base-image", "dnf", "dracut", "openssh-server", "sudo"],
+                "services": {"enable": ["sshd"]},
+            },
         },
-    },
+    ),
 )
 
 

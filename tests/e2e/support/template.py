@@ -114,6 +114,32 @@ _SERVER: Template = {
 }
 
 
+#: What raw images have beside what all have: what is mounted beside the partitions, by the template and by a command,
+#: which also makes a swap file; and a file in a home directory.
+RAW_IMAGE: Template = {
+    "disk": {
+        "mounts": [
+            {"fsType": "tmpfs", "mountPoint": "/mnt/my scratch", "mountOptions": "size=16m"},
+            {"fsType": "bind", "source": "/srv/keys", "mountPoint": "/opt/keys", "mountOptions": "ro"},
+            {"fsType": "swap", "source": "/srv/swap file", "size": "16MiB"},
+        ]
+    },
+    "systemConfig": {
+        "additionalFiles": [
+            {"local": "files/motd", "final": "/etc/motd"},
+            {"local": "files/secret", "final": "/srv/keys/secret", "mode": "0640", "owner": "root", "group": "adm"},
+            {"local": "files/motd", "final": "/home/operator/.config/tool/greeting", "owner": "operator"},
+        ],
+        "configurations": [
+            {"cmd": "mkdir -p /var/lib/e2e && echo one > /var/lib/e2e/order"},
+            {"cmd": "echo two >> /var/lib/e2e/order"},
+            {"cmd": "echo 'tmpfs /mnt/scratch tmpfs size=32m 0 0' >> /etc/fstab"},
+            {"cmd": "dd if=/dev/zero of=/swapfile bs=1M count=8 && echo '/swapfile none swap sw 0 0' >> /etc/fstab"},
+        ],
+    },
+}
+
+
 @functools.cache
 def password_hash(password: str, salt: str) -> str:
     """Return the crypt(3) hash of a password; the same for the same salt."""
@@ -173,6 +199,11 @@ class TestTemplate:
         with open(path, "w", encoding="utf-8") as stream:
             yaml.safe_dump(self.content, stream, sort_keys=False)
         return path
+
+
+def raw_template(dist: str) -> TestTemplate:
+    """Return the template of the raw image of a Debian release, which several tests share."""
+    return TestTemplate(f"e2e-{dist}", dist, RAW_IMAGE)
 
 
 @dataclasses.dataclass(frozen=True)
