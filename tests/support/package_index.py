@@ -47,7 +47,7 @@ def index_text(stanzas: str) -> str:
 
 def repository(
     directory: pathlib.Path,
-    stanzas: str,
+    stanzas: str | bytes,
     *,
     name: str = "stable",
     priority: int = 500,
@@ -57,33 +57,11 @@ def repository(
     base_url: str = "http://mirror.example.org/debian",
     date: int = 1_700_000_000,
 ) -> RepositoryMetadata:
-    """Make a repository with one index."""
-    return repository_of(
-        directory,
-        index_text(stanzas).encode(),
-        name=name,
-        priority=priority,
-        allow_packages=allow_packages,
-        exclude_packages=exclude_packages,
-        foreign=foreign,
-        base_url=base_url,
-        date=date,
-    )
+    """Make a repository with one index.
 
-
-def repository_of(
-    directory: pathlib.Path,
-    data: bytes,
-    *,
-    name: str = "stable",
-    priority: int = 500,
-    allow_packages: t.Sequence[str] = (),
-    exclude_packages: t.Sequence[str] = (),
-    foreign: bool = False,
-    base_url: str = "http://mirror.example.org/debian",
-    date: int = 1_700_000_000,
-) -> RepositoryMetadata:
-    """Make a repository whose index has these bytes."""
+    :param stanzas: Its packages, see :func:`index_text`; or the bytes of the index as they are.
+    """
+    data = stanzas if isinstance(stanzas, bytes) else index_text(stanzas).encode()
     path = directory / f"{name}.Packages"
     path.write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()

@@ -110,7 +110,7 @@ def test_what_anybody_may_have_put_there_is_refused(
 def test_values_and_relative_paths(tmp_path: pathlib.Path) -> None:
     path = write(
         tmp_path / "c.yml",
-        "workers: 16\nconfig_dir: ./config\ncache_dir: cache\nwork_dir: /srv/work/\ntemp_dir: ~/tmp\n"
+        "workers: 16\nconfig_dir: ./config\ncache_dir: cache\nwork_dir: /srv/composer/\ntemp_dir: ~/tmp\n"
         "logging: {level: debug}\n",
     )
     assert read_configuration(path) == {
@@ -118,7 +118,7 @@ def test_values_and_relative_paths(tmp_path: pathlib.Path) -> None:
         "workers": 16,
         "config_dir": str(tmp_path / "config"),
         "cache_dir": str(tmp_path / "cache"),
-        "work_dir": "/srv/work",
+        "work_dir": "/srv/composer",
         "temp_dir": "~/tmp",
         "logging.level": "debug",
     }

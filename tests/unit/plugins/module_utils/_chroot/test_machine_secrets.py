@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-import shutil
 import stat
 import subprocess
 
@@ -210,7 +209,6 @@ def test_one_line_of_a_file(files: TreeFiles) -> None:
 
 
 @needs_root
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
 def test_a_certificate_and_its_key_fit(files: TreeFiles) -> None:
     key, certificate = "/etc/pki/tls/private/postfix.key", "/etc/pki/tls/certs/postfix.pem"
     for path in (key, certificate, "/usr/bin/openssl"):

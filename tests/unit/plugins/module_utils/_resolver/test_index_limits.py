@@ -24,7 +24,7 @@ _PRODUCT = "(" + " or ".join(f"(a{number} and b{number})" for number in range(30
 def _deb_refusal(directory: pathlib.Path, stanzas: str | bytes) -> str:
     data = package_index.index_text(stanzas).encode() if isinstance(stanzas, str) else stanzas
     with pytest.raises(RepositoryError) as caught:
-        package_index.pool_of(package_index.repository_of(directory, data, name="vendor"))
+        package_index.pool_of(package_index.repository(directory, data, name="vendor"))
     return str(caught.value)
 
 
@@ -169,7 +169,7 @@ def test_what_is_made_to_take_long(tmp_path: pathlib.Path) -> None:
         place = tmp_path / str(number)
         place.mkdir()
         data = f"Package: {text}\nVersion: 1\nArchitecture: amd64\n\nPackage: last\nVersion: 1\n".encode()
-        pool = package_index.pool_of(package_index.repository_of(place, data, name="vendor"))
+        pool = package_index.pool_of(package_index.repository(place, data, name="vendor"))
         assert pool.is_named_first("hello", "last")
         assert pool.stanza(next(pool.pool.solvables_iter()).id)["Version"] == "1"
     file_lists = tmp_path / "filelists"

@@ -22,7 +22,7 @@ _DIGITS = "9" * 30
 def _deb(directory: pathlib.Path, old: str, new: str) -> Package:
     text = package_index.index_text("hello").replace(old, new)
     assert text != package_index.index_text("hello")
-    pool = package_index.pool_of(package_index.repository_of(directory, text.encode()))
+    pool = package_index.pool_of(package_index.repository(directory, text.encode()))
     return pool.package(next(pool.pool.solvables_iter()).id)
 
 
